@@ -1,0 +1,27 @@
+"""The closed vocabulary: every action a policy can name, and what it is done to.
+
+An action that is not here cannot be written in a policy (the Cedar schema is
+made from the same words, a test holds both together), and nothing Ostiary does
+to a database happens without naming one of them.
+"""
+
+from enum import StrEnum
+
+
+class Action(StrEnum):
+    """What an agent may do. The value is the action's id in Cedar."""
+
+    CALL = "call"
+    """Call a tool, or use a prompt, by its name (on `Tool`)."""
+
+    SEE = "see"
+    """Know that the thing exists: its name, type and comment (on `Datasource`, `Schema`, `Table`, `Column`, `Function`)."""
+
+    READ = "read"
+    """Have values in a result, a predicate or a sort (on `Table` and `Column`; both are needed)."""
+
+    EXECUTE = "execute"
+    """Call a function that the database's owner or an extension defined (on `Function`)."""
+
+    READ_AUDIT = "read_audit"
+    """Read and verify the audit log (on `AuditLog`)."""

@@ -1,0 +1,164 @@
+"""The nouns of a decision: who, what is done to what, and the answer.
+
+Frozen values without I/O. A `Permit` is made by `engine.py` alone (a test reads
+the source for it) and is what every `run` demands, so a forgotten check is a type
+error and not a hole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ostiary_policies.actions import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """The agent on whose behalf a call is made, named by the transport and never by an argument."""
+
+    agent: str
+    roles: tuple[str, ...]
+    """Sorted, without repetition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool or a prompt of the server."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Datasource:
+    """A configured database."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema (namespace) of a datasource."""
+
+    datasource: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A relation that can be scanned: table, view, materialised view, foreign table."""
+
+    datasource: str
+    schema: str
+    name: str
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a relation. A tag `pii: "email"` is carried as both `pii` and `pii:email`."""
+
+    datasource: str
+    schema: str
+    table: str
+    name: str
+    tags: frozenset[str] = frozenset()
+    table_tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function, aggregate or procedure that is no reviewed built-in; all overloads of a name are one resource."""
+
+    datasource: str
+    schema: str
+    name: str
+    volatility: str = "volatile"
+    """The most volatile overload: `immutable`, `stable` or `volatile`."""
+    security_definer: bool = False
+    extension: str = ""
+    """The extension that owns it, or empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLog:
+    """The audit log of this installation."""
+
+
+Resource = Tool | Datasource | Schema | Table | Column | Function | AuditLog
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One thing a call would do."""
+
+    action: Action
+    resource: Resource
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One SQL statement, printed from the tree that was judged, with its bound values."""
+
+    text: str
+    parameters: tuple[str | None, ...] = ()
+    """Text in PostgreSQL's input syntax; the server casts each to the type it infers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """All that a call would do, stated before anything is touched.
+
+    `accesses` is complete: what is not in it is not done. The gate judges every
+    statement again and refuses an intent that says less than its statements do.
+    """
+
+    tool: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Validated, JSON-plain."""
+    accesses: tuple[Access, ...] = ()
+    datasource: str | None = None
+    statements: tuple[Statement, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Obligations:
+    """Terms of a permit; `None` where no rule sets one. The strictest of all deciding rules."""
+
+    limit_rows: int | None = None
+    limit_bytes: int | None = None
+    """Bytes of the reply's text, UTF-8."""
+    timeout_s: float | None = None
+    """Seconds the statement may run in the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The engine's yes: this principal may do this intent on these terms."""
+
+    principal: Principal
+    intent: Intent
+    obligations: Obligations
+    rules: tuple[str, ...]
+    """Ids of the policies that decided, sorted."""
+    policy_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one access was refused."""
+
+    access: Access
+    rules: tuple[str, ...]
+    """Ids of the forbidding policies; empty when no policy permits it (deny by default)."""
+    errors: tuple[str, ...] = ()
+    """What went wrong while deciding; any error is a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """The engine's no, with every access that was refused."""
+
+    principal: Principal
+    intent: Intent
+    reasons: tuple[Reason, ...]
+    policy_hash: str

@@ -1,0 +1,123 @@
+"""The audit event: who did what under which rules, and how it ended.
+
+Frozen and versioned. It carries no rows, no values and no secrets: arguments are
+redacted before they come here.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+VERSION = 1
+"""Of the record's body; a verifier refuses what it does not know."""
+
+
+class Kind(StrEnum):
+    """What a record tells. The value is one character, as it stands in the table."""
+
+    INTENT = "i"
+    """A permitted call, durable before anything of it runs."""
+    OUTCOME = "o"
+    """How an intent ended."""
+    DENIAL = "d"
+    """A refused call; nothing of it ran."""
+    EVENT = "e"
+    """Something about the installation: start, stop, policy loaded, stream taken over, denials folded."""
+
+
+class Status(StrEnum):
+    """How an intent ended."""
+
+    OK = "ok"
+    ERROR = "error"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """The process died between intent and outcome; written by whoever took its stream over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An intent or a denial."""
+
+    call_id: UUID
+    agent: str
+    roles: tuple[str, ...]
+    transport: str
+    """`stdio`, later `http` and `sse`."""
+    origin: str
+    """`tool`, `resource`, `prompt`, `completion` or `list`."""
+    tool: str
+    arguments: Mapping[str, Any]
+    """Canonical, redacted."""
+    decision: str
+    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool) or `refused` (grammar)."""
+    rules: tuple[str, ...]
+    policy_hash: str
+    datasource: str | None = None
+    sql: str | None = None
+    """The statement as judged, literals redacted."""
+    fingerprint: str | None = None
+    obligations: Mapping[str, Any] = field(default_factory=dict)
+    reason: str = ""
+    """Of a denial, as the agent was told."""
+    trace: str = ""
+    """The caller's W3C `traceparent`, or empty."""
+    schema_version: str = ""
+
+    def body(self) -> str:
+        """Canonical JSON: sorted keys, no spaces, empty fields left out."""
+        return canonical(
+            {
+                "v": VERSION,
+                "agent": self.agent,
+                "roles": list(self.roles),
+                "transport": self.transport,
+                "origin": self.origin,
+                "tool": self.tool,
+                "arguments": dict(self.arguments),
+                "decision": self.decision,
+                "rules": list(self.rules),
+                "policy": self.policy_hash,
+                "datasource": self.datasource,
+                "sql": self.sql,
+                "fingerprint": self.fingerprint,
+                "obligations": dict(self.obligations),
+                "reason": self.reason,
+                "trace": self.trace,
+                "schema": self.schema_version,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended."""
+
+    status: Status
+    duration_us: int
+    rows: int = 0
+    bytes: int = 0
+    """UTF-8 bytes of the reply."""
+    truncated: bool = False
+    error: str = ""
+    """Code of the error (`timeout`, `database_error 22012` …), never its text."""
+
+    def body(self) -> dict[str, Any]:
+        """JSON-plain fields; the recorder adds `v`, `agent` and the intent's `seq`."""
+        return {
+            "status": self.status.value,
+            "duration_us": self.duration_us,
+            "rows": self.rows,
+            "bytes": self.bytes,
+            "truncated": self.truncated,
+            "error": self.error,
+        }
+
+
+def canonical(fields: Mapping[str, Any]) -> str:
+    """JSON with sorted keys and without spaces; `None`, empty and false fields are left out."""
+    kept = {k: v for k, v in fields.items() if v not in (None, "", [], {}, False)}
+    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

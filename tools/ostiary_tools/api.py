@@ -1,0 +1,140 @@
+"""What a tool is: the public surface for tool packs, and the door our own come through.
+
+A tool states an `Intent` and, when a `Permit` for it comes back, runs it on a
+`Session` that offers what the permit covers and nothing else. `plan` is pure: it
+looks at its arguments and the `World`, and touches nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from ostiary_policies.model import Intent, Permit, Statement
+from ostiary_tools.errors import DatabaseError, Refused, TimedOut, ToolError, Unavailable
+from ostiary_tools.result import ColumnHead, Result, Rows, Text
+from ostiary_tools.view import SchemaView, World
+
+__all__ = [
+    "Args",
+    "AuditReader",
+    "ColumnHead",
+    "DatabaseError",
+    "Intent",
+    "Permit",
+    "Refused",
+    "Result",
+    "Rows",
+    "SchemaView",
+    "Session",
+    "Statement",
+    "Surface",
+    "Text",
+    "TimedOut",
+    "Tool",
+    "ToolError",
+    "Unavailable",
+    "World",
+]
+
+
+class Args(BaseModel):
+    """Arguments of a tool. An unknown argument is an error; each field has a one-sentence description."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Surface(StrEnum):
+    """Where a tool stands in the protocol."""
+
+    TOOL = "tool"
+    PROMPT = "prompt"
+
+
+class AuditReader(Protocol):
+    """Reads the audit log. A session offers it only when the permit covers `read_audit`."""
+
+    async def records(self, *, agent: str | None, tool: str | None, kind: str | None, before: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The newest records first, each as its stored body with `position`; `before` is a position."""
+        ...
+
+    async def verify(self) -> Text:
+        """Verify every stream against the anchors; the report in words."""
+        ...
+
+
+class Session(Protocol):
+    """What a permitted run may touch."""
+
+    @property
+    def world(self) -> World:
+        """The world the plan was made in."""
+        ...
+
+    @property
+    def audit(self) -> AuditReader:
+        """The audit log. Raises Refused when the permit does not cover `read_audit`."""
+        ...
+
+    async def rows(self, statement: Statement) -> Rows:
+        """Run one of the permit's own statements in its read-only transaction.
+
+        Raises Refused for any other statement, and ToolError as the database answers.
+        """
+        ...
+
+
+A = TypeVar("A", bound=Args, contravariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """MCP's tool annotations."""
+
+    read_only: bool = True
+    destructive: bool = False
+    idempotent: bool = True
+
+
+class Tool(Protocol[A]):
+    """One tool or prompt. Stateless: everything it needs arrives in `plan` and `run`."""
+
+    @property
+    def name(self) -> str:
+        """The name agents call and policies permit: `[a-z][a-z0-9_]*`."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """A few words for people."""
+        ...
+
+    @property
+    def description(self) -> str:
+        """For the model: what it does and when to use it, in a sentence or two."""
+        ...
+
+    @property
+    def surface(self) -> Surface:
+        """Tool or prompt."""
+        ...
+
+    @property
+    def hints(self) -> Hints:
+        """MCP annotations."""
+        ...
+
+    @property
+    def args(self) -> type[Args]:
+        """The model of its arguments."""
+        ...
+
+    def plan(self, args: A, world: World) -> Intent:
+        """State what the call would do. Pure. Raises Refused."""
+        ...
+
+    async def run(self, permit: Permit, session: Session) -> Result:
+        """Do what was permitted. Raises ToolError."""
+        ...

@@ -1,0 +1,79 @@
+"""The contract of a datasource, in words and types. `tests/contract` holds every engine to it."""
+
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ostiary_policies.model import Statement
+from ostiary_tools.result import Rows
+from ostiary_tools.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """Bounds of one read-only transaction, all kept by the server itself."""
+
+    timeout_s: float
+    """Seconds a statement may run."""
+    max_rows: int
+    """Rows fetched at most; one more is asked for, to know that there are more."""
+    max_chars: int
+    """Characters of the reply these rows are for; a single value is cut in the server so that it cannot exceed it."""
+
+
+class Reader(Protocol):
+    """An open read-only transaction."""
+
+    async def rows(self, statement: Statement) -> Rows:
+        """Run a judged statement under the transaction's limits.
+
+        Raises TimedOut, DatabaseError, Unavailable. Cancelling the call cancels the statement in the server.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """What a pool looks like now."""
+
+    size: int
+    idle: int
+    waiting: int
+    healthy: bool
+    problem: str = ""
+    """In words without secrets, empty when healthy."""
+
+
+class Datasource(Protocol):
+    """A database that agents reach."""
+
+    @property
+    def name(self) -> str:
+        """As configured."""
+        ...
+
+    async def snapshot(self) -> Snapshot:
+        """The current dated snapshot; refreshed in the background when it is older than its time to live.
+
+        Raises Unavailable when there is none and the database cannot be reached.
+        """
+        ...
+
+    async def refresh(self) -> Snapshot:
+        """Read the catalog now. Raises Unavailable."""
+        ...
+
+    def read(self, limits: ReadLimits) -> AbstractAsyncContextManager[Reader]:
+        """Open a READ ONLY transaction on a pooled session; roll back and reset the session afterwards.
+
+        Raises Unavailable when no connection is to be had within the acquire timeout.
+        """
+        ...
+
+    def state(self) -> PoolState:
+        """Sizes and health, without I/O."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection; idempotent."""
+        ...

@@ -1,0 +1,55 @@
+"""Errors of the tools, for the model to read.
+
+ToolError                code, message, hint
+├── Refused              a statement or argument that is not run, under which rule
+├── Unavailable          the database cannot be reached, or gave no connection in time
+├── TimedOut             the statement ran past its limit and was cancelled in the server
+└── DatabaseError        the server's own error, with its SQLSTATE
+"""
+
+
+class ToolError(Exception):
+    """Something the model can react to.
+
+    `message` is one sentence in lower case without a secret or a value of a row in
+    it; `hint` says the next step.
+    """
+
+    code = "tool_error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class Refused(ToolError):
+    """Not run. `rule` names the rule of the grammar or the inventory that refused it."""
+
+    code = "refused"
+
+    def __init__(self, rule: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.rule = rule
+
+
+class Unavailable(ToolError):
+    """The datasource gave no usable connection; nothing was executed, or what was is rolled back."""
+
+    code = "unavailable"
+
+
+class TimedOut(ToolError):
+    """Cancelled in the server after its statement timeout."""
+
+    code = "timeout"
+
+
+class DatabaseError(ToolError):
+    """The server's error, mapped. `sqlstate` is PostgreSQL's five-character code."""
+
+    code = "database_error"
+
+    def __init__(self, sqlstate: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.sqlstate = sqlstate

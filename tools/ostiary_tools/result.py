@@ -1,0 +1,36 @@
+"""What a tool may return. What came from data says so, and is fenced on its way out."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnHead:
+    """Name and type of one output column."""
+
+    name: str
+    type: str
+    """As PostgreSQL's `format_type` writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table of values, each as the database prints it; `None` is NULL."""
+
+    columns: tuple[ColumnHead, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+    truncated: bool = False
+    """The statement has more rows than these."""
+    clipped: int = 0
+    """How many values were cut to the width limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text for the model."""
+
+    text: str
+    untrusted: bool = False
+    """True when any of it was written by somebody in the database (names, comments, values)."""
+
+
+Result = Rows | Text

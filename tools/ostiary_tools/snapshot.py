@@ -1,0 +1,198 @@
+"""A dated snapshot of a database's names and types: all that `plan` may look at.
+
+Plain frozen values; `datasources/` fills them from the live catalog. A name the
+snapshot does not know does not exist, so a statement that uses it is refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+from ostiary_policies.model import Column, Function, Schema, Table
+
+
+class RelationKind(StrEnum):
+    """PostgreSQL's kinds of relation that can stand in FROM."""
+
+    TABLE = "table"
+    PARTITIONED_TABLE = "partitioned table"
+    VIEW = "view"
+    MATERIALIZED_VIEW = "materialized view"
+    FOREIGN_TABLE = "foreign table"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """One live column, in the order of `pg_attribute`."""
+
+    name: str
+    type: str
+    """As `format_type` writes it, with its modifier: `numeric(12,2)`."""
+    not_null: bool
+    default: str = ""
+    """The default or generation expression as text, or empty."""
+    generated: bool = False
+    """A stored or virtual generated column, or an identity."""
+    comment: str = ""
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignKey:
+    """A reference from these columns to those of another relation."""
+
+    name: str
+    columns: tuple[str, ...]
+    target_schema: str
+    target_table: str
+    target_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An index, as its definition says."""
+
+    name: str
+    definition: str
+    """From `USING` on: `btree (customer_id, placed_at DESC)`."""
+    columns: tuple[str, ...]
+    """Every column it names, keys, INCLUDE, expressions and predicate; so that it is shown only to those who may see them all."""
+    unique: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A relation that can be scanned."""
+
+    schema: str
+    name: str
+    kind: RelationKind
+    columns: tuple[ColumnInfo, ...]
+    comment: str = ""
+    tags: frozenset[str] = frozenset()
+    primary_key: tuple[str, ...] = ()
+    unique_keys: tuple[tuple[str, ...], ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    indexes: tuple[Index, ...] = ()
+    estimated_rows: int | None = None
+    """From the planner's statistics; `None` when never analysed."""
+    has_children: bool = False
+    """Other relations inherit from it (partitions or table inheritance)."""
+
+    def column(self, name: str) -> ColumnInfo | None:
+        """The column of that name, or `None`."""
+        return next((c for c in self.columns if c.name == name), None)
+
+    def resource(self, datasource: str) -> Table:
+        """What policy judges when this relation is touched."""
+        return Table(datasource, self.schema, self.name, self.tags)
+
+    def column_resource(self, datasource: str, column: ColumnInfo) -> Column:
+        """What policy judges when this column is touched."""
+        return Column(datasource, self.schema, self.name, column.name, column.tags, self.tags)
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionInfo:
+    """One overload of a function, aggregate, window function or procedure."""
+
+    schema: str
+    name: str
+    arguments: str
+    """As `pg_get_function_arguments` writes them."""
+    result: str
+    kind: str
+    """`function`, `aggregate`, `window` or `procedure`."""
+    volatility: str
+    """`immutable`, `stable` or `volatile`."""
+    language: str
+    security_definer: bool = False
+    extension: str = ""
+    comment: str = ""
+    argument_count: int = 0
+    """Input arguments, those with a default included."""
+    default_count: int = 0
+    variadic: bool = False
+    output_columns: tuple[str, ...] = ()
+    """Names of its OUT and TABLE columns; empty when the result has none or they are not fixed."""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeInfo:
+    """A type that is neither built in nor a relation's row type."""
+
+    schema: str
+    name: str
+    kind: str
+    """`base`, `enum`, `domain`, `composite`, `range` or `multirange`."""
+    labels: tuple[str, ...] = ()
+    """Of an enum."""
+    extension: str = ""
+    comment: str = ""
+    functions: tuple[tuple[str, str], ...] = ()
+    """`(schema, name)` of every function a value of it may run outside the catalog: domain checks and casts."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorInfo:
+    """An operator defined outside `pg_catalog`, with the function behind it."""
+
+    schema: str
+    name: str
+    function_schema: str
+    function: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything known of a datasource's schema at one moment."""
+
+    datasource: str
+    taken_at: datetime
+    server_version: int
+    """PostgreSQL's `server_version_num`, such as 180006."""
+    search_path: tuple[str, ...]
+    """Schemas that an unqualified name is looked up in, after `pg_catalog`."""
+    schemas: Mapping[str, str]
+    """Name → comment. `pg_catalog`, `information_schema` and temporary ones are not among them."""
+    relations: Mapping[tuple[str, str], Relation]
+    """By (schema, name); none of `pg_catalog` or `information_schema`."""
+    functions: Mapping[tuple[str, str], tuple[FunctionInfo, ...]]
+    """By (schema, name), all overloads; `pg_catalog` included."""
+    types: Mapping[tuple[str, str], TypeInfo] = field(default_factory=dict)
+    operators: Mapping[str, tuple[OperatorInfo, ...]] = field(default_factory=dict)
+    """By name; only those outside `pg_catalog`."""
+    extensions: Mapping[str, str] = field(default_factory=dict)
+    """Name → version."""
+    version: str = ""
+    """A digest of all of the above except the date and estimates: equal when nothing an agent could name has changed."""
+
+    @cached_property
+    def functions_by_name(self) -> Mapping[str, tuple[FunctionInfo, ...]]:
+        """Every overload in every schema, by bare name."""
+        found: dict[str, list[FunctionInfo]] = {}
+        for (_, name), overloads in self.functions.items():
+            found.setdefault(name, []).extend(overloads)
+        return {name: tuple(overloads) for name, overloads in found.items()}
+
+    def schema_resource(self, schema: str) -> Schema:
+        """What policy judges when this schema is touched."""
+        return Schema(self.datasource, schema)
+
+    def function_resource(self, schema: str, name: str) -> Function:
+        """All overloads of a name as one resource: the most volatile, definer if any is.
+
+        Raises KeyError when there is none.
+        """
+        overloads = self.functions[schema, name]
+        worst = max(overloads, key=lambda f: ("immutable", "stable", "volatile").index(f.volatility))
+        return Function(
+            self.datasource,
+            schema,
+            name,
+            volatility=worst.volatility,
+            security_definer=any(f.security_definer for f in overloads),
+            extension=overloads[0].extension if len({f.extension for f in overloads}) == 1 else "",
+        )

@@ -1,0 +1,82 @@
+"""The schema as one caller sees it.
+
+`plan` gets views and no raw snapshot policy could not have filtered. A view keeps
+the whole snapshot, because what a name means depends on hidden columns too (an
+unqualified name binds to the inner table's column whether or not the agent may see
+it); `visible` and `readable` say which of it exists for the caller.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ostiary_policies.model import Principal, Resource
+from ostiary_tools.errors import Refused, Unavailable
+from ostiary_tools.snapshot import ColumnInfo, Relation, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaView:
+    """A snapshot and what of it the caller may see and read."""
+
+    snapshot: Snapshot
+    visible: frozenset[Resource]
+    readable: frozenset[Resource]
+
+    @property
+    def datasource(self) -> str:
+        """Name of the datasource."""
+        return self.snapshot.datasource
+
+    def relations(self) -> tuple[Relation, ...]:
+        """Every relation the caller may see, by schema and name."""
+        return tuple(r for _, r in sorted(self.snapshot.relations.items()) if self.sees(r))
+
+    def relation(self, schema: str, name: str) -> Relation | None:
+        """The relation, or `None` when it does not exist for the caller."""
+        found = self.snapshot.relations.get((schema, name))
+        return found if found is not None and self.sees(found) else None
+
+    def sees(self, relation: Relation) -> bool:
+        """Whether the relation exists for the caller."""
+        return relation.resource(self.datasource) in self.visible
+
+    def columns(self, relation: Relation) -> tuple[ColumnInfo, ...]:
+        """The columns that exist for the caller, in the table's order."""
+        return tuple(c for c in relation.columns if relation.column_resource(self.datasource, c) in self.visible)
+
+    def readable_columns(self, relation: Relation) -> tuple[ColumnInfo, ...]:
+        """The columns whose values the caller may have; none when the table itself may not be read."""
+        if relation.resource(self.datasource) not in self.readable:
+            return ()
+        return tuple(c for c in relation.columns if relation.column_resource(self.datasource, c) in self.readable)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """All that `plan` may look at."""
+
+    principal: Principal
+    views: Mapping[str, SchemaView]
+    """By datasource; only those the caller may see."""
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    """Datasources the caller may see that cannot be reached now → why, in words without secrets."""
+    tools: tuple[str, ...] = ()
+    """Names of the tools and prompts the caller may call."""
+
+    def view(self, datasource: str | None) -> SchemaView:
+        """The view of that datasource, or of the only one when none is named.
+
+        Raises Refused when the name is unknown or several exist and none is named,
+        Unavailable when the datasource cannot be reached.
+        """
+        known = sorted({*self.views, *self.unavailable})
+        if datasource is None:
+            if len(known) != 1:
+                names = ", ".join(known) or "none"
+                raise Refused("datasource", "name the datasource", f"datasources you may use: {names}")
+            datasource = known[0]
+        if datasource in self.unavailable:
+            raise Unavailable(f"datasource `{datasource}` is not available: {self.unavailable[datasource]}", "try again later")
+        if datasource not in self.views:
+            raise Refused("datasource", f"unknown datasource `{datasource}`", f"datasources you may use: {', '.join(known) or 'none'}")
+        return self.views[datasource]
