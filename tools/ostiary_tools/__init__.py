@@ -1,0 +1,33 @@
+"""What can be done to a database: the tools, the SQL they judge, and the drivers beneath."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from ostiary_tools.api import Tool
+
+__all__ = ["pack"]
+
+
+def pack() -> Iterable[Tool[Any]]:
+    """Ostiary's own tools, through the entry point that every pack uses."""
+    # imported here so that `import ostiary_tools` stays light for whoever only wants its types
+    from ostiary_tools.audit import AuditLogTool, AuditVerifyTool
+    from ostiary_tools.describe import Describe
+    from ostiary_tools.prompts import ExplainSlowQuery, QuestionToSql
+    from ostiary_tools.query import Query
+    from ostiary_tools.resources import NameCompletion, TableResources
+    from ostiary_tools.search_schema import SearchSchema
+    from ostiary_tools.whoami import Whoami
+
+    return (
+        SearchSchema(),
+        Describe(),
+        Query(),
+        Whoami(),
+        AuditLogTool(),
+        AuditVerifyTool(),
+        TableResources(),
+        NameCompletion(),
+        QuestionToSql(),
+        ExplainSlowQuery(),
+    )

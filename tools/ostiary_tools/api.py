@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ostiary_policies.model import Intent, Permit, Statement
 from ostiary_tools.errors import DatabaseError, Refused, TimedOut, ToolError, Unavailable
-from ostiary_tools.result import ColumnHead, Result, Rows, Text
+from ostiary_tools.result import ColumnHead, Name, Names, Result, Rows, Text
 from ostiary_tools.view import SchemaView, World
 
 __all__ = [
@@ -22,8 +22,12 @@ __all__ = [
     "AuditReader",
     "ColumnHead",
     "DatabaseError",
+    "Hints",
     "Intent",
+    "Name",
+    "Names",
     "Permit",
+    "Redacted",
     "Refused",
     "Result",
     "Rows",
@@ -51,6 +55,14 @@ class Surface(StrEnum):
 
     TOOL = "tool"
     PROMPT = "prompt"
+    RESOURCES = "resources"
+    """The list of table resources; not callable by name."""
+    COMPLETION = "completion"
+    """Completion of a name; not callable by name."""
+
+
+class Redacted:
+    """Marks a field of `Args` whose value is never written to the audit log: `Annotated[str, Redacted()]`."""
 
 
 class AuditReader(Protocol):

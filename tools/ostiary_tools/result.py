@@ -33,4 +33,20 @@ class Text:
     """True when any of it was written by somebody in the database (names, comments, values)."""
 
 
-Result = Rows | Text
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A thing of a schema by its path, with what is said of it."""
+
+    path: tuple[str, ...]
+    comment: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Names for a list or a completion."""
+
+    names: tuple[Name, ...]
+    more: bool = False
+
+
+Result = Rows | Text | Names
