@@ -1,0 +1,1 @@
+"""Databases behind one port, and the only modules that import their drivers."""

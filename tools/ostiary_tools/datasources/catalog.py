@@ -1,0 +1,212 @@
+"""Reads a PostgreSQL catalog into a `Snapshot`.
+
+One consistent read, the queries of catalog.sql in one transaction; building the
+snapshot is plain work on plain rows and runs off the event loop. Knows nothing of
+pools, callers or policy.
+"""
+
+import hashlib
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any
+
+from asyncpg.pool import PoolConnectionProxy
+
+from ostiary_tools.snapshot import (
+    ColumnInfo,
+    ForeignKey,
+    FunctionInfo,
+    Index,
+    OperatorInfo,
+    Relation,
+    RelationKind,
+    Snapshot,
+    TypeInfo,
+)
+
+Row = Mapping[str, Any]
+Name = tuple[str, str]
+
+_KINDS = {
+    "r": RelationKind.TABLE,
+    "p": RelationKind.PARTITIONED_TABLE,
+    "v": RelationKind.VIEW,
+    "m": RelationKind.MATERIALIZED_VIEW,
+    "f": RelationKind.FOREIGN_TABLE,
+}
+_FUNCTION_KINDS = {"f": "function", "a": "aggregate", "w": "window", "p": "procedure"}
+_VOLATILITIES = {"i": "immutable", "s": "stable", "v": "volatile"}
+_TYPE_KINDS = {"b": "base", "e": "enum", "d": "domain", "c": "composite", "r": "range", "m": "multirange"}
+_TAG = re.compile(r"(?<!\w)@(pii|secret)\b(?:[ \t]+([a-z][a-z0-9_]*))?")
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogRows:
+    """The raw rows of one read, by section of catalog.sql, and the stamp they were read under."""
+
+    stamp: str
+    sections: Mapping[str, Sequence[Row]]
+
+
+def _sections() -> Mapping[str, str]:
+    text = resources.files(__package__).joinpath("catalog.sql").read_text("utf-8")
+    parts = re.split(r"^-- :(\w+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+_QUERIES = _sections()
+
+
+async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> CatalogRows | None:
+    """Read everything in the transaction the connection is in; `None` when the stamp is still the known one."""
+    stamp = str(await connection.fetchval(_QUERIES["stamp"]))
+    if stamp == known_stamp:
+        return None
+    return CatalogRows(stamp, {name: await connection.fetch(query) for name, query in _QUERIES.items() if name != "stamp"})
+
+
+def parse_tags(comment: str) -> frozenset[str]:
+    """Tags written in a comment: `@pii email` gives `pii` and `pii:email`, `@secret` gives `secret`."""
+    tags: set[str] = set()
+    for word, detail in _TAG.findall(comment):
+        tags.add(word)
+        if word == "pii" and detail:
+            tags.add(f"{word}:{detail}")
+    return frozenset(tags)
+
+
+def build_snapshot(
+    datasource: str,
+    rows: CatalogRows,
+    *,
+    search_path: tuple[str, ...],
+    tags: Mapping[str, frozenset[str]],
+) -> Snapshot:
+    """Build the snapshot; `tags` adds to those of the comments, by `schema.table` or `schema.table.column`."""
+    sections = rows.sections
+    return Snapshot(
+        datasource=datasource,
+        taken_at=datetime.now(UTC),
+        server_version=sections["server"][0]["version"],
+        search_path=search_path,
+        schemas={row["name"]: row["comment"] for row in sections["schemas"]},
+        relations=_relations(sections, tags),
+        functions=_functions(sections["functions"]),
+        types=_types(sections),
+        operators=_operators(sections["operators"]),
+        extensions={row["name"]: row["version"] for row in sections["extensions"]},
+        version=_digest(sections, search_path, tags),
+    )
+
+
+def _relations(sections: Mapping[str, Sequence[Row]], tags: Mapping[str, frozenset[str]]) -> dict[Name, Relation]:
+    columns = _by_relation(sections["columns"])
+    foreign_keys = _by_relation(sections["foreign_keys"])
+    indexes = _by_relation(sections["indexes"])
+    estimates = {(row["schema"], row["name"]): int(row["rows"]) for row in sections["estimates"]}
+    found: dict[Name, Relation] = {}
+    for row in sections["relations"]:
+        name = (row["schema"], row["name"])
+        path = f"{name[0]}.{name[1]}"
+        found[name] = Relation(
+            schema=name[0],
+            name=name[1],
+            kind=_KINDS[row["kind"]],
+            columns=tuple(_column(path, column, tags) for column in columns[name]),
+            comment=row["comment"],
+            tags=parse_tags(row["comment"]) | tags.get(path, frozenset()),
+            primary_key=next((tuple(index["key_columns"]) for index in indexes[name] if index["primary"]), ()),
+            unique_keys=tuple(tuple(index["key_columns"]) for index in indexes[name] if index["is_key"] and not index["primary"]),
+            foreign_keys=tuple(_foreign_key(key) for key in foreign_keys[name]),
+            indexes=tuple(
+                Index(index["name"], index["definition"], tuple(index["all_columns"]), index["unique"]) for index in indexes[name]
+            ),
+            estimated_rows=estimates.get(name),
+            has_children=row["has_children"],
+        )
+    return found
+
+
+def _by_relation(rows: Iterable[Row]) -> Mapping[Name, list[Row]]:
+    grouped: defaultdict[Name, list[Row]] = defaultdict(list)
+    for row in rows:
+        grouped[row["schema"], row["relation"]].append(row)
+    return grouped
+
+
+def _column(relation: str, row: Row, tags: Mapping[str, frozenset[str]]) -> ColumnInfo:
+    return ColumnInfo(
+        name=row["name"],
+        type=row["type"],
+        not_null=row["not_null"],
+        default=row["default"],
+        generated=row["generated"],
+        comment=row["comment"],
+        tags=parse_tags(row["comment"]) | tags.get(f"{relation}.{row['name']}", frozenset()),
+    )
+
+
+def _foreign_key(row: Row) -> ForeignKey:
+    return ForeignKey(row["name"], tuple(row["columns"]), row["target_schema"], row["target_table"], tuple(row["target_columns"]))
+
+
+def _functions(rows: Iterable[Row]) -> dict[Name, tuple[FunctionInfo, ...]]:
+    found: defaultdict[Name, list[FunctionInfo]] = defaultdict(list)
+    for row in rows:
+        info = FunctionInfo(
+            schema=row["schema"],
+            name=row["name"],
+            arguments=row["arguments"],
+            result=row["result"],
+            kind=_FUNCTION_KINDS[row["kind"]],
+            volatility=_VOLATILITIES[row["volatility"]],
+            language=row["language"],
+            security_definer=row["security_definer"],
+            extension=row["extension"],
+            comment=row["comment"],
+            argument_count=row["argument_count"],
+            default_count=row["default_count"],
+            variadic=row["variadic"],
+            output_columns=tuple(row["output_columns"]),
+        )
+        found[info.schema, info.name].append(info)
+    return {name: tuple(overloads) for name, overloads in found.items()}
+
+
+def _types(sections: Mapping[str, Sequence[Row]]) -> dict[Name, TypeInfo]:
+    functions: defaultdict[Name, list[Name]] = defaultdict(list)
+    for row in sections["type_functions"]:
+        functions[row["schema"], row["name"]].append((row["function_schema"], row["function"]))
+    return {
+        (row["schema"], row["name"]): TypeInfo(
+            schema=row["schema"],
+            name=row["name"],
+            kind=_TYPE_KINDS[row["kind"]],
+            labels=tuple(row["labels"]),
+            extension=row["extension"],
+            comment=row["comment"],
+            functions=tuple(functions[row["schema"], row["name"]]),
+        )
+        for row in sections["types"]
+    }
+
+
+def _operators(rows: Iterable[Row]) -> dict[str, tuple[OperatorInfo, ...]]:
+    found: defaultdict[str, list[OperatorInfo]] = defaultdict(list)
+    for row in rows:
+        found[row["name"]].append(OperatorInfo(row["schema"], row["name"], row["function_schema"], row["function"]))
+    return {name: tuple(dict.fromkeys(operators)) for name, operators in found.items()}
+
+
+def _digest(sections: Mapping[str, Sequence[Row]], search_path: tuple[str, ...], tags: Mapping[str, frozenset[str]]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(repr((search_path, sorted((path, sorted(words)) for path, words in tags.items()))).encode())
+    for name in sorted(sections.keys() - {"estimates"}):
+        digest.update(f"\n{name}\n".encode())
+        for row in sections[name]:
+            digest.update(repr(tuple(row.values())).encode())
+    return digest.hexdigest()

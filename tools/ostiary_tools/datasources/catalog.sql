@@ -1,0 +1,211 @@
+-- Reads a PostgreSQL catalog (14 to 18) for the snapshot. One section a query, `catalog.py` splits at the names.
+-- No section returns an OID and each is ordered by names in the C collation, so that the digest of its rows is the
+-- same for every process and after a dump and restore. Temporary and TOAST schemas never appear.
+
+-- :stamp
+-- Changes whenever a row of a catalog that the other sections read has changed; a refresh that finds it unchanged stops here.
+SELECT pg_catalog.md5(pg_catalog.string_agg(part, ',' ORDER BY part COLLATE "C")) AS stamp
+FROM (
+    SELECT 'n' || pg_catalog.sum(pg_catalog.hashtextextended(n.xmin::text || '/' || n.oid::text, 0)) AS part FROM pg_catalog.pg_namespace n
+    UNION ALL
+    SELECT 'c' || pg_catalog.sum(pg_catalog.hashtextextended(c.xmin::text || '/' || c.oid::text || '/' || c.reltuples::text, 0)) FROM pg_catalog.pg_class c
+    UNION ALL
+    SELECT 'a' || pg_catalog.sum(pg_catalog.hashtextextended(a.xmin::text || '/' || a.attrelid::text || '/' || a.attnum::text, 0))
+    FROM pg_catalog.pg_attribute a
+    UNION ALL
+    SELECT 'd' || pg_catalog.sum(pg_catalog.hashtextextended(d.xmin::text || '/' || d.oid::text, 0)) FROM pg_catalog.pg_attrdef d
+    UNION ALL
+    SELECT 'k' || pg_catalog.sum(pg_catalog.hashtextextended(k.xmin::text || '/' || k.oid::text, 0)) FROM pg_catalog.pg_constraint k
+    UNION ALL
+    SELECT 'i' || pg_catalog.sum(pg_catalog.hashtextextended(i.xmin::text || '/' || i.indexrelid::text, 0)) FROM pg_catalog.pg_index i
+    UNION ALL
+    SELECT 'p' || pg_catalog.sum(pg_catalog.hashtextextended(p.xmin::text || '/' || p.oid::text, 0)) FROM pg_catalog.pg_proc p
+    UNION ALL
+    SELECT 't' || pg_catalog.sum(pg_catalog.hashtextextended(t.xmin::text || '/' || t.oid::text, 0)) FROM pg_catalog.pg_type t
+    UNION ALL
+    SELECT 'e' || pg_catalog.sum(pg_catalog.hashtextextended(e.xmin::text || '/' || e.oid::text, 0)) FROM pg_catalog.pg_enum e
+    UNION ALL
+    SELECT 's' || pg_catalog.sum(pg_catalog.hashtextextended(s.xmin::text || '/' || s.castsource::text || '/' || s.casttarget::text, 0))
+    FROM pg_catalog.pg_cast s
+    UNION ALL
+    SELECT 'o' || pg_catalog.sum(pg_catalog.hashtextextended(o.xmin::text || '/' || o.oid::text, 0)) FROM pg_catalog.pg_operator o
+    UNION ALL
+    SELECT 'x' || pg_catalog.sum(pg_catalog.hashtextextended(x.xmin::text || '/' || x.oid::text, 0)) FROM pg_catalog.pg_extension x
+    UNION ALL
+    SELECT 'h' || pg_catalog.sum(pg_catalog.hashtextextended(h.xmin::text || '/' || h.objoid::text || '/' || h.objsubid::text, 0))
+    FROM pg_catalog.pg_description h
+) AS parts
+
+-- :server
+-- The server's version as a number, such as 180006.
+SELECT pg_catalog.current_setting('server_version_num')::integer AS version
+
+-- :schemas
+-- Every schema of users and extensions, with its comment.
+SELECT n.nspname::text AS name, coalesce(pg_catalog.obj_description(n.oid, 'pg_namespace'), '') AS comment
+FROM pg_catalog.pg_namespace n
+WHERE n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C"
+
+-- :relations
+-- Every relation that can stand in FROM: tables, partitioned tables, views, materialised views, foreign tables.
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind, c.relhassubclass AS has_children,
+    coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), '') AS comment
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C"
+
+-- :estimates
+-- The planner's row estimates; a negative one means never analysed.
+SELECT n.nspname::text AS schema, c.relname::text AS name, c.reltuples::float8 AS rows
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'm', 'f') AND c.reltuples >= 0
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+
+-- :columns
+-- Every live column of those relations, in the table's order.
+SELECT n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS name,
+    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
+    coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') AS default,
+    a.attgenerated <> '' OR a.attidentity <> '' AS generated,
+    coalesce(pg_catalog.col_description(c.oid, a.attnum), '') AS comment
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", a.attnum
+
+-- :foreign_keys
+-- Every foreign key once: the copies that PostgreSQL keeps for each partition of a referenced table are left out.
+SELECT n.nspname::text AS schema, c.relname::text AS relation, k.conname::text AS name,
+    tn.nspname::text AS target_schema, tc.relname::text AS target_table,
+    ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS u(num, place)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.place) AS columns,
+    ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY AS u(num, place)
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = u.num ORDER BY u.place) AS target_columns
+FROM pg_catalog.pg_constraint k
+JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_class tc ON tc.oid = k.confrelid
+JOIN pg_catalog.pg_namespace tn ON tn.oid = tc.relnamespace
+WHERE k.contype = 'f'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", k.conname COLLATE "C"
+
+-- :indexes
+-- Every valid index: its definition from USING on, its key columns in order, and every column it names anywhere.
+-- pg_depend knows the columns of expressions and predicates; a dependency on the whole row counts as all columns.
+SELECT n.nspname::text AS schema, c.relname::text AS relation, x.relname::text AS name,
+    i.indisunique AS "unique", i.indisprimary AS "primary",
+    i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL AS is_key,
+    pg_catalog.split_part(pg_catalog.pg_get_indexdef(i.indexrelid), pg_catalog.format(' %I.%I USING ', n.nspname, c.relname), 2) AS definition,
+    ARRAY(SELECT a.attname::text FROM pg_catalog.generate_series(0, i.indnkeyatts - 1) AS place
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[place] AND a.attnum > 0
+        ORDER BY place) AS key_columns,
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+        WHERE a.attrelid = i.indrelid AND a.attnum > 0 AND NOT a.attisdropped
+            AND (a.attnum = ANY (i.indkey::pg_catalog.int2[])
+                OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                    WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid
+                        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = i.indrelid
+                        AND (d.refobjsubid = a.attnum OR d.refobjsubid = 0)))
+        ORDER BY a.attnum) AS all_columns
+FROM pg_catalog.pg_index i
+JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
+JOIN pg_catalog.pg_class c ON c.oid = i.indrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE i.indisvalid AND c.relkind IN ('r', 'p', 'm')
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", x.relname COLLATE "C"
+
+-- :functions
+-- Every overload of every function, those of pg_catalog included; comments only where they are not PostgreSQL's own.
+SELECT n.nspname::text AS schema, p.proname::text AS name, pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
+    coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, p.prokind::text AS kind, p.provolatile::text AS volatility,
+    l.lanname::text AS language, p.prosecdef AS security_definer, coalesce(e.extname::text, '') AS extension,
+    CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN '' ELSE coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), '') END AS comment,
+    p.pronargs::integer AS argument_count, p.pronargdefaults::integer AS default_count, p.provariadic <> 0 AS variadic,
+    ARRAY(SELECT coalesce(p.proargnames[place], '') FROM pg_catalog.generate_subscripts(p.proargmodes, 1) AS place
+        WHERE p.proargmodes[place] IN ('o', 'b', 't') ORDER BY place) AS output_columns
+FROM pg_catalog.pg_proc p
+JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+JOIN pg_catalog.pg_language l ON l.oid = p.prolang
+LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
+    AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+WHERE n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C", p.proname COLLATE "C", pg_catalog.pg_get_function_identity_arguments(p.oid) COLLATE "C"
+
+-- :types
+-- Types that users and extensions made; array types and the row types of relations are left out.
+SELECT n.nspname::text AS schema, t.typname::text AS name, t.typtype::text AS kind, coalesce(e.extname::text, '') AS extension,
+    coalesce(pg_catalog.obj_description(t.oid, 'pg_type'), '') AS comment,
+    ARRAY(SELECT v.enumlabel::text FROM pg_catalog.pg_enum v WHERE v.enumtypid = t.oid ORDER BY v.enumsortorder) AS labels
+FROM pg_catalog.pg_type t
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
+LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e'
+    AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
+WHERE t.typtype IN ('b', 'e', 'd', 'c', 'r', 'm') AND coalesce(c.relkind, 'c') = 'c'
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_type item WHERE item.typarray = t.oid)
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C", t.typname COLLATE "C"
+
+-- :type_functions
+-- Functions outside pg_catalog that a value of such a type may run: casts, checks of a domain and of the domains, items and
+-- attributes it is made of (also behind an operator), canonical functions of ranges.
+WITH RECURSIVE part (whole, oid) AS (
+    SELECT t.oid, t.oid FROM pg_catalog.pg_type t WHERE t.typtype IN ('b', 'e', 'd', 'c', 'r', 'm')
+        AND t.typnamespace NOT IN ('pg_catalog'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace)
+    UNION
+    SELECT part.whole, inner_type.oid
+    FROM part
+    JOIN pg_catalog.pg_type t ON t.oid = part.oid
+    CROSS JOIN LATERAL (
+        SELECT t.typbasetype AS oid WHERE t.typbasetype <> 0
+        UNION ALL SELECT t.typelem WHERE t.typelem <> 0
+        UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
+        UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+    ) AS inner_type
+), run (whole, function) AS (
+    SELECT part.whole, s.castfunc FROM part JOIN pg_catalog.pg_cast s ON part.oid IN (s.castsource, s.casttarget) WHERE s.castfunc <> 0
+    UNION
+    SELECT part.whole, r.rngcanonical::oid FROM part JOIN pg_catalog.pg_range r ON part.oid IN (r.rngtypid, r.rngmultitypid)
+    UNION
+    SELECT part.whole, coalesce(o.oprcode::oid, d.refobjid)
+    FROM part
+    JOIN pg_catalog.pg_constraint k ON k.contypid = part.oid
+    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid
+        AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
+    LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid
+)
+SELECT DISTINCT n.nspname::text COLLATE "C" AS schema, t.typname::text COLLATE "C" AS name,
+    pn.nspname::text COLLATE "C" AS function_schema, p.proname::text COLLATE "C" AS function
+FROM run
+JOIN pg_catalog.pg_type t ON t.oid = run.whole
+JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+JOIN pg_catalog.pg_proc p ON p.oid = run.function
+JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
+WHERE pn.nspname <> 'pg_catalog'
+ORDER BY 1, 2, 3, 4
+
+-- :operators
+-- Operators outside pg_catalog, with the function behind each.
+SELECT n.nspname::text AS schema, o.oprname::text AS name, pn.nspname::text AS function_schema, p.proname::text AS function
+FROM pg_catalog.pg_operator o
+JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
+JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
+JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
+WHERE n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C", o.oprname COLLATE "C", pn.nspname COLLATE "C", p.proname COLLATE "C", o.oprleft, o.oprright
+
+-- :extensions
+-- Installed extensions and their versions.
+SELECT e.extname::text AS name, e.extversion AS version FROM pg_catalog.pg_extension e ORDER BY e.extname COLLATE "C"

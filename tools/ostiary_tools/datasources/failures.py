@@ -1,0 +1,117 @@
+"""What the driver raises, in words for the model.
+
+A server's message can quote what it stumbled over, so it is passed on only while a
+statement is being analysed, when no row has been touched, and only for the classes
+that speak of names and syntax. Everything else gets our own sentence for its
+SQLSTATE. Details, hints, contexts and positions never leave: PostgreSQL's hints
+suggest names the agent may not see, and positions refer to the printed text.
+"""
+
+import asyncpg
+
+from ostiary_tools.errors import DatabaseError, TimedOut, ToolError, Unavailable
+
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, EOFError)
+"""All that asyncpg and the sockets below it raise."""
+
+_SENTENCES = {
+    "21000": ("a subquery used as one value returned more than one row", "aggregate it or add LIMIT 1"),
+    "22001": ("a value is too long for its type", ""),
+    "22003": ("a number is out of the range of its type", "cast to numeric or a wider type"),
+    "22004": ("a null value stands where none is allowed", ""),
+    "22007": ("a value is no valid date or time", "write dates as 2026-01-31 and times as 2026-01-31T12:00:00Z"),
+    "22008": ("a date or time is out of range", ""),
+    "22012": ("division by zero", "guard the divisor with NULLIF(divisor, 0)"),
+    "22023": ("a function was given a value it does not accept", ""),
+    "2201B": ("a regular expression is not valid", ""),
+    "2201E": ("the logarithm of this number is not defined", ""),
+    "2201F": ("the power of these numbers is not defined", ""),
+    "2201W": ("LIMIT must not be negative", ""),
+    "2201X": ("OFFSET must not be negative", ""),
+    "22021": ("a text is not valid in the database's encoding", ""),
+    "22025": ("an escape sequence of a pattern is not valid", ""),
+    "2202E": ("the dimensions of an array do not fit", ""),
+    "22030": ("a JSON object has a key twice", ""),
+    "22032": ("a text is not valid JSON", ""),
+    "22P02": ("a value is not valid input for its type", "cast only values that have the form of the type"),
+    "22P03": ("a bound value is not valid for its type", ""),
+    "25006": ("the statement would write and the transaction is read-only", "ask only for reads"),
+    "42501": ("the database role lacks a privilege for something the statement uses", "the owner of the data grants it"),
+    "53100": ("the database server has no disk space left for the statement", "ask for less data or sort less"),
+    "53200": ("the database server has no memory left for the statement", "ask for less data"),
+    "53400": ("the statement exceeds a limit the database server is configured with", "ask for less data"),
+    "54000": ("the statement exceeds a limit of PostgreSQL", "split it"),
+    "54001": ("the statement is nested too deeply", "split it"),
+    "55P03": ("a lock was not to be had in time", "try again in a moment"),
+    "57014": ("the statement was cancelled in the database server", "try again, or ask its operator"),
+    "P0001": ("a function of the database raised an exception", ""),
+}
+_CLASSES = {
+    "21": ("a query returned a number of rows that does not fit", ""),
+    "22": ("a value is not valid for its type or function", ""),
+    "23": ("a constraint of the database was violated", ""),
+    "25": ("the transaction does not allow this statement", "ask only for reads"),
+    "38": ("an external function of the database failed", ""),
+    "40": ("the statement collided with another transaction", "try again"),
+    "42": ("the statement uses a name, type or syntax that does not fit while it runs", ""),
+    "53": ("the database server is short of a resource", "ask for less data or try again later"),
+    "54": ("the statement exceeds a limit of PostgreSQL", "split it"),
+    "55": ("something the statement uses is not in the state it needs", ""),
+    "58": ("the database server could not reach a file it needs", ""),
+    "F0": ("the database server is misconfigured", ""),
+    "HV": ("a foreign server did not answer as it should", ""),
+    "P0": ("a function of the database failed", ""),
+    "XX": ("the database server met an internal error", ""),
+}
+_SPEAKS_OF_NAMES = frozenset({"42", "0A"})
+_GONE = frozenset({"08", "57"})
+_CONNECTING = {
+    "28": "it refuses the configured login",
+    "3D": "the configured database does not exist",
+    "42": "the configured role may not connect",
+    "53": "it has no connection left",
+    "57": "it is starting up or shutting down",
+}
+
+
+def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, elapsed_s: float) -> ToolError:
+    """Put the error of a statement in words; `analysing` says that nothing of it has been executed yet."""
+    if not isinstance(error, asyncpg.PostgresError) or not error.sqlstate:
+        return Unavailable("the connection to the database was lost", "try again")
+    sqlstate = str(error.sqlstate)
+    if sqlstate == "57014" and elapsed_s >= timeout_s:
+        return TimedOut(
+            f"the statement ran longer than {timeout_s:g} s and was cancelled", "narrow it, aggregate, or look at its plan"
+        )
+    if sqlstate[:2] in _GONE and sqlstate != "57014":
+        return Unavailable("the connection to the database was lost", "try again")
+    if analysing and sqlstate[:2] in _SPEAKS_OF_NAMES and sqlstate not in _SENTENCES:
+        return DatabaseError(sqlstate, _one_line(str(error.message)), "look the names up with `search_schema` or `describe`")
+    unknown = (f"the database refused the statement with SQLSTATE {sqlstate}", "")
+    return DatabaseError(sqlstate, *_SENTENCES.get(sqlstate, _CLASSES.get(sqlstate[:2], unknown)))
+
+
+def is_lost(error: BaseException) -> bool:
+    """Whether the error says that this connection is gone, and another one may do."""
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate)[:2] in _GONE
+    return isinstance(error, (asyncpg.InterfaceError, ConnectionError, EOFError))
+
+
+def connect_problem(error: BaseException) -> str:
+    """Why no connection came about, without user, host or password."""
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate:
+        return _CONNECTING.get(str(error.sqlstate)[:2], f"it refuses the connection with SQLSTATE {error.sqlstate}")
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "none of its hosts has the wanted target_session_attrs"
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return "its DSN is not valid"
+    if isinstance(error, TimeoutError):
+        return "it does not answer in time"
+    if isinstance(error, OSError):
+        return "nothing answers at its address"
+    return "the connection broke while it was made"
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())

@@ -1,0 +1,293 @@
+"""PostgreSQL 14 to 18 behind the `Datasource` port.
+
+Every read is one READ ONLY transaction with its limits set in the server, on a
+session that is rolled back and emptied by DISCARD ALL before another call gets it.
+The database may be down when the datasource opens and may restart at any time.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
+from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem, is_lost
+from ostiary_tools.datasources.port import PoolState, ReadLimits
+from ostiary_tools.datasources.statement import PostgresReader, TypeName
+from ostiary_tools.errors import Unavailable
+from ostiary_tools.snapshot import Snapshot
+
+_SESSION = {
+    "application_name": "ostiary",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "client_encoding": "UTF8",
+    "default_transaction_read_only": "on",
+}
+"""What values look like, whatever the server or the role is configured to."""
+
+_CATALOG_TIMEOUT_S = 60.0
+_RESET_TIMEOUT_S = 10.0
+_FIRST_RETRY_S = 0.5
+_LAST_RETRY_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSettings:
+    """One configured database."""
+
+    name: str
+    dsn: str = field(repr=False)
+    """As libpq reads it, several hosts and `target_session_attrs` included."""
+    pool_min: int = 1
+    pool_max: int = 10
+    acquire_timeout_s: float = 5.0
+    max_lifetime_s: float = 1800.0
+    """Age at which a connection is closed when it comes back."""
+    set_role: str | None = None
+    """Role taken for each transaction, by SET LOCAL ROLE."""
+    search_path: tuple[str, ...] = ("public",)
+    """After `pg_catalog`."""
+    lock_timeout_s: float = 2.0
+    idle_timeout_s: float = 60.0
+    """How long the server lets our transaction stand idle."""
+    snapshot_ttl_s: float = 10.0
+    tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """`schema.table` or `schema.table.column` → tags, added to those of the comments."""
+
+
+async def open_postgres(settings: PostgresSettings) -> "PostgresDatasource":
+    """Open the datasource; connecting goes on behind, and a database that is down does not fail it."""
+    born: WeakKeyDictionary[asyncpg.Connection, float] = WeakKeyDictionary()
+    clock = asyncio.get_running_loop().time
+
+    async def note_birth(connection: asyncpg.Connection) -> None:
+        born[connection] = clock()
+
+    async def empty(connection: asyncpg.Connection) -> None:
+        if clock() - born[connection] > settings.max_lifetime_s:
+            await connection.close(timeout=_RESET_TIMEOUT_S)
+        else:
+            # asyncpg's own reset would leave temporary tables and prepared statements.
+            await connection.execute("DISCARD ALL", timeout=_RESET_TIMEOUT_S)
+
+    pool = await asyncpg.create_pool(
+        settings.dsn,
+        min_size=0,  # connecting is ours: asyncpg would fail here when the database is down
+        max_size=settings.pool_max,
+        max_inactive_connection_lifetime=settings.max_lifetime_s,
+        timeout=settings.acquire_timeout_s,
+        statement_cache_size=0,
+        server_settings=_SESSION,
+        init=note_birth,
+        reset=empty,
+    )
+    datasource = PostgresDatasource(settings, pool)
+    datasource.warm()
+    return datasource
+
+
+class PostgresDatasource:
+    """See the port. Made by `open_postgres`.
+
+    The private fields hold one invariant: a connection is in the pool, or lent to one
+    `read`, or in a task of `_releasing`; nobody else holds it.
+    """
+
+    def __init__(self, settings: PostgresSettings, pool: asyncpg.Pool) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._types: dict[int, TypeName] = {}
+        self._releasing: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        self._problem = "it has not been reached yet"
+        self._warming: asyncio.Task[None] | None = None
+        self._snapshot: Snapshot | None = None
+        self._stamp = ""
+        self._checked_at = 0.0
+        self._reading = asyncio.Lock()
+        self._refreshing: asyncio.Task[Snapshot] | None = None
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """As configured."""
+        return self._settings.name
+
+    def state(self) -> PoolState:
+        """Sizes and health."""
+        return PoolState(
+            size=self._pool.get_size(),
+            idle=self._pool.get_idle_size(),
+            waiting=self._waiting,
+            healthy=not self._problem,
+            problem=self._problem,
+        )
+
+    @asynccontextmanager
+    async def read(self, limits: ReadLimits) -> AsyncIterator[PostgresReader]:
+        """Open the transaction on a pooled session; roll back and empty the session behind the caller's back."""
+        connection = await self._begin(self._opening("BEGIN READ ONLY", limits.timeout_s))
+        try:
+            yield PostgresReader(connection, limits, self._types)
+        finally:
+            self._give_back(connection)
+
+    async def snapshot(self) -> Snapshot:
+        """Give the snapshot, at most one time to live old unless the database cannot be read."""
+        fresh = asyncio.get_running_loop().time() - self._checked_at < self._settings.snapshot_ttl_s
+        if self._snapshot is not None and fresh:
+            return self._snapshot
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self.refresh(), name=f"refresh {self.name}")
+            # With an old snapshot nobody awaits the task; its failure stands in `state()`.
+            self._refreshing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if self._snapshot is not None:
+            return self._snapshot
+        return await asyncio.shield(self._refreshing)
+
+    async def refresh(self) -> Snapshot:
+        """Read the catalog; when its stamp has not changed the same object is returned."""
+        async with self._reading:
+            connection = await self._begin(self._opening("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", _CATALOG_TIMEOUT_S))
+            try:
+                rows = await read_catalog(connection, self._stamp if self._snapshot else "")
+            except DRIVER_ERRORS as error:
+                self._note(f"its catalog cannot be read ({type(error).__name__})")
+                raise self._unavailable() from None
+            finally:
+                self._give_back(connection)
+            if rows is not None:
+                self._snapshot = await asyncio.to_thread(
+                    build_snapshot, self.name, rows, search_path=self._settings.search_path, tags=self._settings.tags
+                )
+                self._stamp = rows.stamp
+                self._types.clear()
+            self._checked_at = asyncio.get_running_loop().time()
+            if self._snapshot is None:
+                raise self._unavailable()
+            return self._snapshot
+
+    async def close(self) -> None:
+        """Close every connection; what runs is cancelled in the server first."""
+        self._closed = True
+        for task in (self._warming, self._refreshing):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError, Unavailable):
+                    await task
+        await asyncio.gather(*self._releasing)
+        try:
+            await asyncio.wait_for(self._pool.close(), _RESET_TIMEOUT_S)
+        except TimeoutError:
+            self._pool.terminate()
+
+    async def _begin(self, script: str, *, again: bool = True) -> PoolConnectionProxy:
+        """Acquire a connection and send it our opening script; one that died while it was idle is replaced once."""
+        connection = await self._acquire()
+        try:
+            await connection.execute(script, timeout=self._settings.acquire_timeout_s)
+        except DRIVER_ERRORS as error:
+            self._give_back(connection)
+            if not (again and is_lost(error)):
+                raise self._refused(error) from None
+        except BaseException:
+            self._give_back(connection)
+            raise
+        else:
+            self._problem = ""
+            return connection
+        await self._pool.expire_connections()
+        return await self._begin(script, again=False)
+
+    async def _acquire(self) -> PoolConnectionProxy:
+        self._waiting += 1
+        try:
+            return await self._pool.acquire(timeout=self._settings.acquire_timeout_s)
+        except TimeoutError:
+            if self._pool.get_idle_size() == 0 and self._pool.get_size() == self._settings.pool_max:
+                busy = f"all {self._settings.pool_max} connections of datasource `{self.name}` are busy"
+                raise Unavailable(busy, "try again in a moment") from None
+            raise self._refused(TimeoutError()) from None
+        except DRIVER_ERRORS as error:
+            raise self._refused(error) from None
+        finally:
+            self._waiting -= 1
+
+    def _opening(self, begin: str, timeout_s: float) -> str:
+        """Only our own words and quoted configuration: this is the one text that goes by the simple protocol."""
+        settings = self._settings
+        role = f"SET LOCAL ROLE {_quoted(settings.set_role)};" if settings.set_role else ""
+        path = ", ".join(_quoted(schema) for schema in ("pg_catalog", *settings.search_path))
+        return (
+            f"{begin};"
+            f"SET LOCAL statement_timeout = {_milliseconds(timeout_s)};"
+            f"SET LOCAL lock_timeout = {_milliseconds(settings.lock_timeout_s)};"
+            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(settings.idle_timeout_s)};"
+            f"SET LOCAL search_path = {path};{role}"
+        )
+
+    def _give_back(self, connection: PoolConnectionProxy) -> None:
+        task = asyncio.create_task(self._release(connection), name=f"release {self.name}")
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+    async def _release(self, connection: PoolConnectionProxy) -> None:
+        try:
+            if not connection.is_closed():
+                await connection.execute("ROLLBACK", timeout=_RESET_TIMEOUT_S)
+        except DRIVER_ERRORS:
+            connection.terminate()
+        with suppress(*DRIVER_ERRORS):
+            await self._pool.release(connection, timeout=_RESET_TIMEOUT_S)
+
+    def _refused(self, error: BaseException) -> Unavailable:
+        self._note(connect_problem(error))
+        return self._unavailable()
+
+    def _unavailable(self) -> Unavailable:
+        return Unavailable(f"datasource `{self.name}` cannot be reached: {self._problem}", "try again later")
+
+    def _note(self, problem: str) -> None:
+        self._problem = problem
+        self.warm()
+
+    def warm(self) -> None:
+        """Connect and read the catalog behind, until it worked once; so health returns without a caller."""
+        if not self._closed and (self._warming is None or self._warming.done()):
+            self._warming = asyncio.create_task(self._warm(), name=f"warm {self.name}")
+
+    async def _warm(self) -> None:
+        pause_s = _FIRST_RETRY_S
+        while True:
+            try:
+                await self.refresh()
+                await self._fill()
+            except Unavailable:
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, _LAST_RETRY_S)
+            else:
+                return
+
+    async def _fill(self) -> None:
+        """Hold as many connections at once as the pool keeps at least, so that they are made."""
+        opening = self._opening("BEGIN READ ONLY", _CATALOG_TIMEOUT_S)
+        held = await asyncio.gather(*(self._begin(opening) for _ in range(self._settings.pool_min)), return_exceptions=True)
+        for connection in held:
+            if not isinstance(connection, BaseException):
+                self._give_back(connection)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _milliseconds(seconds: float) -> int:
+    """At least one: zero would mean no limit."""
+    return max(1, round(seconds * 1000))

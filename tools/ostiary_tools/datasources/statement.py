@@ -1,0 +1,185 @@
+"""Runs one judged statement inside an open read-only transaction.
+
+The statement is only ever prepared, never sent by the simple protocol. What runs is
+our wrapper around it: each value is printed by its type's own output function, cut
+to a width, and the rows are bounded, all in the server. As a subselect a statement
+can neither write (a data-modifying WITH must stand at the top) nor leave the
+transaction. EXPLAIN cannot be wrapped: it stands alone, its lines are our bound.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from asyncpg.prepared_stmt import PreparedStatement
+from pglast.parser import scan
+
+from ostiary_policies.model import Statement
+from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
+from ostiary_tools.datasources.port import ReadLimits
+from ostiary_tools.errors import DatabaseError
+from ostiary_tools.result import ColumnHead, Rows
+
+SERVER_GRACE_S = 5.0
+"""The server cancels at the statement timeout; this much later we stop waiting for a server that does not."""
+
+_MIN_WIDTH = 64
+_TEXT_OIDS = frozenset({25, 1043})
+"""`text` and `varchar`: their output is their value, so `left` can cut it without a copy of the whole."""
+_TYPE_NAMES = """
+SELECT oid::int8 AS oid, pg_catalog.format_type(oid, NULL) AS head, pg_catalog.format_type(oid, -1) AS exact
+FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS oid
+"""
+
+_ALL_TYPES = """
+SELECT t.oid::int8 AS oid, t.typname::text AS name, n.nspname::text AS schema
+FROM pg_catalog.pg_type t JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_catalog.pg_type item ON item.typarray = t.oid
+WHERE t.typtype IN ('c', 'p') OR n.nspname <> 'pg_catalog' OR coalesce(item.typsend, t.typsend) = 0 OR item.typtype IN ('c', 'p')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class TypeName:
+    """Two spellings of one type: `exact` never means a length, where `character` would be `character(1)`."""
+
+    head: str
+    exact: str
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresReader:
+    """The `Reader` of one open transaction."""
+
+    connection: PoolConnectionProxy
+    limits: ReadLimits
+    types: dict[int, TypeName] = field(repr=False)
+    """By OID; filled as types are met, shared by the readers of a datasource."""
+
+    async def rows(self, statement: Statement) -> Rows:
+        """Prepare the statement, then run it in the wrapper."""
+        _check_sendable(statement)
+        prepared = await self._prepare(statement)
+        attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
+        if len(parameters) != len(statement.parameters):
+            message = f"the statement has {len(parameters)} parameters and {len(statement.parameters)} values were given"
+            raise DatabaseError("08P01", message, "give one value for each of $1, $2, …")
+        oids = [attribute.type.oid for attribute in attributes]
+        types = await self._type_names({*oids, *(kind.oid for kind in parameters)})
+        heads = tuple(ColumnHead(attribute.name, types[attribute.type.oid].head) for attribute in attributes)
+        text, alone = bind_text(statement.text, [types[kind.oid].exact for kind in parameters])
+        width = max(self.limits.max_chars // max(len(heads), 1), _MIN_WIDTH)
+        # A row is at least one character of the reply.
+        max_rows = min(self.limits.max_rows, self.limits.max_chars)
+        query = text if alone else wrap(text, oids, width=width, max_rows=max_rows)
+        records = await self._fetch(query, *statement.parameters)
+        return _bounded(heads, records, width=width, max_rows=max_rows)
+
+    async def _prepare(self, statement: Statement, *, again: bool = True) -> PreparedStatement:
+        start = asyncio.get_running_loop().time()
+        try:
+            # Unnamed, so that no roundtrip has to close it.
+            return await self.connection.prepare(statement.text, name="", timeout=self._patience_s)
+        except (asyncpg.UnsupportedClientFeatureError, asyncpg.InternalClientError):
+            if again and not self.connection.is_closed():
+                await self._learn_types()
+                return await self._prepare(statement, again=False)
+            raise DatabaseError("0A000", "a column has a type the driver does not know", "cast it to text") from None
+        except DRIVER_ERRORS as error:
+            raise self._failed(error, start, analysing=True) from None
+
+    async def _learn_types(self) -> None:
+        """Tell the driver of every type that it is text, so that it looks into none.
+
+        It describes types to decode them, which our wrapper spares it, and it fails on
+        some: rows that hold a type without a binary form, pseudo-types of pg_statistic.
+        """
+        settings = self.connection._protocol.get_settings()  # noqa: SLF001  asyncpg's public set_type_codec refuses these kinds
+        for row in await self._fetch(_ALL_TYPES):
+            settings.add_python_codec(row["oid"], row["name"], row["schema"], [], "scalar", str, str, "text")
+
+    async def _fetch(self, query: str, *values: object) -> list[Any]:
+        start = asyncio.get_running_loop().time()
+        try:
+            found: list[Any] = await self.connection.fetch(query, *values, timeout=self._patience_s)
+        except DRIVER_ERRORS as error:
+            # Never chained: the driver's error quotes values.
+            raise self._failed(error, start, analysing=False) from None
+        return found
+
+    async def _type_names(self, oids: set[int]) -> Mapping[int, TypeName]:
+        # Copied before the wait: a refresh of the snapshot may empty the shared names meanwhile.
+        known = {oid: self.types[oid] for oid in oids & self.types.keys()}
+        if len(known) < len(oids):
+            rows = await self._fetch(_TYPE_NAMES, sorted(oids - known.keys()))
+            met = {row["oid"]: TypeName(row["head"], row["exact"]) for row in rows}
+            self.types.update(met)
+            known |= met
+        return known
+
+    @property
+    def _patience_s(self) -> float:
+        return self.limits.timeout_s + SERVER_GRACE_S
+
+    def _failed(self, error: BaseException, start: float, *, analysing: bool) -> Exception:
+        elapsed_s = asyncio.get_running_loop().time() - start
+        return statement_error(error, analysing=analysing, timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s)
+
+
+def _check_sendable(statement: Statement) -> None:
+    """Raise DatabaseError for what the protocol cannot carry: NUL and lone surrogates."""
+    for text in (statement.text, *statement.parameters):
+        if text is not None and ("\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text))):
+            raise DatabaseError("22021", "a text holds a character PostgreSQL cannot store", "leave out NUL and lone surrogates")
+
+
+def bind_text(text: str, types: Sequence[str]) -> tuple[str, bool]:
+    """Cast each `$n` from text to the type the server inferred for it; also say whether the statement must stand alone.
+
+    Works on the tokens of PostgreSQL's own scanner: a `$1` in a string or a name is
+    none of them. Only EXPLAIN must stand alone.
+    """
+    tokens = scan(text)
+    alone = bool(tokens) and tokens[0].name == "EXPLAIN"
+    if not types:
+        return text, alone
+    pieces: list[str] = []
+    end = 0
+    for token in tokens:
+        if token.name == "PARAM":
+            number = text[token.start + 1 : token.end + 1]
+            pieces += [text[end : token.start], f"(CAST(${number}::pg_catalog.text AS {types[int(number) - 1]}))"]
+            end = token.end + 1
+    return "".join([*pieces, text[end:]]), alone
+
+
+def wrap(text: str, oids: Sequence[int], *, width: int, max_rows: int) -> str:
+    """Put our SELECT over the judged one: one row more than the bound and one character more than the width, to know of more."""
+    names = [f"c{place}" for place in range(1, len(oids) + 1)]
+    values = ", ".join(_printed(name, oid, width + 1) for name, oid in zip(names, oids, strict=True))
+    alias = f"q({', '.join(names)})" if names else "q"
+    # The newlines end a comment that the text might end with.
+    return f"SELECT {values} FROM (\n{text}\n) AS {alias} LIMIT {max_rows + 1}"  # noqa: S608  names and numbers are ours, the text is the judged one
+
+
+def _printed(name: str, oid: int, width: int) -> str:
+    if oid in _TEXT_OIDS:
+        return f"pg_catalog.left({name}::pg_catalog.text, {width})"
+    # concat runs the type's output function, where a cast to text may be another function (`inet`, `character`) or a user's own;
+    # it prints NULL as empty. IS DISTINCT FROM tells a NULL row from a row of NULLs, IS NULL does not.
+    return f"CASE WHEN {name} IS DISTINCT FROM NULL THEN pg_catalog.left(pg_catalog.concat({name}), {width}) END"
+
+
+def _bounded(heads: tuple[ColumnHead, ...], records: Sequence[Iterable[str | None]], *, width: int, max_rows: int) -> Rows:
+    clipped = 0
+    rows: list[tuple[str | None, ...]] = []
+    for record in records[:max_rows]:
+        row = tuple(record)
+        if any(value is not None and len(value) > width for value in row):
+            clipped += sum(value is not None and len(value) > width for value in row)
+            row = tuple(value[:width] if value is not None else None for value in row)
+        rows.append(row)
+    return Rows(heads, tuple(rows), truncated=len(records) > max_rows, clipped=clipped)
