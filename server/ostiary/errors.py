@@ -1,0 +1,78 @@
+"""Every failure of a call, as the caller is told.
+
+CallFailed               code, message, hint: for the model to read
+├── ToolError            see ostiary_tools.errors; carried as its cause
+├── Denied               policy said no
+├── InvalidArguments     the tool's model refused the arguments
+├── NotRecorded          the audit log did not take the record, so nothing ran
+└── Internal             a defect of ours; the text stays in the log, the caller gets the call id
+UnknownTool              for the protocol: hidden and unknown are the same answer
+"""
+
+from ostiary_tools.errors import DatabaseError, Refused, ToolError
+
+
+class UnknownTool(Exception):
+    """No such tool for this caller. A hidden one is answered with the same words."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"Unknown tool: {name}")
+
+
+class CallFailed(Exception):
+    """A failure the model can read: `code: message`, the rules that decided, and the next step."""
+
+    def __init__(self, code: str, message: str, hint: str = "", rules: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.rules = rules
+
+    def text(self) -> str:
+        """What the agent is told: a line each for the failure, its rules and the next step."""
+        lines = [f"{self.code}: {self.message}"]
+        if self.rules:
+            lines.append(f"rule: {', '.join(self.rules)}")
+        if self.hint:
+            lines.append(f"hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class Denied(CallFailed):
+    """Policy said no."""
+
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
+        super().__init__("denied", message, hint, rules)
+
+
+class InvalidArguments(CallFailed):
+    """The tool's model refused the arguments."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("invalid_arguments", message, "see the tool's input schema")
+
+
+class NotRecorded(CallFailed):
+    """The audit log did not take the record of this call, so nothing of it ran."""
+
+    def __init__(self) -> None:
+        super().__init__("not_recorded", "the audit log is not available, so nothing was run", "try again later; the operator sees why in the log")
+
+
+class Internal(CallFailed):
+    """A defect. Its text stays in the server's log under the call id."""
+
+    def __init__(self, call_id: object) -> None:
+        super().__init__("internal", f"the call failed inside the server; its id is {call_id}", "tell the operator the id")
+
+
+def failed(error: ToolError) -> CallFailed:
+    """A tool's error as the caller is told."""
+    rules = (error.rule,) if isinstance(error, Refused) else ()
+    return CallFailed(error.code, error.message, error.hint, rules)
+
+
+def outcome_code(error: ToolError) -> str:
+    """What stands in the audit log: the code, with the SQLSTATE, and never the text."""
+    return f"{error.code} {error.sqlstate}" if isinstance(error, DatabaseError) else error.code

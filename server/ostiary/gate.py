@@ -1,0 +1,283 @@
+"""The one road. Every tool, resource, prompt and completion passes here and nowhere else.
+
+A call is planned, decided, recorded, judged again, run, shaped and recorded once more,
+in that order; a failure at any step is a refusal and stands in the audit log.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+import anyio
+from ostiary_policies.actions import Action
+from ostiary_policies.engine import Engine
+from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
+from ostiary_policies.model import Tool as ToolResource
+from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
+from ostiary_tools.datasources.port import Datasource, Reader, ReadLimits
+from ostiary_tools.errors import Refused, ToolError
+from ostiary_tools.packs import Registry
+from ostiary_tools.sql.judge import Judged, judge
+from pydantic import ValidationError
+
+from ostiary.audit.record import Entry, Outcome, Status
+from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
+from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, UnknownTool, failed, outcome_code
+from ostiary.policy_files import Policies
+from ostiary.redaction import printable, redacted, unjudged
+from ostiary.refusal import refusal
+from ostiary.session import PermittedSession
+from ostiary.shape import REPLY_CHARS, Reply, shape
+from ostiary.worlds import Worlds, callable_names
+
+_log = logging.getLogger(__name__)
+
+_PLAN_IN_THREAD_CHARS = 2_000
+"""Longer arguments are planned away from the event loop: judging SQL takes about a millisecond per thousand characters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as the transport hands it over, decoded and not yet believed."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    surface: Surface = Surface.TOOL
+    origin: str = "tool"
+    transport: str = "stdio"
+    trace: str = ""
+    id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The server's own bounds; a policy may only be stricter."""
+
+    max_rows: int
+    timeout_s: float
+
+
+class Gate:
+    """Holds what a call needs on its way; keeps nothing of any call."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        policies: Policies,
+        worlds: Worlds,
+        datasources: Mapping[str, Datasource],
+        recorder: Recorder,
+        audit_reader: AuditReader,
+        terms: Terms,
+    ) -> None:
+        self._registry = registry
+        self._policies = policies
+        self._worlds = worlds
+        self._datasources = datasources
+        self._recorder = recorder
+        self._audit_reader = audit_reader
+        self._terms = terms
+
+    def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
+        """The tools or prompts this caller may call, by name."""
+        names = callable_names(self._policies.engine, who, self._registry)
+        return [self._registry[surface, name] for name in names if (surface, name) in self._registry]
+
+    async def call(self, who: Principal, call: Call) -> Reply:
+        """Answer one call.
+
+        Raises UnknownTool for a tool that does not exist for the caller, and CallFailed
+        for everything the model should read. Nothing else but cancellation leaves here.
+        """
+        try:
+            return await self._travel(who, call)
+        except (UnknownTool, CallFailed):
+            raise
+        except RecordingFailed as error:
+            _log.error("call %s was not recorded: %s", call.id, error)  # noqa: TRY400 - the cause is in the words
+            raise NotRecorded from error
+        except Exception as error:
+            _log.exception("call %s failed", call.id)
+            raise Internal(call.id) from error
+
+    async def _travel(self, who: Principal, call: Call) -> Reply:
+        engine = self._policies.engine
+        record = _Draft(who, call, engine.policy_hash)
+        tool = self._registry.get((call.surface, call.tool))
+        if tool is None or not engine.allows(who, Access(Action.CALL, ToolResource(tool.name))).allowed:
+            await self._recorder.refuse(record.entry("unknown", arguments=unjudged(call.arguments)))
+            raise UnknownTool(printable(call.tool[:100]))
+        try:
+            args = tool.args.model_validate(call.arguments)
+        except ValidationError as error:
+            told = InvalidArguments(_invalid(error))
+            await self._recorder.refuse(record.entry("invalid", arguments=unjudged(call.arguments), reason=told.message))
+            raise told from error
+        world = await self._worlds.world(engine, who)
+        try:
+            intent = await _plan(tool, args, world)
+            judged = _judge_again(intent, world)
+        except ToolError as error:
+            told_refused = failed(error)
+            await self._recorder.refuse(record.entry("refused", args=args, reason=told_refused.message, rules=told_refused.rules))
+            raise told_refused from error
+        return await self._decide(tool, args, world, intent, judged, record, engine)
+
+    async def _decide(
+        self,
+        tool: Tool[Any],
+        args: Args,
+        world: World,
+        intent: Intent,
+        judged: tuple[Judged, ...],
+        record: "_Draft",
+        engine: Engine,
+    ) -> Reply:
+        verdict = engine.decide(record.who, intent)
+        match verdict:
+            case Denial():
+                told = refusal(verdict, world)
+                await self._recorder.refuse(
+                    record.entry("deny", args=args, intent=intent, judged=judged, reason=told.message, rules=told.rules)
+                )
+                raise told
+            case Permit():
+                entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
+                return await self._run(tool, verdict, world, entry)
+
+    async def _run(self, tool: Tool[Any], permit: Permit, world: World, entry: Entry) -> Reply:
+        started = time.perf_counter()
+        status, reply, error = Status.CANCELLED, None, ""
+        recording = asyncio.create_task(self._recorder.intend(entry))
+        try:
+            # The intent travels to the disk while the transaction opens; nothing of the statement runs before it is durable.
+            async with self._transaction(permit) as reader:
+                await asyncio.shield(recording)
+                result = await tool.run(permit, PermittedSession(permit, world, reader, self._audit_reader))
+            reply = shape(result, permit.obligations.limit_bytes)
+            status = Status.OK
+            return reply
+        except ToolError as failure:
+            status, error = Status.ERROR, outcome_code(failure)
+            raise failed(failure) from failure
+        except RecordingFailed:
+            raise
+        except Exception:
+            status, error = Status.ERROR, "internal"
+            raise
+        finally:
+            duration_us = round((time.perf_counter() - started) * 1e6)
+            with anyio.CancelScope(shield=True):
+                await self._conclude(recording, _outcome(status, duration_us, reply, error))
+
+    async def _conclude(self, recording: "asyncio.Task[Ticket]", outcome: Outcome) -> None:
+        """Record how it ended. An intent that never became durable has no outcome: nothing of it ran."""
+        try:
+            ticket = await recording
+        except RecordingFailed:
+            if outcome.status is Status.OK:
+                raise
+            return
+        await self._recorder.conclude(ticket, outcome)
+
+    def _transaction(self, permit: Permit) -> AbstractAsyncContextManager[Reader | None]:
+        if not permit.intent.statements or permit.intent.datasource is None:
+            return nullcontext(None)
+        terms = permit.obligations
+        limits = ReadLimits(
+            timeout_s=min(self._terms.timeout_s, terms.timeout_s or self._terms.timeout_s),
+            max_rows=min(self._terms.max_rows, terms.limit_rows or self._terms.max_rows),
+            max_chars=REPLY_CHARS,
+        )
+        return self._datasources[permit.intent.datasource].read(limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """What every record of one call shares."""
+
+    who: Principal
+    call: Call
+    policy_hash: str
+
+    def entry(
+        self,
+        decision: str,
+        *,
+        args: Args | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        intent: Intent | None = None,
+        judged: tuple[Judged, ...] = (),
+        permit: Permit | None = None,
+        world: World | None = None,
+        reason: str = "",
+        rules: tuple[str, ...] = (),
+    ) -> Entry:
+        datasource = intent.datasource if intent else None
+        terms = permit.obligations if permit else None
+        return Entry(
+            call_id=self.call.id,
+            agent=self.who.agent,
+            roles=self.who.roles,
+            transport=self.call.transport,
+            origin=self.call.origin,
+            tool=printable(self.call.tool[:100]),
+            arguments=redacted(args) if args is not None else arguments or {},
+            decision=decision,
+            rules=permit.rules if permit else rules,
+            policy_hash=self.policy_hash,
+            datasource=datasource,
+            sql="; ".join(j.redacted for j in judged) or None,
+            fingerprint=" ".join(j.fingerprint for j in judged) or None,
+            obligations={
+                name: value
+                for name, value in (
+                    ("limit_rows", terms.limit_rows),
+                    ("limit_bytes", terms.limit_bytes),
+                    ("timeout_s", terms.timeout_s),
+                )
+                if value is not None
+            }
+            if terms
+            else {},
+            reason=printable(reason),
+            trace=printable(self.call.trace[:100]),
+            schema_version=world.views[datasource].snapshot.version if world and datasource else "",
+        )
+
+
+async def _plan(tool: Tool[Any], args: Args, world: World) -> Intent:
+    long = sum(len(value) for value in args.model_dump().values() if isinstance(value, str)) > _PLAN_IN_THREAD_CHARS
+    return await asyncio.to_thread(tool.plan, args, world) if long else tool.plan(args, world)
+
+
+def _judge_again(intent: Intent, world: World) -> tuple[Judged, ...]:
+    """Judge what will be run, from its own text: a tool that states less than its statements do is refused."""
+    if not intent.statements:
+        return ()
+    view = world.view(intent.datasource)
+    stated = frozenset(intent.accesses)
+    judged = tuple(judge(statement.text, view) for statement in intent.statements)
+    for statement, judgement in zip(intent.statements, judged, strict=True):
+        if judgement.statement.text != statement.text or not stated.issuperset(judgement.accesses):
+            raise Refused("judged_again", "the statement does more than its plan says", "this is a defect of the tool; tell its author")
+    return judged
+
+
+def _invalid(error: ValidationError) -> str:
+    """Which argument is wrong and how, without repeating what was given."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    said = [f"`{printable('.'.join(map(str, e['loc'])))[:80]}`: {e['msg'].lower()}" for e in found[:5]]
+    return "; ".join(said)
+
+
+def _outcome(status: Status, duration_us: int, reply: Reply | None, error: str) -> Outcome:
+    if reply is None:
+        return Outcome(status, duration_us, error=error)
+    return Outcome(status, duration_us, rows=reply.rows, bytes=reply.size, truncated=reply.truncated)

@@ -1,0 +1,106 @@
+"""A denial in words for the agent: what was refused, under which rule, and the nearest thing that is allowed.
+
+It says nothing of what the caller may not see: what is hidden reads as unknown.
+"""
+
+from collections.abc import Iterable
+
+from ostiary_policies.actions import Action
+from ostiary_policies.model import AuditLog, Column, Datasource, Denial, Function, Reason, Resource, Schema, Table, Tool
+from ostiary_tools.view import SchemaView, World
+
+from ostiary.errors import Denied
+
+_NAMED = 8
+"""Names listed at most in one sentence: a refusal is read by a model that pays for each."""
+
+
+def refusal(denial: Denial, world: World) -> Denied:
+    """The error that answers a denied call."""
+    rules = sorted({rule for reason in denial.reasons for rule in reason.rules}) or ["default-deny"]
+    message = "; ".join(_sentences(denial.reasons, world))
+    return Denied(message, _nearest(denial, world), tuple(rules))
+
+
+def _sentences(reasons: Iterable[Reason], world: World) -> list[str]:
+    columns: dict[tuple[str, str, str], list[str]] = {}
+    said = []
+    for reason in reasons:
+        if any(reason.errors):
+            said.append("a policy could not be decided, which refuses the call")
+            continue
+        resource = reason.access.resource
+        if isinstance(resource, Column) and reason.access.action is Action.READ and _visible(resource, world):
+            columns.setdefault((resource.datasource, resource.schema, resource.table), []).append(resource.name)
+        else:
+            said.append(_sentence(reason.access.action, resource, world))
+    said.extend(
+        f"you may not read {_plural('column', names)} {_some(names)} of `{schema}.{table}`" for (_, schema, table), names in columns.items()
+    )
+    return sorted(set(said))
+
+
+def _sentence(action: Action, resource: Resource, world: World) -> str:
+    if not _visible(resource, world):
+        return f"unknown {_kind(resource)} `{_name(resource)}`"
+    return f"you may not {action.value.replace('_', ' ')} {_kind(resource)} `{_name(resource)}`"
+
+
+def _visible(resource: Resource, world: World) -> bool:
+    match resource:
+        case Table(datasource=name) | Column(datasource=name) | Function(datasource=name) | Schema(datasource=name):
+            view = world.views.get(name)
+            return view is not None and (resource in view.visible or isinstance(resource, Schema))
+        case Datasource(name=name):
+            return name in world.views
+        case Tool() | AuditLog():
+            return True
+
+
+def _nearest(denial: Denial, world: World) -> str:
+    """What the agent can do instead, out of what it may see."""
+    for reason in denial.reasons:
+        match reason.access.resource:
+            case Column(datasource=name, schema=schema, table=table) if name in world.views:
+                return _readable_columns(world.views[name], schema, table)
+            case Table(datasource=name) if name in world.views:
+                return _readable_tables(world.views[name])
+            case _:
+                continue
+    return "call `whoami` to see your roles and tools"
+
+
+def _readable_columns(view: SchemaView, schema: str, table: str) -> str:
+    relation = view.relation(schema, table)
+    names = [column.name for column in view.readable_columns(relation)] if relation else []
+    return f"columns of `{schema}.{table}` you may read: {_some(names, len(names))}" if names else _readable_tables(view)
+
+
+def _readable_tables(view: SchemaView) -> str:
+    names = [f"{relation.schema}.{relation.name}" for relation in view.relations() if view.readable_columns(relation)]
+    return f"tables you may read: {_some(names)}" if names else "you may read no table of this datasource; describe them instead"
+
+
+def _some(names: list[str], most: int = _NAMED) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def _plural(noun: str, names: list[str]) -> str:
+    return noun if len(names) == 1 else f"{noun}s"
+
+
+def _kind(resource: Resource) -> str:
+    return "audit log" if isinstance(resource, AuditLog) else type(resource).__name__.lower()
+
+
+def _name(resource: Resource) -> str:
+    match resource:
+        case Column(schema=schema, table=table, name=name):
+            return f"{schema}.{table}.{name}"
+        case Table(schema=schema, name=name) | Function(schema=schema, name=name):
+            return f"{schema}.{name}"
+        case Tool(name=name) | Datasource(name=name) | Schema(name=name):
+            return name
+        case AuditLog():
+            return "audit"

@@ -1,0 +1,104 @@
+"""The world of a caller: each datasource's snapshot under today's policy.
+
+Deciding what of a schema is visible takes tens of microseconds a column, so it is done
+once per roles, policy set and schema version, away from the event loop, and kept for
+as long as those are the same.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+
+from ostiary_policies.actions import Action
+from ostiary_policies.engine import Engine
+from ostiary_policies.model import Access, Column, Datasource, Principal, Resource, Table, Tool
+from ostiary_tools.api import Surface, World
+from ostiary_tools.datasources.port import Datasource as DatasourcePort
+from ostiary_tools.errors import Unavailable
+from ostiary_tools.packs import Registry
+from ostiary_tools.snapshot import Snapshot
+from ostiary_tools.view import SchemaView
+
+_KEPT = 64
+"""Views kept: (principal, policy, schema version) triples in use at once by one process."""
+
+_CHUNK = 200
+"""Decisions taken before the thread lets others run: about 5 ms."""
+
+
+class Worlds:
+    """Builds a caller's `World`; keeps views and nothing else."""
+
+    def __init__(self, datasources: Mapping[str, DatasourcePort], registry: Registry) -> None:
+        self._datasources = datasources
+        self._registry = registry
+        self._views: OrderedDict[tuple[Principal, str, str, str], SchemaView] = OrderedDict()
+
+    async def world(self, engine: Engine, who: Principal) -> World:
+        """What this caller may look at now. Datasources it may not see are not in it."""
+        views: dict[str, SchemaView] = {}
+        unavailable: dict[str, str] = {}
+        for name, datasource in self._datasources.items():
+            if not engine.allows(who, Access(Action.SEE, Datasource(name))).allowed:
+                continue
+            try:
+                views[name] = await self._view(engine, who, await datasource.snapshot())
+            except Unavailable as error:
+                unavailable[name] = error.message
+        return World(who, views, unavailable, tuple(callable_names(engine, who, self._registry)))
+
+    async def _view(self, engine: Engine, who: Principal, snapshot: Snapshot) -> SchemaView:
+        key = (who, engine.policy_hash, snapshot.datasource, snapshot.version)
+        view = self._views.get(key)
+        if view is None:
+            view = await asyncio.to_thread(_judge_schema, engine, who, snapshot)
+        elif view.snapshot is not snapshot:
+            view = SchemaView(snapshot, view.visible, view.readable)
+        self._views[key] = view
+        self._views.move_to_end(key)
+        while len(self._views) > _KEPT:
+            self._views.popitem(last=False)
+        return view
+
+
+def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[str]:
+    """Names of the tools and prompts this caller may call, in order."""
+    return sorted(
+        {
+            name
+            for surface, name in registry
+            if surface in (Surface.TOOL, Surface.PROMPT) and engine.allows(who, Access(Action.CALL, Tool(name))).allowed
+        }
+    )
+
+
+def _judge_schema(engine: Engine, who: Principal, snapshot: Snapshot) -> SchemaView:
+    resources = tuple(_resources(snapshot))
+    return SchemaView(
+        snapshot,
+        visible=_allowed(engine, who, Action.SEE, resources),
+        readable=_allowed(engine, who, Action.READ, (r for r in resources if _has_values(r))),
+    )
+
+
+def _allowed(engine: Engine, who: Principal, action: Action, resources: Iterable[Resource]) -> frozenset[Resource]:
+    accesses = [Access(action, resource) for resource in resources]
+    for start in range(0, len(accesses), _CHUNK):
+        engine.judge_many(who, accesses[start : start + _CHUNK])
+    return frozenset(access.resource for access in accesses if engine.allows(who, access).allowed)
+
+
+def _resources(snapshot: Snapshot) -> Iterable[Resource]:
+    for schema in snapshot.schemas:
+        yield snapshot.schema_resource(schema)
+    for relation in snapshot.relations.values():
+        yield relation.resource(snapshot.datasource)
+        for column in relation.columns:
+            yield relation.column_resource(snapshot.datasource, column)
+    for schema, name in snapshot.functions:
+        if schema not in ("pg_catalog", "information_schema"):
+            yield snapshot.function_resource(schema, name)
+
+
+def _has_values(resource: Resource) -> bool:
+    return isinstance(resource, Table | Column)
