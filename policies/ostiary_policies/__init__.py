@@ -1,0 +1,1 @@
+"""Who may do what, on what terms: pure decisions, without input or output."""

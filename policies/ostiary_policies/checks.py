@@ -1,0 +1,137 @@
+"""What Cedar's validator lets pass and a doorkeeper must not.
+
+Works on one policy in Cedar's JSON format. Most of these would make a `forbid` that
+never applies: a misspelt tag, the id of a table without its schema, a question about
+an entity that a request does not carry. Such a forbid is a hole nobody sees.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ostiary_policies import entities, obligations
+
+TAGS = frozenset({"pii", "secret"})
+"""Tags every installation has; `pii:<kind>` too. Others are declared in the configuration."""
+
+_KIND_OF_PII = re.compile(r"pii:[a-z0-9_]+")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_VOLATILITIES = frozenset({"immutable", "stable", "volatile"})
+_COMPARISONS = ("==", "!=", "contains", "containsAll", "containsAny")
+_RESOURCES = frozenset(kind.__name__ for kind in entities.RESOURCES)
+
+Json = Mapping[str, Any]
+
+
+def known_tag(tag: str, declared: frozenset[str]) -> bool:
+    """Whether the tag is in the vocabulary."""
+    return tag in TAGS or tag in declared or _KIND_OF_PII.fullmatch(tag) is not None
+
+
+def named(policy: Json) -> Iterator[tuple[str, str]]:
+    """Type and id of every entity the policy names."""
+    for node in _objects(policy):
+        if isinstance(node.get("type"), str) and isinstance(node.get("id"), str):
+            yield node["type"], node["id"]
+
+
+def complaints(policy: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Every objection as message and hint; none when the policy may be in force."""
+    yield from _of_annotations(policy["effect"], policy.get("annotations", {}))
+    yield from _of_scope(policy)
+    yield from _of_ids(policy)
+    for node in _objects(policy["conditions"]):
+        yield from _of_subject(node)
+        yield from _of_words(node, declared)
+
+
+def _of_annotations(effect: str, annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if not _ID.fullmatch(annotations.get("id", "")):
+        yield "it has no usable `@id`", 'write @id("a-short-name") above it: letters, digits, `-`, `_` and `.`'
+    for name in sorted(annotations.keys() - obligations.NAMES - {"id"}):
+        yield f"unknown annotation `@{name}`", "known are `@id`, " + ", ".join(f"`@{n}`" for n in sorted(obligations.NAMES))
+    if effect == "forbid" and (terms := sorted(annotations.keys() & obligations.NAMES)):
+        yield f"`@{terms[0]}` on a forbid has no effect", "put it on the permit it should bound"
+    try:
+        obligations.from_annotations(annotations)
+    except ValueError as error:
+        yield str(error), ""
+
+
+def _of_scope(policy: Json) -> Iterator[tuple[str, str]]:
+    if policy["effect"] == "permit" and policy["principal"].get("op") == "All":
+        yield "it permits every principal", 'say whom it permits: `principal in Role::"analyst"`'
+    if policy["effect"] == "permit" and policy["principal"].get("op") == "is" and "in" not in policy["principal"]:
+        yield "it permits every agent", 'say whom it permits: `principal in Role::"analyst"`'
+
+
+def _of_ids(policy: Json) -> Iterator[tuple[str, str]]:
+    for kind, written in sorted(set(named(policy))):
+        if kind in _RESOURCES:
+            try:
+                entities.names_in(kind, written)
+            except ValueError as error:
+                yield f"`{kind}::{_quoted(written)}` can never match", str(error)
+
+
+def _of_subject(node: Json) -> Iterator[tuple[str, str]]:
+    for operator in (".", "has", "in", "is"):
+        asked = node.get(operator)
+        if isinstance(asked, Mapping) and "left" in asked and "Var" not in asked["left"]:
+            yield f"`{operator}` asks about something the request may not carry", "ask about `principal` or `resource` only"
+    attribute = node.get("has", {}).get("attr") if isinstance(node.get("has"), Mapping) else None
+    if attribute is not None and attribute not in entities.ATTRIBUTES:
+        yield (
+            f"nothing has an attribute `{attribute}`",
+            "attributes are " + ", ".join(f"`{a}`" for a in sorted(entities.ATTRIBUTES)),
+        )
+
+
+def _of_words(node: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:
+    for operator in _COMPARISONS:
+        sides = node.get(operator)
+        if not isinstance(sides, Mapping):
+            continue
+        for one, other in (("left", "right"), ("right", "left")):
+            attributes = set(_attributes(sides[one]))
+            for word in _literals(sides[other]):
+                if attributes & {"tags", "table_tags"} and not known_tag(word, declared):
+                    yield f"unknown tag `{word}`", "known are `pii`, `pii:<kind>`, `secret` and the tags the configuration declares"
+                if "volatility" in attributes and word not in _VOLATILITIES:
+                    yield f"unknown volatility `{word}`", "known are `immutable`, `stable` and `volatile`"
+
+
+def _attributes(side: Json) -> Iterator[str]:
+    """Names of the attributes whose value this expression may be."""
+    if "." in side:
+        yield side["."]["attr"]
+    for branch in _branches(side):
+        yield from _attributes(branch)
+
+
+def _literals(side: Json) -> Iterator[str]:
+    """Strings that this expression may be or, as a set, may hold."""
+    if isinstance(side.get("Value"), str):
+        yield side["Value"]
+    for part in (*side.get("Set", ()), *_branches(side)):
+        yield from _literals(part)
+
+
+def _branches(side: Json) -> Iterable[Json]:
+    choice = side.get("if-then-else")
+    return (choice["then"], choice["else"]) if choice else ()
+
+
+def _objects(tree: object) -> Iterator[Json]:
+    """Every JSON object in the tree, outermost first."""
+    if isinstance(tree, Mapping):
+        yield tree
+        for value in tree.values():
+            yield from _objects(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _objects(value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,120 @@
+"""Resources as Cedar entities: their ids, attributes and ancestors.
+
+An id is the names of a resource joined by dots. A name that contains a dot or a
+double quote, or is empty, stands in double quotes with inner quotes doubled, as in
+SQL; every other name stands bare. So two resources never share an id, whatever a
+database calls its things.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from ostiary_policies.model import AuditLog, Column, Datasource, Function, Resource, Schema, Table, Tool
+
+RESOURCES: tuple[type[Resource], ...] = (Tool, Datasource, Schema, Table, Column, Function, AuditLog)
+ATTRIBUTES = frozenset(field.name for resource in RESOURCES for field in fields(resource))
+"""Every attribute a policy can ask for."""
+
+_PARTS: Mapping[str, int] = {"Tool": 1, "Datasource": 1, "Schema": 2, "Table": 3, "Column": 4, "Function": 3}
+_AUDIT_LOG = "audit"
+_PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
+
+
+def uid(resource: Resource) -> dict[str, str]:
+    """Cedar's name of the resource, as the `type` and `id` that requests carry."""
+    return {"type": type(resource).__name__, "id": resource_id(resource)}
+
+
+def resource_id(resource: Resource) -> str:
+    """Spell the id that a policy writes for this resource."""
+    return ".".join(_spell(part) for part in _names(resource))
+
+
+def entity(resource: Resource) -> dict[str, Any]:
+    """Describe the resource in Cedar's JSON format for entities; its parent is named and not included."""
+    above = parent(resource)
+    attributes = {field.name: _plain(getattr(resource, field.name)) for field in fields(resource)}
+    return {"uid": uid(resource), "attrs": attributes, "parents": [uid(above)] if above else []}
+
+
+def parent(resource: Resource) -> Resource | None:
+    """Return what contains it, or `None`."""
+    match resource:
+        case Schema():
+            return Datasource(resource.datasource)
+        case Table() | Function():
+            return Schema(resource.datasource, resource.schema)
+        case Column():
+            return Table(resource.datasource, resource.schema, resource.table, resource.table_tags)
+        case Tool() | Datasource() | AuditLog():
+            return None
+
+
+def names_in(kind: str, written: str) -> tuple[str, ...]:
+    """Read the names from an id that somebody wrote for a resource of this type.
+
+    Raises ValueError, saying how it is written, when it can be the id of none: a
+    policy about such an id would never apply, and a forbid that never applies is a hole.
+    """
+    if kind == "AuditLog":
+        if written != _AUDIT_LOG:
+            raise ValueError(f'there is one audit log: AuditLog::"{_AUDIT_LOG}"')
+        return (_AUDIT_LOG,)
+    names = _split(written)
+    if names is None or len(names) != _PARTS[kind]:
+        raise ValueError(f"the id of a {kind} is {_shape(kind)}; a name that contains a dot or a quote is quoted as in SQL")
+    if (spelt := ".".join(map(_spell, names))) != written:
+        raise ValueError(f"it is spelt `{spelt}`: only a name that contains a dot or a quote is quoted")
+    return names
+
+
+def _names(resource: Resource) -> tuple[str, ...]:
+    match resource:
+        case Tool() | Datasource():
+            return (resource.name,)
+        case Schema():
+            return (resource.datasource, resource.name)
+        case Table() | Function():
+            return (resource.datasource, resource.schema, resource.name)
+        case Column():
+            return (resource.datasource, resource.schema, resource.table, resource.name)
+        case AuditLog():
+            return (_AUDIT_LOG,)
+
+
+def _spell(name: str) -> str:
+    if name and "." not in name and '"' not in name:
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _split(written: str) -> tuple[str, ...] | None:
+    names: list[str] = []
+    at = 0
+    while found := _PART.match(written, at):
+        quoted, bare = found.groups()
+        names.append(bare if quoted is None else quoted.replace('""', '"'))
+        if found.end() == len(written):
+            return tuple(names)
+        if written[found.end()] != ".":
+            return None
+        at = found.end() + 1
+    return None
+
+
+def _shape(kind: str) -> str:
+    words = {
+        "Tool": "its name",
+        "Datasource": "its name",
+        "Schema": "`datasource.schema`",
+        "Table": "`datasource.schema.table`",
+        "Column": "`datasource.schema.table.column`",
+        "Function": "`datasource.schema.function`",
+    }
+    return words[kind]
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else value

@@ -1,0 +1,56 @@
+"""Annotations of permits as terms, and how terms add up: the strictest wins.
+
+- `@limit_rows("1000")` rows of a reply, a positive whole number
+- `@limit_bytes("16000")` bytes of a reply's text in UTF-8, a positive whole number
+- `@timeout("30s")` or `@timeout("2.5")` seconds a statement may run in the server, the `s` may be left out
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ostiary_policies.model import Obligations
+
+NONE = Obligations()
+NAMES = frozenset({"limit_rows", "limit_bytes", "timeout"})
+
+_COUNT = re.compile(r"[1-9][0-9]{0,8}")
+_SECONDS = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)s?", re.ASCII)
+_LONGEST_S = 86_400.0
+
+
+def from_annotations(annotations: Mapping[str, str]) -> Obligations:
+    """Terms that these annotations state; others are left alone. Raises ValueError for a value out of its format."""
+    return Obligations(
+        limit_rows=_count(annotations, "limit_rows"),
+        limit_bytes=_count(annotations, "limit_bytes"),
+        timeout_s=_seconds(annotations, "timeout"),
+    )
+
+
+def strictest(terms: Iterable[Obligations]) -> Obligations:
+    """Take the least of each term over all that state it."""
+    all_terms = tuple(terms)
+    return Obligations(
+        limit_rows=min((t.limit_rows for t in all_terms if t.limit_rows is not None), default=None),
+        limit_bytes=min((t.limit_bytes for t in all_terms if t.limit_bytes is not None), default=None),
+        timeout_s=min((t.timeout_s for t in all_terms if t.timeout_s is not None), default=None),
+    )
+
+
+def _count(annotations: Mapping[str, str], name: str) -> int | None:
+    written = annotations.get(name)
+    if written is None:
+        return None
+    if not _COUNT.fullmatch(written):
+        raise ValueError(f"`@{name}` is a whole number from 1 to 999999999, not `{written}`")
+    return int(written)
+
+
+def _seconds(annotations: Mapping[str, str], name: str) -> float | None:
+    written = annotations.get(name)
+    if written is None:
+        return None
+    found = _SECONDS.fullmatch(written)
+    if not found or not 0 < float(found[1]) <= _LONGEST_S:
+        raise ValueError(f"`@{name}` is a number of seconds up to one day, such as `30s`, not `{written}`")
+    return float(found[1])
