@@ -57,7 +57,8 @@ class NotRecorded(CallFailed):
     """The audit log did not take the record of this call, so nothing of it ran."""
 
     def __init__(self) -> None:
-        super().__init__("not_recorded", "the audit log is not available, so nothing was run", "try again later; the operator sees why in the log")
+        hint = "try again later; the operator sees why in the log"
+        super().__init__("not_recorded", "the audit log is not available, so nothing was run", hint)
 
 
 class Internal(CallFailed):

@@ -14,15 +14,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import anyio
-from ostiary_policies.actions import Action
-from ostiary_policies.engine import Engine
-from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
-from ostiary_policies.model import Tool as ToolResource
-from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
-from ostiary_tools.datasources.port import Datasource, Reader, ReadLimits
-from ostiary_tools.errors import Refused, ToolError
-from ostiary_tools.packs import Registry
-from ostiary_tools.sql.judge import Judged, judge
 from pydantic import ValidationError
 
 from ostiary.audit.record import Entry, Outcome, Status
@@ -32,8 +23,16 @@ from ostiary.policy_files import Policies
 from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
 from ostiary.session import PermittedSession
-from ostiary.shape import REPLY_CHARS, Reply, shape
+from ostiary.shape import Reply, shape
 from ostiary.worlds import Worlds, callable_names
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
+from ostiary_policies.model import Tool as ToolResource
+from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
+from ostiary_tools.datasources.port import Datasource, Reader, ReadLimits
+from ostiary_tools.errors import Refused, ToolError
+from ostiary_tools.packs import Registry
+from ostiary_tools.sql.judge import Judged, judge
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +59,7 @@ class Terms:
 
     max_rows: int
     timeout_s: float
+    reply_chars: int
 
 
 class Gate:
@@ -100,7 +100,7 @@ class Gate:
         except (UnknownTool, CallFailed):
             raise
         except RecordingFailed as error:
-            _log.error("call %s was not recorded: %s", call.id, error)  # noqa: TRY400 - the cause is in the words
+            _log.error("call %s was not recorded: %s", call.id, error)
             raise NotRecorded from error
         except Exception as error:
             _log.exception("call %s failed", call.id)
@@ -127,26 +127,16 @@ class Gate:
             told_refused = failed(error)
             await self._recorder.refuse(record.entry("refused", args=args, reason=told_refused.message, rules=told_refused.rules))
             raise told_refused from error
-        return await self._decide(tool, args, world, intent, judged, record, engine)
-
-    async def _decide(
-        self,
-        tool: Tool[Any],
-        args: Args,
-        world: World,
-        intent: Intent,
-        judged: tuple[Judged, ...],
-        record: "_Draft",
-        engine: Engine,
-    ) -> Reply:
-        verdict = engine.decide(record.who, intent)
+        verdict = engine.decide(who, intent)
         match verdict:
             case Denial():
-                told = refusal(verdict, world)
+                told_denied = refusal(verdict, world)
                 await self._recorder.refuse(
-                    record.entry("deny", args=args, intent=intent, judged=judged, reason=told.message, rules=told.rules)
+                    record.entry(
+                        "deny", args=args, intent=intent, judged=judged, reason=told_denied.message, rules=told_denied.rules
+                    )
                 )
-                raise told
+                raise told_denied
             case Permit():
                 entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
                 return await self._run(tool, verdict, world, entry)
@@ -160,7 +150,7 @@ class Gate:
             async with self._transaction(permit) as reader:
                 await asyncio.shield(recording)
                 result = await tool.run(permit, PermittedSession(permit, world, reader, self._audit_reader))
-            reply = shape(result, permit.obligations.limit_bytes)
+            reply = shape(result, self._terms.reply_chars, permit.obligations.limit_bytes)
             status = Status.OK
             return reply
         except ToolError as failure:
@@ -193,7 +183,7 @@ class Gate:
         limits = ReadLimits(
             timeout_s=min(self._terms.timeout_s, terms.timeout_s or self._terms.timeout_s),
             max_rows=min(self._terms.max_rows, terms.limit_rows or self._terms.max_rows),
-            max_chars=REPLY_CHARS,
+            max_chars=self._terms.reply_chars,
         )
         return self._datasources[permit.intent.datasource].read(limits)
 
@@ -266,7 +256,8 @@ def _judge_again(intent: Intent, world: World) -> tuple[Judged, ...]:
     judged = tuple(judge(statement.text, view) for statement in intent.statements)
     for statement, judgement in zip(intent.statements, judged, strict=True):
         if judgement.statement.text != statement.text or not stated.issuperset(judgement.accesses):
-            raise Refused("judged_again", "the statement does more than its plan says", "this is a defect of the tool; tell its author")
+            hint = "this is a defect of the tool; tell its author"
+            raise Refused("judged_again", "the statement does more than its plan says", hint)
     return judged
 
 

@@ -5,25 +5,24 @@ protocol. It decides nothing. No exception of ours or of a library crosses it wi
 text: on connections of the 2025 era the SDK would send that text to the client.
 """
 
-import functools
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 import mcp.types as t
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
-from ostiary_policies.model import Principal
-from ostiary_tools.api import Surface, Tool
-from ostiary_tools.result import Name, Names
 from pydantic import BaseModel
 
 from ostiary import __version__
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
 from ostiary.shape import Reply
+from ostiary_policies.model import Principal
+from ostiary_tools.api import Surface, Tool
+from ostiary_tools.result import Name, Names
 
 _log = logging.getLogger(__name__)
 
@@ -37,32 +36,16 @@ _INSTRUCTIONS = (
 )
 
 _Context = ServerRequestContext[Any]
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-
-
-def _guarded(handler: Callable[Concatenate["McpApp", _P], Awaitable[_R]]) -> Callable[Concatenate["McpApp", _P], Awaitable[_R]]:
-    """Nothing but MCPError and cancellation leaves a handler."""
-
-    @functools.wraps(handler)
-    async def guarded(self: "McpApp", *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return await handler(self, *args, **kwargs)
-        except MCPError:
-            raise
-        except CallFailed as error:
-            raise MCPError(t.INVALID_PARAMS, error.text()) from None
-        except Exception:
-            _log.exception("a request failed outside the gate")
-            raise MCPError(t.INTERNAL_ERROR, "Internal server error") from None
-
-    return guarded
+_Params = TypeVar("_Params")
+_Answer = TypeVar("_Answer")
 
 
 class McpApp:
     """The handlers of one server for one caller per request."""
 
-    def __init__(self, gate: Gate, identify: Callable[[_Context], Principal], name: str = "ostiary", transport: str = "stdio") -> None:
+    def __init__(
+        self, gate: Gate, identify: Callable[[_Context], Principal], name: str = "ostiary", transport: str = "stdio"
+    ) -> None:
         self._gate = gate
         self._identify = identify
         self._transport = transport
@@ -71,14 +54,14 @@ class McpApp:
             version=__version__,
             title="Ostiary",
             instructions=_INSTRUCTIONS,
-            on_list_tools=self.list_tools,
-            on_call_tool=self.call_tool,
-            on_list_resources=self.list_resources,
-            on_list_resource_templates=self.list_templates,
-            on_read_resource=self.read_resource,
-            on_list_prompts=self.list_prompts,
-            on_get_prompt=self.get_prompt,
-            on_completion=self.complete,
+            on_list_tools=_guarded(self.list_tools),
+            on_call_tool=_guarded(self.call_tool),
+            on_list_resources=_guarded(self.list_resources),
+            on_list_resource_templates=_guarded(self.list_templates),
+            on_read_resource=_guarded(self.read_resource),
+            on_list_prompts=_guarded(self.list_prompts),
+            on_get_prompt=_guarded(self.get_prompt),
+            on_completion=_guarded(self.complete),
         )
 
     async def serve_stdio(self) -> None:
@@ -86,13 +69,11 @@ class McpApp:
         async with stdio_server() as (read, write):
             await self.server.run(read, write, self.server.create_initialization_options())
 
-    @_guarded
-    async def list_tools(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListToolsResult:  # noqa: ARG002 - one page
+    async def list_tools(self, ctx: _Context, _: t.PaginatedRequestParams | None) -> t.ListToolsResult:
         """The caller's tools; private, because another caller's list differs."""
         tools = [_wire(tool) for tool in self._gate.tools(self._identify(ctx), Surface.TOOL)]
         return t.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
 
-    @_guarded
     async def call_tool(self, ctx: _Context, params: t.CallToolRequestParams) -> t.CallToolResult:
         """Run one tool; what the model can react to is an error result, an unknown tool is a protocol error."""
         try:
@@ -101,7 +82,6 @@ class McpApp:
             return t.CallToolResult(content=[t.TextContent(text=error.text())], is_error=True)
         return t.CallToolResult(content=[t.TextContent(text=reply.text)])
 
-    @_guarded
     async def list_resources(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
         """A page of the tables the caller may see."""
         after = _path(params.cursor) if params and params.cursor else ()
@@ -115,31 +95,25 @@ class McpApp:
             resources=[_resource(name) for name in names.names], next_cursor=following, ttl_ms=0, cache_scope="private"
         )
 
-    @_guarded
-    async def list_templates(
-        self,
-        ctx: _Context,  # noqa: ARG002 - the address says nothing of any database
-        params: t.PaginatedRequestParams | None,  # noqa: ARG002
-    ) -> t.ListResourceTemplatesResult:
+    async def list_templates(self, _ctx: _Context, _: t.PaginatedRequestParams | None) -> t.ListResourceTemplatesResult:
         """The one address pattern."""
         template = t.ResourceTemplate(name="table", title="A table or view", uri_template=TEMPLATE, mime_type="text/plain")
         return t.ListResourceTemplatesResult(resource_templates=[template], ttl_ms=0, cache_scope="private")
 
-    @_guarded
     async def read_resource(self, ctx: _Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
         """A table's description; an address that names nothing the caller may see is unknown."""
         uri = str(params.uri)
         unknown = MCPError(t.INVALID_PARAMS, "Unknown resource", {"uri": uri[:300]})
         try:
             datasource, schema, table = _path(uri)
-            reply = await self._call(ctx, "describe", {"tables": [f"{_quoted(schema)}.{_quoted(table)}"], "datasource": datasource}, origin="resource")
+            asked = {"tables": [f"{_quoted(schema)}.{_quoted(table)}"], "datasource": datasource}
+            reply = await self._call(ctx, "describe", asked, origin="resource")
         except (ValueError, CallFailed, MCPError):
             raise unknown from None
         contents = t.TextResourceContents(uri=uri, mime_type="text/plain", text=reply.text)
         return t.ReadResourceResult(contents=[contents], ttl_ms=0, cache_scope="private")
 
-    @_guarded
-    async def list_prompts(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:  # noqa: ARG002 - one page
+    async def list_prompts(self, ctx: _Context, _: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
         """The caller's prompts."""
         prompts = [
             t.Prompt(name=p.name, title=p.title, description=p.description, arguments=_arguments(p.args))
@@ -147,13 +121,11 @@ class McpApp:
         ]
         return t.ListPromptsResult(prompts=prompts, ttl_ms=0, cache_scope="private")
 
-    @_guarded
     async def get_prompt(self, ctx: _Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
         """One prompt as a user's message."""
         reply = await self._call(ctx, params.name, params.arguments or {}, Surface.PROMPT, "prompt")
         return t.GetPromptResult(messages=[t.PromptMessage(role="user", content=t.TextContent(text=reply.text))])
 
-    @_guarded
     async def complete(self, ctx: _Context, params: t.CompleteRequestParams) -> t.CompleteResult:
         """Names that fit, out of those the caller may see."""
         part = params.argument.name
@@ -176,6 +148,23 @@ class McpApp:
             return await self._gate.call(self._identify(ctx), call)
         except UnknownTool as error:
             raise MCPError(t.INVALID_PARAMS, str(error)) from None
+
+
+def _guarded(handler: Callable[[_Context, _Params], Awaitable[_Answer]]) -> Callable[[_Context, _Params], Awaitable[_Answer]]:
+    """The handler, but nothing other than MCPError and cancellation leaves it."""
+
+    async def guarded(ctx: _Context, params: _Params) -> _Answer:
+        try:
+            return await handler(ctx, params)
+        except MCPError:
+            raise
+        except CallFailed as error:
+            raise MCPError(t.INVALID_PARAMS, error.text()) from None
+        except Exception:  # noqa: BLE001 - the boundary: the SDK would send its text to clients of the 2025 era
+            _log.exception("a request failed outside the gate")
+            raise MCPError(t.INTERNAL_ERROR, "Internal server error") from None
+
+    return guarded
 
 
 def _wire(tool: Tool[Any]) -> t.Tool:

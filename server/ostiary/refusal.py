@@ -5,11 +5,10 @@ It says nothing of what the caller may not see: what is hidden reads as unknown.
 
 from collections.abc import Iterable
 
+from ostiary.errors import Denied
 from ostiary_policies.actions import Action
 from ostiary_policies.model import AuditLog, Column, Datasource, Denial, Function, Reason, Resource, Schema, Table, Tool
 from ostiary_tools.view import SchemaView, World
-
-from ostiary.errors import Denied
 
 _NAMED = 8
 """Names listed at most in one sentence: a refusal is read by a model that pays for each."""
@@ -34,9 +33,8 @@ def _sentences(reasons: Iterable[Reason], world: World) -> list[str]:
             columns.setdefault((resource.datasource, resource.schema, resource.table), []).append(resource.name)
         else:
             said.append(_sentence(reason.access.action, resource, world))
-    said.extend(
-        f"you may not read {_plural('column', names)} {_some(names)} of `{schema}.{table}`" for (_, schema, table), names in columns.items()
-    )
+    for (_, schema, table), names in columns.items():
+        said.append(f"you may not read {_plural('column', names)} {_some(names)} of `{schema}.{table}`")
     return sorted(set(said))
 
 

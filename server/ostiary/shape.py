@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from ostiary_tools.result import Names, Result, Rows, Text
 
-REPLY_CHARS = 16_000
-"""No reply is longer, whatever a policy allows: it is what a model can still use."""
-
 _MARGIN = 600
 """Kept for the fence, the types and the closing sentence."""
+
+_TYPES = 250
+"""Characters of the list of types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +33,14 @@ class Reply:
         return len(self.text.encode(errors="surrogatepass"))
 
 
-def shape(result: Result, limit_bytes: int | None = None) -> Reply:
-    """The reply, at most `REPLY_CHARS` characters and `limit_bytes` bytes (fence included)."""
+def shape(result: Result, max_chars: int, limit_bytes: int | None = None) -> Reply:
+    """The reply, at most `max_chars` characters and `limit_bytes` bytes, its fence included."""
+    chars, octets = max(0, max_chars - _MARGIN), max(0, (limit_bytes or max_chars * 4) - _MARGIN)
     match result:
         case Rows():
-            return _rows(result, limit_bytes)
+            return _rows(result, chars, octets)
         case Text(text=text, untrusted=untrusted):
-            cut = _cut(text, _budget(limit_bytes), limit_bytes)
+            cut = _cut(text, chars, octets)
             note = "\ncut here: ask for less at once" if len(cut) < len(text) else ""
             return Reply((_fence(cut) if untrusted else cut) + note, truncated=bool(note))
         case Names(names=names, more=more):
@@ -55,10 +56,9 @@ def csv_field(value: str | None) -> str:
     return value
 
 
-def _rows(result: Rows, limit_bytes: int | None) -> Reply:
+def _rows(result: Rows, chars: int, octets: int) -> Reply:
     header = ",".join(csv_field(column.name) for column in result.columns)
     lines, spent, size = [header], len(header), _bytes(header)
-    chars, octets = _budget(limit_bytes), (limit_bytes or REPLY_CHARS * 4) - _MARGIN
     for row in result.rows:
         line = ",".join(csv_field(value) for value in row)
         spent, size = spent + len(line) + 1, size + _bytes(line) + 1
@@ -78,7 +78,7 @@ def _closing(result: Rows, shown: int, truncated: bool) -> str:
     if result.clipped:
         said.append(f"{result.clipped} long values cut, marked …: select part of them with substr()")
     types = ",".join(column.type for column in result.columns)
-    return f"{'; '.join(said)}. types: {_cut(types, _MARGIN - 350, None)}"
+    return f"{'; '.join(said)}. types: {types[:_TYPES]}"
 
 
 def _fence(text: str) -> str:
@@ -92,18 +92,10 @@ def _mark(text: str) -> str:
     return mark
 
 
-def _budget(limit_bytes: int | None) -> int:
-    return max(0, min(REPLY_CHARS, limit_bytes or REPLY_CHARS) - _MARGIN)
-
-
-def _cut(text: str, chars: int, limit_bytes: int | None) -> str:
-    """The longest whole-character start within both bounds."""
-    text = text[:chars]
-    if limit_bytes is None:
-        return text
-    return text.encode()[: max(0, limit_bytes - _MARGIN)].decode(errors="ignore")
+def _cut(text: str, chars: int, octets: int) -> str:
+    """The longest start of whole characters within both bounds."""
+    return text[:chars].encode()[:octets].decode(errors="ignore")
 
 
 def _bytes(text: str) -> int:
     return len(text.encode())
-

@@ -68,7 +68,9 @@ class Redacted:
 class AuditReader(Protocol):
     """Reads the audit log. A session offers it only when the permit covers `read_audit`."""
 
-    async def records(self, *, agent: str | None, tool: str | None, kind: str | None, before: str | None, limit: int) -> Sequence[Mapping[str, Any]]:
+    async def records(
+        self, *, agent: str | None, tool: str | None, kind: str | None, before: str | None, limit: int
+    ) -> Sequence[Mapping[str, Any]]:
         """The newest records first, each as its stored body with `position`; `before` is a position."""
         ...
 
@@ -98,7 +100,7 @@ class Session(Protocol):
         ...
 
 
-A = TypeVar("A", bound=Args, contravariant=True)
+A_contra = TypeVar("A_contra", bound=Args, contravariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ class Hints:
     idempotent: bool = True
 
 
-class Tool(Protocol[A]):
+class Tool(Protocol[A_contra]):
     """One tool or prompt. Stateless: everything it needs arrives in `plan` and `run`."""
 
     @property
@@ -143,7 +145,7 @@ class Tool(Protocol[A]):
         """The model of its arguments."""
         ...
 
-    def plan(self, args: A, world: World) -> Intent:
+    def plan(self, args: A_contra, world: World) -> Intent:
         """State what the call would do. Pure. Raises Refused."""
         ...
 

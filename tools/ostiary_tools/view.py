@@ -78,5 +78,7 @@ class World:
         if datasource in self.unavailable:
             raise Unavailable(f"datasource `{datasource}` is not available: {self.unavailable[datasource]}", "try again later")
         if datasource not in self.views:
-            raise Refused("datasource", f"unknown datasource `{datasource}`", f"datasources you may use: {', '.join(known) or 'none'}")
+            raise Refused(
+                "datasource", f"unknown datasource `{datasource}`", f"datasources you may use: {', '.join(known) or 'none'}"
+            )
         return self.views[datasource]

@@ -1,0 +1,153 @@
+"""The composition root: builds everything once, in order, and takes it down in reverse.
+
+It owns start and stop and decides nothing about a call.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+
+from ostiary import __version__, policy_files
+from ostiary.audit.place import AuditPlace
+from ostiary.audit.reader import LogReader
+from ostiary.audit.recorder import Recorder, recording
+from ostiary.config import Config
+from ostiary.gate import Gate, Terms
+from ostiary.identity import stdio_principal
+from ostiary.policy_files import Policies
+from ostiary.worlds import Worlds
+from ostiary_policies.model import Principal
+from ostiary_tools.control.migrate import migrate
+from ostiary_tools.datasources.port import Datasource
+from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
+from ostiary_tools.embedded import Cluster, attached, names
+from ostiary_tools.packs import Registry, discover
+
+Progress = Callable[[str], None]
+SAMPLE = "shop"
+"""Name of the sample datasource, served when none is configured."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What a running server is made of."""
+
+    config: Config
+    registry: Registry
+    policies: Policies
+    datasources: Mapping[str, Datasource]
+    worlds: Worlds
+    recorder: Recorder
+    audit: AuditPlace
+    gate: Gate
+
+    @property
+    def local(self) -> Principal:
+        """The agent of a stdio connection."""
+        return stdio_principal(self.config.agent.name, (self.config.agent.role,))
+
+
+@asynccontextmanager
+async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]:
+    """Everything, ready to answer calls; what is open is closed again however the body ends."""
+    registry = discover()
+    policies = await load_policies(config)
+    async with AsyncExitStack() as stack:
+        cluster = await _cluster(config, stack, progress)
+        audit = audit_place(config, cluster)
+        if audit.admin_dsn is not None and cluster is not None:
+            await migrate(audit.admin_dsn)
+        recorder = await stack.enter_async_context(
+            recording(audit, queue_size=config.audit.queue_size, checkpoint_interval_s=config.audit.checkpoint_interval_s)
+        )
+        datasources = await _datasources(config, cluster, stack)
+        reader = LogReader(audit)
+        worlds = Worlds(datasources, registry)
+        gate = Gate(
+            registry=registry,
+            policies=policies,
+            worlds=worlds,
+            datasources=datasources,
+            recorder=recorder,
+            audit_reader=reader,
+            terms=Terms(config.limits.rows, config.limits.timeout_s, config.limits.reply_chars),
+        )
+        await recorder.note("start", {"version": __version__, "policy": policies.engine.policy_hash, "agent": config.agent.name})
+        yield House(config, registry, policies, datasources, worlds, recorder, audit, gate)
+
+
+async def serve_stdio(config: Config, progress: Progress) -> None:
+    """Serve one stdio client until it hangs up."""
+    # The SDK costs most of a second to import; commands that only check something do without.
+    from ostiary.mcp_app import McpApp
+
+    async with open_house(config, progress) as house:
+        who = house.local
+        await McpApp(house.gate, lambda _: who, config.server.name).serve_stdio()
+
+
+async def load_policies(config: Config) -> Policies:
+    """The policies in force."""
+    return await policy_files.load(config.policy.directory, bundles=config.policy.bundles, tags=frozenset(config.policy.tags))
+
+
+def audit_place(config: Config, cluster: Cluster | None) -> AuditPlace:
+    """Where the audit log, its key and its anchors are."""
+    control = config.control
+    return AuditPlace(
+        writer_dsn=_dsn(control.dsn, cluster, names.WRITER),
+        reader_dsn=_dsn(control.reader_dsn, cluster, names.READER),
+        admin_dsn=_dsn(control.admin_dsn, cluster, names.ADMIN),
+        state=config.home.state,
+        anchor=config.audit.anchor or config.home.state / "anchors",
+    )
+
+
+def needs_cluster(config: Config) -> bool:
+    """Whether any part of the configuration lives in the embedded PostgreSQL."""
+    return config.control.dsn is None or not config.datasources
+
+
+def _dsn(configured: SecretStr | None, cluster: Cluster | None, role: str) -> str | None:
+    """The configured login, or the embedded one when the control database is embedded."""
+    if configured is not None:
+        return configured.get_secret_value()
+    return cluster.dsn(role, names.CONTROL) if cluster is not None else None
+
+
+async def _cluster(config: Config, stack: AsyncExitStack, progress: Progress) -> Cluster | None:
+    if not needs_cluster(config):
+        return None
+    return await stack.enter_async_context(attached(config.home.data, progress, runtime_dir=config.home.runtime))
+
+
+async def _datasources(config: Config, cluster: Cluster | None, stack: AsyncExitStack) -> dict[str, Datasource]:
+    opened: dict[str, Datasource] = {}
+    for settings in _settings(config, cluster):
+        opened[settings.name] = datasource = await open_postgres(settings)
+        stack.push_async_callback(datasource.close)
+    return opened
+
+
+def _settings(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
+    if not config.datasources and cluster is not None:
+        return [PostgresSettings(SAMPLE, cluster.dsn(names.AGENT, names.SHOP))]
+    return [
+        PostgresSettings(
+            name=name,
+            dsn=source.dsn.get_secret_value(),
+            pool_min=source.pool_min,
+            pool_max=source.pool_max,
+            acquire_timeout_s=source.acquire_timeout_s,
+            max_lifetime_s=source.max_lifetime_s,
+            set_role=source.set_role,
+            search_path=source.search_path,
+            lock_timeout_s=source.lock_timeout_s,
+            idle_timeout_s=source.idle_timeout_s,
+            snapshot_ttl_s=source.snapshot_ttl_s,
+            tags={target: frozenset(tags) for target, tags in source.tags.items()},
+        )
+        for name, source in config.datasources.items()
+    ]
