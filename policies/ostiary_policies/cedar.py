@@ -8,8 +8,8 @@ presupposes.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.resources import files
 from typing import Any, Self
@@ -61,6 +61,10 @@ class PolicySet:
     """Tags declared beside the built-in ones."""
     hash: str
     _handle: cedarpy.PolicySet = field(repr=False)
+    _named: frozenset[tuple[str, str]] = field(repr=False)
+    _named_kinds: frozenset[str] = field(repr=False)
+    _attributes: Mapping[type[Resource], tuple[str, ...]] = field(repr=False)
+    """The attributes of a resource that any policy asks for."""
 
     @classmethod
     def parse(cls, texts: Mapping[str, str], tags: frozenset[str] = frozenset()) -> Self:
@@ -80,6 +84,7 @@ class PolicySet:
         if len(handle) != len(policies):
             raise PolicyError((Problem(", ".join(texts), 0, "", "Cedar counts other policies than were validated"),))
         uids = {uid for one in parsed for uid in one.named}
+        attributes = {name for one in parsed for name in one.attributes}
         return cls(
             policies=policies,
             roles=frozenset(name for kind, name in uids if kind == "Role"),
@@ -87,7 +92,30 @@ class PolicySet:
             tags=tags,
             hash=source.digest(texts),
             _handle=handle,
+            _named=frozenset(uids),
+            _named_kinds=frozenset(kind for kind, _ in uids),
+            _attributes={kind: tuple(f.name for f in fields(kind) if f.name in attributes) for kind in entities.RESOURCES},
         )
+
+    def likeness(self, access: Access) -> Hashable:
+        """Return what the answer to this question depends on: equal for two accesses, equal answers to one principal.
+
+        A policy can tell resources apart by type, by the attributes it asks for, and by
+        the ids it names, of the resource or of what contains it; there is nothing else.
+        """
+        kind = type(access.resource)
+        if not _writable(access.resource):
+            return access
+        attributes = tuple(getattr(access.resource, name) for name in self._attributes[kind])
+        return access.action, kind, attributes, tuple(self._named_around(access.resource))
+
+    def _named_around(self, resource: Resource) -> Iterator[tuple[str, str]]:
+        around: Resource | None = resource
+        while around is not None:
+            kind = type(around).__name__
+            if kind in self._named_kinds and (uid := (kind, entities.resource_id(around))) in self._named:
+                yield uid
+            around = entities.parent(around)
 
     def judge(self, principal: Principal, accesses: Sequence[Access]) -> list[Judgment]:
         """Answer each question by itself, without what it presupposes.
@@ -119,30 +147,34 @@ class PolicySet:
 
 @dataclass(frozen=True, slots=True)
 class _Parsed:
-    policy: Policy | None
-    named: frozenset[tuple[str, str]]
-    problems: tuple[Problem, ...]
+    """One policy and what it speaks of, or the problems with it."""
+
+    policy: Policy | None = None
+    named: frozenset[tuple[str, str]] = frozenset()
+    attributes: frozenset[str] = frozenset()
+    problems: tuple[Problem, ...] = ()
 
 
 def _parse(written: source.Source, tags: frozenset[str]) -> _Parsed:
     try:
         tree = json.loads(cedarpy.policies_to_json_str(written.text))
     except (ValueError, RecursionError) as error:
-        return _Parsed(None, frozenset(), (Problem(written.file, written.line, "", f"it cannot be parsed: {error}"),))
+        return _Parsed(problems=(Problem(written.file, written.line, "", f"it cannot be parsed: {error}"),))
     if tree["templates"]:
-        message = "templates are not supported"
-        return _Parsed(
-            None, frozenset(), (Problem(written.file, written.line, "", message, "name the principal and the resource"),)
-        )
+        hint = "name the principal and the resource"
+        return _Parsed(problems=(Problem(written.file, written.line, "", "templates are not supported", hint),))
     (policy,) = tree["staticPolicies"].values()
     annotations = {name: value or "" for name, value in policy.get("annotations", {}).items()}
     name = annotations.get("id", "")
     found = [Problem(written.file, written.line, name, *complaint) for complaint in checks.complaints(policy, tags)]
     found += [Problem(written.file, written.line, name, message) for message in _invalid(written.text)]
     if found:
-        return _Parsed(None, frozenset(), tuple(dict.fromkeys(found)))
-    ready = Policy(name, policy["effect"], written.file, written.line, obligations.from_annotations(annotations))
-    return _Parsed(ready, frozenset(checks.named(policy)), ())
+        return _Parsed(problems=tuple(dict.fromkeys(found)))
+    return _Parsed(
+        Policy(name, policy["effect"], written.file, written.line, obligations.from_annotations(annotations)),
+        named=frozenset(checks.named(policy)),
+        attributes=frozenset(checks.asked_for(policy)),
+    )
 
 
 def _invalid(text: str) -> Iterator[str]:
@@ -173,6 +205,15 @@ def _requests(principal: Principal, accesses: Sequence[Access]) -> list[dict[str
         {"principal": agent, "action": {"type": "Action", "id": a.action.value}, "resource": entities.uid(a.resource)}
         for a in accesses
     ]
+
+
+def _writable(resource: Resource) -> bool:
+    """Whether its names can be written as UTF-8; Cedar cannot be asked about one whose cannot."""
+    try:
+        "".join(entities.names(resource)).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _entities(principal: Principal, accesses: Sequence[Access]) -> str:

@@ -35,6 +35,14 @@ def named(policy: Json) -> Iterator[tuple[str, str]]:
             yield node["type"], node["id"]
 
 
+def asked_for(policy: Json) -> Iterator[str]:
+    """Every attribute the policy asks for."""
+    for node in _objects(policy):
+        for operator in (".", "has"):
+            if isinstance(node.get(operator), Mapping):
+                yield node[operator]["attr"]
+
+
 def complaints(policy: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Every objection as message and hint; none when the policy may be in force."""
     yield from _of_annotations(policy["effect"], policy.get("annotations", {}))
@@ -72,6 +80,8 @@ def _of_ids(policy: Json) -> Iterator[tuple[str, str]]:
                 entities.names_in(kind, written)
             except ValueError as error:
                 yield f"`{kind}::{_quoted(written)}` can never match", str(error)
+        elif not written:
+            yield f'`{kind}::""` can never match', f"{'an' if kind[0] == 'A' else 'a'} {kind.lower()} has a name"
 
 
 def _of_subject(node: Json) -> Iterator[tuple[str, str]]:

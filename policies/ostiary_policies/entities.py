@@ -29,7 +29,22 @@ def uid(resource: Resource) -> dict[str, str]:
 
 def resource_id(resource: Resource) -> str:
     """Spell the id that a policy writes for this resource."""
-    return ".".join(_spell(part) for part in _names(resource))
+    return ".".join(_spell(part) for part in names(resource))
+
+
+def names(resource: Resource) -> tuple[str, ...]:
+    """Return the names its id is made of, outermost first."""
+    match resource:
+        case Tool() | Datasource():
+            return (resource.name,)
+        case Schema():
+            return (resource.datasource, resource.name)
+        case Table() | Function():
+            return (resource.datasource, resource.schema, resource.name)
+        case Column():
+            return (resource.datasource, resource.schema, resource.table, resource.name)
+        case AuditLog():
+            return (_AUDIT_LOG,)
 
 
 def entity(resource: Resource) -> dict[str, Any]:
@@ -62,26 +77,12 @@ def names_in(kind: str, written: str) -> tuple[str, ...]:
         if written != _AUDIT_LOG:
             raise ValueError(f'there is one audit log: AuditLog::"{_AUDIT_LOG}"')
         return (_AUDIT_LOG,)
-    names = _split(written)
-    if names is None or len(names) != _PARTS[kind]:
+    found = _split(written)
+    if found is None or len(found) != _PARTS[kind]:
         raise ValueError(f"the id of a {kind} is {_shape(kind)}; a name that contains a dot or a quote is quoted as in SQL")
-    if (spelt := ".".join(map(_spell, names))) != written:
+    if (spelt := ".".join(map(_spell, found))) != written:
         raise ValueError(f"it is spelt `{spelt}`: only a name that contains a dot or a quote is quoted")
-    return names
-
-
-def _names(resource: Resource) -> tuple[str, ...]:
-    match resource:
-        case Tool() | Datasource():
-            return (resource.name,)
-        case Schema():
-            return (resource.datasource, resource.name)
-        case Table() | Function():
-            return (resource.datasource, resource.schema, resource.name)
-        case Column():
-            return (resource.datasource, resource.schema, resource.table, resource.name)
-        case AuditLog():
-            return (_AUDIT_LOG,)
+    return found
 
 
 def _spell(name: str) -> str:
@@ -91,16 +92,16 @@ def _spell(name: str) -> str:
 
 
 def _split(written: str) -> tuple[str, ...] | None:
-    names: list[str] = []
+    found: list[str] = []
     at = 0
-    while found := _PART.match(written, at):
-        quoted, bare = found.groups()
-        names.append(bare if quoted is None else quoted.replace('""', '"'))
-        if found.end() == len(written):
-            return tuple(names)
-        if written[found.end()] != ".":
+    while part := _PART.match(written, at):
+        quoted, bare = part.groups()
+        found.append(bare if quoted is None else quoted.replace('""', '"'))
+        if part.end() == len(written):
+            return tuple(found)
+        if written[part.end()] != ".":
             return None
-        at = found.end() + 1
+        at = part.end() + 1
     return None
 
 
