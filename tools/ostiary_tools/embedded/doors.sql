@@ -1,0 +1,4 @@
+-- Nobody enters a database unless named here; the control migrations let the audit roles into theirs.
+revoke connect, temporary on database control, shop, postgres from public;
+revoke connect on database template1 from public;
+grant connect on database shop to ostiary_agent;

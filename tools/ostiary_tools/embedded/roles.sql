@@ -1,0 +1,13 @@
+-- Roles of the embedded cluster; safe to run twice.
+do $$
+begin
+    -- The sample's owner is nobody who logs in, so that its views and functions run with no more than it needs.
+    if to_regrole('ostiary_shop') is null then
+        create role ostiary_shop nologin;
+    end if;
+    -- Agents' statements run as this role; peer authentication lets only the owner of the home be it.
+    if to_regrole('ostiary_agent') is null then
+        create role ostiary_agent login nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
+    end if;
+end
+$$;
