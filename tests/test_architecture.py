@@ -1,0 +1,163 @@
+"""The invariants of ARCHITECTURE.md, read from the source."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = {"policies": "ostiary_policies", "tools": "ostiary_tools", "server": "ostiary"}
+SOURCES = {
+    path.relative_to(ROOT / root).with_suffix("").as_posix().replace("/", ".").removesuffix(".__init__"): path
+    for root, package in PACKAGES.items()
+    for path in sorted((ROOT / root / package).rglob("*.py"))
+}
+TREES = {module: ast.parse(path.read_text()) for module, path in SOURCES.items()}
+DRIVERS = {"asyncpg", "psycopg", "sqlite3", "duckdb", "chromadb"}
+INPUT_OUTPUT = {"asyncio", "io", "os", "pathlib", "socket", "subprocess", "shutil", "tempfile", "urllib", "http", "logging"}
+
+
+def imports(module: str) -> Iterator[str]:
+    """Full names of what a module imports, wherever in it."""
+    for node in ast.walk(TREES[module]):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{module} imports relatively"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def importers(*names: str) -> set[str]:
+    """Modules that import any of these packages."""
+    return {module for module in TREES for name in imports(module) if name.split(".")[0] in names}
+
+
+def within(module: str, *packages: str) -> bool:
+    return any(module == package or module.startswith(package + ".") for package in packages)
+
+
+def callers(name: str) -> set[str]:
+    """Modules that call something of this bare name."""
+    return {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and (getattr(node.func, "id", None) == name or getattr(node.func, "attr", None) == name)
+    }
+
+
+def test_imports_point_one_way():
+    """Server → tools → policies."""
+    for module in TREES:
+        for name in imports(module):
+            if within(module, "ostiary_policies"):
+                assert not within(name, "ostiary_tools", "ostiary"), f"{module} imports {name}"
+            if within(module, "ostiary_tools"):
+                assert not within(name, "ostiary"), f"{module} imports {name}"
+
+
+def test_policies_do_no_input_or_output():
+    found = {(m, n) for m in TREES if within(m, "ostiary_policies") for n in imports(m) if n.split(".")[0] in INPUT_OUTPUT}
+    assert found == set()
+
+
+def test_policies_open_nothing():
+    opened = {
+        module for name in ("open", "read_text", "write_text") for module in callers(name) if within(module, "ostiary_policies")
+    }
+    assert opened <= {"ostiary_policies.source", "ostiary_policies.bundles"}, "only the shipped data of the package is read"
+
+
+def test_only_cedar_imports_cedarpy():
+    assert importers("cedarpy") == {"ostiary_policies.cedar"}
+
+
+def test_only_the_protocol_module_and_clients_import_the_sdk():
+    assert importers("mcp", "mcp_types") == {"ostiary.mcp_app", "ostiary.demo", "ostiary.pytest_plugin"}
+
+
+def test_only_the_database_packages_import_a_driver():
+    homes = ("ostiary_tools.datasources", "ostiary_tools.control", "ostiary_tools.embedded")
+    assert {m for m in importers(*DRIVERS) if not within(m, *homes)} == set()
+
+
+def test_only_the_embedded_package_starts_programs():
+    assert {m for m in importers("subprocess") if not within(m, "ostiary_tools.embedded")} == set()
+    assert {m for m in callers("create_subprocess_exec") if not within(m, "ostiary_tools.embedded")} == set()
+
+
+def test_only_the_judge_and_the_drivers_know_the_grammar():
+    assert {m for m in importers("pglast") if not within(m, "ostiary_tools.sql", "ostiary_tools.datasources")} == set()
+
+
+def test_only_the_engine_makes_a_permit():
+    assert callers("Permit") == {"ostiary_policies.engine"}
+
+
+def test_only_the_gate_runs_a_tool():
+    runs = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run"
+        if len(node.args) == 2 and getattr(node.args[0], "id", "") == "permit"
+    }
+    assert runs == {"ostiary.gate"}
+
+
+def test_only_configuration_reads_the_environment():
+    found = {
+        module
+        for module, tree in TREES.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "expanduser", "expandvars"))
+        or (isinstance(node, ast.ImportFrom) and node.module == "os" and any(a.name in ("environ", "getenv") for a in node.names))
+    }
+    assert {m for m in found if not within(m, "ostiary.config")} == set()
+
+
+def test_only_the_composition_root_and_the_commands_open_things():
+    openers = {"recording", "open_postgres", "attached", "migrate"}
+    found = {module for name in openers for module in callers(name) if within(module, "ostiary")}
+    assert {m for m in found if not m.startswith("ostiary.cli")} == {"ostiary.app"}
+
+
+def test_the_verifier_shares_no_code_with_the_writer():
+    shared = {name for name in imports("ostiary.audit.fsck") if within(name, "ostiary", "ostiary_tools", "ostiary_policies")}
+    assert shared == set()
+
+
+def test_no_switch_turns_a_guarantee_off():
+    """Names of parameters, attributes and settings that would be such a switch do not exist."""
+    switch = re.compile(
+        r"^(skip|disable|bypass|insecure|unsafe|no|without)_(auth|audit|policy|check|checks|verify|verification|gate|tls)|^allow_all$"
+    )
+    found = set()
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            name = getattr(node, "arg", None) or getattr(node, "id", None) or getattr(node, "attr", None)
+            if isinstance(name, str) and switch.search(name):
+                found.add((module, name))
+    assert found == set()
+
+
+@pytest.mark.parametrize("word", ["manager", "helper", "helpers", "util", "utils", "base", "common", "service"])
+def test_modules_are_named_after_a_noun(word: str):
+    assert not [module for module in TREES if word in module.rsplit(".", maxsplit=1)[-1].split("_")]
+
+
+def test_modules_stay_readable():
+    """Past 400 lines a module is split by noun."""
+    assert {m: n for m, p in SOURCES.items() if (n := len(p.read_text().splitlines())) > 400} == {}
+
+
+def test_every_module_says_what_it_is_for():
+    assert [m for m, tree in TREES.items() if tree.body and not ast.get_docstring(tree)] == []
+
+
+def test_the_architecture_page_stays_short():
+    """A page that is read."""
+    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) < 250
