@@ -1,0 +1,139 @@
+"""One `query` over stdio beside its floor, and what a large result costs everyone else.
+
+Prints medians of interleaved rounds in one run, so that a slow minute slows all alike:
+Ostiary's `query`, a bare SDK tool that does the same durable work (`floor_server.py`),
+the bare SDK tool alone, and raw asyncpg.
+
+    python bench/query.py [--calls 300] [--rounds 5]
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import asyncpg
+from mcp import Client, StdioServerParameters
+from rich.console import Console
+from rich.table import Table
+
+from ostiary_tools.embedded import attached, names
+
+SQL = "select count(*) from categories"
+BIG = "select * from bench_big"
+Timed = Callable[[], Awaitable[object]]
+
+
+async def main(calls: int, rounds: int) -> None:
+    """Set up, measure, print."""
+    home = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
+    home.chmod(0o711)
+    try:
+        async with attached(home / "data", print, runtime_dir=home / "run") as cluster:
+            await _prepare(cluster.dsn(names.ADMIN, names.SHOP))
+            async with AsyncExitStack() as stack:
+                ostiary = await stack.enter_async_context(Client(_ostiary(home)))
+                floor = await stack.enter_async_context(Client(_floor(cluster.dsn(names.ADMIN, names.SHOP))))
+                raw = await asyncpg.connect(cluster.dsn(names.AGENT, names.SHOP))
+                stack.push_async_callback(raw.close)
+                await _latency(ostiary, floor, raw, calls, rounds)
+                await _large(ostiary, calls)
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+async def _prepare(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("create table floor (seq bigint, call uuid, body text, primary key (seq, call))")
+    await connection.execute(
+        "create table bench_big as select g as id, md5(g::text) as name, g * 1.25 as price, now() as at, 'x' as flag "
+        "from generate_series(1, 200000) g; grant select on bench_big to ostiary_agent; analyze bench_big"
+    )
+    await connection.close()
+
+
+def _ostiary(home: Path) -> StdioServerParameters:
+    places = {f"OSTIARY_HOME__{part.upper()}": str(home / part) for part in ("data", "state")}
+    places["OSTIARY_HOME__RUNTIME"] = str(home / "run")
+    return StdioServerParameters(
+        command=sys.executable, args=["-m", "ostiary", "serve"], env={"PATH": os.environ["PATH"], **places}
+    )
+
+
+def _floor(dsn: str) -> StdioServerParameters:
+    server = str(Path(__file__).with_name("floor_server.py"))
+    return StdioServerParameters(command=sys.executable, args=[server, dsn, dsn], env={"PATH": os.environ["PATH"]})
+
+
+async def _latency(ostiary: Client, floor: Client, raw: asyncpg.Connection, calls: int, rounds: int) -> None:
+    contestants: dict[str, Timed] = {
+        "ostiary query": lambda: ostiary.call_tool("query", {"sql": SQL}),
+        "floor: bare SDK tool + durable COPY + READ ONLY transaction": lambda: floor.call_tool("query", {"sql": SQL}),
+        "bare SDK tool": lambda: floor.call_tool("bare", {}),
+        "raw asyncpg": lambda: raw.fetch(SQL),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    for call in contestants.values():
+        await _times(call, 30)
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            taken[name] += await _times(call, calls)
+    table = Table("what", "median ms", "p95 ms", "x floor", title=f"{SQL}: {rounds} rounds of {calls} calls each, one at a time")
+    base = statistics.median(taken["floor: bare SDK tool + durable COPY + READ ONLY transaction"])
+    for name, times in taken.items():
+        median = statistics.median(times)
+        table.add_row(name, f"{median * 1e3:.2f}", f"{_percentile(times, 95) * 1e3:.2f}", f"{median / base:.2f}")
+    Console().print(table)
+
+
+async def _large(ostiary: Client, calls: int) -> None:
+    quiet = await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), calls)
+    sizes, took = [], []
+    running = True
+
+    async def reader() -> None:
+        while running:
+            started = time.perf_counter()
+            reply = await ostiary.call_tool("query", {"sql": BIG})
+            took.append(time.perf_counter() - started)
+            sizes.append(len(reply.content[0].text))  # type: ignore[union-attr]  # our replies are text
+
+    task = asyncio.create_task(reader())
+    busy = await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), calls)
+    running = False
+    await task
+    table = Table("200,000 rows, SELECT *", "value", title="a large result, and another agent of the same process meanwhile")
+    table.add_row("characters of the reply", f"{max(sizes):,}")
+    table.add_row("median s", f"{statistics.median(took):.3f}")
+    table.add_row("other agent's p99 quiet, ms", f"{_percentile(quiet, 99) * 1e3:.2f}")
+    table.add_row("other agent's p99 meanwhile, ms", f"{_percentile(busy, 99) * 1e3:.2f}")
+    table.add_row("ratio", f"{_percentile(busy, 99) / _percentile(quiet, 99):.2f}")
+    Console().print(table)
+
+
+async def _times(call: Timed, count: int) -> list[float]:
+    taken = []
+    for _ in range(count):
+        started = time.perf_counter()
+        await call()
+        taken.append(time.perf_counter() - started)
+    return taken
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    asyncio.run(main(options.calls, options.rounds))
