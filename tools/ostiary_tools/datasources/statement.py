@@ -180,6 +180,6 @@ def _bounded(heads: tuple[ColumnHead, ...], records: Sequence[Iterable[str | Non
         row = tuple(record)
         if any(value is not None and len(value) > width for value in row):
             clipped += sum(value is not None and len(value) > width for value in row)
-            row = tuple(value[:width] if value is not None else None for value in row)
+            row = tuple(value[: width - 1] + "…" if value is not None and len(value) > width else value for value in row)
         rows.append(row)
     return Rows(heads, tuple(rows), truncated=len(records) > max_rows, clipped=clipped)

@@ -1,0 +1,185 @@
+"""Finds things of a schema by words: names, columns, comments, neighbours by foreign key.
+
+The index knows the whole snapshot; a match counts only when the caller may see what
+it lies in, so neither results nor their order tell of anything hidden.
+"""
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ostiary_policies.model import Resource
+from ostiary_tools.snapshot import FunctionInfo, Relation, Snapshot, TypeInfo
+from ostiary_tools.view import SchemaView
+
+Thing = Relation | tuple[FunctionInfo, ...] | TypeInfo
+"""What a search finds; all overloads of a function are one thing."""
+
+_WORD = re.compile(r"[^\W_]+")
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_NAME, _COLUMN, _SCHEMA, _COMMENT, _NEIGHBOUR = 6.0, 3.0, 1.0, 1.5, 1.0
+_PREFIX = 0.7
+_FILLERS = frozenset(
+    "a all an and are by did do does each for from had has have how in is list many me much of on or per show that the there"
+    " to was were what when where which who whose with".split()
+)
+"""Words of a question that name nothing."""
+_LEAST_SIMILAR = 0.45
+_SHORTEST_PREFIX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A thing found, with the names of the columns that matched."""
+
+    thing: Thing
+    score: float
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Posting:
+    """A term in a thing; it counts for those who may see `where`."""
+
+    thing: int
+    weight: float
+    where: Resource
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    things: tuple[tuple[Thing, Resource], ...]
+    """Each with the resource that must be visible for it to exist."""
+    postings: Mapping[str, tuple[_Posting, ...]]
+    trigrams: Mapping[str, frozenset[str]]
+    """Trigram → the terms that hold it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dated:
+    """A snapshot that equals any other of the same content, so that an index serves until the schema changes."""
+
+    snapshot: Snapshot
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Dated) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[str, str, int]:
+        snapshot = self.snapshot
+        return (snapshot.datasource, snapshot.version, 0 if snapshot.version else id(snapshot))
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Lower-case words of text or of an identifier, snake or camel, without a plural s."""
+    return tuple(_singular(part.lower()) for word in _WORD.findall(text) for part in _CAMEL.split(word))
+
+
+def search(view: SchemaView, query: str) -> list[Hit]:
+    """Everything visible that a word of the query lies near, best first; without words, everything by name."""
+    index = _index(_Dated(view.snapshot))
+    asked = tuple(dict.fromkeys(word for word in words(query) if word not in _FILLERS))
+    if not asked:
+        return [Hit(thing, 0.0) for thing, resource in index.things if resource in view.visible]
+    scores: defaultdict[int, float] = defaultdict(float)
+    columns: defaultdict[int, dict[str, None]] = defaultdict(dict)
+    for word in asked:
+        best: dict[int, float] = {}
+        for term, likeness in _near(index, word):
+            for posting in index.postings[term]:
+                if posting.where in view.visible and index.things[posting.thing][1] in view.visible:
+                    best[posting.thing] = max(best.get(posting.thing, 0.0), likeness * posting.weight)
+                    if posting.column:
+                        columns[posting.thing][posting.column] = None
+        # A word that lies near few things says more than one that lies near all.
+        rarity = math.log(1 + len(index.things) / (1 + len(best)))
+        for thing, score in best.items():
+            scores[thing] += score * rarity
+    order = sorted(scores, key=lambda thing: (-scores[thing], thing))
+    return [Hit(index.things[thing][0], scores[thing], tuple(columns[thing])) for thing in order]
+
+
+def _near(index: _Index, word: str) -> Iterator[tuple[str, float]]:
+    """Terms that equal the word, begin like it or share most trigrams with it, and how alike they are."""
+    own = _trigrams(word)
+    shared: defaultdict[str, int] = defaultdict(int)
+    for trigram in own:
+        for term in index.trigrams.get(trigram, ()):
+            shared[term] += 1
+    for term, count in shared.items():
+        if term == word:
+            yield term, 1.0
+        elif len(word) >= _SHORTEST_PREFIX and term.startswith(word):
+            yield term, _PREFIX
+        else:
+            likeness = count / (len(own) + len(_trigrams(term)) - count)
+            if likeness >= _LEAST_SIMILAR:
+                yield term, likeness * _PREFIX
+
+
+@lru_cache(maxsize=8)
+def _index(dated: _Dated) -> _Index:
+    snapshot = dated.snapshot
+    things = tuple(_things(snapshot))
+    postings: defaultdict[str, list[_Posting]] = defaultdict(list)
+    for number, (thing, resource) in enumerate(things):
+        for term, posting in _postings(snapshot, number, thing, resource):
+            postings[term].append(posting)
+    trigrams: defaultdict[str, set[str]] = defaultdict(set)
+    for term in postings:
+        for trigram in _trigrams(term):
+            trigrams[trigram].add(term)
+    return _Index(
+        things,
+        {term: tuple(found) for term, found in postings.items()},
+        {trigram: frozenset(terms) for trigram, terms in trigrams.items()},
+    )
+
+
+def _things(snapshot: Snapshot) -> Iterator[tuple[Thing, Resource]]:
+    for _, relation in sorted(snapshot.relations.items()):
+        yield relation, relation.resource(snapshot.datasource)
+    for (schema, name), overloads in sorted(snapshot.functions.items()):
+        if schema not in ("pg_catalog", "information_schema"):
+            yield overloads, snapshot.function_resource(schema, name)
+    for _, kind in sorted(snapshot.types.items()):
+        yield kind, snapshot.schema_resource(kind.schema)
+
+
+def _postings(snapshot: Snapshot, number: int, thing: Thing, resource: Resource) -> Iterator[tuple[str, _Posting]]:
+    first = thing[0] if isinstance(thing, tuple) else thing
+    comments = " ".join(overload.comment for overload in thing) if isinstance(thing, tuple) else thing.comment
+    for weight, text in ((_NAME, first.name), (_SCHEMA, first.schema), (_COMMENT, comments)):
+        yield from _terms(text, _Posting(number, weight, resource))
+    if isinstance(thing, TypeInfo):
+        yield from _terms(" ".join(thing.labels), _Posting(number, _COMMENT, resource))
+    if isinstance(thing, Relation):
+        for column in thing.columns:
+            where = thing.column_resource(snapshot.datasource, column)
+            yield from _terms(column.name, _Posting(number, _COLUMN, where, column.name))
+            yield from _terms(column.comment, _Posting(number, _COMMENT, where, column.name))
+        for key in thing.foreign_keys:
+            target = snapshot.relations.get((key.target_schema, key.target_table))
+            if target is not None:
+                yield from _terms(target.name, _Posting(number, _NEIGHBOUR, target.resource(snapshot.datasource)))
+
+
+def _terms(text: str, posting: _Posting) -> Iterable[tuple[str, _Posting]]:
+    return ((word, posting) for word in dict.fromkeys(words(text)))
+
+
+def _trigrams(word: str) -> frozenset[str]:
+    padded = f"  {word} "
+    return frozenset(padded[place : place + 3] for place in range(len(padded) - 2))
+
+
+def _singular(word: str) -> str:
+    if len(word) > 4 and word.endswith("ies"):  # noqa: PLR2004 - `series` and the like lose nothing: both sides are cut alike
+        return word[:-3] + "y"
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word  # noqa: PLR2004 - `gas`, `bus` stay

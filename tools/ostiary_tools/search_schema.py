@@ -1,0 +1,107 @@
+"""The `search_schema` tool: find tables, columns, views, functions and types by words, from names to full detail."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access, Intent, Permit
+from ostiary_tools.api import Args, Hints, Session, Surface, Text, World
+from ostiary_tools.describe import describe_relation, head_line, sight
+from ostiary_tools.identifiers import identifier, one_line, qualified
+from ostiary_tools.ranking import Hit, Thing, search
+from ostiary_tools.snapshot import FunctionInfo, Relation, RelationKind
+from ostiary_tools.view import SchemaView
+
+Kind = Literal["table", "view", "materialized view", "foreign table", "function", "type"]
+Detail = Literal["names", "summary", "full"]
+
+
+class SearchSchemaArgs(Args):
+    """What to look for."""
+
+    query: Annotated[str, Field(max_length=300, description="Words from names, columns or comments; empty lists everything.")] = ""
+    datasource: Annotated[str | None, Field(max_length=200, description="Needed when there is more than one.")] = None
+    detail: Annotated[Detail, Field(description="How much to show of each.")] = "names"
+    kind: Annotated[Kind | None, Field(description="Only this kind.")] = None
+    limit: Annotated[int, Field(ge=1, le=100, description="How many.")] = 20
+    offset: Annotated[int, Field(ge=0, le=1_000_000, description="How many to skip.")] = 0
+
+
+class SearchSchema:
+    """See the module."""
+
+    name = "search_schema"
+    title = "Search the schema"
+    description = "Find tables, views, columns, functions and types by words. Start here; then `describe` what fits."
+    surface = Surface.TOOL
+    hints = Hints()
+    args = SearchSchemaArgs
+
+    def plan(self, args: SearchSchemaArgs, world: World) -> Intent:
+        """See what is returned."""
+        view = world.view(args.datasource)
+        _, page = _page(view, args)
+        accesses = [access for hit in page for access in _sight(view, hit.thing)]
+        return Intent(self.name, args.model_dump(mode="json"), tuple(dict.fromkeys(accesses)), datasource=view.datasource)
+
+    async def run(self, permit: Permit, session: Session) -> Text:
+        """A line or a block for each, best first."""
+        args = SearchSchemaArgs.model_validate(permit.intent.arguments)
+        view = session.world.view(args.datasource)
+        total, page = _page(view, args)
+        if not page:
+            return Text("nothing found: try other words, or an empty query to list everything")
+        lines = [_shown(view, hit, args.detail) for hit in page]
+        end = args.offset + len(page)
+        lines.append(f"{args.offset + 1}-{end} of {total}" + (f", next: offset {end}" if end < total else ""))
+        return Text("\n".join(lines), untrusted=True)
+
+
+def _page(view: SchemaView, args: SearchSchemaArgs) -> tuple[int, list[Hit]]:
+    hits = [hit for hit in search(view, args.query) if args.kind is None or _kind(hit.thing) == args.kind]
+    return len(hits), hits[args.offset : args.offset + args.limit]
+
+
+def _kind(thing: Thing) -> str:
+    if isinstance(thing, Relation):
+        return "table" if thing.kind is RelationKind.PARTITIONED_TABLE else str(thing.kind)
+    return "function" if isinstance(thing, tuple) else "type"
+
+
+def _sight(view: SchemaView, thing: Thing) -> tuple[Access, ...]:
+    if isinstance(thing, Relation):
+        # A line of names shows columns too: those that matched.
+        return sight(view, thing)
+    if isinstance(thing, tuple):
+        return (Access(Action.SEE, view.snapshot.function_resource(thing[0].schema, thing[0].name)),)
+    return (Access(Action.SEE, view.snapshot.schema_resource(thing.schema)),)
+
+
+def _shown(view: SchemaView, hit: Hit, detail: Detail) -> str:
+    thing = hit.thing
+    if isinstance(thing, Relation):
+        return _relation(view, thing, hit.columns, detail)
+    if isinstance(thing, tuple):
+        if detail == "names":
+            return f"{qualified(thing[0].schema, thing[0].name)} ({thing[0].kind})"
+        return "\n".join(_function(overload) for overload in thing)
+    labels = f" {', '.join(one_line(label, 60) for label in thing.labels)}" if thing.labels and detail != "names" else ""
+    comment = f": {one_line(thing.comment)}" if thing.comment and detail != "names" else ""
+    return f"{qualified(thing.schema, thing.name)} (type, {thing.kind}){labels}{comment}"
+
+
+def _relation(view: SchemaView, relation: Relation, matched: tuple[str, ...], detail: Detail) -> str:
+    if detail == "full":
+        return describe_relation(view, relation)
+    if detail == "summary":
+        return f"{head_line(relation)}\n  {', '.join(identifier(column.name) for column in view.columns(relation))}"
+    columns = f" {', '.join(identifier(name) for name in matched)}" if matched else ""
+    return f"{qualified(relation.schema, relation.name)} ({relation.kind}){columns}"
+
+
+def _function(function: FunctionInfo) -> str:
+    name = qualified(function.schema, function.name)
+    returns = f" returns {function.result}" if function.result else ""
+    comment = f": {one_line(function.comment)}" if function.comment else ""
+    return f"{name}({one_line(function.arguments)}){returns} ({function.kind}, {function.volatility}){comment}"
