@@ -1,0 +1,205 @@
+"""The command line: `ostiary …`.
+
+Commands say on stdout what was asked for, everything else on stderr, and end with one
+of the codes of `exits`. Whatever they need is imported when they run, so that
+`ostiary --help` is quick.
+"""
+
+import asyncio
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from ostiary import cli_config, cli_policy
+from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
+from ostiary.exits import CommandFailed, Exit
+
+if TYPE_CHECKING:
+    from ostiary.config import Config
+
+CODES = """\
+Exit codes: 0 done; 1 refused, or a check that did not hold; 2 wrong command line, configuration or policies;
+3 a database that is needed cannot be reached; 70 a fault of Ostiary itself."""
+
+app = typer.Typer(
+    name="ostiary",
+    help="The doorkeeper between AI agents and databases.",
+    epilog=CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    # Ours are in `main`; typer's print the variables of every frame.
+    pretty_exceptions_enable=False,
+)
+app.command(epilog="Example: ostiary init ostiary.toml")(cli_config.init)
+app.command(epilog="Example: ostiary check --config ostiary.toml --json")(cli_config.check)
+app.command("config", epilog="Example: ostiary config --client claude-desktop")(cli_config.client_config)
+app.add_typer(cli_policy.app, name="policy")
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command and leave the process with its exit code."""
+    try:
+        app(arguments, prog_name="ostiary")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    # The one boundary of the command line: whatever comes here becomes a line, a hint and a code.
+    except Exception as failure:  # noqa: BLE001 see above
+        sys.exit(_reported(failure))
+    sys.exit(Exit.OK)
+
+
+def _reported(failure: Exception) -> Exit:
+    from ostiary.config.problems import ConfigError
+    from ostiary_policies.errors import PolicyError
+    from ostiary_tools.embedded.errors import EmbeddedError, InUse
+    from ostiary_tools.errors import ToolError, Unavailable
+
+    match failure:
+        case CommandFailed():
+            return _said(failure.message, failure.hint, failure.code)
+        case ConfigError() | PolicyError():
+            for problem in failure.problems:
+                _said(str(problem), "", Exit.USAGE)
+            return Exit.USAGE
+        case InUse():
+            return _said(failure.message, failure.hint, Exit.FAILED)
+        case EmbeddedError() | Unavailable():
+            return _said(failure.message, failure.hint, Exit.UNAVAILABLE)
+        case ToolError():
+            return _said(failure.message, failure.hint, Exit.FAILED)
+        case _:
+            return _fault(failure)
+
+
+def _said(message: str, hint: str, code: Exit) -> Exit:
+    from ostiary.config.secrets import redacted
+
+    say(redacted(f"error: {message}"))
+    if hint:
+        say(redacted(f"hint: {hint}"))
+    return code
+
+
+def _fault(failure: Exception) -> Exit:
+    """Nobody foresaw it, so the place where it happened is the only help; its text may quote anything and is left out."""
+    frames = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(failure.__traceback__)]
+    place = frames[-1] if frames else "an unknown place"
+    return _said(f"a fault of Ostiary: {type(failure).__name__} at {place}", "please report it with this line", Exit.FAULT)
+
+
+@app.command(epilog="Example: ostiary serve --role analyst --config ostiary.toml")
+def serve(config: ConfigOption = None, role: RoleOption = None) -> None:
+    """Serve one client on stdin and stdout."""
+    loaded = configured(config, {"agent.role": role})
+    import structlog
+
+    from ostiary.app import serve_stdio
+
+    log = structlog.get_logger("ostiary")
+    asyncio.run(serve_stdio(loaded, log.info))
+
+
+@app.command(epilog="Example: ostiary demo")
+def demo(config: ConfigOption = None) -> None:
+    """Show on a sample what Ostiary does.
+
+    Three roles ask the sample database, one is refused, and the audit table proves it all.
+    """
+    loaded = configured(config)
+    from ostiary.demo import demonstrate
+
+    asyncio.run(demonstrate(loaded, say))
+
+
+@app.command(epilog="Example: ostiary status --json")
+def status(config: ConfigOption = None, json_: JsonOption = False) -> None:
+    """Say how the embedded PostgreSQL is.
+
+    Whether it runs, who uses it, where it lies. The exit code is 1 when it does not run.
+    """
+    from ostiary_tools import embedded
+
+    home = configured(config).home.data
+    found = asyncio.run(embedded.status(home))
+    facts = {
+        "running": found.running,
+        "in_use": found.in_use,
+        "holders": list(found.holders),
+        "pid": found.pid,
+        "version": found.version,
+        "data_dir": str(found.data_dir) if found.data_dir else None,
+        "socket_dir": str(found.socket_dir) if found.socket_dir else None,
+        "size_bytes": found.size_bytes,
+    }
+    if json_:
+        print_json(facts)
+    else:
+        typer.echo(f"embedded PostgreSQL of {home}: {'running' if found.running else 'not running'}")
+        for name, value in facts.items():
+            if value and name != "running":
+                typer.echo(f"  {name.replace('_', ' ')}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    raise typer.Exit(Exit.OK if found.running else Exit.FAILED)
+
+
+@app.command(epilog="Example: ostiary stop")
+def stop(
+    config: ConfigOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Stop it although processes use it; their calls fail.")] = False,
+) -> None:
+    """Stop the embedded PostgreSQL.
+
+    The last process that uses it does so by itself; this is for one that was left over.
+    """
+    from ostiary_tools import embedded
+
+    stopped = asyncio.run(embedded.stop(configured(config).home.data, say, force=force))
+    say("stopped" if stopped else "it was not running")
+
+
+@app.command(epilog="Example: ostiary reset --yes")
+def reset(
+    config: ConfigOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete the embedded databases for good.
+
+    The sample and the audit table go; the anchors of the audit table are kept under another name.
+    """
+    from ostiary_tools import embedded
+
+    loaded = configured(config)
+    home = loaded.home.data
+    if not yes:
+        if not sys.stdin.isatty():
+            raise CommandFailed("there is nobody to ask", "confirm with `--yes`", Exit.USAGE)
+        typer.confirm(f"Delete every embedded database of {home}, the audit table with them?", abort=True, err=True)
+    asyncio.run(embedded.reset(home, say))
+    _keep_anchors(loaded)
+    say("deleted; the next start makes them anew")
+
+
+def _keep_anchors(config: "Config") -> None:
+    """They prove what the deleted table held, and would convict the new one of having lost it."""
+    from ostiary.app import audit_place
+
+    anchor = audit_place(config, None).anchor
+    if config.control.dsn is None and anchor.exists():
+        kept = anchor.with_name(f"{anchor.name}.until-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        anchor.rename(kept)
+        say(f"the anchors of the deleted audit table are kept in {kept}")
+
+
+@app.command(epilog="Example: ostiary version --json")
+def version(json_: JsonOption = False) -> None:
+    """Print the version."""
+    from ostiary import __version__
+
+    if json_:
+        print_json({"ostiary": __version__, "python": sys.version.split()[0]})
+    else:
+        typer.echo(f"ostiary {__version__}")

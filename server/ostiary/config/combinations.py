@@ -1,0 +1,82 @@
+"""Values that are each in order and together are not: a tuple of rules, each from a configuration to its complaints."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from ostiary.config.secrets import same_database
+from ostiary.config.settings import Config
+
+Complaint = tuple[tuple[str, ...], str]
+"""The key to point at, and the message with its mend."""
+
+
+def complaints(config: Config) -> Iterator[Complaint]:
+    """Everything that no single setting could know."""
+    for rule in RULES:
+        yield from rule(config)
+
+
+def _role_is_configured(config: Config) -> Iterator[Complaint]:
+    agent = config.agent
+    if agent.role not in agent.roles:
+        known = ", ".join(f"`{role}`" for role in agent.roles)
+        yield ("agent", "role"), f"role `{agent.role}` is not configured; choose {known}, or add it to `agent.roles`"
+
+
+def _keys_lie_outside_the_data(config: Config) -> Iterator[Complaint]:
+    # Who can write the database's files could otherwise sign or anchor what he changed.
+    for key, path in ((("home", "state"), config.home.state), (("audit", "anchor"), config.audit.anchor)):
+        if path is not None and _inside(path, config.home.data):
+            yield key, f"`{path}` lies inside `home.data`; choose a folder outside `{config.home.data}`"
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _logins_of_the_audit_table_differ(config: Config) -> Iterator[Complaint]:
+    control = config.control
+    if (control.dsn is None) != (control.reader_dsn is None):
+        missing = "dsn" if control.dsn is None else "reader_dsn"
+        yield (
+            ("control",),
+            f"`control.dsn` and `control.reader_dsn` go together; set `control.{missing}`, or neither for the embedded database",
+        )
+    elif control.dsn is None and control.admin_dsn is not None:
+        yield (
+            ("control", "admin_dsn"),
+            "`control.admin_dsn` has no use without `control.dsn`; set `control.dsn` and `control.reader_dsn`",
+        )
+    named = [(name, dsn) for name in ("dsn", "reader_dsn", "admin_dsn") if (dsn := getattr(control, name)) is not None]
+    for n, (name, dsn) in enumerate(named):
+        for earlier, other in named[:n]:
+            if dsn == other:
+                yield ("control", name), f"`control.{name}` is the same login as `control.{earlier}`; give each its own role"
+
+
+def _agents_stay_out_of_the_control_database(config: Config) -> Iterator[Complaint]:
+    logins: list[SecretStr] = [dsn for dsn in (config.control.dsn, config.control.reader_dsn, config.control.admin_dsn) if dsn]
+    for name, datasource in config.datasources.items():
+        if any(same_database(datasource.dsn.get_secret_value(), login.get_secret_value()) for login in logins):
+            yield (
+                ("datasources", name, "dsn"),
+                f"`datasources.{name}` is the control database; keep the audit table in a database of its own",
+            )
+
+
+def _pools_and_times_fit(config: Config) -> Iterator[Complaint]:
+    for name, datasource in config.datasources.items():
+        if datasource.pool_min > datasource.pool_max:
+            key = ("datasources", name, "pool_min")
+            yield key, f"`pool_min` {datasource.pool_min} is more than `pool_max` {datasource.pool_max}; lower it"
+
+
+RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
+    _role_is_configured,
+    _keys_lie_outside_the_data,
+    _logins_of_the_audit_table_differ,
+    _agents_stay_out_of_the_control_database,
+    _pools_and_times_fit,
+)

@@ -1,0 +1,111 @@
+"""Secrets: where they may come from, and how what holds them is printed.
+
+A secret never stands in the configuration file: there it is a reference, or a URL
+without a password in it. Error messages name the reference and never the value.
+"""
+
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+ENV = "env:"
+FILE = "file:"
+
+_URL = re.compile(r"(postgres(?:ql)?://)(\S*)", re.IGNORECASE)
+_HOSTS = re.compile(r"(?:[\w.-]*|\[[0-9a-f:.]+\])(?::\d+)?(?:,(?:[\w.-]*|\[[0-9a-f:.]+\])(?::\d+)?)*(?:/[^?\s]*)?", re.IGNORECASE)
+_PAIR = re.compile(r"\b((?:ssl)?password\s*=\s*)('[^']*'|\"[^\"]*\"|\S+)", re.IGNORECASE)
+
+
+def is_reference(value: str) -> bool:
+    """Whether the value says where the secret is rather than what it is."""
+    return value.startswith((ENV, FILE))
+
+
+def revealed(reference: str, environ: Mapping[str, str], folder: Path) -> str:
+    """What `env:NAME` or `file:path` refers to, without the line's end.
+
+    A relative path is taken from `folder`. Raises ValueError with a message fit for print.
+    """
+    if reference.startswith(ENV):
+        name = reference.removeprefix(ENV)
+        if not environ.get(name):
+            raise ValueError(f"environment variable `{name}` is not set; set it, or refer to a file with `file:/path`")
+        return environ[name]
+    return _private_text(folder / Path(reference.removeprefix(FILE)).expanduser())
+
+
+def _private_text(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as opened:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                raise ValueError(f"`{path}` is no regular file; refer to a file that holds the secret alone")
+            if mode & 0o077:
+                raise ValueError(f"`{path}` can be read by others (mode {stat.S_IMODE(mode):04o}); run `chmod 600 {path}`")
+            text = opened.read().rstrip("\r\n")
+    except OSError as failure:
+        raise ValueError(
+            f"cannot read `{path}`: {(failure.strerror or 'failed').lower()}; make it readable for this user"
+        ) from None
+    except UnicodeDecodeError:
+        # The decoder's own message would quote bytes of the secret.
+        raise ValueError(f"`{path}` is not UTF-8 text; write the secret as text") from None
+    if not text:
+        raise ValueError(f"`{path}` is empty; write the secret into it")
+    return text
+
+
+def checked_dsn(dsn: str) -> None:
+    """Raises ValueError unless `dsn` is a PostgreSQL URL; the message does not quote it."""
+    if not re.match(r"postgres(ql)?://", dsn):
+        raise ValueError("must be a URL such as `postgresql://user@host:5432/database`")
+    try:
+        urlsplit(dsn)
+    except ValueError:
+        raise ValueError("is no valid URL; percent-encode special characters of user and password") from None
+
+
+def has_password(dsn: str) -> bool:
+    """Whether a password stands in the URL itself. What cannot be taken apart counts as yes."""
+    try:
+        parts = urlsplit(dsn)
+        query = parse_qsl(parts.query)
+    except ValueError:
+        return True
+    user = parts.netloc.rpartition("@")[0]
+    return ":" in user or "@" in parts.path + parts.query or any(name in ("password", "sslpassword") for name, _ in query)
+
+
+def same_database(one: str, other: str) -> bool:
+    """Whether two URLs name the same database on a common host, as far as their text tells."""
+    hosts, name = _whereabouts(one)
+    other_hosts, other_name = _whereabouts(other)
+    return name == other_name and not hosts.isdisjoint(other_hosts)
+
+
+def _whereabouts(dsn: str) -> tuple[frozenset[str], str]:
+    parts = urlsplit(dsn)
+    query = dict(parse_qsl(parts.query))
+    hosts = (parts.netloc.rpartition("@")[2] or query.get("host", "")).lower().split(",")
+    return frozenset(host if re.search(r":\d+$", host) else f"{host}:5432" for host in hosts), parts.path.strip("/") or query.get(
+        "dbname", ""
+    )
+
+
+def redacted(text: str) -> str:
+    """`text` with the password and query of every PostgreSQL URL, and the value of every `password=`, taken out."""
+    return _PAIR.sub(r"\1***", _URL.sub(lambda match: match[1] + _without_password(match[2]), text))
+
+
+def _without_password(rest: str) -> str:
+    """All after `//`. A password may hold any character, so the last `@` ends it and what is not clearly a host is dropped."""
+    user, at, hosts = rest.rpartition("@")
+    clean = _HOSTS.match(hosts)
+    shown = clean[0] if clean else ""
+    tail = hosts[len(shown) :]
+    if not at and tail[:1] not in ("", "?"):
+        return "***"
+    name, colon, _ = user.partition(":")
+    return f"{name}{':***' if colon else ''}{at}{shown}"

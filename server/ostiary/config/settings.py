@@ -1,0 +1,292 @@
+"""The table of settings: every name, type, default, unit and sentence of help stands here and nowhere else.
+
+The models are the table. They validate what the sources say, type what the rest of
+the program reads, and are walked by `TABLE` for the commented file, the reference
+page, the listing of `ostiary check` and the suggestions in error messages. They
+know nothing of files, environment or command line.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic.fields import FieldInfo
+
+from ostiary.config.secrets import checked_dsn
+
+
+def _matching(pattern: str, sentence: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"must be {sentence}")
+        return text
+
+    return AfterValidator(check)
+
+
+Name = Annotated[str, _matching(r"[a-z][a-z0-9_-]{0,62}", "lower-case letters, digits, `_` and `-`, a letter first")]
+Identifier = Annotated[str, _matching(r"[^\0]{1,63}", "a name of 1 to 63 characters")]
+Tag = Annotated[str, _matching(r"[a-z][a-z0-9_]*(:[a-z0-9_]+)?", "a tag such as `pii` or `pii:email`")]
+TagTarget = Annotated[str, _matching(r"[^.]+\.[^.]+(\.[^.]+)?", "`schema.table` or `schema.table.column`")]
+
+
+def _postgres_url(secret: SecretStr) -> SecretStr:
+    checked_dsn(secret.get_secret_value())
+    return secret
+
+
+def _not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("must name at least one")
+    return values
+
+
+Dsn = Annotated[SecretStr, AfterValidator(_postgres_url)]
+
+
+def _setting(default: Any, help_: str, *, unit: str = "", example: Any = None, shown: str = "", **bounds: Any) -> Any:
+    """One row of the table. `shown` replaces a default that depends on the machine, `example` one that is unset."""
+    extra = {"unit": unit, "example": example, "shown": shown}
+    return Field(default=default, description=help_, json_schema_extra=extra, **bounds)
+
+
+class Section(BaseModel):
+    """A table of `ostiary.toml`; the docstring is its comment in the file and its text in the reference."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class Server(Section):
+    """How the server names itself and what it tells the operator."""
+
+    name: str = _setting("ostiary", "Name that clients see.", min_length=1)
+    log_level: Literal["debug", "info", "warning", "error"] = _setting("info", "The least severe message that is logged to stderr.")
+    log_format: Literal["auto", "console", "json"] = _setting(
+        "auto", "How a message looks; `auto` is console on a terminal and JSON elsewhere."
+    )
+
+
+class Agent(Section):
+    """Who calls on stdio. Whoever starts the server decides this; the caller cannot."""
+
+    name: Name = _setting("local", "The agent's name, in policies and in the audit table.")
+    role: Name = _setting("analyst", "The role it acts in; one of `roles`.")
+    roles: Annotated[tuple[Name, ...], AfterValidator(_not_empty)] = _setting(
+        ("observer", "analyst", "engineer", "operator", "auditor"), "The roles that `role` and `--role` may choose among."
+    )
+
+
+class Home(Section):
+    """Folders of this installation. A relative path is taken from the folder of the configuration file."""
+
+    data: Path = _setting(
+        ...,
+        "The embedded PostgreSQL and its databases.",
+        example="/var/lib/ostiary",
+        shown="$XDG_DATA_HOME/ostiary; /var/lib/ostiary as root",
+    )
+    state: Path = _setting(
+        ...,
+        "The signing key and the anchors of the audit table; outside `data`.",
+        example="/var/lib/ostiary-state",
+        shown="$XDG_STATE_HOME/ostiary; /var/lib/ostiary-state as root",
+    )
+    runtime: Path | None = _setting(
+        None,
+        "An existing folder for the embedded PostgreSQL's socket; short, because a socket's path is.",
+        example="/run/user/1000",
+        shown="$XDG_RUNTIME_DIR, else the system's folder for temporary files",
+    )
+
+
+class Control(Section):
+    """The PostgreSQL database of the audit table. With nothing set, it lives in the embedded PostgreSQL."""
+
+    dsn: Dsn | None = _setting(None, "Login of the audit writer, which may only insert.", example="env:CONTROL_DSN")
+    reader_dsn: Dsn | None = _setting(
+        None, "Login that reads the audit table; another than the writer's.", example="env:CONTROL_READER_DSN"
+    )
+    admin_dsn: Dsn | None = _setting(
+        None,
+        "Login of the owner, used by `migrate` and `audit seal` only; leave it out where the server runs.",
+        example="file:/run/secrets/control-admin",
+    )
+
+
+class Audit(Section):
+    """The audit table's writer, its checkpoints and how long partitions stay."""
+
+    queue_size: int = _setting(
+        10_000, "Records that may wait for the writer; a call beyond that is refused.", unit="records", ge=1, le=1_000_000
+    )
+    checkpoint_interval_s: float = _setting(
+        1.0, "Longest time between two signed checkpoints while records come.", unit="seconds", gt=0, le=3600
+    )
+    anchor: Path | None = _setting(
+        None, "File outside the database that checkpoints are anchored in.", shown="anchors in `home.state`", example="anchors"
+    )
+    retention_months: int = _setting(
+        0, "Age at which `audit seal` may drop an exported partition; 0 keeps all.", unit="months", ge=0, le=1200
+    )
+
+
+class Policy(Section):
+    """Which policies decide."""
+
+    bundles: tuple[Name, ...] = _setting(
+        ("observer", "analyst", "engineer", "operator", "auditor"), "The shipped bundles in force."
+    )
+    directory: Path | None = _setting(None, "Folder of your own `*.cedar` files, in force beside the bundles.", example="policies")
+    tags: tuple[Tag, ...] = _setting((), "Tags of your own that policies and datasources may use.")
+
+
+class Limits(Section):
+    """What one call may take at most. A policy can lower these and never raise them."""
+
+    rows: int = _setting(200, "Rows of a reply.", unit="rows", ge=1, le=100_000)
+    reply_chars: int = _setting(16_000, "Length of a reply.", unit="characters", ge=1_000, le=1_000_000)
+    timeout_s: float = _setting(30.0, "Time a statement may run in the database.", unit="seconds", gt=0, le=86_400)
+    calls_at_once: int = _setting(8, "Calls of one agent that run at the same time.", unit="calls", ge=1, le=1_000)
+
+
+class Datasource(Section):
+    """A database that agents reach; `<name>` is what they call it. With none configured, the embedded sample `shop` is served."""
+
+    dsn: Dsn = _setting(..., "Where it is and who logs in; several hosts may stand in one URL.", example="env:SHOP_DSN")
+    set_role: Identifier | None = _setting(None, "Role that each transaction takes on by `SET LOCAL ROLE`.", example="agents")
+    search_path: tuple[Identifier, ...] = _setting(("public",), "Schemas of unqualified names, in order.")
+    pool_min: int = _setting(0, "Connections kept open.", unit="connections", ge=0, le=1_000)
+    pool_max: int = _setting(5, "Connections at most.", unit="connections", ge=1, le=1_000)
+    acquire_timeout_s: float = _setting(5.0, "Longest wait for a connection.", unit="seconds", gt=0, le=3600)
+    max_lifetime_s: float = _setting(1800.0, "Age at which a connection is replaced.", unit="seconds", gt=0)
+    lock_timeout_s: float = _setting(2.0, "Longest wait for a lock in the database.", unit="seconds", gt=0, le=3600)
+    idle_timeout_s: float = _setting(60.0, "Time after which the database ends an idle transaction.", unit="seconds", gt=0, le=3600)
+    snapshot_ttl_s: float = _setting(60.0, "Age at which the schema snapshot is read anew.", unit="seconds", gt=0)
+    tags: Mapping[TagTarget, tuple[Tag, ...]] = _setting(
+        {},
+        "Tags of tables and columns, by `schema.table` or `schema.table.column`.",
+        example={"public.customers.email": ("pii:email",)},
+    )
+
+
+class Config(Section):
+    """All settings in force. Frozen; secrets show as asterisks wherever the value is printed."""
+
+    server: Server = Server()
+    agent: Agent = Agent()
+    home: Home
+    control: Control = Control()
+    audit: Audit = Audit()
+    policy: Policy = Policy()
+    limits: Limits = Limits()
+    datasources: Mapping[Name, Datasource] = Field(default_factory=dict)
+
+    _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any) -> None:
+        """Keep where the values came from; `load` hands it over as the validation's context."""
+        self._origins = MappingProxyType(dict(context or {}))
+
+    @property
+    def origins(self) -> Mapping[str, str]:
+        """Dotted name → where its value came from; a name that is missing has its default."""
+        return self._origins
+
+
+class Kind(StrEnum):
+    """What a value looks like; the value is the word for it in messages and in the reference."""
+
+    TEXT = "text"
+    INTEGER = "a whole number"
+    NUMBER = "a number"
+    CHOICE = "one of its words"
+    PATH = "a path"
+    LIST = "a list of texts"
+    MAPPING = "a table of lists"
+    SECRET = "a secret: `env:NAME`, `file:/path`, or a URL without a password"  # noqa: S105 words, no secret
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table."""
+
+    section: tuple[str, ...]
+    """`("limits",)`; `("datasources", "<name>")` for any name."""
+    name: str
+    kind: Kind
+    choices: tuple[str, ...]
+    required: bool
+    default: Any
+    """Also when `shown` replaces it in print."""
+    shown: str
+    unit: str
+    example: Any
+    help: str
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """The path to it in the file."""
+        return (*self.section, self.name)
+
+    def matches(self, key: tuple[str, ...]) -> bool:
+        """Whether `key` names this setting or, in a mapping, an entry of it."""
+        own = self.key
+        length = len(own) + (self.kind is Kind.MAPPING and len(key) > len(own))
+        return len(key) == length and all(a in (b, "<name>") for a, b in zip(own, key, strict=False))
+
+
+def _sections() -> Iterator[tuple[tuple[str, ...], type[Section]]]:
+    for name, field in Config.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield (name,), field.annotation
+        else:
+            yield (name, "<name>"), get_args(field.annotation)[1]
+
+
+SECTIONS: tuple[tuple[tuple[str, ...], type[Section]], ...] = tuple(_sections())
+"""Each section's path and model, in the order of the file."""
+
+
+def _kind(annotation: Any) -> Kind:
+    origin = get_origin(annotation)
+    if origin in (Union, UnionType, Annotated):
+        return _kind(get_args(annotation)[0])
+    if origin is Literal:
+        return Kind.CHOICE
+    if origin is tuple:
+        return Kind.LIST
+    if origin is not None:
+        return Kind.MAPPING
+    kinds: dict[type, Kind] = {str: Kind.TEXT, int: Kind.INTEGER, float: Kind.NUMBER, Path: Kind.PATH, SecretStr: Kind.SECRET}
+    return kinds[annotation]
+
+
+def _row(section: tuple[str, ...], name: str, field: FieldInfo) -> Setting:
+    extra: Any = field.json_schema_extra
+    kind = _kind(field.annotation)
+    return Setting(
+        section=section,
+        name=name,
+        kind=kind,
+        choices=get_args(field.annotation) if kind is Kind.CHOICE else (),
+        required=field.is_required(),
+        default=None if field.is_required() else field.default,
+        help=field.description or "",
+        **extra,
+    )
+
+
+TABLE: tuple[Setting, ...] = tuple(
+    _row(path, name, field) for path, model in SECTIONS for name, field in model.model_fields.items()
+)
+"""Every setting, in the order of the file."""
+
+
+def setting_of(key: tuple[str, ...]) -> Setting | None:
+    """The setting that `key` names, or `None`."""
+    return next((s for s in TABLE if s.matches(key)), None)

@@ -1,0 +1,98 @@
+"""The reference pages, made from the table of settings and the command line: `python -m ostiary.reference docs/reference`.
+
+The pages are checked in; a test fails when one differs from what this makes.
+"""
+
+import sys
+from collections.abc import Iterator, Mapping
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from ostiary.cli import app
+from ostiary.config.document import toml
+from ostiary.config.settings import SECTIONS, TABLE, Kind, Setting
+from ostiary.config.sources import variable
+
+_CONFIGURATION = """\
+# Configuration
+
+Made from the table of settings by `python -m ostiary.reference docs/reference`; do not edit it.
+
+One file, `ostiary.toml`; the environment overrules it, and the command line overrules both. The file is the one named by
+`--config`, else by `OSTIARY_CONFIG`, else `./ostiary.toml` if it belongs to you, else `$XDG_CONFIG_HOME/ostiary/ostiary.toml`.
+`ostiary init` writes one with everything in comments, `ostiary check` prints what is in force and where it came from.
+
+A secret never stands in the file. It is a reference, `"env:NAME"` or `"file:/path"` (a file nobody else can read), or a URL
+without a password. An unknown key or `OSTIARY_…` variable, a wrong type, a secret that cannot be read, or values that are
+unsafe together stop the start with the line and the mend. In the environment a list is written with commas.
+"""
+
+_COMMAND_LINE = """\
+# Command line
+
+Made from the commands themselves by `python -m ostiary.reference docs/reference`; do not edit it.
+
+Data goes to stdout, everything else to stderr. A failure is one line `error: …`, often with a second, `hint: …`.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | refused, or a check that did not hold |
+| 2 | wrong command line, configuration or policies; nothing was started |
+| 3 | a database that is needed cannot be reached |
+| 70 | a fault of Ostiary itself |
+"""
+
+
+def pages() -> Mapping[str, str]:
+    """File name → text."""
+    return {"configuration.md": configuration_page(), "command-line.md": command_line_page()}
+
+
+def configuration_page() -> str:
+    """Every setting, by section."""
+    parts = [_CONFIGURATION]
+    for path, model in SECTIONS:
+        rows = [_row(setting) for setting in TABLE if setting.section == path]
+        head = "| setting | type | default | unit | what it is | environment |\n|---|---|---|---|---|---|"
+        parts.append("\n".join([f"## [{'.'.join(path)}]", "", cleandoc(model.__doc__ or ""), "", head, *rows, ""]))
+    return "\n".join(parts)
+
+
+def _row(setting: Setting) -> str:
+    choices = ", ".join(f"`{choice}`" for choice in setting.choices)
+    unset = "required" if setting.required else "unset"
+    default = setting.shown or (unset if setting.default is None else f"`{toml(setting.default)}`")
+    name = "" if setting.kind is Kind.MAPPING else f"`{variable(setting.key)}`"
+    cells = (f"`{setting.name}`", choices or setting.kind, default, setting.unit, setting.help, name)
+    return "| " + " | ".join(cells) + " |"
+
+
+def command_line_page() -> str:
+    """The help of every command, as it prints it."""
+    parts = [_COMMAND_LINE]
+    for words, text in _helps():
+        parts.append(f"## {' '.join(words)}\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def _helps() -> Iterator[tuple[tuple[str, ...], str]]:
+    yield from _walk(typer.main.get_command(app), ("ostiary",), None)
+
+
+def _walk(command: Any, words: tuple[str, ...], above: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    # typer carries a click of its own, without types that could be named here.
+    context = command.context_class(command, info_name=words[-1], parent=above, terminal_width=100)
+    yield words, "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _walk(below, (*words, name), context)
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in pages().items():
+        (folder / file).write_text(text, encoding="utf-8")
