@@ -1,0 +1,106 @@
+"""The shop of tests/cases/sql as one agent sees it, and the cases as data."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ostiary_policies.model import Resource
+from ostiary_tools.snapshot import ColumnInfo, FunctionInfo, OperatorInfo, Relation, RelationKind, Snapshot, TypeInfo
+from ostiary_tools.view import SchemaView
+
+CASES = Path(__file__).parent / "cases" / "sql"
+HIDDEN_COLUMNS = {("employees", "salary"), ("employees", "notes"), ("customers", "password_hash")}
+HIDDEN_TABLES = {"secrets"}
+HIDDEN_FUNCTIONS = {"steal"}
+_TABLES = {
+    "customers": "id name email city password_hash mood created_at tags profile",
+    "orders": "id customer_id status total placed_at note",
+    "products": "id name category price attributes valid",
+    "order_items": "order_id product_id quantity unit_price",
+    "payments": "id order_id amount method paid_at",
+    "employees": "id name salary manager_id department notes",
+    "secrets": "id token",
+    "order_totals": "customer_id spent",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    title: str
+    sql: str
+    rule: str = ""
+
+
+def cases(folder: str) -> Iterator[Case]:
+    """Each statement under its `-- title:` line; `-- rule:` names the rule that refuses it."""
+    for path in sorted((CASES / folder).glob("*.sql")):
+        for block in path.read_text("utf-8").split("-- title: ")[1:]:
+            title, _, rest = block.partition("\n")
+            rule = ""
+            if rest.startswith("-- rule: "):
+                first, _, rest = rest.partition("\n")
+                rule = first.removeprefix("-- rule: ").strip()
+            yield Case(f"{path.stem}: {title.strip()}", rest.strip().removesuffix(";"), rule)
+
+
+def view_of(snapshot: Snapshot) -> SchemaView:
+    """The snapshot without what is hidden from the agent of the cases."""
+    seen: set[Resource] = set()
+    for relation in snapshot.relations.values():
+        if relation.name in HIDDEN_TABLES:
+            continue
+        seen.add(relation.resource(snapshot.datasource))
+        seen.update(
+            relation.column_resource(snapshot.datasource, c)
+            for c in relation.columns
+            if (relation.name, c.name) not in HIDDEN_COLUMNS
+        )
+    seen.update(
+        snapshot.function_resource(schema, name)
+        for schema, name in snapshot.functions
+        if schema != "pg_catalog" and name not in HIDDEN_FUNCTIONS
+    )
+    return SchemaView(snapshot, frozenset(seen), frozenset(seen))
+
+
+def shop_snapshot() -> Snapshot:
+    """What a catalog reader finds in shop.sql, written by hand, with a few built-ins."""
+    relations = {("public", name): _relation(name, columns.split()) for name, columns in _TABLES.items()}
+    relations["public", "Weird Name"] = _relation("Weird Name", ["Select", 'a"b'])
+    functions = {
+        ("public", "discount"): (_function("public", "discount", "price numeric", "numeric"),),
+        ("public", "series"): (_function("public", "series", "n integer", "TABLE(a integer, b text)", columns=("a", "b")),),
+        ("public", "steal"): (_function("public", "steal", "", "text", volatility="volatile"),),
+        ("public", "lower"): (_function("public", "lower", "value character varying", "text", volatility="volatile"),),
+        ("pg_catalog", "lower"): (_function("pg_catalog", "lower", "text", "text"),),
+        ("pg_catalog", "generate_series"): (_function("pg_catalog", "generate_series", "integer, integer", "SETOF integer"),),
+        ("pg_catalog", "unnest"): (_function("pg_catalog", "unnest", "anyarray", "SETOF anyelement"),),
+        ("pg_catalog", "pg_read_file"): (_function("pg_catalog", "pg_read_file", "text", "text", volatility="volatile"),),
+    }
+    return Snapshot(
+        datasource="shop",
+        taken_at=datetime(2026, 1, 1, tzinfo=UTC),
+        server_version=180006,
+        search_path=("public",),
+        schemas={"public": ""},
+        relations=relations,
+        functions=functions,
+        types={
+            ("public", "mood"): TypeInfo("public", "mood", "enum", ("sad", "ok", "happy")),
+            ("public", "positive"): TypeInfo("public", "positive", "domain"),
+            ("public", "pair"): TypeInfo("public", "pair", "composite"),
+        },
+        operators={"<->>": (OperatorInfo("public", "<->>", "public", "discount"),)},
+    )
+
+
+def _relation(name: str, columns: list[str]) -> Relation:
+    kind = RelationKind.VIEW if name == "order_totals" else RelationKind.TABLE
+    return Relation("public", name, kind, tuple(ColumnInfo(c, "text", not_null=False) for c in columns))
+
+
+def _function(
+    schema: str, name: str, arguments: str, result: str, *, volatility: str = "immutable", columns: tuple[str, ...] = ()
+) -> FunctionInfo:
+    return FunctionInfo(schema, name, arguments, result, "function", volatility, "sql", output_columns=columns)

@@ -1,0 +1,86 @@
+"""What an honest statement answers, on a real server."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import asyncpg
+import pytest
+from fix_postgres import PostgresServer
+from fix_sql import CASES, Case, cases, view_of
+
+from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
+from ostiary_tools.sql import judge
+from ostiary_tools.view import SchemaView
+
+# Without what is hidden: what the agent must be unable to tell from the truth.
+_WITHOUT_HIDDEN = """
+ALTER TABLE employees DROP COLUMN salary, DROP COLUMN notes;
+ALTER TABLE customers DROP COLUMN password_hash;
+DROP FUNCTION steal(), lower(varchar);
+DROP TABLE secrets;
+"""
+_PINNED = "pg_catalog, public"
+
+
+@dataclass(frozen=True)
+class Shops:
+    whole: str
+    without_hidden: str
+    view: SchemaView
+
+
+@pytest.fixture(scope="module")
+def shops(postgres_server: PostgresServer) -> Iterator[Shops]:
+    import asyncio
+
+    names = ("sql_shop_whole", "sql_shop_without")
+    for name in names:
+        postgres_server.sql(f"CREATE DATABASE {name}")
+        postgres_server.sql((CASES / "shop.sql").read_text("utf-8"), name)
+    postgres_server.sql(_WITHOUT_HIDDEN, names[1])
+    yield Shops(
+        postgres_server.dsn(database=names[0]),
+        postgres_server.dsn(database=names[1]),
+        asyncio.run(_view(postgres_server.dsn(database=names[0]))),
+    )
+    for name in names:
+        postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _view(dsn: str) -> SchemaView:
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await read_catalog(connection, "")
+    finally:
+        await connection.close()
+    assert rows is not None
+    return view_of(build_snapshot("shop", rows, search_path=("public",), tags={}))
+
+
+async def _answer(dsn: str, statement: str) -> tuple[list[str], list[str]]:
+    connection = await asyncpg.connect(dsn, server_settings={"search_path": _PINNED, "timezone": "UTC", "lock_timeout": "5s"})
+    try:
+        async with connection.transaction(readonly=True):
+            heads = [a.name for a in (await connection.prepare(statement)).get_attributes()]
+            if statement.lower().startswith("explain"):
+                return heads, []
+            text = ", ".join(f"concat(c{n})" for n in range(len(heads)))
+            names = ", ".join(f"c{n}" for n in range(len(heads)))
+            rows = await connection.fetch(f"SELECT concat_ws('|', {text}) FROM ({statement}\n) AS q({names})") if heads else []
+            return heads, [row[0] for row in rows]
+    finally:
+        await connection.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("case", tuple(cases("honest")), ids=lambda c: c.title)
+async def test_an_honest_statement_answers_as_if_what_is_hidden_were_not_there(case: Case, shops: Shops):
+    judged = judge(case.sql, shops.view)
+    try:
+        expected = await _answer(shops.without_hidden, case.sql)
+    except asyncpg.FeatureNotSupportedError:
+        # A server built without libxml: then the printed text is not supported either.
+        with pytest.raises(asyncpg.FeatureNotSupportedError):
+            await _answer(shops.whole, judged.statement.text)
+        return
+    assert await _answer(shops.whole, judged.statement.text) == expected

@@ -1,0 +1,56 @@
+"""The `query` tool: one read-only statement, judged from its text before anything is touched."""
+
+from pydantic import Field
+
+from ostiary_policies.model import Intent, Permit, Statement
+from ostiary_tools.api import Args, Hints, Refused, Rows, Session, Surface, World
+from ostiary_tools.sql import judge
+
+MAX_ROWS = 200
+
+
+class QueryArgs(Args):
+    """Arguments of `query`."""
+
+    sql: str = Field(description="One SELECT, VALUES, TABLE, WITH or EXPLAIN statement.")
+    params: list[str | int | float | bool | None] = Field(default=[], description="Values of $1, $2 …")
+    datasource: str | None = Field(default=None, description="Needed when there are several.")
+    max_rows: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS, description="Rows to return at most.")
+
+
+class Query:
+    """The `query` tool."""
+
+    name = "query"
+    title = "Run a read-only query"
+    description = "Run one read-only PostgreSQL statement. Pass values as params. Aggregate or filter in SQL: long results are cut."
+    surface = Surface.TOOL
+    hints = Hints()
+    args = QueryArgs
+
+    def plan(self, args: QueryArgs, world: World) -> Intent:
+        """Judge the statement. Raises Refused, Unavailable."""
+        view = world.view(args.datasource)
+        judged = judge(args.sql, view)
+        if judged.parameter_count != len(args.params):
+            message = f"the statement has {judged.parameter_count} parameters and {len(args.params)} values were given"
+            raise Refused("parameters", message, "give one value for each of $1, $2 …")
+        statement = Statement(judged.statement.text, tuple(map(as_text, args.params)))
+        return Intent(self.name, args.model_dump(mode="json"), judged.accesses, view.datasource, (statement,))
+
+    async def run(self, permit: Permit, session: Session) -> Rows:
+        """The rows, no more than asked for."""
+        rows = await session.rows(permit.intent.statements[0])
+        wanted = int(permit.intent.arguments["max_rows"])
+        if len(rows.rows) <= wanted:
+            return rows
+        return Rows(rows.columns, rows.rows[:wanted], truncated=True, clipped=rows.clipped)
+
+
+def as_text(value: str | float | bool | None) -> str | None:
+    """A JSON value in PostgreSQL's input syntax."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)

@@ -1,0 +1,35 @@
+"""What a plan would show that its statement does not name.
+
+A plan spells out what stands behind a view or a function, and a verbose one every
+column that a scan carries. It is shown when nothing of that can be hidden from the caller.
+"""
+
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Table
+from ostiary_tools.errors import Refused
+from ostiary_tools.snapshot import Relation, RelationKind
+from ostiary_tools.sql.work import Work
+from ostiary_tools.view import SchemaView
+
+
+def check(work: Work, *, verbose: bool) -> None:
+    """Refuse a plan that could name what the caller may not see. Raises Refused."""
+    relations = work.view.snapshot.relations
+    if all(_whole(r, work.view) for r in relations.values()):
+        return
+    scanned = [relations[a.resource.schema, a.resource.name] for a in work.accesses if isinstance(a.resource, Table)]
+    if verbose and not all(_whole(r, work.view) for r in scanned):
+        raise Refused("explain", "`EXPLAIN (VERBOSE)` of these tables would list columns you may not see", "leave VERBOSE out")
+    inside = any(r.kind is RelationKind.VIEW or r.has_children for r in scanned) or any(
+        a.action is Action.EXECUTE for a in work.accesses
+    )
+    if inside:
+        raise Refused(
+            "explain",
+            "the plan would show what stands behind a view, a partitioned table or a function",
+            "explain a query over plain tables",
+        )
+
+
+def _whole(relation: Relation, view: SchemaView) -> bool:
+    return view.sees(relation) and len(view.columns(relation)) == len(relation.columns)

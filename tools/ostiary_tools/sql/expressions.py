@@ -1,0 +1,215 @@
+"""Expressions: every node is visited; those that name something are judged and rewritten in place.
+
+A node without a handler has no meaning of its own: its parts are visited in the same
+scope. Nodes reach this module only after `grammar` allowed their kinds.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from pglast import ast, enums
+
+from ostiary_tools.errors import Refused
+from ostiary_tools.sql import calls, scope, statement
+from ostiary_tools.sql.scope import Env, Item
+from ostiary_tools.sql.work import Work
+
+_SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "xmax", "cmin", "cmax"})
+_EQUALS = (ast.String("="),)
+
+
+def visit(value: Any, env: Env, work: Work) -> Any:
+    """Judge a node or a tuple of nodes and return what takes its place. Raises Refused."""
+    if isinstance(value, tuple):
+        return tuple(visit(part, env, work) for part in value)
+    if not isinstance(value, ast.Node):
+        return value
+    handler = _HANDLERS.get(type(value).__name__)
+    return handler(value, env, work) if handler is not None else visit_parts(value, env, work)
+
+
+def visit_parts(node: Any, env: Env, work: Work) -> Any:
+    """Visit what a node is made of."""
+    for name in node:
+        part = getattr(node, name)
+        if isinstance(part, (ast.Node, tuple)):
+            setattr(node, name, visit(part, env, work))
+    return node
+
+
+def whole_row(items: tuple[Item, ...], work: Work) -> None:
+    """A row is used as one value: its scans are narrowed to the visible columns, all of which are read."""
+    for item in items:
+        for scan in item.scans:
+            scan.narrow = True
+            work.read_all(scan.relation)
+
+
+def _column(node: Any, env: Env, work: Work) -> Any:
+    if isinstance(node.fields[-1], ast.A_Star):
+        return _row_star(node, env, work)
+    words = calls.parts(node.fields)
+    if len(words) == 1:
+        _bare_column(words[0], env, work)
+        return node
+    qualifier, name = words[:-1], words[-1]
+    items = named_items(qualifier, env, work)
+    found = [f for item in items for f in item.fields if f.name == name]
+    for each in found:
+        work.read(each, items, ".".join(words))
+    if not found:
+        _selected(name, items, ".".join(words), work)
+    node.fields = node.fields[-2:]
+    return node
+
+
+def _bare_column(name: str, env: Env, work: Work) -> None:
+    items = tuple(i for level in env.levels() for i in level.items if i.by_column)
+    found = scope.find_column(env, name)
+    for each in found.fields:
+        work.read(each, items, name)
+    rows = () if found.fields and found.certain else scope.find_items(env, name)
+    whole_row(rows, work)
+    if not found.fields and not rows and found.certain and not (name == "ctid" and scope.has_ctid(env)):
+        raise _system_column(name) if name in _SYSTEM_COLUMNS else work.unknown_column(name, items)
+
+
+def _selected(name: str, items: tuple[Item, ...], written: str, work: Work) -> None:
+    """A qualified name that is no known column of its item."""
+    if name == "ctid" and any(item.has_ctid for item in items):
+        return
+    if name in _SYSTEM_COLUMNS:
+        raise _system_column(name)
+    if not any(item.unbounded for item in items):
+        raise work.unknown_column(written, items)
+    # The server takes `f.name` for `name(f)` when f has no such column.
+    calls.selector(work, name)
+    whole_row(items, work)
+
+
+def _system_column(name: str) -> Refused:
+    return Refused("system_column", f"the system column `{name}` is not read", "of the system columns only `ctid` is")
+
+
+def named_items(qualifier: tuple[str, ...], env: Env, work: Work) -> tuple[Item, ...]:
+    """The range-table entries a qualifier names. Raises Refused when there is none."""
+    *schema, name = qualifier
+    if len(schema) > 1:
+        raise work.unknown_table(".".join(qualifier))
+    items = scope.find_items(env, name, schema[0] if schema else None)
+    if not items:
+        raise work.unknown_table(".".join(qualifier))
+    if schema and scope.find_items(env, name) != items:
+        raise Refused("ambiguous", f"`{'.'.join(qualifier)}` is ambiguous here", "give the tables aliases")
+    return items
+
+
+def _row_star(node: Any, env: Env, work: Work) -> Any:
+    """`t.*` where one value is expected: the whole row."""
+    if len(node.fields) == 1:
+        raise Refused("syntax", "a bare `*` stands where a value is expected", "name the columns")
+    whole_row(named_items(calls.parts(node.fields[:-1]), env, work), work)
+    node.fields = node.fields[-2:]
+    return node
+
+
+def _call(node: Any, env: Env, work: Work) -> Any:
+    node.funcname = calls.function_name(work, node.funcname)
+    visit_parts(node, env, work)
+    if calls.parts(node.funcname) == (calls.CATALOG, "pg_typeof"):
+        # As regtype it could be compared with a name, and say whether that type exists.
+        return ast.TypeCast(arg=node, typeName=_text())
+    return node
+
+
+def _cast(node: Any, env: Env, work: Work) -> Any:
+    if isinstance(node.arg, ast.FuncCall) and calls.parts(node.arg.funcname)[-1] == "pg_typeof" and is_text(node.typeName):
+        return visit(node.arg, env, work)
+    return visit_parts(node, env, work)
+
+
+def _text() -> Any:
+    return ast.TypeName(names=(ast.String("text"),), typemod=-1)
+
+
+def is_text(node: Any) -> bool:
+    """Whether a type name is plain `text`."""
+    return calls.parts(node.names)[-1] == "text" and not node.arrayBounds
+
+
+def _type(node: Any, env: Env, work: Work) -> Any:
+    calls.type_name(work, node)
+    return visit_parts(node, env, work)
+
+
+def _operator(node: Any, env: Env, work: Work) -> Any:
+    kinds = enums.A_Expr_Kind
+    calls.operator(
+        work, _EQUALS if node.kind in (kinds.AEXPR_DISTINCT, kinds.AEXPR_NOT_DISTINCT, kinds.AEXPR_NULLIF) else node.name
+    )
+    return visit_parts(node, env, work)
+
+
+def _sublink(node: Any, env: Env, work: Work) -> Any:
+    if node.testexpr is not None:
+        calls.operator(work, node.operName or _EQUALS)
+    return visit_parts(node, env, work)
+
+
+def _sort(node: Any, env: Env, work: Work) -> Any:
+    if node.useOp:
+        calls.operator(work, node.useOp)
+    return visit_parts(node, env, work)
+
+
+def _case(node: Any, env: Env, work: Work) -> Any:
+    if node.arg is not None:
+        calls.operator(work, _EQUALS)
+    return visit_parts(node, env, work)
+
+
+def _indirection(node: Any, env: Env, work: Work) -> Any:
+    for part in node.indirection:
+        if isinstance(part, ast.String):
+            calls.selector(work, str(part.sval))
+    return visit_parts(node, env, work)
+
+
+def _collation(node: Any, env: Env, work: Work) -> Any:
+    words = calls.parts(node.collname)
+    if len(words) > 1 and words[:-1] != (calls.CATALOG,):
+        raise Refused("collation", f"unknown collation `{'.'.join(words)}`", "use a built-in collation")
+    return visit_parts(node, env, work)
+
+
+def _select(node: Any, env: Env, work: Work) -> Any:
+    statement.select(node, env.child(), work)
+    return node
+
+
+def _forbidden(node: Any, _env: Env, _work: Work) -> Any:
+    raise Refused("statement", f"`{type(node).__name__}` stands where a value is expected", "write a plain query")
+
+
+_HANDLERS: dict[str, Callable[[Any, Env, Work], Any]] = {
+    "A_Expr": _operator,
+    "A_Indirection": _indirection,
+    "CaseExpr": _case,
+    "CollateClause": _collation,
+    "ColumnRef": _column,
+    "FuncCall": _call,
+    "SelectStmt": _select,
+    "SortBy": _sort,
+    "SubLink": _sublink,
+    "TypeCast": _cast,
+    "TypeName": _type,
+    # These open a scope or name a relation; only `relations` and `statement` know how.
+    "JoinExpr": _forbidden,
+    "JsonTable": _forbidden,
+    "RangeFunction": _forbidden,
+    "RangeSubselect": _forbidden,
+    "RangeTableFunc": _forbidden,
+    "RangeTableSample": _forbidden,
+    "RangeVar": _forbidden,
+    "WithClause": _forbidden,
+}

@@ -1,0 +1,101 @@
+"""What a statement may consist of: an allowlist of the grammar's nodes, and the two kinds of statement.
+
+A node that is not listed is refused, so what a later grammar adds is closed until
+somebody has read it. Says nothing about names.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pglast import ast
+
+from ostiary_tools.errors import Refused
+from ostiary_tools.sql.inventory import NODES
+
+MAX_NODES = 30_000
+MAX_DEPTH = 250
+
+_FORBIDDEN = {
+    "IntoClause": ("select_into", "`SELECT INTO` makes a table", "drop the INTO clause"),
+    "LockingClause": ("locking", "`FOR UPDATE` and `FOR SHARE` lock rows", "drop the locking clause"),
+    "InsertStmt": ("read_only", "`INSERT` writes", "only reads are run"),
+    "UpdateStmt": ("read_only", "`UPDATE` writes", "only reads are run"),
+    "DeleteStmt": ("read_only", "`DELETE` writes", "only reads are run"),
+    "MergeStmt": ("read_only", "`MERGE` writes", "only reads are run"),
+    "CopyStmt": ("read_only", "`COPY` reaches files and programs of the server", "write a SELECT"),
+}
+_STATEMENT_HINT = "write one SELECT, VALUES, TABLE, WITH or EXPLAIN without ANALYZE"
+_EXPLAIN_OPTIONS = frozenset({"verbose", "costs", "format", "generic_plan"})
+_EXPLAIN_OFF = frozenset({"summary", "memory", "analyze", "buffers", "settings", "wal", "timing"})
+"""Allowed when they say no: they would execute the statement or show what varies from run to run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grammar:
+    """A statement made of allowed nodes only."""
+
+    kind: Literal["select", "explain"]
+    select: Any
+    parameter_count: int
+    verbose: bool = False
+    """EXPLAIN shows every column that a scan carries."""
+
+
+def check(tree: Any) -> Grammar:
+    """Refuse every statement, option and node that is not listed. Raises Refused."""
+    explains = isinstance(tree, ast.ExplainStmt)
+    options = (tree.options or ()) if explains else ()
+    _check_options(options)
+    select = tree.query if explains else tree
+    if not isinstance(select, ast.SelectStmt):
+        raise _refusal(select, "is not run here")
+    parameters: set[int] = set()
+    for count, (node, depth) in enumerate(_walk(select)):
+        if count > MAX_NODES or depth > MAX_DEPTH:
+            raise Refused("size", "the statement has too many parts or is nested too deeply", "split it into smaller statements")
+        if type(node).__name__ not in NODES:
+            raise _refusal(node, "is not allowed")
+        if isinstance(node, ast.ParamRef):
+            parameters.add(node.number or 0)
+    if parameters != set(range(1, len(parameters) + 1)):
+        raise Refused("parameters", "parameters must be numbered `$1`, `$2` … without a gap", "renumber them")
+    verbose = any(str(option.defname).lower() == "verbose" for option in options)
+    return Grammar("explain" if explains else "select", select, len(parameters), verbose)
+
+
+def _walk(root: Any) -> Iterator[tuple[Any, int]]:
+    """Every node with its depth, without recursion."""
+    stack = [(root, 1)]
+    while stack:
+        value, depth = stack.pop()
+        if isinstance(value, tuple):
+            stack.extend((part, depth) for part in value)
+        elif isinstance(value, ast.Node):
+            yield value, depth
+            stack.extend((part, depth + 1) for name in value if isinstance(part := getattr(value, name), (ast.Node, tuple)))
+
+
+def _refusal(node: Any, verb: str) -> Refused:
+    name = type(node).__name__
+    if name in _FORBIDDEN:
+        return Refused(*_FORBIDDEN[name])
+    words = name.removesuffix("Stmt")
+    return Refused("statement", f"`{words}` {verb}", _STATEMENT_HINT)
+
+
+def _check_options(options: tuple[Any, ...]) -> None:
+    for option in options:
+        name = str(option.defname).lower()
+        if name not in _EXPLAIN_OPTIONS and not (name in _EXPLAIN_OFF and _says_no(option.arg)):
+            raise Refused("explain", f"`EXPLAIN` with `{name}` is not run", "use VERBOSE, COSTS, FORMAT or GENERIC_PLAN")
+        if option.arg is not None and not isinstance(option.arg, (ast.String, ast.Integer, ast.Boolean)):
+            raise Refused("explain", f"the value of `{name}` is no plain word", "use VERBOSE, COSTS, FORMAT or GENERIC_PLAN")
+
+
+def _says_no(value: Any) -> bool:
+    if isinstance(value, ast.String):
+        return str(value.sval).lower() in {"off", "false"}
+    if isinstance(value, ast.Integer):
+        return value.ival == 0 or value.ival is None
+    return isinstance(value, ast.Boolean) and not value.boolval

@@ -1,0 +1,88 @@
+"""Text to tree: PostgreSQL's own grammar, behind bounds that keep a hostile text from exhausting the process.
+
+`parse` promises one raw statement or a refusal in words. It knows nothing of what a
+statement may do.
+"""
+
+from typing import Any
+
+from pglast.parser import ParseError, parse_sql, scan
+
+from ostiary_tools.errors import Refused
+
+MAX_BYTES = 100_000
+"""Of the statement's text, UTF-8."""
+MAX_CHAIN = 1500
+"""Lexical bound on the depth of the tree. The binding builds its objects by recursion in C, about 550 bytes a level
+at worst, and a deeper tree would end the process of a thread with a stack of 512 kB; seen with 1,600 `isnull`."""
+
+_OPEN = {"ASCII_40", "ASCII_91"}
+_CLOSE = {"ASCII_41", "ASCII_93"}
+_BREAK = {"ASCII_44", "ASCII_59", "AND", "OR", "SELECT", "WHERE", "ON"}
+"""What stands before and after these are siblings in the tree, not parent and child."""
+_NEST = {"UNION", "INTERSECT", "EXCEPT", "JOIN", "CASE", "BETWEEN", "BETWEEN_SYMMETRIC", "WITH", "WITH_LA"}
+"""Each of these may put everything before it one level down."""
+
+
+def parse(text: str) -> Any:
+    """Return the tree of the only statement. Raises Refused."""
+    _check_text(text)
+    try:
+        if _chain(scan(text)) > MAX_CHAIN:
+            raise Refused(
+                "size", "the statement is nested too deeply or chains too many operators", "split it, or use lists: `x in (…)`"
+            )
+        statements = parse_sql(text)
+    except ParseError as error:
+        raise Refused("syntax", f"the statement does not parse: {_sentence(error)}", "write it in PostgreSQL's SQL") from None
+    if len(statements) != 1:
+        raise Refused(
+            "one_statement", f"exactly one statement is run, this text has {len(statements)}", "send each statement by itself"
+        )
+    return statements[0].stmt
+
+
+def _check_text(text: str) -> None:
+    """The parser reads C strings: a NUL would hide what follows it, a lone surrogate cannot be encoded."""
+    if "\0" in text:
+        raise Refused("syntax", "the statement holds a NUL character", "remove it")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise Refused("syntax", "the statement is not valid Unicode", "remove lone surrogates") from None
+    if size > MAX_BYTES:
+        raise Refused("size", f"the statement is longer than {MAX_BYTES:,} bytes", "pass long values as parameters")
+
+
+def _chain(tokens: list[Any]) -> int:
+    """An upper bound on the depth of the tree, from tokens alone."""
+    # Each level of brackets: tokens since the last break, the longest run so far, tokens that nest whatever follows.
+    levels = [[0, 0, 0]]
+    deepest = 0
+    before = ""
+    for token in tokens:
+        name = token.name
+        level = levels[-1]
+        # After a dot a keyword is a name: `a.and` breaks nothing.
+        if name in _OPEN:
+            levels.append([0, 0, 0])
+        elif name in _CLOSE and len(levels) > 1:
+            levels.pop()
+            levels[-1][0] += 1 + level[2] + max(level[0], level[1])
+        elif before == "ASCII_46":
+            level[0] += 1
+        elif name in _BREAK or name in _NEST:
+            level[1] = max(level[0], level[1])
+            level[0] = 0
+            level[2] += name in _NEST
+        else:
+            level[0] += 1
+        before = name
+        deepest = max(deepest, len(levels))
+    return deepest + sum(open_level[2] + max(open_level[0], open_level[1]) for open_level in levels)
+
+
+def _sentence(error: ParseError) -> str:
+    """The parser's words without its position, which is an offset nobody asked for."""
+    message = str(error.args[0] if error.args else error)
+    return message.partition(", at index")[0]
