@@ -156,15 +156,18 @@ class _Parsed:
 
 
 def _parse(written: source.Source, tags: frozenset[str]) -> _Parsed:
+    if not source.is_bounded(written.text):
+        hint = "split it in several, or compare with a set"
+        return _Parsed(problems=(Problem(written.file, written.line, "", "it nests or chains too much", hint),))
     try:
         tree = json.loads(cedarpy.policies_to_json_str(written.text))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return _Parsed(problems=(Problem(written.file, written.line, "", f"it cannot be parsed: {error}"),))
     if tree["templates"]:
         hint = "name the principal and the resource"
         return _Parsed(problems=(Problem(written.file, written.line, "", "templates are not supported", hint),))
     (policy,) = tree["staticPolicies"].values()
-    annotations = {name: value or "" for name, value in policy.get("annotations", {}).items()}
+    annotations = checks.annotations(policy)
     name = annotations.get("id", "")
     found = [Problem(written.file, written.line, name, *complaint) for complaint in checks.complaints(policy, tags)]
     found += [Problem(written.file, written.line, name, message) for message in _invalid(written.text)]

@@ -28,6 +28,11 @@ def known_tag(tag: str, declared: frozenset[str]) -> bool:
     return tag in TAGS or tag in declared or _KIND_OF_PII.fullmatch(tag) is not None
 
 
+def annotations(policy: Json) -> Mapping[str, str]:
+    """Return the annotations by name; one written without a value has the empty one."""
+    return {name: value or "" for name, value in policy.get("annotations", {}).items()}
+
+
 def named(policy: Json) -> Iterator[tuple[str, str]]:
     """Type and id of every entity the policy names."""
     for node in _objects(policy):
@@ -45,7 +50,7 @@ def asked_for(policy: Json) -> Iterator[str]:
 
 def complaints(policy: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:
     """Every objection as message and hint; none when the policy may be in force."""
-    yield from _of_annotations(policy["effect"], policy.get("annotations", {}))
+    yield from _of_annotations(policy["effect"], annotations(policy))
     yield from _of_scope(policy)
     yield from _of_ids(policy)
     for node in _objects(policy["conditions"]):
@@ -53,15 +58,15 @@ def complaints(policy: Json, declared: frozenset[str]) -> Iterator[tuple[str, st
         yield from _of_words(node, declared)
 
 
-def _of_annotations(effect: str, annotations: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    if not _ID.fullmatch(annotations.get("id", "")):
+def _of_annotations(effect: str, written: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    if not _ID.fullmatch(written.get("id", "")):
         yield "it has no usable `@id`", 'write @id("a-short-name") above it: letters, digits, `-`, `_` and `.`'
-    for name in sorted(annotations.keys() - obligations.NAMES - {"id"}):
+    for name in sorted(written.keys() - obligations.NAMES - {"id"}):
         yield f"unknown annotation `@{name}`", "known are `@id`, " + ", ".join(f"`@{n}`" for n in sorted(obligations.NAMES))
-    if effect == "forbid" and (terms := sorted(annotations.keys() & obligations.NAMES)):
+    if effect == "forbid" and (terms := sorted(written.keys() & obligations.NAMES)):
         yield f"`@{terms[0]}` on a forbid has no effect", "put it on the permit it should bound"
     try:
-        obligations.from_annotations(annotations)
+        obligations.from_annotations(written)
     except ValueError as error:
         yield str(error), ""
 

@@ -9,7 +9,14 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-_TOKEN = re.compile(r'(?P<space>\s+|//[^\n]*)|(?P<string>"(?:[^"\\]|\\.)*")|(?P<end>;)|.', re.DOTALL)
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)|"(?:[^"\\]|\\.)*"|(?P<end>;)|(?P<open>[(\[{])|(?P<close>[)\]}])"""
+    r"""|(?P<operator>&&|\|\||[-+*!.]|\bif\b)|.""",
+    re.DOTALL,
+)
+# Cedar's parser recurses without a bound of its own: 50 brackets overflow a thread's stack of 512 kB and end the process.
+_MOST_NESTED = 20
+_MOST_OPERATORS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,16 @@ def policies_in(file: str, text: str) -> Iterator[Source]:
             begin = -1
     if begin >= 0:
         yield Source(file, text.count("\n", 0, begin) + 1, text[begin:])
+
+
+def is_bounded(text: str) -> bool:
+    """Whether a policy nests and chains little enough to be handed to Cedar's parser."""
+    depth = deepest = operators = 0
+    for token in _TOKEN.finditer(text):
+        depth += bool(token["open"]) - bool(token["close"])
+        deepest = max(deepest, depth)
+        operators += bool(token["operator"])
+    return deepest <= _MOST_NESTED and operators <= _MOST_OPERATORS
 
 
 def digest(texts: Mapping[str, str]) -> str:
