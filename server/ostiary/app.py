@@ -4,7 +4,7 @@ It owns start and stop and decides nothing about a call.
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -18,7 +18,9 @@ from ostiary.gate import Gate, Terms
 from ostiary.identity import stdio_principal
 from ostiary.policy_files import Policies
 from ostiary.worlds import Worlds
+from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
+from ostiary_tools.api import World
 from ostiary_tools.control.migrate import migrate
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
@@ -56,14 +58,17 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
     policies = await load_policies(config)
     async with AsyncExitStack() as stack:
         cluster = await _cluster(config, stack, progress)
-        audit = audit_place(config, cluster)
-        if audit.admin_dsn is not None and cluster is not None:
-            await migrate(audit.admin_dsn)
+        audit = _audit_place(config, cluster)
         recorder = await stack.enter_async_context(
-            recording(audit, queue_size=config.audit.queue_size, checkpoint_interval_s=config.audit.checkpoint_interval_s)
+            recording(
+                _dsn(config.control.dsn, cluster, names.WRITER),
+                private_key=audit.private_key,
+                public_key=audit.public_key,
+                anchor=audit.anchor,
+                facts={"version": __version__, "policy": policies.engine.policy_hash, "agent": config.agent.name},
+            )
         )
         datasources = await _datasources(config, cluster, stack)
-        reader = LogReader(audit)
         worlds = Worlds(datasources, registry)
         gate = Gate(
             registry=registry,
@@ -71,11 +76,29 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             worlds=worlds,
             datasources=datasources,
             recorder=recorder,
-            audit_reader=reader,
+            audit_reader=LogReader(audit),
             terms=Terms(config.limits.rows, config.limits.timeout_s, config.limits.reply_chars),
         )
-        await recorder.note("start", {"version": __version__, "policy": policies.engine.policy_hash, "agent": config.agent.name})
         yield House(config, registry, policies, datasources, worlds, recorder, audit, gate)
+
+
+@asynccontextmanager
+async def open_world(config: Config, who: Principal) -> AsyncIterator[tuple[Engine, Registry, World]]:
+    """What a call of that principal would be judged by, without a way to run one."""
+    registry = discover()
+    policies = await load_policies(config)
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(_sample_cluster(config, lambda _: None)) if not config.datasources else None
+        datasources = await _datasources(config, cluster, stack)
+        yield policies.engine, registry, await Worlds(datasources, registry).world(policies.engine, who)
+
+
+@asynccontextmanager
+async def open_audit(config: Config, progress: Progress) -> AsyncIterator[AuditPlace]:
+    """Where the audit log is, with its database running while the block lasts."""
+    async with AsyncExitStack() as stack:
+        cluster = await _cluster(config, stack, progress) if config.control.dsn is None else None
+        yield _audit_place(config, cluster)
 
 
 async def serve_stdio(config: Config, progress: Progress) -> None:
@@ -93,34 +116,36 @@ async def load_policies(config: Config) -> Policies:
     return await policy_files.load(config.policy.directory, bundles=config.policy.bundles, tags=frozenset(config.policy.tags))
 
 
-def audit_place(config: Config, cluster: Cluster | None) -> AuditPlace:
-    """Where the audit log, its key and its anchors are."""
-    control = config.control
+def _audit_place(config: Config, cluster: Cluster | None) -> AuditPlace:
+    control, state = config.control, config.home.state
     return AuditPlace(
-        writer_dsn=_dsn(control.dsn, cluster, names.WRITER),
         reader_dsn=_dsn(control.reader_dsn, cluster, names.READER),
         admin_dsn=_dsn(control.admin_dsn, cluster, names.ADMIN),
-        state=config.home.state,
-        anchor=config.audit.anchor or config.home.state / "anchors",
+        anchor=config.audit.anchor or state / "anchors",
+        public_key=state / "audit.pub",
+        private_key=state / "audit.key",
     )
 
 
-def needs_cluster(config: Config) -> bool:
-    """Whether any part of the configuration lives in the embedded PostgreSQL."""
-    return config.control.dsn is None or not config.datasources
-
-
-def _dsn(configured: SecretStr | None, cluster: Cluster | None, role: str) -> str | None:
-    """The configured login, or the embedded one when the control database is embedded."""
+def _dsn(configured: SecretStr | None, cluster: Cluster | None, role: str) -> str:
+    """The configured login, or the embedded one; empty where neither is, which no connection accepts."""
     if configured is not None:
         return configured.get_secret_value()
-    return cluster.dsn(role, names.CONTROL) if cluster is not None else None
+    return cluster.dsn(role, names.CONTROL) if cluster is not None else ""
 
 
 async def _cluster(config: Config, stack: AsyncExitStack, progress: Progress) -> Cluster | None:
-    if not needs_cluster(config):
+    """The embedded PostgreSQL, with the audit table in it, when any part of the configuration lives there."""
+    if config.control.dsn is not None and config.datasources:
         return None
-    return await stack.enter_async_context(attached(config.home.data, progress, runtime_dir=config.home.runtime))
+    cluster = await stack.enter_async_context(_sample_cluster(config, progress))
+    if config.control.dsn is None:
+        await migrate(cluster.dsn(names.ADMIN, names.CONTROL))
+    return cluster
+
+
+def _sample_cluster(config: Config, progress: Progress) -> AbstractAsyncContextManager[Cluster]:
+    return attached(config.home.data, progress, runtime_dir=config.home.runtime)
 
 
 async def _datasources(config: Config, cluster: Cluster | None, stack: AsyncExitStack) -> dict[str, Datasource]:
