@@ -156,7 +156,7 @@ async def reset(home: Path, progress: Progress = lambda _: None) -> None:
         progress("deleting the databases")
         for directory in (place.data_dir, place.log_dir):
             if await asyncio.to_thread(directory.exists):
-                await asyncio.to_thread(shutil.rmtree, directory)
+                await _to_its_end(shutil.rmtree, directory)
 
 
 @asynccontextmanager
@@ -203,7 +203,7 @@ async def _start(place: Place, account: Account, progress: Progress) -> postmast
     """A fresh server; made first where there is none yet."""
     if not await asyncio.to_thread(is_made, place):
         progress("making the database (only the first time)")
-    await asyncio.to_thread(launch, place, account)
+    await _to_its_end(launch, place, account)
     running = await postmaster.answer(place, progress)
     if running is None:
         words = await asyncio.to_thread(postmaster.last_words, place)
@@ -211,6 +211,16 @@ async def _start(place: Place, account: Account, progress: Progress) -> postmast
             f"PostgreSQL did not start: {words or 'it gave no reason'}", f"see `{place.start_log}` and `{place.log_dir}`"
         )
     return running
+
+
+async def _to_its_end(work: Callable[..., object], *arguments: object) -> None:
+    """Run in a thread. A cancelled caller waits for it all the same: it must not go on when our turn is over."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def _known(home: Path) -> Place | None:

@@ -104,23 +104,22 @@ def prepare(place: Place, account: Account) -> None:
     for directory in (place.postgres_dir, place.conf_dir, place.programs_dir):
         _make(directory, mode if directory == place.postgres_dir else 0o755)
         _check_ours(directory, os.geteuid())
-    if _make(place.cluster_dir, 0o700) and account.uid != os.geteuid():
-        os.chown(place.cluster_dir, account.uid, account.gid, follow_symlinks=False)
+    _make_for(place.cluster_dir, account)
     _check_ours(place.cluster_dir, account.uid)
 
 
 def socket_dir(place: Place, account: Account, last: Path | None) -> Path:
     """Make and check the directory of the socket. Blocking. Raises EmbeddedError.
 
-    `last` is where a server that died had it: other processes still look there.
+    `last` is where a server that died had it: other processes still look there, if it is still there.
     """
     runtime = [] if place.runtime_dir is None else [place.runtime_dir]
+    known = [] if last is None or not last.is_dir() else [last]
     name = f"ostiary-{account.uid}-{hashlib.sha256(os.fsencode(place.home)).hexdigest()[:10]}"
     parents = [*runtime, Path(tempfile.gettempdir()), Path("/tmp")]  # noqa: S108 - the directory in it is 0700 and checked
-    for directory in ([] if last is None else [last]) + [parent / name for parent in parents]:
+    for directory in (*known, *(parent / name for parent in parents)):
         if _fits(directory) and directory.parent.is_dir() and blocked(directory.parent, account) is None and _may_make(directory):
-            if _make(directory, 0o700) and account.uid != os.geteuid():
-                os.chown(directory, account.uid, account.gid, follow_symlinks=False)
+            _make_for(directory, account)
             check_socket_dir(directory, account)
             return directory
     message = "no directory for the server's socket is short enough and reachable"
@@ -150,18 +149,30 @@ def _may_make(directory: Path) -> bool:
     return directory.is_dir() or os.access(directory.parent, os.W_OK | os.X_OK)
 
 
-def _make(directory: Path, mode: int) -> bool:
-    """Make one directory with exactly this mode, whatever the umask; false when the name is taken."""
+def _make(directory: Path, mode: int) -> None:
+    """Make one directory with exactly this mode, whatever the umask, unless the name is taken."""
     try:
-        directory.mkdir(mode=0o700)
+        directory.mkdir(mode=mode)
     except FileExistsError:
-        return False
+        return
     except OSError as error:
         message = f"`{directory}` cannot be made: {error.strerror}"
         raise EmbeddedError(message, "choose a home that you may write to") from error
-    if mode != _PRIVATE:
+    if stat.S_IMODE(directory.stat().st_mode) != mode:
         directory.chmod(mode)
-    return True
+
+
+def _make_for(directory: Path, account: Account) -> None:
+    """Make a private directory of the server's user, unless the name is taken; never seen with another owner."""
+    if account.uid == os.geteuid():
+        _make(directory, _PRIVATE)
+    elif not os.path.lexists(directory):
+        fresh = Path(tempfile.mkdtemp(prefix=f"{directory.name}.", dir=directory.parent))
+        os.chown(fresh, account.uid, account.gid)
+        try:
+            fresh.rename(directory)
+        except OSError:  # another process was faster, and the directory is in use already
+            fresh.rmdir()
 
 
 def _check_home(home: Path, account: Account) -> None:

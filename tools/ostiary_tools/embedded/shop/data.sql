@@ -7,9 +7,10 @@ set local role ostiary_shop;
 set local timezone = 'UTC';
 
 -- A number from 0 to below n that looks random and is not: the same i and salt give the same number.
+-- PostgreSQL keeps this hash the same everywhere, for tables partitioned by it depend on it.
 create function pg_temp.pick(i integer, salt integer, n integer) returns integer
     language sql immutable
-    return ('x' || left(md5(i || ':' || salt), 7))::bit(28)::integer % n;
+    return (hashint4extended(i, salt) & 2147483647)::integer % n;
 
 -- The element that pick chooses.
 create function pg_temp.one_of(i integer, salt integer, choices text[]) returns text
