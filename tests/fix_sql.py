@@ -71,6 +71,7 @@ def shop_snapshot() -> Snapshot:
     functions = {
         ("public", "discount"): (_function("public", "discount", "price numeric", "numeric"),),
         ("public", "series"): (_function("public", "series", "n integer", "TABLE(a integer, b text)", columns=("a", "b")),),
+        ("public", "label"): (_function("public", "label", "o orders", "text"),),
         ("public", "steal"): (_function("public", "steal", "", "text", volatility="volatile"),),
         ("public", "lower"): (_function("public", "lower", "value character varying", "text", volatility="volatile"),),
         ("pg_catalog", "lower"): (_function("pg_catalog", "lower", "text", "text"),),

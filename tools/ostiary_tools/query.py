@@ -23,7 +23,7 @@ class Query:
 
     name = "query"
     title = "Run a read-only query"
-    description = "Run one read-only PostgreSQL statement. Pass values as params. Aggregate or filter in SQL: long results are cut."
+    description = "Run one read-only PostgreSQL statement. Aggregate or filter in SQL: long results are cut."
     surface = Surface.TOOL
     hints = Hints()
     args = QueryArgs

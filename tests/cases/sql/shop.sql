@@ -14,6 +14,7 @@ CREATE TABLE "Weird Name" ("Select" integer, "a""b" text);
 CREATE VIEW order_totals AS SELECT customer_id, sum(total) AS spent FROM orders GROUP BY customer_id;
 CREATE FUNCTION discount(price numeric) RETURNS numeric IMMUTABLE LANGUAGE sql AS 'SELECT price * 0.9';
 CREATE FUNCTION series(n integer) RETURNS TABLE (a integer, b text) STABLE LANGUAGE sql AS 'SELECT g, g::text FROM generate_series(1, n) g';
+CREATE FUNCTION label(o orders) RETURNS text IMMUTABLE LANGUAGE sql AS 'SELECT o.status || o.id';
 CREATE FUNCTION steal() RETURNS text VOLATILE SECURITY DEFINER LANGUAGE sql AS 'SELECT token FROM secrets LIMIT 1';
 CREATE FUNCTION lower(value varchar) RETURNS text VOLATILE LANGUAGE plpgsql AS 'BEGIN RAISE EXCEPTION ''shadowed''; END';
 INSERT INTO customers SELECT n, 'Customer ' || n, CASE WHEN n % 7 <> 0 THEN 'c' || n || '@example.org' END, (ARRAY['Oslo','Bergen','Tromsø'])[1 + n % 3], md5(n::text), (ARRAY['sad','ok','happy'])[1 + n % 3]::mood, timestamptz '2026-01-01 10:00+00' + n * interval '13 hours', ARRAY['t' || n % 4, 'x'], jsonb_build_object('age', 20 + n % 50, 'langs', jsonb_build_array('no', 'en')) FROM generate_series(1, 60) n;

@@ -1,5 +1,7 @@
 """What a judgement says: the printed text, the accesses, the limits."""
 
+import threading
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from ostiary_tools.sql import judge
 from ostiary_tools.view import SchemaView
 
 VIEW = view_of(shop_snapshot())
+ORDERS = ("id", "customer_id", "status", "total", "placed_at", "note")
 
 
 def accesses(sql: str) -> set[str]:
@@ -49,6 +52,11 @@ def refusal(sql: str, view: SchemaView = VIEW) -> tuple[str, str, str]:
         ),
         ("select spent from order_totals", {"read order_totals", "read order_totals.spent"}),
         ("select discount(1)", {"execute discount"}),
+        ("select label(o) from orders o where false", {"execute label", "read orders", *(f"read orders.{c}" for c in ORDERS)}),
+        (
+            "select discount(e) from employees e",
+            {"execute discount", "read employees", *(f"read employees.{c}" for c in ("id", "name", "manager_id", "department"))},
+        ),
         ("select 1 <->> 2", {"execute discount"}),
         ("select null::orders", {"see orders"}),
         ("select x.i from (select id as i, total from orders) x", {"read orders", "read orders.id", "read orders.total"}),
@@ -79,8 +87,11 @@ def test_accesses_are_sorted_and_unique():
         ("select lower('A')", "SELECT pg_catalog.lower('A') AS lower"),
         ("select e from employees e", "SELECT e FROM (SELECT id, name, manager_id, department FROM public.employees) AS e"),
         (
-            "select 1 from employees natural join employees f",
-            'SELECT 1 AS "?column?" FROM public.employees INNER JOIN public.employees AS f USING (id, name, manager_id, department)',
+            "select 1 from employees natural join employees e",
+            (
+                'SELECT 1 AS "?column?" FROM public.employees '
+                "INNER JOIN public.employees AS e USING (id, name, manager_id, department)"
+            ),
         ),
         (
             "with orders as (select 1) select * from orders",
@@ -89,6 +100,10 @@ def test_accesses_are_sorted_and_unique():
         (
             "select e.d from employees e(a, b, c, d)",
             "SELECT e.d FROM (SELECT id, name, manager_id, department FROM public.employees) AS e (a, b, c, d)",
+        ),
+        (
+            "select discount(e) from employees e",
+            "SELECT public.discount(e) AS discount FROM (SELECT id, name, manager_id, department FROM public.employees) AS e",
         ),
         ("select discount(2)", "SELECT public.discount(2) AS discount"),
         ("select 'sad'::mood", "SELECT CAST('sad' AS public.mood) AS mood"),
@@ -184,3 +199,32 @@ def test_a_long_honest_statement_passes(sql: str):
 )
 def test_what_would_exhaust_the_process_is_refused(sql: str, rule: str):
     assert refusal(sql)[0] == rule
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select a" + " isnull" * 1490,
+        "select 1" + " union select 1" * 745,
+        "select a" + " at local" * 745,
+        "select 1" + " || 1" * 240,
+        "select 1" + " union all select 1" * 240,
+        "select " + "upper(" * 120 + "'a'" + ")" * 120,
+        "select id from orders where " + "id in (select id from orders where " * 60 + "true" + ")" * 60,
+    ],
+    ids=["isnull", "union", "at local", "240 operators", "240 arms", "120 calls", "60 subselects"],
+)
+def test_the_deepest_tree_let_in_fits_the_small_stack_of_a_worker_thread(sql: str):
+    ended: list[bool] = []
+
+    def work() -> None:
+        with suppress(Refused):
+            judge(sql, VIEW)
+        ended.append(True)
+
+    before = threading.stack_size(512 * 1024)
+    thread = threading.Thread(target=work)
+    thread.start()
+    threading.stack_size(before)
+    thread.join()
+    assert ended == [True]

@@ -23,6 +23,12 @@ def parts(names: Any) -> tuple[str, ...]:
     return tuple(str(part.sval) for part in names)
 
 
+def bare_name(node: Any) -> str | None:
+    """The name of a column reference of one word, otherwise `None`."""
+    fields: tuple[Any, ...] = node.fields if type(node).__name__ == "ColumnRef" else ()
+    return str(fields[0].sval) if len(fields) == 1 and isinstance(fields[0], ast.String) else None
+
+
 def split(names: Any) -> tuple[str | None, str] | None:
     """Schema (or `None`) and name; `None` when there are more words than that."""
     match parts(names):

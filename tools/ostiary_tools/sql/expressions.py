@@ -115,11 +115,33 @@ def _row_star(node: Any, env: Env, work: Work) -> Any:
 
 def _call(node: Any, env: Env, work: Work) -> Any:
     node.funcname = calls.function_name(work, node.funcname)
-    visit_parts(node, env, work)
+    rows = _typed_rows(node, env, work)
+    node.args = tuple(arg if any(arg is row for row in rows) else visit(arg, env, work) for arg in node.args or ()) or None
+    for name in node:
+        if name != "args":
+            setattr(node, name, visit(getattr(node, name), env, work))
     if calls.parts(node.funcname) == (calls.CATALOG, "pg_typeof"):
         # As regtype it could be compared with a name, and say whether that type exists.
         return ast.TypeCast(arg=node, typeName=_text())
     return node
+
+
+def _typed_rows(node: Any, env: Env, work: Work) -> list[Any]:
+    """Arguments that an owner's function takes as rows of a table; narrowed, they would lose their type.
+
+    Only where the caller sees every column of the table.
+    """
+    if calls.parts(node.funcname)[0] == calls.CATALOG:
+        return []
+    rows = []
+    for arg in node.args or ():
+        name = calls.bare_name(arg)
+        items = scope.find_items(env, name) if name is not None and not scope.find_column(env, name).fields else ()
+        relations = [scan.relation for item in items if item.base for scan in item.scans if not scan.narrow]
+        if len(items) == len(relations) == 1 and len(work.view.columns(relations[0])) == len(relations[0].columns):
+            work.read_all(relations[0])
+            rows.append(arg)
+    return rows
 
 
 def _cast(node: Any, env: Env, work: Work) -> Any:

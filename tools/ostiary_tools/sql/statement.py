@@ -151,7 +151,7 @@ def _outputs_or_columns(nodes: Any, output: Output, level: Env, work: Work, *, c
             kept.append(node)
             continue
         inner = node.node if isinstance(node, ast.SortBy) else node
-        name = _bare_name(inner)
+        name = calls.bare_name(inner)
         is_output = name is not None and name in output.names
         if is_output and columns_first and name is not None:
             is_output = not scope.in_level(level, name) and not any(i.unbounded for i in level.items)
@@ -159,13 +159,6 @@ def _outputs_or_columns(nodes: Any, output: Output, level: Env, work: Work, *, c
             calls.operator(work, node.useOp)
         kept.append(node if is_output else expressions.visit(node, level, work))
     return tuple(kept)
-
-
-def _bare_name(node: Any) -> str | None:
-    if isinstance(node, ast.ColumnRef):
-        words = calls.parts(node.fields) if not _ends_in_star(node, "ColumnRef", "fields") else ()
-        return words[0] if len(words) == 1 else None
-    return None
 
 
 def _ends_in_star(node: Any, kind: str, path: str) -> bool:

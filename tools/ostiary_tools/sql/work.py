@@ -66,7 +66,8 @@ class Work:
     def unknown_column(self, written: str, items: Iterable[Item]) -> Refused:
         """The refusal of a column that does not exist for the caller."""
         shown = sorted({f.name for i in items for f in i.fields if self.shows(f)})
-        near = nearest(written.rsplit(".", 1)[-1], shown)
+        name = written.rsplit(".", 1)[-1]
+        near = nearest(name, (n for n in shown if n != name))
         hint = (
             f"did you mean {near}?"
             if near
@@ -74,6 +75,8 @@ class Work:
             if shown
             else "describe shows a table's columns"
         )
+        if name in shown:
+            hint = "name the table too: `table.column`"
         return Refused("unknown_column", f"unknown column `{written}`", hint)
 
     def unknown_table(self, written: str) -> Refused:

@@ -132,3 +132,5 @@ select ('{"a": [1, 2]}'::jsonb)['a'][0]
 explain select * from orders
 -- title: explain (verbose, costs off, format json) select count(*) fr
 explain (verbose, costs off, format json) select count(*) from orders
+-- title: a function of the owner's over a row
+select label(o), o.id from orders o order by o.id limit 2
