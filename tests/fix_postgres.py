@@ -105,7 +105,7 @@ def _reachable_binaries(root: Path, user: str | None) -> Path:
 
 def short_directory() -> Path:
     """A directory whose path leaves room for a socket's name."""
-    return Path(tempfile.mkdtemp(prefix="opg-", dir="/tmp"))  # noqa: S108 - mkdtemp makes it private; a socket path has 107 characters
+    return Path(tempfile.mkdtemp(prefix="opg-", dir="/tmp"))
 
 
 @pytest.fixture(scope="session")

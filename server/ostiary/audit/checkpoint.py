@@ -93,9 +93,9 @@ def load_signer(private: Path, public: Path) -> Signer:
     return signer
 
 
-def checkpoint_text(origin: str, peaks: Peaks, last_hash: bytes) -> str:
+def checkpoint_text(origin: str, peaks: Peaks, last_hash: bytes, *more: str) -> str:
     """The text to sign for a stream."""
-    lines = (origin, str(peaks.size), b64encode(peaks.root()).decode(), f"chain {b64encode(last_hash).decode()}", _time())
+    lines = (origin, str(peaks.size), b64encode(peaks.root()).decode(), f"chain {b64encode(last_hash).decode()}", _time(), *more)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -26,6 +26,12 @@ BEGIN
 END
 $$;
 
+-- The database itself is closed to PUBLIC.
+DO $$
+BEGIN
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO ostiary_writer, ostiary_reader', current_database());
+END $$;
+
 CREATE SCHEMA audit AUTHORIZATION ostiary_owner;
 CREATE SCHEMA ostiary_guard;
 

@@ -1,0 +1,81 @@
+"""Sealing: the oldest month is exported, signed for and dropped, and the chain goes on.
+
+Order matters: nothing is dropped before its export is on disk, the whole log has
+been verified, and a signed note stands for every stream in the month.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ostiary.audit.anchor import append_notes
+from ostiary.audit.chain import origin
+from ostiary.audit.checkpoint import checkpoint_text, load_signer
+from ostiary.audit.export import new_file, write_preamble, write_records
+from ostiary.audit.merkle import Peaks, leaf_hash
+from ostiary.audit.place import AuditPlace
+from ostiary.audit.verify import verify_database
+from ostiary_tools.control.history import History, history
+from ostiary_tools.control.journal import open_journal
+
+
+class SealRefused(Exception):
+    """The month was not sealed; nothing was dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What was sealed."""
+
+    partition: str
+    records: int
+    export: Path
+
+
+async def oldest_month(reader_dsn: str) -> str:
+    """The oldest month that has a partition, as `YYYY_MM`. Raises JournalError."""
+    async with history(reader_dsn) as log:
+        return (await log.partitions())[0].removeprefix("log_")
+
+
+async def seal_month(place: AuditPlace, month: str, export: Path) -> Sealed:
+    """Seal a month (`YYYY_MM`), which must be the oldest and past. Raises SealRefused, JournalError, OSError, KeyUnusable."""
+    report = await verify_database(place.reader_dsn, place.public_key, place.anchor)
+    if report.exit_code:
+        raise SealRefused(f"the log is sealed only when it verifies: {report.sentence()}")
+    signer = load_signer(place.private_key, place.public_key)
+    partition = f"log_{month}"
+    with new_file(export) as file:
+        async with history(place.reader_dsn) as log:
+            if (await log.partitions())[0] != partition:
+                raise SealRefused(f"`{month}` is not the oldest month of the log")
+            await write_preamble(file, log)
+            installation = await log.installation()
+            seals = []
+            for stream in await log.streams():
+                peaks, last = await _sealed_peaks(log, stream), b""
+                async for rows in log.records(stream, peaks.size, month):
+                    write_records(file, rows)
+                    for row in rows:
+                        peaks.add(leaf_hash(row.hash))
+                    last = rows[-1].hash
+                if last:
+                    note = signer.sign(checkpoint_text(origin(installation, stream), peaks, last, f"sealed {partition}"))
+                    seals.append(
+                        {"stream": stream, "size": peaks.size, "hash": last.hex(), "note": note, "peaks": peaks.packed().hex()}
+                    )
+        file.flush()
+        os.fsync(file.fileno())
+    append_notes(place.anchor, [str(seal["note"]) for seal in seals])
+    journal = await open_journal(place.admin_dsn, "audit seal")
+    try:
+        return Sealed(partition, await journal.seal(partition, json.dumps(seals)), export)
+    finally:
+        await journal.close()
+
+
+async def _sealed_peaks(log: History, stream: int) -> Peaks:
+    """The tree of what was sealed before."""
+    before = [seal for seal in await log.seals() if seal.stream == stream]
+    return Peaks.unpacked(before[-1].size, before[-1].peaks) if before else Peaks()
