@@ -23,10 +23,12 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NAME, _COLUMN, _SCHEMA, _COMMENT, _NEIGHBOUR = 6.0, 3.0, 1.0, 1.5, 1.0
 _PREFIX = 0.7
 _FILLERS = frozenset(
-    "a all an and are by did do does each for from had has have how in is list many me much of on or per show that the there"
-    " to was were what when where which who whose with".split()
+    _WORD.findall(
+        "a all an and are by did do doe each for from had has have how in is list many me much of on or per show that the there"
+        " to was were what when where which who whose with"
+    )
 )
-"""Words of a question that name nothing."""
+"""Words of a question that name nothing, as `words` leaves them."""
 _LEAST_SIMILAR = 0.45
 _SHORTEST_PREFIX = 3
 
@@ -84,7 +86,7 @@ def words(text: str) -> tuple[str, ...]:
 def search(view: SchemaView, query: str) -> list[Hit]:
     """Everything visible that a word of the query lies near, best first; without words, everything by name."""
     index = _index(_Dated(view.snapshot))
-    asked = tuple(dict.fromkeys(word for word in words(query) if word not in _FILLERS))
+    asked = dict.fromkeys(word for word in words(query) if word not in _FILLERS) or dict.fromkeys(words(query))
     if not asked:
         return [Hit(thing, 0.0) for thing, resource in index.things if resource in view.visible]
     scores: defaultdict[int, float] = defaultdict(float)

@@ -15,6 +15,7 @@ DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Internal
 """All that asyncpg and the sockets below it raise."""
 
 _SENTENCES = {
+    "0A000": ("the server does not support something the statement asks for", ""),
     "21000": ("a subquery used as one value returned more than one row", "aggregate it or add LIMIT 1"),
     "22001": ("a value is too long for its type", ""),
     "22003": ("a number is out of the range of its type", "cast to numeric or a wider type"),
@@ -85,7 +86,7 @@ def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, 
         )
     if sqlstate[:2] in _GONE and sqlstate != "57014":
         return Unavailable("the connection to the database was lost", "try again")
-    if analysing and sqlstate[:2] in _SPEAKS_OF_NAMES and sqlstate not in _SENTENCES:
+    if analysing and sqlstate[:2] in _SPEAKS_OF_NAMES and sqlstate != "42501":
         return DatabaseError(sqlstate, _one_line(str(error.message)), "look the names up with `search_schema` or `describe`")
     unknown = (f"the database refused the statement with SQLSTATE {sqlstate}", "")
     return DatabaseError(sqlstate, *_SENTENCES.get(sqlstate, _CLASSES.get(sqlstate[:2], unknown)))
@@ -95,7 +96,7 @@ def is_lost(error: BaseException) -> bool:
     """Whether the error says that this connection is gone, and another one may do."""
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in _GONE
-    return isinstance(error, (asyncpg.InterfaceError, ConnectionError, EOFError))
+    return not isinstance(error, TimeoutError)
 
 
 def connect_problem(error: BaseException) -> str:

@@ -28,7 +28,6 @@ _SESSION = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "client_encoding": "UTF8",
-    "default_transaction_read_only": "on",
 }
 """What values look like, whatever the server or the role is configured to."""
 
@@ -239,13 +238,12 @@ class PostgresDatasource:
         task.add_done_callback(self._releasing.discard)
 
     async def _release(self, connection: PoolConnectionProxy) -> None:
-        try:
-            if not connection.is_closed():
-                await connection.execute("ROLLBACK", timeout=_RESET_TIMEOUT_S)
-        except DRIVER_ERRORS:
-            connection.terminate()
+        # A session that cannot be emptied is closed by asyncpg, and the pool makes another.
         with suppress(*DRIVER_ERRORS):
-            await self._pool.release(connection, timeout=_RESET_TIMEOUT_S)
+            try:
+                await connection.execute("ROLLBACK", timeout=_RESET_TIMEOUT_S)
+            finally:
+                await self._pool.release(connection, timeout=_RESET_TIMEOUT_S)
 
     def _refused(self, error: BaseException) -> Unavailable:
         self._note(connect_problem(error))

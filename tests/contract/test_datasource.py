@@ -1,0 +1,625 @@
+"""One suite that every `Datasource` keeps, run against every server found on this machine."""
+
+import asyncio
+import os
+import pwd
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fix_postgres import PostgresServer, short_directory
+
+from ostiary_policies.model import Statement
+from ostiary_tools.datasources.port import ReadLimits
+from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
+from ostiary_tools.errors import DatabaseError, TimedOut, ToolError, Unavailable
+from ostiary_tools.result import Rows
+from ostiary_tools.snapshot import ForeignKey, RelationKind
+
+LIMITS = ReadLimits(timeout_s=10, max_rows=100, max_chars=16_000)
+CANARY = "Ada-Canary-7"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session", params=["embedded", "system"])
+def server(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[PostgresServer]:
+    if request.param == "embedded":
+        yield postgres_server
+        return
+    binaries = sorted(Path("/usr/lib/postgresql").glob("1[4-8]/bin"))
+    if not binaries:
+        pytest.skip("no PostgreSQL server package of the system: nothing in /usr/lib/postgresql")
+    root = short_directory()
+    user = "nobody" if os.geteuid() == 0 else None
+    if user:
+        os.chown(root, pwd.getpwnam(user).pw_uid, -1)
+    system = PostgresServer(binaries[0], root, user, {"fsync": "off"})
+    system.make()
+    system.start()
+    yield system
+    system.stop("immediate")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture
+def database(server: PostgresServer) -> Iterator[str]:
+    name = f"contract_{os.getpid()}_{next(_numbers)}"
+    server.sql(f"CREATE DATABASE {name}")
+    yield name
+    server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@asynccontextmanager
+async def opened(server: PostgresServer, database: str, **settings: Any) -> AsyncIterator[PostgresDatasource]:
+    datasource = await open_postgres(PostgresSettings("data", server.dsn(database=database), **settings))
+    try:
+        yield datasource
+    finally:
+        await datasource.close()
+
+
+@asynccontextmanager
+async def admin(server: PostgresServer, database: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(server.dsn(database=database))
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def ask(datasource: PostgresDatasource, text: str, *parameters: str | None, limits: ReadLimits = LIMITS) -> Rows:
+    async with datasource.read(limits) as reader:
+        return await reader.rows(Statement(text, parameters))
+
+
+async def one(datasource: PostgresDatasource, text: str, *parameters: str | None) -> str | None:
+    return (await ask(datasource, text, *parameters)).rows[0][0]
+
+
+async def until(condition: Callable[[], Awaitable[bool]], what: str) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110  the server is watched, and it sets no event
+            await asyncio.sleep(0.02)
+    assert await condition(), what
+
+
+VALUES = [
+    ("smallint", "-32768"),
+    ("bigint", "9223372036854775807"),
+    ("numeric(20,4)", "1234567890123456.7800"),
+    ("numeric", "NaN"),
+    ("numeric", "0.1000000000000000000000000000000000001"),
+    ("real", "3.4028235e+38"),
+    ("double precision", "0.1"),
+    ("double precision", "-Infinity"),
+    ("money", "$1.50"),
+    ("text", 'line\nbreak, "quote" and ünïcödé 🦉'),
+    ("character varying(9)", "nine char"),
+    ("character(5)", "ab   "),
+    ('"char"', "x"),
+    ("name", "pg"),
+    ("bytea", "\\x00ff10"),
+    ("boolean", "t"),
+    ("date", "infinity"),
+    ("date", "0044-03-15 BC"),
+    ("time without time zone", "24:00:00"),
+    ("time with time zone", "12:00:00+02"),
+    ("timestamp without time zone", "2026-01-31 12:00:00.123456"),
+    ("timestamp without time zone", "-infinity"),
+    ("interval", "1 year 2 mons -3 days +04:05:06.7"),
+    ("uuid", "6f1c0f7a-0000-4000-8000-000000000001"),
+    ("inet", "10.0.0.1"),
+    ("cidr", "10.0.0.0/8"),
+    ("macaddr", "08:00:2b:01:02:03"),
+    ("json", '{"a":  [1, null]}'),
+    ("jsonb", '{"a": [1, null]}'),
+    ("jsonpath", '$."a"'),
+    ("bit(3)", "101"),
+    ("bit varying", "10101"),
+    ("point", "(1,2.5)"),
+    ("polygon", "((0,0),(1,1))"),
+    ("circle", "<(0,0),5>"),
+    ("tsvector", "'a':1 'b':2"),
+    ("tsquery", "'a' & 'b'"),
+    ("pg_lsn", "16/B374D848"),
+    ("int4range", "[1,5)"),
+    ("tstzrange", "empty"),
+    ("int4multirange", "{[1,3),[5,7)}"),
+    ("integer[]", "[0:2]={1,NULL,3}"),
+    ("text[]", '{"a,b",NULL,"","NULL"}'),
+    ("integer[]", "{{1,2},{3,4}}"),
+    ("mood", "so so"),
+    ("mood[]", '{ok,"so so"}'),
+    ("positive", "7"),
+    ("pair", '(1,"a ""b""")'),
+    ("pair[]", '{"(1,a)","(,)"}'),
+    ("mood_range", '[ok,"so so"]'),
+    ("oid", "4294967295"),
+    ("regclass", "pg_class"),
+    ("aclitem", "ostiary_admin=r/ostiary_admin"),
+]
+TYPES = """
+CREATE TYPE mood AS ENUM ('ok', 'so so');
+CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+CREATE TYPE pair AS (a integer, b text);
+CREATE TYPE mood_range AS RANGE (SUBTYPE = mood);
+"""
+
+
+@pytest.mark.asyncio
+async def test_every_type_comes_and_goes_as_the_server_prints_it(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+        await connection.execute(TYPES)
+        found = {}
+        for kind, text in VALUES:
+            rows = await ask(datasource, f"SELECT v FROM (SELECT $1::{kind} AS v) AS one", text)
+            found[kind, text] = rows.rows
+        assert found == {(kind, text): ((text,),) for kind, text in VALUES}
+
+
+@pytest.mark.asyncio
+async def test_heads_carry_names_and_types_also_when_they_repeat_or_are_none(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        rows = await ask(datasource, "SELECT 1 AS a, 'x'::character(3) AS a, ARRAY[1.5] AS \"two words\"")
+        assert [(head.name, head.type) for head in rows.columns] == [
+            ("a", "integer"),
+            ("a", "character"),
+            ("two words", "numeric[]"),
+        ]
+        assert rows.rows == (("1", "x  ", "{1.5}"),)
+        assert await ask(datasource, "SELECT FROM pg_catalog.generate_series(1, 3)") == Rows((), ((), (), ()))
+
+
+@pytest.mark.asyncio
+async def test_null_differs_from_empty_and_from_a_row_of_nulls(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        rows = await ask(datasource, "SELECT NULL, '', ROW(NULL, NULL), '{}'::int[], $1::text, $2::int", None, None)
+        assert rows.rows == ((None, "", "(,)", "{}", None, None),)
+
+
+@pytest.mark.asyncio
+async def test_rows_of_tables_with_types_the_driver_cannot_decode_are_printed(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        assert await one(datasource, "SELECT n FROM pg_catalog.pg_namespace n WHERE nspname = 'pg_toast'") == "(99,pg_toast,10,)"
+        # What the driver learned must not change how it reads our own answers.
+        assert (await datasource.refresh()).relations == {}
+
+
+@pytest.mark.asyncio
+async def test_parameters_keep_the_types_their_places_have(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        assert await one(datasource, "SELECT $1 + 1 /* $2 */ || '$2'", "41") == "42$2"
+        assert await one(datasource, "SELECT ($1::char(3) || '|') || $2", "a", "é") == "a|é"
+        assert (
+            await ask(datasource, "SELECT n FROM pg_catalog.generate_series(1, 5) AS n WHERE n = ANY ($1) ORDER BY n", "{2,4}")
+        ).rows == (
+            ("2",),
+            ("4",),
+        )
+        with pytest.raises(DatabaseError, match="has 1 parameters and 2 values"):
+            await ask(datasource, "SELECT $1::int", "1", "2")
+
+
+@pytest.mark.asyncio
+async def test_rows_end_at_the_limit_and_say_so(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        many = await ask(datasource, "SELECT n FROM pg_catalog.generate_series(1, 200000) AS n")
+        assert (len(many.rows), many.rows[-1], many.truncated) == (100, ("100",), True)
+        exact = await ask(datasource, "SELECT n FROM pg_catalog.generate_series(1, 100) AS n")
+        assert (len(exact.rows), exact.truncated) == (100, False)
+
+
+@pytest.mark.asyncio
+async def test_a_huge_value_is_cut_in_the_server(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+        await connection.execute("CREATE TABLE huge AS SELECT repeat('x', 100000000) AS big, 'small' AS small")
+        rows = await ask(datasource, "SELECT big, small FROM huge")
+        assert rows.rows == (("x" * 7999 + "…", "small"),)
+        assert rows.clipped == 1
+
+
+@pytest.mark.asyncio
+async def test_explain_is_answered_as_it_stands(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        rows = await ask(datasource, "EXPLAIN (COSTS OFF) SELECT $1::int", "1")
+        assert ([head.name for head in rows.columns], rows.rows) == (["QUERY PLAN"], (("Result",),))
+
+
+@pytest.mark.asyncio
+async def test_a_statement_is_cancelled_in_the_server_at_its_timeout(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        with pytest.raises(TimedOut, match=r"longer than 0\.2 s"):
+            await ask(datasource, "SELECT pg_sleep(60)", limits=ReadLimits(0.2, 10, 1000))
+        assert (
+            await one(datasource, "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE query LIKE '%pg_sleep(6' || '0)%'") == "0"
+        )
+
+
+@pytest.mark.asyncio
+async def test_cancelling_the_task_cancels_the_statement_in_the_server(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+
+        async def running() -> bool:
+            query = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep(61' || ')%'"
+            return bool(await connection.fetchval(query))
+
+        async def idle() -> bool:
+            return not await running()
+
+        call = asyncio.create_task(ask(datasource, "SELECT pg_sleep(61)", limits=ReadLimits(90, 10, 1000)))
+        await until(running, "the statement runs")
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await until(idle, "the statement is gone")
+        assert await one(datasource, "SELECT 1") == "1"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO t VALUES (1) RETURNING a",
+        "CREATE TABLE u (a int)",
+        "WITH gone AS (DELETE FROM t RETURNING a) SELECT a FROM gone",
+        "SELECT write()",
+        "SELECT nextval('s')",
+        "COMMIT",
+        "SELECT 1) AS q; COMMIT; DELETE FROM t; SELECT (1",
+        "SELECT 1; DELETE FROM t",
+        "COPY t TO STDOUT",
+    ],
+)
+async def test_nothing_is_written(server: PostgresServer, database: str, statement: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+        await connection.execute("""
+            CREATE TABLE t (a int);
+            INSERT INTO t VALUES (7);
+            CREATE SEQUENCE s;
+            CREATE FUNCTION write() RETURNS int LANGUAGE sql VOLATILE AS 'INSERT INTO t VALUES (8) RETURNING a'
+        """)
+        with pytest.raises(ToolError):
+            await ask(datasource, statement)
+        assert await connection.fetch("SELECT a FROM t") == [(7,)]
+        assert await connection.fetchval("SELECT is_called FROM s") is False
+        assert await connection.fetchval("SELECT to_regclass('u')") is None
+
+
+@pytest.mark.asyncio
+async def test_no_state_of_a_session_survives_a_call(server: PostgresServer, database: str) -> None:
+    """What an agent leaves is gone, whatever door it found; so the state is made past the reader."""
+    left = """
+        SET work_mem = '99MB';
+        SET search_path = pg_temp;
+        SET ROLE other;
+        PREPARE left_over AS SELECT 1;
+        LISTEN left_over;
+        DECLARE left_over CURSOR WITH HOLD FOR SELECT 1;
+    """
+    looks = {
+        "setting": "SELECT current_setting('work_mem') = '99MB'",
+        "path": "SELECT current_setting('search_path') LIKE '%pg_temp%'",
+        "role": "SELECT current_user = 'other'",
+        "temporary table": "SELECT count(*) > 0 FROM pg_class WHERE relname = 'left_over'",
+        "prepared statement": "SELECT count(*) > 0 FROM pg_prepared_statements WHERE name = 'left_over'",
+        "channel": "SELECT count(*) > 0 FROM pg_listening_channels()",
+        "cursor": "SELECT count(*) > 0 FROM pg_cursors WHERE name = 'left_over'",
+        "advisory lock": "SELECT count(*) > 0 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+    }
+    async with admin(server, database) as connection, opened(server, database, pool_max=1) as datasource:
+        await connection.execute("DROP ROLE IF EXISTS other; CREATE ROLE other")
+        async with datasource.read(LIMITS) as reader:
+            session = await reader.connection.fetchval("SELECT pg_backend_pid()")
+            await reader.connection.execute("COMMIT")
+            await reader.connection.execute("CREATE TEMPORARY TABLE left_over (a int); SELECT pg_advisory_lock(42)")
+            await reader.connection.execute(left)
+        found = {}
+        async with datasource.read(LIMITS) as reader:
+            assert await reader.connection.fetchval("SELECT pg_backend_pid()") == session
+            for what, look in looks.items():
+                found[what] = (await reader.rows(Statement(look))).rows[0][0]
+        assert found == dict.fromkeys(looks, "f")
+        await connection.execute("DROP ROLE other")
+
+
+@pytest.mark.asyncio
+async def test_limits_and_role_stand_inside_the_transaction(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection:
+        await connection.execute('DROP ROLE IF EXISTS "odd ""role"; CREATE ROLE "odd ""role"')
+        async with opened(
+            server, database, set_role='odd "role', search_path=("odd schema", "public"), lock_timeout_s=1.5, idle_timeout_s=7
+        ) as datasource:
+            names = (
+                "statement_timeout",
+                "lock_timeout",
+                "idle_in_transaction_session_timeout",
+                "search_path",
+                "transaction_read_only",
+                "role",
+            )
+            rows = await ask(datasource, "SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
+            assert rows.rows == (("10s", "1500ms", "7s", 'pg_catalog, "odd schema", public', "on", 'odd "role'),)
+        await connection.execute('DROP ROLE "odd ""role"')
+
+
+@pytest.mark.asyncio
+async def test_a_full_pool_answers_in_words_and_works_again(server: PostgresServer, database: str) -> None:
+    async with opened(server, database, pool_max=1, pool_min=0, acquire_timeout_s=0.3) as datasource:
+        await datasource.snapshot()
+        async with datasource.read(LIMITS):
+            with pytest.raises(Unavailable, match="all 1 connections of datasource `data` are busy"):
+                await ask(datasource, "SELECT 1")
+            assert datasource.state().healthy
+        assert await one(datasource, "SELECT 1") == "1"
+
+
+@pytest.mark.asyncio
+async def test_it_works_again_after_the_server_restarted(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        before = await datasource.snapshot()
+        await asyncio.to_thread(server.stop)
+        with pytest.raises(Unavailable, match="datasource `data` cannot be reached") as raised:
+            await ask(datasource, "SELECT 1")
+        assert str(server.root) not in f"{raised.value.message} {raised.value.hint}"
+        assert not datasource.state().healthy
+        assert await datasource.snapshot() is before
+        await asyncio.to_thread(server.start)
+        assert await one(datasource, "SELECT 1") == "1"
+        assert datasource.state().healthy
+
+
+@pytest.mark.asyncio
+async def test_a_connection_that_died_while_idle_is_replaced_unnoticed(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+        await datasource.snapshot()
+        await connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'ostiary'")
+        assert await one(datasource, "SELECT 1") == "1"
+
+
+@pytest.mark.asyncio
+async def test_a_database_that_is_down_at_the_start_becomes_healthy_by_itself(tmp_path: Path, server: PostgresServer) -> None:
+    name = f"late_{os.getpid()}_{next(_numbers)}"
+    async with opened(server, name) as datasource:
+        with pytest.raises(Unavailable, match="the configured database does not exist"):
+            await datasource.snapshot()
+        await asyncio.to_thread(server.sql, f"CREATE DATABASE {name}")
+
+        async def healthy() -> bool:
+            return datasource.state().healthy
+
+        await until(healthy, "healthy without a caller")
+    await asyncio.to_thread(server.sql, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("statement", "sqlstate"),
+    [
+        ("SELECT name::int FROM person", "22P02"),
+        ("SELECT name::date FROM person", "22007"),
+        ("SELECT name::json FROM person", "22P02"),
+        ("SELECT shout(name) FROM person", "P0001"),
+        ("SELECT run(name) FROM person", "42703"),
+        ("SELECT 1 FROM person WHERE 'x' ~ ('(' || name)", "2201B"),
+        ("SELECT 1 / (length(name) - length(name)) FROM person", "22012"),
+    ],
+)
+async def test_an_error_carries_its_code_and_no_value(server: PostgresServer, database: str, statement: str, sqlstate: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+        await connection.execute(f"""
+            CREATE TABLE person (name text);
+            INSERT INTO person VALUES ('{CANARY}');
+            CREATE FUNCTION shout(t text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION '%', t USING HINT = t; END $$;
+            CREATE FUNCTION run(t text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'SELECT ' || quote_ident(t); END $$;
+        """)
+        with pytest.raises(DatabaseError) as raised:
+            await ask(datasource, statement)
+        error = raised.value
+        assert error.sqlstate == sqlstate
+        assert CANARY not in f"{error.message}{error.hint}{error.__cause__}"
+        assert error.__cause__ is None
+
+
+@pytest.mark.asyncio
+async def test_an_error_of_names_says_which_and_hints_at_no_other(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+        await connection.execute("CREATE TABLE person (salary int)")
+        with pytest.raises(DatabaseError) as raised:
+            await ask(datasource, "SELECT salari FROM person")
+        assert raised.value.message == 'column "salari" does not exist'
+        assert "salary" not in raised.value.hint
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", ["SELECT 'a\0b'", "SELECT '\ud800'"])
+async def test_what_the_protocol_cannot_carry_is_an_error_of_the_statement(
+    server: PostgresServer, database: str, text: str
+) -> None:
+    async with opened(server, database) as datasource:
+        with pytest.raises(DatabaseError, match="a character PostgreSQL cannot store"):
+            await ask(datasource, text)
+        with pytest.raises(DatabaseError, match="a character PostgreSQL cannot store"):
+            await ask(datasource, "SELECT $1::text", text)
+
+
+SHOP = """
+    CREATE SCHEMA shop;
+    COMMENT ON SCHEMA shop IS 'what is sold';
+    CREATE FUNCTION shop.is_ok(t text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+    CREATE DOMAIN shop.code AS text CHECK (shop.is_ok(VALUE));
+    CREATE TYPE shop.mood AS ENUM ('ok', 'bad');
+    CREATE TABLE shop.customer (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, email text NOT NULL UNIQUE, gone int,
+        note text DEFAULT 'none', code shop.code
+    );
+    ALTER TABLE shop.customer DROP COLUMN gone;
+    COMMENT ON TABLE shop.customer IS 'people who buy @pii';
+    COMMENT ON COLUMN shop.customer.email IS 'where they read @pii email';
+    COMMENT ON COLUMN shop.customer.note IS '@secret';
+    CREATE TABLE shop."Order" (
+        id int, place int, customer_id bigint REFERENCES shop.customer, total numeric(12,2),
+        twice numeric GENERATED ALWAYS AS (total * 2) STORED,
+        PRIMARY KEY (place, id)
+    );
+    CREATE INDEX by_total ON shop."Order" USING btree (customer_id, total DESC) INCLUDE (place) WHERE id > 0;
+    CREATE FUNCTION shop.whole(shop.customer) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+    CREATE INDEX by_row ON shop.customer (shop.whole(customer.*));
+    CREATE TABLE shop.part (a int) PARTITION BY LIST (a);
+    CREATE TABLE shop.part_1 PARTITION OF shop.part FOR VALUES IN (1);
+    CREATE VIEW shop.v AS SELECT id FROM shop.customer;
+    CREATE MATERIALIZED VIEW shop.m AS SELECT 1 AS one;
+    CREATE FUNCTION shop.f(a int, b text DEFAULT 'x', OUT c int, OUT d text) LANGUAGE sql STABLE SECURITY DEFINER AS 'SELECT 1, $2';
+    CREATE FUNCTION shop.f(VARIADIC a int[]) RETURNS TABLE (x int, y int) LANGUAGE sql VOLATILE AS 'SELECT 1, 2';
+    CREATE FUNCTION shop.eq(int, text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+    CREATE OPERATOR shop.=== (LEFTARG = int, RIGHTARG = text, FUNCTION = shop.eq);
+    CREATE FUNCTION shop.cast_mood(shop.mood) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+    CREATE CAST (shop.mood AS boolean) WITH FUNCTION shop.cast_mood(shop.mood);
+    INSERT INTO shop.customer (email) SELECT 'u' || n FROM generate_series(1, 30) AS n;
+    ANALYZE shop.customer;
+"""
+
+
+@pytest.mark.asyncio
+async def test_a_snapshot_tells_what_the_catalog_holds(server: PostgresServer, database: str) -> None:
+    async with (
+        admin(server, database) as connection,
+        opened(server, database, tags={"shop.v": frozenset({"secret"})}) as datasource,
+    ):
+        await connection.execute(SHOP)
+        snapshot = await datasource.refresh()
+
+        assert snapshot.server_version == int(await connection.fetchval("SHOW server_version_num"))
+        assert snapshot.schemas["shop"] == "what is sold"
+        assert {name[1]: relation.kind for name, relation in snapshot.relations.items()} == {
+            "customer": RelationKind.TABLE,
+            "Order": RelationKind.TABLE,
+            "part": RelationKind.PARTITIONED_TABLE,
+            "part_1": RelationKind.TABLE,
+            "v": RelationKind.VIEW,
+            "m": RelationKind.MATERIALIZED_VIEW,
+        }
+        customer = snapshot.relations["shop", "customer"]
+        assert [(column.name, column.type, column.not_null, column.generated) for column in customer.columns] == [
+            ("id", "bigint", True, True),
+            ("email", "text", True, False),
+            ("note", "text", False, False),
+            ("code", "shop.code", False, False),
+        ]
+        assert (customer.primary_key, customer.unique_keys, customer.estimated_rows) == (("id",), (("email",),), 30)
+        assert customer.tags == {"pii"}
+        assert [column.tags for column in customer.columns] == [set(), {"pii", "pii:email"}, {"secret"}, set()]
+        assert snapshot.relations["shop", "v"].tags == {"secret"}
+
+        order = snapshot.relations["shop", "Order"]
+        assert order.primary_key == ("place", "id")
+        assert order.foreign_keys == (ForeignKey("Order_customer_id_fkey", ("customer_id",), "shop", "customer", ("id",)),)
+        assert [column.default for column in order.columns if column.generated] == ["(total * (2)::numeric)"]
+        by_total = next(index for index in order.indexes if index.name == "by_total")
+        assert by_total.definition == "btree (customer_id, total DESC) INCLUDE (place) WHERE (id > 0)"
+        assert set(by_total.columns) == {"id", "place", "customer_id", "total"}
+        by_row = next(index for index in customer.indexes if index.name == "by_row")
+        assert set(by_row.columns) == {"id", "email", "note", "code"}
+        assert snapshot.relations["shop", "part"].has_children
+
+        variadic, definer = sorted(snapshot.functions["shop", "f"], key=lambda function: function.security_definer)
+        assert (variadic.variadic, variadic.output_columns, variadic.volatility) == (True, ("x", "y"), "volatile")
+        assert (definer.argument_count, definer.default_count, definer.output_columns) == (2, 1, ("c", "d"))
+        assert ("pg_catalog", "lower") in snapshot.functions
+        assert snapshot.types["shop", "mood"].labels == ("ok", "bad")
+        assert snapshot.types["shop", "mood"].functions == (("shop", "cast_mood"),)
+        assert snapshot.types["shop", "code"].functions == (("shop", "is_ok"),)
+        assert [(operator.schema, operator.function) for operator in snapshot.operators["==="]] == [("shop", "eq")]
+        assert "plpgsql" in snapshot.extensions
+
+
+@pytest.mark.asyncio
+async def test_a_version_lasts_until_something_nameable_changes(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as first, opened(server, database) as second:
+        await connection.execute("CREATE TABLE t (a int)")
+        before = await first.refresh()
+        assert (await second.refresh()).version == before.version
+        assert await first.refresh() is before
+        await connection.execute("INSERT INTO t SELECT generate_series(1, 10); ANALYZE t")
+        counted = await first.refresh()
+        assert counted.version == before.version
+        assert counted.relations["public", "t"].estimated_rows == 10
+        versions = [counted.version]
+        for change in (
+            "ALTER TABLE t ADD COLUMN b int",
+            "ALTER TABLE t RENAME COLUMN b TO c",
+            "COMMENT ON COLUMN t.a IS '@pii'",
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1'",
+            "ALTER FUNCTION f() VOLATILE",
+            "CREATE UNIQUE INDEX u ON t (a)",
+            "CREATE TYPE mood AS ENUM ('ok')",
+            "ALTER TYPE mood ADD VALUE 'bad'",
+            "DROP TABLE t",
+        ):
+            await connection.execute(change)
+            versions.append((await first.refresh()).version)
+        assert len(set(versions)) == len(versions)
+
+
+@pytest.mark.asyncio
+async def test_an_old_snapshot_serves_while_a_new_one_is_read_behind(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection, opened(server, database, snapshot_ttl_s=0) as datasource:
+        old = await datasource.snapshot()
+        await connection.execute("CREATE TABLE t (a int)")
+
+        async def renewed() -> bool:
+            return ("public", "t") in (await datasource.snapshot()).relations
+
+        assert ("public", "t") not in old.relations
+        await until(renewed, "the new table appears")
+
+
+@pytest.mark.asyncio
+async def test_many_callers_of_a_cold_datasource_share_one_reading(server: PostgresServer, database: str) -> None:
+    async with opened(server, database, pool_max=2) as datasource:
+        snapshots = await asyncio.gather(*(datasource.snapshot() for _ in range(20)))
+        assert len({id(snapshot) for snapshot in snapshots}) == 1
+
+
+@pytest.mark.asyncio
+async def test_no_credential_stands_in_an_error_or_a_representation(server: PostgresServer) -> None:
+    settings = PostgresSettings("data", f"postgresql://agent:{CANARY}@/nowhere?host={server.root}/missing", acquire_timeout_s=1)
+    datasource = await open_postgres(settings)
+    try:
+        with pytest.raises(Unavailable) as raised:
+            await datasource.refresh()
+        assert CANARY not in f"{raised.value!r}{raised.value.hint}{settings!r}{datasource.state()!r}"
+        assert raised.value.message == "datasource `data` cannot be reached: nothing answers at its address"
+    finally:
+        await datasource.close()
+
+
+@pytest.mark.asyncio
+async def test_the_first_writable_host_of_several_is_used(server: PostgresServer, database: str) -> None:
+    dsn = f"postgresql:///{database}?host={server.root}/missing,{server.root}&user=ostiary_admin&target_session_attrs=read-write"
+    datasource = await open_postgres(PostgresSettings("data", dsn))
+    try:
+        assert await one(datasource, "SELECT current_database()") == database
+    finally:
+        await datasource.close()
+
+
+@pytest.mark.asyncio
+async def test_a_connection_past_its_lifetime_is_closed_when_it_comes_back(server: PostgresServer, database: str) -> None:
+    async with opened(server, database, pool_max=1, max_lifetime_s=0.001) as datasource:
+        pids = {await one(datasource, "SELECT pg_backend_pid()") for _ in range(3)}
+        assert len(pids) == 3
+
+
+@pytest.mark.asyncio
+async def test_closing_twice_closes_once(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        await datasource.snapshot()
+        await datasource.close()
+        await datasource.close()
+        with pytest.raises(Unavailable):
+            await ask(datasource, "SELECT 1")
