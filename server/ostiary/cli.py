@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ostiary import cli_config, cli_policy
+from ostiary import cli_audit, cli_config, cli_policy
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
@@ -39,6 +39,7 @@ app.command(epilog="Example: ostiary init ostiary.toml")(cli_config.init)
 app.command(epilog="Example: ostiary check --config ostiary.toml --json")(cli_config.check)
 app.command("config", epilog="Example: ostiary config --client claude-desktop")(cli_config.client_config)
 app.add_typer(cli_policy.app, name="policy")
+app.add_typer(cli_audit.app, name="audit")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -185,9 +186,7 @@ def reset(
 
 def _keep_anchors(config: "Config") -> None:
     """They prove what the deleted table held, and would convict the new one of having lost it."""
-    from ostiary.app import audit_place
-
-    anchor = audit_place(config, None).anchor
+    anchor = config.anchor_file
     if config.control.dsn is None and anchor.exists():
         kept = anchor.with_name(f"{anchor.name}.until-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         anchor.rename(kept)

@@ -91,25 +91,19 @@ def _defaults(environ: Mapping[str, str]) -> list[Entry]:
 
 
 def _validated(entries: list[Entry], environ: Mapping[str, str]) -> Config:
-    tree: dict[str, Any] = {}
-    origins: dict[tuple[str, ...], str] = {}
+    winners = {entry.key: entry for entry in entries}  # the last source of a key wins
+    origins = {key: _origin(entry) for key, entry in winners.items()}
     problems: list[Problem] = []
-    for entry in {entry.key: entry for entry in entries}.values():  # the last source of a key wins
-        origins[entry.key] = entry.origin
-        setting = setting_of(entry.key)
-        value = entry.value
-        if setting is not None and setting.kind is Kind.SECRET and isinstance(value, str):
-            if is_reference(value):
-                origins[entry.key] += f", from `{value}`"
-            try:
-                value = _secret(entry, environ)
-            except ValueError as failure:
-                problems.append(Problem(entry.origin, f"`{'.'.join(entry.key)}`: {failure}"))
-                value = _UNKNOWN_SECRET
-        _place(tree, entry.key, _shaped(value, setting.kind if setting else None, entry.folder))
-    named = {".".join(key): origin for key, origin in origins.items() if origin != "default"}
+    tree: dict[str, Any] = {}
+    for key, entry in winners.items():
+        try:
+            value = _value(entry, environ)
+        except ValueError as failure:
+            problems.append(Problem(entry.origin, f"`{'.'.join(key)}`: {failure}"))
+            value = _UNKNOWN_SECRET
+        _place(tree, key, value)
     try:
-        config = Config.model_validate(tree, context=named)
+        config = Config.model_validate(tree, context={".".join(key): origin for key, origin in origins.items()})
     except ValidationError as failure:
         # Not chained: the models' own error may quote values.
         raise ConfigError(*in_order(problems + from_validation(failure, origins))) from None
@@ -120,21 +114,29 @@ def _validated(entries: list[Entry], environ: Mapping[str, str]) -> Config:
     return config
 
 
+def _origin(entry: Entry) -> str:
+    setting = setting_of(entry.key)
+    secret = setting is not None and setting.kind is Kind.SECRET
+    return f"{entry.origin}, from `{entry.value}`" if secret and is_reference(str(entry.value)) else entry.origin
+
+
+def _value(entry: Entry, environ: Mapping[str, str]) -> Any:
+    """The value as the models want it: secrets revealed, paths absolute, arrays as tuples. Raises ValueError for a secret."""
+    setting = setting_of(entry.key)
+    if setting is not None and isinstance(entry.value, str):
+        if setting.kind is Kind.SECRET:
+            return _secret(entry, environ)
+        if setting.kind is Kind.PATH:
+            return entry.folder / Path(entry.value).expanduser()
+    return tuple(entry.value) if isinstance(entry.value, list) else entry.value
+
+
 def _secret(entry: Entry, environ: Mapping[str, str]) -> str:
     value = str(entry.value)
     if is_reference(value):
         return revealed(value, environ, entry.folder)
     if (entry.stored or entry.origin == COMMAND_LINE) and has_password(value):
         raise ValueError('a password stands in it; write `"env:NAME"` or `"file:/path"` instead, or name a `passfile` in the URL')
-    return value
-
-
-def _shaped(value: Any, kind: Kind | None, folder: Path) -> Any:
-    """TOML's arrays as tuples and paths as absolute ones; anything else stays as it is for the models to judge."""
-    if kind is Kind.PATH and isinstance(value, str):
-        return folder / Path(value).expanduser()
-    if isinstance(value, list):
-        return tuple(value)
     return value
 
 

@@ -42,7 +42,7 @@ def in_order(problems: list[Problem]) -> list[Problem]:
     """By line of the file, then the rest as found."""
 
     def line(problem: Problem) -> float:
-        found = re.search(r":(\d+)$", problem.where)
+        found = re.search(r":(\d+)(?:,|$)", problem.where)
         return int(found[1]) if found else float("inf")
 
     return sorted(problems, key=line)

@@ -38,13 +38,12 @@ def revealed(reference: str, environ: Mapping[str, str], folder: Path) -> str:
 
 def _private_text(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8") as opened:
-            mode = path.stat().st_mode
-            if not stat.S_ISREG(mode):
-                raise ValueError(f"`{path}` is no regular file; refer to a file that holds the secret alone")
-            if mode & 0o077:
-                raise ValueError(f"`{path}` can be read by others (mode {stat.S_IMODE(mode):04o}); run `chmod 600 {path}`")
-            text = opened.read().rstrip("\r\n")
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ValueError(f"`{path}` is no regular file; refer to a file that holds the secret alone")
+        if mode & 0o077:
+            raise ValueError(f"`{path}` can be read by others (mode {stat.S_IMODE(mode):04o}); run `chmod 600 {path}`")
+        text = path.read_text(encoding="utf-8").rstrip("\r\n")
     except OSError as failure:
         raise ValueError(
             f"cannot read `{path}`: {(failure.strerror or 'failed').lower()}; make it readable for this user"

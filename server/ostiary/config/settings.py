@@ -58,7 +58,7 @@ def _setting(default: Any, help_: str, *, unit: str = "", example: Any = None, s
 class Section(BaseModel):
     """A table of `ostiary.toml`; the docstring is its comment in the file and its text in the reference."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Server(Section):
@@ -191,6 +191,11 @@ class Config(Section):
     def model_post_init(self, context: Any) -> None:
         """Keep where the values came from; `load` hands it over as the validation's context."""
         self._origins = MappingProxyType(dict(context or {}))
+
+    @property
+    def anchor_file(self) -> Path:
+        """`audit.anchor`, or where it lies by default."""
+        return self.audit.anchor or self.home.state / "anchors"
 
     @property
     def origins(self) -> Mapping[str, str]:

@@ -1,0 +1,307 @@
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from ostiary.config import Config, ConfigError, find, load
+from ostiary.config.document import commented_file, listing, toml
+from ostiary.config.settings import SECTIONS, TABLE, Kind
+from ostiary.config.sources import from_file, key_lines
+from ostiary.places import places
+
+CANARY = "canary-2f81"
+ENVIRON = {"HOME": "/nowhere"}
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def written(text: str) -> Path:
+    path = Path("ostiary.toml")
+    path.write_text(text)
+    return path
+
+
+def problems(text: str = "", environ: dict[str, str] | None = None, overrides: dict[str, object] | None = None) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(written(text), ENVIRON | (environ or {}), overrides or {})
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_command_line_overrules_the_environment_and_that_the_file() -> None:
+    path = written("[agent]\nname = 'a'\nrole = 'observer'\n[limits]\nrows = 1\ntimeout_s = 3\n[policy]\nbundles = ['observer']\n")
+    environ = ENVIRON | {
+        "OSTIARY_LIMITS__ROWS": "2",
+        "OSTIARY_AGENT__ROLE": "auditor",
+        "OSTIARY_POLICY__BUNDLES": "analyst, auditor",
+    }
+    config = load(path, environ, {"agent.role": "engineer", "agent.name": None})
+    assert (config.limits.rows, config.limits.timeout_s, config.limits.reply_chars) == (2, 3.0, 16_000)
+    assert (config.agent.name, config.agent.role) == ("a", "engineer")
+    assert config.policy.bundles == ("analyst", "auditor")
+    origins = {row.name: row.origin for row in listing(config)}
+    assert origins["agent.name"] == "ostiary.toml:2"
+    assert origins["agent.role"] == "command line"
+    assert origins["limits.rows"] == "environment variable `OSTIARY_LIMITS__ROWS`"
+    assert origins["limits.timeout_s"] == "ostiary.toml:6"
+    assert origins["limits.reply_chars"] == "default"
+
+
+def test_without_any_configuration_the_local_analyst_reads_the_embedded_sample() -> None:
+    config = load(None, ENVIRON, {})
+    assert (config.agent.name, config.agent.role) == ("local", "analyst")
+    assert config.datasources == {}
+    assert config.control.dsn is None
+    assert {row.origin for row in listing(config)} == {"default"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[server]\npolcy = 'x'\n", "ostiary.toml:2: unknown key `polcy` in [server]; did you mean `policy`?"),
+        ("[limits]\n\nrow = 1\n", "ostiary.toml:3: unknown key `row` in [limits]; did you mean `rows`?"),
+        ("[server]\nreply_chars = 1\n", "ostiary.toml:2: unknown key `reply_chars` in [server]; it belongs in [limits]"),
+        ("# x\nrows = 1\n", "ostiary.toml:2: unknown section or key `rows`; it belongs in [limits]"),
+        ("[limts]\nrows = 1\n", "ostiary.toml:2: unknown section or key `limts`; did you mean `limits`?"),
+        ("[limits]\nrows = '200'\n", "ostiary.toml:2: `limits.rows` must be a whole number"),
+        ("[limits]\nrows = 2.5\n", "ostiary.toml:2: `limits.rows` must be a whole number"),
+        ("[limits]\nrows = true\n", "ostiary.toml:2: `limits.rows` must be a whole number"),
+        ("[limits]\nrows = 0\n", "ostiary.toml:2: `limits.rows` must be greater than or equal to 1"),
+        ("[limits]\ntimeout_s = nan\n", "ostiary.toml:2: `limits.timeout_s` must be a finite number"),
+        ("limits = 5\n", "ostiary.toml:1: `limits` must be a table; write `[limits]`"),
+        ("[server]\nlog_level = 'loud'\n", "ostiary.toml:2: `server.log_level` must be `debug`, `info`, `warning` or `error`"),
+        ("[home]\ndata = 1\n", "ostiary.toml:2: `home.data` must be a path"),
+        ("[policy]\ntags = [\n  'a',\n  5,\n]\n", "ostiary.toml:2: `policy.tags` must be a list of texts"),
+        ("[agent]\nroles = []\n", "ostiary.toml:2: `agent.roles` must name at least one"),
+        ("[agent]\nname = 'A b'\n", "ostiary.toml:2: `agent.name` must be lower-case letters, digits, `_` and `-`, a letter first"),
+        ("[datasources.shop]\npool_max = 3\n", 'ostiary.toml:2: `datasources.shop.dsn` is missing; add `dsn = "env:SHOP_DSN"`'),
+        ("[datasources.shop]\n", 'ostiary.toml:1: `datasources.shop.dsn` is missing; add `dsn = "env:SHOP_DSN"`'),
+        (
+            "[control]\ndsn = 'mysql://h/d'\n",
+            "ostiary.toml:2: `control.dsn` must be a URL such as `postgresql://user@host:5432/database`",
+        ),
+        ("[limits]\nrows = = 1\n", "ostiary.toml:2: not valid TOML: invalid value"),
+        ("[limits]\nrows = 1\nrows = 2\n", "ostiary.toml:3: not valid TOML: cannot overwrite a value"),
+        (
+            "[control]\ndsn = 'env:NOPE'\n",
+            "ostiary.toml:2: `control.dsn`: environment variable `NOPE` is not set; set it, or refer to a file with `file:/path`",
+        ),
+    ],
+)
+def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: str) -> None:
+    assert problems(text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[agent]\nrole = 'owner'\nroles = ['analyst']\n",
+            "ostiary.toml:2: role `owner` is not configured; choose `analyst`, or add it to `agent.roles`",
+        ),
+        (
+            "[home]\ndata = '/d'\nstate = '/d/keys'\n",
+            "ostiary.toml:3: `/d/keys` lies inside `home.data`; choose a folder outside `/d`",
+        ),
+        (
+            "[home]\ndata = '/d'\n[audit]\nanchor = '/d/../d/anchors'\n",
+            "ostiary.toml:4: `/d/../d/anchors` lies inside `home.data`; choose a folder outside `/d`",
+        ),
+        (
+            "[control]\ndsn = 'postgresql://w@h/c'\n",
+            (
+                "ostiary.toml:2: `control.dsn` and `control.reader_dsn` go together; "
+                "set `control.reader_dsn`, or neither for the embedded database"
+            ),
+        ),
+        (
+            "[control]\nadmin_dsn = 'postgresql://w@h/c'\n",
+            "ostiary.toml:2: `control.admin_dsn` has no use without `control.dsn`; set `control.dsn` and `control.reader_dsn`",
+        ),
+        (
+            "[control]\ndsn = 'postgresql://w@h/c'\nreader_dsn = 'postgresql://w@h/c'\n",
+            "ostiary.toml:3: `control.reader_dsn` is the same login as `control.dsn`; give each its own role",
+        ),
+        (
+            (
+                "[control]\ndsn = 'postgresql://w@h/c'\nreader_dsn = 'postgresql://r@h/c'\n"
+                "[datasources.x]\ndsn = 'postgresql://a@other,H:5432/c?sslmode=require'\n"
+            ),
+            "ostiary.toml:5: `datasources.x` is the control database; keep the audit table in a database of its own",
+        ),
+        (
+            "[datasources.x]\ndsn = 'postgresql://h/d'\npool_min = 9\npool_max = 2\n",
+            "ostiary.toml:3: `pool_min` 9 is more than `pool_max` 2; lower it",
+        ),
+    ],
+)
+def test_values_that_are_unsafe_together_stop_the_start(text: str, expected: str) -> None:
+    assert problems(text) == [expected]
+
+
+def test_all_mistakes_are_listed_at_once_in_the_order_of_the_file() -> None:
+    text = "[server]\nnme = 'x'\n[datasources.shop]\ndsn = 'env:NOPE'\npool_max = 'many'\n[limits]\nrows = 0\n"
+    found = problems(text, {"OSTIARY_LIMITS__CALLS_AT_ONCE": "some"}, {"agent.role": "Bad Role"})
+    assert [line.split(": ")[0] for line in found] == [
+        "ostiary.toml:2",
+        "ostiary.toml:4",
+        "ostiary.toml:5",
+        "ostiary.toml:7",
+        "command line",
+        "environment variable `OSTIARY_LIMITS__CALLS_AT_ONCE`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("OSTIARY_LIMTS__ROWS", "; did you mean `OSTIARY_LIMITS__ROWS`?"),
+        ("OSTIARY_LIMITS_ROWS", "; did you mean `OSTIARY_LIMITS__ROWS`?"),
+        ("OSTIARY_DATASOURCES__SHOP__DNS", "; did you mean `OSTIARY_DATASOURCES__SHOP__DSN`?"),
+        ("OSTIARY_XYZZY", ""),
+    ],
+)
+def test_an_unknown_variable_stops_the_start(name: str, meant: str) -> None:
+    text = "[datasources.shop]\ndsn = 'postgresql://h/d'\n"
+    assert problems(text, {name: "1"}) == [f"environment variable `{name}`: no such setting{meant}"]
+
+
+def test_variables_that_are_meant_for_others_are_passed_over() -> None:
+    """Kubernetes sets these beside a service called `ostiary`; the last is what a secret refers to."""
+    cluster = {"OSTIARY_SERVICE_HOST": "10.0.0.1", "OSTIARY_SERVICE_PORT_HTTP": "80", "OSTIARY_PORT_80_TCP_ADDR": "10.0.0.1"}
+    environ = ENVIRON | cluster | {"OSTIARY_PORT": "tcp://10.0.0.1:80", "OSTIARY_SHOP_PW": f"postgresql://u:{CANARY}@h/d"}
+    config = load(written("[datasources.shop]\ndsn = 'env:OSTIARY_SHOP_PW'\n"), environ, {})
+    assert config.datasources["shop"].dsn.get_secret_value() == f"postgresql://u:{CANARY}@h/d"
+
+
+def test_a_datasource_may_come_from_the_environment_alone() -> None:
+    environ = {
+        "OSTIARY_DATASOURCES__SHOP__DSN": f"postgresql://u:{CANARY}@h/d",
+        "OSTIARY_DATASOURCES__SHOP__POOL_MAX": "3",
+        "OSTIARY_DATASOURCES__SHOP__SEARCH_PATH": "sales,public",
+    }
+    shop = load(None, ENVIRON | environ, {}).datasources["shop"]
+    assert (shop.pool_max, shop.search_path) == (3, ("sales", "public"))
+
+
+def test_tags_keep_their_targets() -> None:
+    tags = "'public.customers.email' = ['pii:email', 'secret']"
+    config = load(written(f"[datasources.shop]\ndsn = 'postgresql://h/d'\n[datasources.shop.tags]\n{tags}\n"), ENVIRON, {})
+    assert config.datasources["shop"].tags == {"public.customers.email": ("pii:email", "secret")}
+    assert [row.origin for row in listing(config) if row.name == "datasources.shop.tags"] == ["ostiary.toml:4"]
+
+
+@pytest.mark.parametrize("line", ["'email' = ['pii']", "'a.b' = ['PII mail']", "'a.b' = 'pii'"])
+def test_a_tag_that_hits_nothing_is_refused(line: str) -> None:
+    text = f"[datasources.shop]\ndsn = 'postgresql://h/d'\n[datasources.shop.tags]\n{line}\n"
+    assert problems(text)[0].startswith("ostiary.toml:4: `datasources.shop.tags")
+
+
+def test_relative_paths_in_the_file_start_at_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    (folder / "ostiary.toml").write_text("[policy]\ndirectory = 'mine'\n[home]\nstate = '/s'\n")
+    config = load(folder / "ostiary.toml", ENVIRON | {"OSTIARY_AUDIT__ANCHOR": "anchors"}, {"home.data": "data"})
+    assert config.policy.directory == folder / "mine"
+    assert config.home.state == Path("/s")
+    assert config.audit.anchor == tmp_path / "anchors"
+    assert config.home.data == tmp_path / "data"
+
+
+def test_lines_are_those_of_the_text() -> None:
+    text = '# c\ntop.a = 1\n\n[x."y.z"]\nlist = [\n  "k = 1",\n]\nlong = """\n[no]\nb = 2\n"""\nin = { p = 1 }\n[[many]]\nq = 1\n'
+    found = key_lines(text)
+    assert found["top", "a"] == 2
+    assert found["x", "y.z"] == 4
+    assert found["x", "y.z", "list"] == 5
+    assert found["x", "y.z", "long"] == 8
+    assert found["x", "y.z", "in", "p"] == 12
+    assert ("no",) not in found
+
+
+def test_the_file_that_was_asked_for_comes_before_those_that_are_found(tmp_path: Path) -> None:
+    own = tmp_path / "cfg/ostiary/ostiary.toml"
+    own.parent.mkdir(parents=True)
+    own.touch()
+    for name in ("asked.toml", "named.toml"):
+        Path(name).touch()
+    environ = {"XDG_CONFIG_HOME": str(tmp_path / "cfg"), "HOME": "/nowhere"}
+    assert find(None, environ) == own
+    written("")
+    assert find(None, environ) == Path("ostiary.toml")
+    assert find(None, environ | {"OSTIARY_CONFIG": "named.toml"}) == Path("named.toml")
+    assert find(Path("asked.toml"), environ | {"OSTIARY_CONFIG": "named.toml"}) == Path("asked.toml")
+
+
+def test_a_file_that_was_asked_for_and_is_missing_stops_the_start() -> None:
+    with pytest.raises(ConfigError, match=r"gone\.toml: no such file; `ostiary init` writes one"):
+        load(None, {"OSTIARY_CONFIG": "gone.toml"}, {})
+
+
+def test_a_file_that_anyone_may_change_stops_the_start() -> None:
+    written("").chmod(0o666)
+    with pytest.raises(ConfigError, match=r"ostiary\.toml: can be changed by anyone; run `chmod o-w ostiary\.toml`"):
+        load(None, ENVIRON, {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_strangers_file_in_the_current_folder_configures_nothing() -> None:
+    os.chown(written(""), 4242, 4242)
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        load(None, ENVIRON, {})
+    assert isinstance(load(Path("ostiary.toml"), ENVIRON, {}), Config)
+
+
+def test_a_file_that_is_no_text_is_refused() -> None:
+    Path("ostiary.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load(None, ENVIRON, {})
+
+
+def test_the_commented_file_loads_and_changes_nothing() -> None:
+    defaults = load(None, ENVIRON, {})
+    config = load(written(commented_file()), ENVIRON, {})
+    assert config.model_dump() == defaults.model_dump()
+    assert {row.origin for row in listing(config)} == {"default"}
+
+
+def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(tmp_path: Path) -> None:
+    text = re.sub(r"^# (\[|[a-z_]+ = )", r"\1", commented_file(), flags=re.MULTILINE)
+    text = text.replace("/run/secrets/control-admin", "admin")
+    admin = tmp_path / "admin"
+    admin.write_text("postgresql://o@h/c\n")
+    admin.chmod(0o600)
+    environ = {"CONTROL_DSN": "postgresql://w@h/c", "CONTROL_READER_DSN": "postgresql://r@h/c", "SHOP_DSN": "postgresql://a@h/shop"}
+    config = load(written(text), ENVIRON | environ, {})
+    assert {row.name.replace(".shop.", ".<name>.") for row in listing(config)} == {".".join(s.key) for s in TABLE}
+    assert "default" not in {row.origin for row in listing(config)}
+    assert config.limits == load(written(""), ENVIRON, {}).limits
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [s.key for s in TABLE if not s.help.endswith(".")] == []
+    assert [model.__name__ for _, model in SECTIONS if not model.__doc__] == []
+    numbers = [s for s in TABLE if s.kind in (Kind.INTEGER, Kind.NUMBER)]
+    assert numbers
+    assert [s.key for s in numbers if not s.unit] == []
+    assert [s.key for s in numbers if s.name.endswith("_s") != (s.unit == "seconds")] == []
+
+
+def test_values_are_written_as_toml() -> None:
+    value = {"a.b": ('q"\\', 1, True), "c": 2.5}
+    entries = from_file(f"v = {toml(value)}", Path("x"))
+    assert {entry.key: entry.value for entry in entries} == {("v", "a.b"): ['q"\\', 1, True], ("v", "c"): 2.5}
+
+
+def test_root_keeps_its_data_where_another_user_can_reach_it() -> None:
+    assert places({"HOME": "/root"}, 0).data == Path("/var/lib/ostiary")
+    assert places({"HOME": "/home/a", "XDG_STATE_HOME": "relative"}, 1000) == places({"HOME": "/home/a"}, 1000)
+    mine = places({"HOME": "/home/a", "XDG_DATA_HOME": "/x", "XDG_RUNTIME_DIR": "/run/user/1000"}, 1000)
+    assert (mine.data, mine.state, mine.runtime) == (
+        Path("/x/ostiary"),
+        Path("/home/a/.local/state/ostiary"),
+        Path("/run/user/1000"),
+    )
