@@ -77,7 +77,7 @@ def read_table(text: str, tags: frozenset[str] = frozenset()) -> list[Case]:
     if unknown := sorted(table.keys() - {"case"}):
         raise TableError(f"unknown key `{unknown[0]}`; a table is a list of `[[case]]`")
     rows = table.get("case", [])
-    if not isinstance(rows, list) or not rows:
+    if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise TableError("there is no `[[case]]` in it")
     return [_case(_Row(row, f"case {number}"), tags) for number, row in enumerate(rows, 1)]
 

@@ -21,7 +21,7 @@ from ostiary_policies.model import AuditLog, Column, Datasource, Function, Resou
         (Table("shop", "a", ""), 'shop.a.""'),
     ],
 )
-def test_an_id_is_the_names_joined_by_dots_quoted_as_in_sql_where_needed(resource: Resource, written: str):
+def test_an_id_is_the_names_joined_by_dots_quoted_as_in_sql_where_needed(resource: Resource, written: str) -> None:
     assert resource_id(resource) == written
     assert len(names_in(type(resource).__name__, written)) == written.replace('"a.b"', "x").replace('"b.c"', "x").count(".") + 1
 
@@ -41,12 +41,12 @@ def test_an_id_is_the_names_joined_by_dots_quoted_as_in_sql_where_needed(resourc
         ("AuditLog", "log", 'AuditLog::"audit"'),
     ],
 )
-def test_an_id_that_no_resource_has_is_refused_with_its_right_spelling(kind: str, written: str, why: str):
+def test_an_id_that_no_resource_has_is_refused_with_its_right_spelling(kind: str, written: str, why: str) -> None:
     with pytest.raises(ValueError, match=why.replace(".", r"\.")):
         names_in(kind, written)
 
 
-def test_a_column_is_described_with_its_tags_below_its_table():
+def test_a_column_is_described_with_its_tags_below_its_table() -> None:
     column = Column("shop", "public", "customers", "email", frozenset({"pii:email", "pii"}), frozenset({"crm"}))
     assert entity(column) == {
         "uid": {"type": "Column", "id": "shop.public.customers.email"},

@@ -31,17 +31,17 @@ EXAMPLES: tuple[Resource, ...] = (
 TEXT = files("ostiary_policies").joinpath("schema.cedarschema").read_text("utf-8")
 
 
-def test_the_schema_has_exactly_the_actions_of_the_vocabulary():
+def test_the_schema_has_exactly_the_actions_of_the_vocabulary() -> None:
     assert re.findall(r'^action "(\w+)"', TEXT, re.MULTILINE) == [action.value for action in Action]
 
 
-def test_the_schema_has_exactly_the_resources_of_the_model_and_the_two_kinds_of_principal():
+def test_the_schema_has_exactly_the_resources_of_the_model_and_the_two_kinds_of_principal() -> None:
     entities = set(re.findall(r"^entity (\w+)", TEXT, re.MULTILINE))
     assert entities == {"Role", "Agent", *(kind.__name__ for kind in RESOURCES)}
 
 
 @pytest.mark.parametrize("kind", RESOURCES)
-def test_the_attributes_of_an_entity_are_the_fields_of_the_model(kind: type[Resource]):
+def test_the_attributes_of_an_entity_are_the_fields_of_the_model(kind: type[Resource]) -> None:
     body = re.search(rf"^entity {kind.__name__}\b[^;]*", TEXT, re.MULTILINE)
     assert body
     assert re.findall(r"^  (\w+): ", body[0], re.MULTILINE) == [field.name for field in fields(kind)]
@@ -49,7 +49,7 @@ def test_the_attributes_of_an_entity_are_the_fields_of_the_model(kind: type[Reso
 
 @pytest.mark.parametrize("action", Action)
 @pytest.mark.parametrize("resource", EXAMPLES, ids=lambda resource: type(resource).__name__)
-def test_an_action_applies_to_its_resources_and_to_no_others(action: Action, resource: Resource):
+def test_an_action_applies_to_its_resources_and_to_no_others(action: Action, resource: Resource) -> None:
     engine = Engine(PolicySet.parse({"all.cedar": '@id("all") permit(principal in Role::"r", action, resource);'}))
     verdict = engine.allows(Principal("a", ("r",)), Access(action, resource))
     assert verdict.allowed is (type(resource) in APPLIES[action])

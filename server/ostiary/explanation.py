@@ -1,0 +1,41 @@
+"""Why a call would be permitted or denied: planned and decided as the gate does it, and then neither run nor recorded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from ostiary_policies.engine import Engine
+from ostiary_policies.explain import explain
+from ostiary_policies.model import Permit, Principal
+from ostiary_tools.api import Refused, Tool, ToolError, World
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The decision in words, for the owner of the policies."""
+
+    allowed: bool
+    sentences: tuple[str, ...]
+    """A headline, then one for each term or reason."""
+    rules: tuple[str, ...]
+    """Ids of the policies that decided, or the rule of the grammar that refused before them."""
+
+
+def explain_call(engine: Engine, principal: Principal, tool: Tool[Any], arguments: Mapping[str, Any], world: World) -> Explanation:
+    """Plan the call in this world and decide it."""
+    try:
+        intent = tool.plan(tool.args.model_validate(dict(arguments)), world)
+    except ValidationError as error:
+        wrong = (f"`{'.'.join(map(str, found['loc']))}`: {found['msg'].lower()}" for found in error.errors(include_url=False))
+        return Explanation(allowed=False, sentences=("the arguments are not valid", *wrong), rules=())
+    except ToolError as error:
+        rules = (error.rule,) if isinstance(error, Refused) else ()
+        said = (f"refused before any policy was asked: {error.message}", *(f"rule `{rule}`" for rule in rules), error.hint)
+        return Explanation(allowed=False, sentences=tuple(filter(None, said)), rules=rules)
+    decision = engine.decide(principal, intent)
+    if isinstance(decision, Permit):
+        return Explanation(allowed=True, sentences=tuple(explain(decision)), rules=decision.rules)
+    forbids = tuple(sorted({rule for reason in decision.reasons for rule in reason.rules}))
+    return Explanation(allowed=False, sentences=tuple(explain(decision)), rules=forbids)

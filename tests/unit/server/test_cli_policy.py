@@ -1,0 +1,127 @@
+"""`ostiary policy …` through the command line itself: what it prints and how it ends."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ostiary import cli
+
+POLICY = """
+@id("reads") permit (principal in Role::"r", action, resource);
+@id("no-billing") forbid (principal, action == Action::"read", resource) when { resource.tags.contains("billing") };
+"""
+TABLE = """
+[[case]]
+title = "billing stays closed"
+roles = ["r"]
+action = "read"
+resource = { table = "shop.public.invoices", tags = ["billing"] }
+expected = "deny"
+rules = ["no-billing"]
+"""
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def ended(*arguments: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["policy", *arguments])
+        out, err = capsys.readouterr()
+        return int(caught.value.code or 0), out, err
+
+    return ended
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "own.cedar").write_text(POLICY)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "own.toml").write_text(TABLE)
+    return tmp_path
+
+
+def test_check_lists_the_policies_of_a_valid_folder(run: Run, folder: Path) -> None:
+    code, out, err = run("check", str(folder), "--tag", "billing")
+    assert (code, err) == (0, "")
+    first, second, third = out.splitlines()
+    assert (first, second) == ("own.cedar: reads, no-billing", "2 policies are valid, for the roles: r")
+    assert third.startswith("hash sha256:")
+
+
+def test_check_takes_a_shipped_bundle_beside_the_folder(run: Run, folder: Path) -> None:
+    code, out, _ = run("check", str(folder), "--tag", "billing", "--bundle", "observer", "--json")
+    assert code == 0
+    told = json.loads(out)
+    assert told.pop("policy_hash").startswith("sha256:")
+    assert told == {
+        "valid": True,
+        "roles": ["observer", "r"],
+        "policies": ["observer-calls", "observer-sees", "reads", "no-billing"],
+    }
+
+
+def test_check_ends_with_2_and_names_file_line_and_policy(run: Run, folder: Path) -> None:
+    code, out, err = run("check", str(folder))
+    assert (code, out) == (2, "")
+    assert err.startswith("error: own.cedar:3: policy `no-billing`: unknown tag `billing`; ")
+
+
+def test_check_tells_machines_every_problem(run: Run, folder: Path) -> None:
+    code, out, _ = run("check", str(folder), "--json")
+    assert code == 2
+    told = json.loads(out)
+    assert told["valid"] is False
+    assert [(p["file"], p["line"], p["policy"], p["message"]) for p in told["problems"]] == [
+        ("own.cedar", 3, "no-billing", "unknown tag `billing`")
+    ]
+
+
+def test_test_ends_with_0_when_every_case_passes(run: Run, folder: Path) -> None:
+    assert run("test", str(folder), "--tag", "billing") == (0, "1 cases pass, 0 fail, in 1 tables\n", "")
+
+
+def test_test_ends_with_1_and_tells_each_failing_case(run: Run, folder: Path) -> None:
+    table = folder / "tests" / "own.toml"
+    table.write_text(TABLE.replace('"deny"', '"permit"'))
+    code, out, _ = run("test", str(folder), "--tag", "billing")
+    assert code == 1
+    assert out == f"{table}: billing stays closed\n  expected permit, got deny\n0 cases pass, 1 fail, in 1 tables\n"
+    code, out, _ = run("test", str(folder), "--tag", "billing", "--json")
+    assert code == 1
+    assert json.loads(out)["tables"] == {
+        str(table): [{"title": "billing stays closed", "passed": False, "differences": ["expected permit, got deny"]}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("test", "{folder}/tests/none.toml"), "error: there is no decision table\n"),
+        (("check", "{folder}/none"), "error: {folder}/none: the policy directory cannot be read: no such file or directory\n"),
+        (("check", "--tag", "billing"), "error: `--bundle` and `--tag` need PATH\n"),
+        (("check", "{folder}", "--tag", "billing", "--bundle", "root"), "error: root: unknown bundle `root`"),
+        (("explain", "--arguments", "[1]"), "error: `--arguments` is no JSON object\n"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_2_and_says_why(run: Run, folder: Path, arguments: tuple[str, ...], said: str) -> None:
+    code, out, err = run(*(argument.format(folder=folder) for argument in arguments))
+    assert (code, out) == (2, "")
+    assert err.startswith(said.format(folder=folder))
+
+
+def test_a_table_that_cannot_be_read_ends_with_2(run: Run, folder: Path) -> None:
+    table = folder / "tests" / "own.toml"
+    table.write_text(TABLE + 'rule = "x"')
+    code, _, err = run("test", str(folder), "--tag", "billing")
+    assert code == 2
+    assert err.startswith(f"error: {table}: case 1: unknown key `rule`")
+
+
+def test_tables_without_policies_are_about_the_shipped_bundles(run: Run, tmp_path: Path) -> None:
+    table = TABLE.replace('"r"', '"analyst"').replace('"billing"', '"secret"').replace("no-billing", "analyst-no-secret-tables")
+    (tmp_path / "mine.toml").write_text(table)
+    assert run("test", str(tmp_path))[:2] == (0, "1 cases pass, 0 fail, in 1 tables\n")
+    assert run("test", str(tmp_path / "mine.toml"))[:2] == (0, "1 cases pass, 0 fail, in 1 tables\n")
