@@ -18,12 +18,12 @@ from ostiary_tools.view import SchemaView
 Thing = Relation | tuple[FunctionInfo, ...] | TypeInfo
 """What a search finds; all overloads of a function are one thing."""
 
-_WORD = re.compile(r"[^\W_]+")
+_TOKEN = re.compile(r"\w+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NAME, _COLUMN, _SCHEMA, _COMMENT, _NEIGHBOUR = 6.0, 3.0, 1.0, 1.5, 1.0
 _PREFIX = 0.7
 _FILLERS = frozenset(
-    _WORD.findall(
+    _TOKEN.findall(
         "a all an and are by did do doe each for from had has have how in is list many me much of on or per show that the there"
         " to was were what when where which who whose with"
     )
@@ -79,8 +79,12 @@ class _Dated:
 
 
 def words(text: str) -> tuple[str, ...]:
-    """Lower-case words of text or of an identifier, snake or camel, without a plural s."""
-    return tuple(_singular(part.lower()) for word in _WORD.findall(text) for part in _CAMEL.split(word))
+    """Lower-case words of text without a plural s; an identifier, snake or camel, gives its parts and the whole."""
+    found: list[str] = []
+    for token in _TOKEN.findall(text):
+        parts = [part for word in token.split("_") for part in _CAMEL.split(word) if part]
+        found += parts if len(parts) < 2 else [*parts, "".join(parts)]  # noqa: PLR2004 - one part is the whole
+    return tuple(_singular(part.lower()) for part in found)
 
 
 def search(view: SchemaView, query: str) -> list[Hit]:
