@@ -121,7 +121,7 @@ def _audit_place(config: Config, cluster: Cluster | None) -> AuditPlace:
     return AuditPlace(
         reader_dsn=_dsn(control.reader_dsn, cluster, names.READER),
         admin_dsn=_dsn(control.admin_dsn, cluster, names.ADMIN),
-        anchor=config.audit.anchor or state / "anchors",
+        anchor=config.anchor_file,
         public_key=state / "audit.pub",
         private_key=state / "audit.key",
     )

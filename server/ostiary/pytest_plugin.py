@@ -55,8 +55,10 @@ def ostiary_config() -> Iterator[Config]:
     directory = Path(tempfile.mkdtemp(prefix="ostiary-"))
     directory.chmod(0o711)  # as root, the database's own user must reach its part
     try:
-        overrides = {f"home.{part}": str(directory / part) for part in ("data", "state", "runtime")}
-        config = load(None, {"HOME": str(directory)}, overrides)
+        # An explicit file, so that an `ostiary.toml` where pytest was started has no say.
+        (directory / "ostiary.toml").write_text("")
+        overrides = {f"home.{part}": str(directory / part) for part in ("data", "state")}
+        config = load(directory / "ostiary.toml", {"HOME": str(directory)}, overrides)
         cluster = asyncio.run(attach(config.home.data, lambda _: None, runtime_dir=config.home.runtime))
         try:
             yield config

@@ -119,19 +119,10 @@ class Control(Section):
 
 
 class Audit(Section):
-    """The audit table's writer, its checkpoints and how long partitions stay."""
+    """The proof that is kept of the audit table."""
 
-    queue_size: int = _setting(
-        10_000, "Records that may wait for the writer; a call beyond that is refused.", unit="records", ge=1, le=1_000_000
-    )
-    checkpoint_interval_s: float = _setting(
-        1.0, "Longest time between two signed checkpoints while records come.", unit="seconds", gt=0, le=3600
-    )
     anchor: Path | None = _setting(
         None, "File outside the database that checkpoints are anchored in.", shown="anchors in `home.state`", example="anchors"
-    )
-    retention_months: int = _setting(
-        0, "Age at which `audit seal` may drop an exported partition; 0 keeps all.", unit="months", ge=0, le=1200
     )
 
 
@@ -151,7 +142,6 @@ class Limits(Section):
     rows: int = _setting(200, "Rows of a reply.", unit="rows", ge=1, le=100_000)
     reply_chars: int = _setting(16_000, "Length of a reply.", unit="characters", ge=1_000, le=1_000_000)
     timeout_s: float = _setting(30.0, "Time a statement may run in the database.", unit="seconds", gt=0, le=86_400)
-    calls_at_once: int = _setting(8, "Calls of one agent that run at the same time.", unit="calls", ge=1, le=1_000)
 
 
 class Datasource(Section):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pglast.parser import fingerprint
 
-from ostiary_policies.model import Access, Statement
+from ostiary_policies.model import Access, Resource, Statement
 from ostiary_tools.sql import explaining, grammar, printing, statement
 from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.scope import Env
@@ -34,23 +34,41 @@ class Judged:
     parameter_count: int
 
 
+_Key = tuple[str, str, str, frozenset[Resource]]
+
+_memory: dict[_Key, Judged] = {}
+_KEPT = 1_000
+_KEPT_CHARS = 10_000
+"""A longer text is judged each time: the memory stays under some 20 MB."""
+
+
 def judge(text: str, view: SchemaView) -> Judged:
-    """Judge one statement as the caller of `view`. Pure. Raises Refused and nothing else."""
+    """Judge one statement as the caller of `view`. Raises Refused and nothing else.
+
+    The answer follows from the text, the schema and what the caller may see of it, so it
+    is remembered by these; agents repeat themselves, and the gate asks for each plan again.
+    """
+    key = (text, view.datasource, view.snapshot.version, view.visible)
+    if (known := _memory.get(key)) is not None:
+        return known
     try:
-        return _judge(text, view)
+        judged = _judge(text, view)
     except RecursionError as error:
         raise printing.unprintable() from error
+    if view.snapshot.version and len(text) <= _KEPT_CHARS:
+        if len(_memory) >= _KEPT:
+            _memory.clear()
+        _memory[key] = _memory[judged.statement.text, *key[1:]] = judged
+    return judged
 
 
 def _judge(text: str, view: SchemaView) -> Judged:
     tree, checked, accesses = _read(text, view)
     printed = printing.print_tree(tree)
-    if printed == text:
-        # Reading it again would be the same computation: this is the text of an earlier judgement.
-        return _judged(printed, checked, accesses)
-    again, checked, accesses_again = _read(printed, view)
-    if accesses_again != accesses or printing.print_tree(again) != printed or not printing.same(tree, again):
-        raise printing.unprintable()
+    if printed != text:
+        again, checked, accesses_again = _read(printed, view)
+        if accesses_again != accesses or not printing.same(tree, again):
+            raise printing.unprintable()
     return _judged(printed, checked, accesses)
 
 
