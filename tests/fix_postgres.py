@@ -31,21 +31,26 @@ class PostgresServer:
 
     @property
     def data(self) -> Path:
+        """Its data directory."""
         return self.root / "data"
 
     def dsn(self, role: str = ADMIN, database: str = "postgres") -> str:
+        """How a role reaches a database."""
         return f"postgresql:///{database}?host={self.root}&user={role}"
 
     def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run one of PostgreSQL's programs as the server's user."""
         return subprocess.run(
             [self.binaries / program, *arguments], user=self.user, check=check, text=True, capture_output=True, cwd="/", timeout=120
         )
 
     def make(self) -> None:
+        """Make the data directory."""
         # Trust within a directory only its owner can enter; the product itself never does this.
         self.run("initdb", "-D", str(self.data), "-U", ADMIN, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
 
     def start(self) -> None:
+        """Start, and return when it answers."""
         options = {"listen_addresses": "", "unix_socket_directories": str(self.root), "max_connections": "100", **self.settings}
         words = " ".join(f"-c {name}='{value}'" for name, value in options.items())
         log = str(self.root / "log")
@@ -60,12 +65,16 @@ class PostgresServer:
         )
 
     def stop(self, mode: str = "fast") -> None:
+        """Stop, and return when it is gone."""
         self.run("pg_ctl", "-D", str(self.data), "-m", mode, "-w", "-t", "60", "stop", check=False)
 
     def postmaster(self) -> int:
+        """Its process id."""
         return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
 
     def sql(self, statement: str, database: str = "postgres", role: str = ADMIN) -> None:
+        """Run statements; for set-up outside an event loop."""
+
         async def once() -> None:
             connection = await asyncpg.connect(self.dsn(role, database))
             try:

@@ -50,6 +50,14 @@ async def connect(dsn: str, name: str, *, statement_timeout_s: float = 30.0) -> 
         raise Unreachable(f"the control database gives no connection: {reason(error)}") from error
 
 
+async def disconnect(connection: Connection) -> None:
+    """Say goodbye, but not for long."""
+    try:
+        await connection.close(timeout=2)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        connection.terminate()
+
+
 def reason(error: BaseException) -> str:
     """Why, in words without values: the server's own message is kept, its detail (which may hold a row) is not."""
     if isinstance(error, asyncpg.PostgresError):

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from ostiary_tools.control.connect import Connection, Lost, Rejected, connect, reason
+from ostiary_tools.control.connect import Connection, Lost, Rejected, connect, disconnect, reason
 from ostiary_tools.control.journal import PAGE, LogRow, StoredCheckpoint, StoredSeal
 
 T = TypeVar("T")
@@ -136,4 +136,4 @@ async def history(reader_dsn: str, *, statement_timeout_s: float = 600.0) -> Asy
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             yield History(connection)
     finally:
-        connection.terminate()
+        await disconnect(connection)

@@ -5,6 +5,7 @@ connection; what it appends is durable when the call returns. It knows no hash
 chain and no signature: it moves rows and says truthfully whether they are there.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from ostiary_tools.control.connect import Connection, Lost, Rejected, Unreachable, connect, reason
+from ostiary_tools.control.connect import Connection, Lost, Rejected, Unreachable, connect, disconnect, reason
 
 LEASE = 4712
 """First key of the advisory locks that lease streams; the second is the stream."""
@@ -120,10 +121,7 @@ class Journal:
 
     async def close(self) -> None:
         """Give the connection and its leases back."""
-        try:
-            await self._connection.close(timeout=2)
-        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-            self._connection.terminate()
+        await disconnect(self._connection)
 
     def abort(self) -> None:
         """Drop the connection without a word."""
@@ -269,4 +267,7 @@ async def open_journal(dsn: str, name: str) -> Journal:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         connection.terminate()
         raise Unreachable(f"the control database gives no session: {reason(error)}") from error
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
     return Journal(connection, Backend(row["pid"], row["backend_start"]))

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 import asyncpg
 
-from ostiary_tools.control.connect import Connection, Rejected, connect, reason
+from ostiary_tools.control.connect import Connection, Rejected, connect, disconnect, reason
 
 MONTHS_AHEAD = 3
 """Partitions of the audit log kept in advance."""
@@ -62,7 +62,7 @@ async def migrate(admin_dsn: str, migrations: tuple[Migration, ...] | None = Non
     except asyncpg.PostgresError as error:
         raise Rejected(f"the migration failed: {reason(error)}") from error
     finally:
-        await connection.close()
+        await disconnect(connection)
     return tuple(f"{m.version:04}_{m.name}" for m in missing)
 
 
@@ -73,7 +73,7 @@ async def pending(admin_dsn: str) -> tuple[str, ...]:
         known = await connection.fetchval("SELECT to_regclass('ostiary_control.migration') IS NOT NULL")
         missing = _missing(shipped(), await _applied(connection) if known else {})
     finally:
-        await connection.close()
+        await disconnect(connection)
     return tuple(f"{m.version:04}_{m.name}" for m in missing)
 
 

@@ -1,0 +1,119 @@
+"""An audit log of a test's own: a migrated database, keys and an anchor file."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fix_postgres import PostgresServer
+
+from ostiary.audit.place import AuditPlace
+from ostiary.audit.record import Entry, Outcome, Status
+from ostiary.audit.recorder import Recorder, recording
+from ostiary.audit.verify import Report, verify_database
+from ostiary_tools.control.migrate import migrate
+
+DONE = Outcome(Status.OK, duration_us=120, rows=3, bytes=90)
+
+
+def entry(**changes: Any) -> Entry:
+    """A permitted call, or another with `changes`."""
+    plain = Entry(
+        uuid.uuid4(), "ada", ("analyst",), "stdio", "tool", "query", {"sql": "select 1"}, "permit", ("analyst.read",), "p1", "shop"
+    )
+    return replace(plain, **changes)
+
+
+@dataclass(frozen=True)
+class AuditLog:
+    """Where everything of the log is."""
+
+    server: PostgresServer
+    database: str
+    place: AuditPlace
+
+    @property
+    def writer_dsn(self) -> str:
+        """The writer's login."""
+        return self.server.dsn("ostiary_writer", self.database)
+
+    def recording(self) -> AbstractAsyncContextManager[Recorder]:
+        """Record as a server process would."""
+        place = self.place
+        return recording(
+            self.writer_dsn,
+            private_key=place.private_key,
+            public_key=place.public_key,
+            anchor=place.anchor,
+            facts={"version": "test"},
+        )
+
+    async def write(self, calls: int) -> None:
+        """A process that records some calls and stops."""
+        async with self.recording() as recorder:
+            for _ in range(calls):
+                await recorder.conclude(await recorder.intend(entry()), DONE)
+
+    async def verify(self) -> Report:
+        """Verify as `ostiary audit verify` does."""
+        return await verify_database(self.place.reader_dsn, self.place.public_key, self.place.anchor)
+
+    async def connect(self, role: str = "ostiary_admin") -> asyncpg.Connection:
+        """Log in as a role."""
+        return await asyncpg.connect(self.server.dsn(role, self.database))
+
+    async def fetch(self, statement: str, *values: Any, role: str = "ostiary_admin") -> list[Any]:
+        """Ask as a role."""
+        connection = await self.connect(role)
+        try:
+            return list(await connection.fetch(statement, *values))
+        finally:
+            await connection.close()
+
+    async def tamper(self, statements: str) -> None:
+        """What a superuser can do who knows how: lift every guard, change rows, put the guards back, in one transaction."""
+        connection = await self.connect()
+        try:
+            async with connection.transaction():
+                tables = await connection.fetch(
+                    "SELECT oid::regclass::text AS t FROM pg_class"
+                    " WHERE relnamespace = 'audit'::regnamespace AND relkind IN ('r', 'p')"
+                )
+                events = ("ostiary_guard_ddl", "ostiary_guard_drop")
+                for event in events:
+                    await connection.execute(f"ALTER EVENT TRIGGER {event} DISABLE")
+                for row in tables:
+                    await connection.execute(f"ALTER TABLE {row['t']} DISABLE TRIGGER ALL")
+                await connection.execute(statements)
+                for row in tables:
+                    await connection.execute(f"ALTER TABLE {row['t']} ENABLE TRIGGER ALL")
+                for event in events:
+                    await connection.execute(f"ALTER EVENT TRIGGER {event} ENABLE ALWAYS")
+        finally:
+            await connection.close()
+
+
+@pytest.fixture
+def audit_log(postgres_server: PostgresServer, fresh_database: Callable[[], str], tmp_path: Path) -> AuditLog:
+    """An empty, migrated audit log."""
+    database = fresh_database()
+    log = audit_log_at(postgres_server, database, tmp_path)
+    asyncio.run(migrate(log.place.admin_dsn))
+    return log
+
+
+def audit_log_at(server: PostgresServer, database: str, folder: Path) -> AuditLog:
+    """The log in a database, with keys and anchor in a folder."""
+    place = AuditPlace(
+        reader_dsn=server.dsn("ostiary_reader", database),
+        admin_dsn=server.dsn(database=database),
+        anchor=folder / "anchors",
+        public_key=folder / "audit.pub",
+        private_key=folder / "audit.key",
+    )
+    return AuditLog(server, database, place)
