@@ -31,6 +31,8 @@ _FILLERS = frozenset(
 """Words of a question that name nothing, as `words` leaves them."""
 _LEAST_SIMILAR = 0.45
 _SHORTEST_PREFIX = 3
+_MOST_COLUMNS = 5
+"""Columns named with a hit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,21 +96,37 @@ def search(view: SchemaView, query: str) -> list[Hit]:
     if not asked:
         return [Hit(thing, 0.0) for thing, resource in index.things if resource in view.visible]
     scores: defaultdict[int, float] = defaultdict(float)
-    columns: defaultdict[int, dict[str, None]] = defaultdict(dict)
+    columns: defaultdict[int, set[str]] = defaultdict(set)
     for word in asked:
-        best: dict[int, float] = {}
-        for term, likeness in _near(index, word):
-            for posting in index.postings[term]:
-                if posting.where in view.visible and index.things[posting.thing][1] in view.visible:
-                    best[posting.thing] = max(best.get(posting.thing, 0.0), likeness * posting.weight)
-                    if posting.column:
-                        columns[posting.thing][posting.column] = None
+        best = _best(index, view, word, columns)
         # A word that lies near few things says more than one that lies near all.
         rarity = math.log(1 + len(index.things) / (1 + len(best)))
         for thing, score in best.items():
             scores[thing] += score * rarity
     order = sorted(scores, key=lambda thing: (-scores[thing], thing))
-    return [Hit(index.things[thing][0], scores[thing], tuple(columns[thing])) for thing in order]
+    return [Hit(index.things[thing][0], scores[thing], tuple(sorted(columns[thing]))) for thing in order]
+
+
+def prepare(snapshot: Snapshot) -> None:
+    """Build the snapshot's index now: on a thread, so that the first search of a large schema does not do it on the event loop."""
+    _index(_Dated(snapshot))
+
+
+def _best(index: _Index, view: SchemaView, word: str, columns: defaultdict[int, set[str]]) -> dict[int, float]:
+    """Each visible thing's best score for the word; matching columns are added to `columns`."""
+    best: dict[int, float] = {}
+    for term, likeness in _near(index, word):
+        for posting in index.postings[term]:
+            score, thing = likeness * posting.weight, posting.thing
+            told = not posting.column or len(columns[thing]) >= _MOST_COLUMNS or posting.column in columns[thing]
+            # Looking up a resource costs more than all the rest, so what can add nothing is not looked up.
+            if told and score <= best.get(thing, 0.0):
+                continue
+            if posting.where in view.visible and index.things[thing][1] in view.visible:
+                best[thing] = max(best.get(thing, 0.0), score)
+                if posting.column and len(columns[thing]) < _MOST_COLUMNS:
+                    columns[thing].add(posting.column)
+    return best
 
 
 def _near(index: _Index, word: str) -> Iterator[tuple[str, float]]:
