@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Column, Datasource, Principal, Resource, Table, Tool
+from ostiary_tools import ranking
 from ostiary_tools.api import Surface, World
 from ostiary_tools.datasources.port import Datasource as DatasourcePort
 from ostiary_tools.errors import Unavailable
@@ -73,6 +74,7 @@ def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[s
 
 
 def _judge_schema(engine: Engine, who: Principal, snapshot: Snapshot) -> SchemaView:
+    ranking.prepare(snapshot)
     resources = tuple(_resources(snapshot))
     return SchemaView(
         snapshot,

@@ -82,7 +82,8 @@ class Recorder:
 
         Raises RecordingFailed while the database is away; the outcome is kept and written when it returns.
         """
-        answer = self._writer.conclude(ticket.call_id, OpenIntent(ticket.seq, ticket.agent, ticket.tool), outcome)
+        intent = OpenIntent(ticket.seq, ticket.agent, ticket.tool)
+        answer = self._writer.conclude(ticket.call_id, intent, outcome, patient=not durable)
         if self._writer.broken:
             raise RecordingFailed(self._writer.broken)
         if durable:

@@ -26,6 +26,8 @@ MAX_BODY_BYTES = 1 << 20
 SETTLE_S = 3.0
 """How long callers wait to learn whether a batch in doubt was committed."""
 _OUTCOME = Kind.OUTCOME.value.encode()
+LINGER_S = 0.01
+"""How long an outcome that nobody waits for waits for company: with the next intent it costs one sync and not two."""
 _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 
@@ -54,6 +56,8 @@ class Waiting:
     """Of an intent; its `seq` is not known yet."""
     released: bool = False
     """Its caller was told "not recorded", and the room for its outcome was given back."""
+    patient: bool = False
+    """An outcome whose reply leaves without it being durable."""
 
 
 class Writer:
@@ -66,6 +70,7 @@ class Writer:
         self._owed = 0
         self._failures = 0
         self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
@@ -98,11 +103,14 @@ class Writer:
                 self.conclude(call_id, OpenIntent(answer.result(), agent, tool), Outcome(Status.CANCELLED, 0))
             raise
 
-    def conclude(self, call_id: UUID, intent: OpenIntent, outcome: Outcome) -> "asyncio.Future[int]":
-        """Queue an outcome, in the room its intent reserved; the future resolves when it is durable."""
+    def conclude(self, call_id: UUID, intent: OpenIntent, outcome: Outcome, *, patient: bool = True) -> "asyncio.Future[int]":
+        """Queue an outcome, in the room its intent reserved; the future resolves when it is durable.
+
+        A patient one is written with the next other record, or after `LINGER_S`.
+        """
         self._owed -= 1
         answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._put(Waiting(outcome_item(call_id, intent, outcome), answer))
+        self._put(Waiting(outcome_item(call_id, intent, outcome), answer, patient=patient))
         return answer
 
     async def add(self, kind: Kind, call_id: UUID, body: str) -> int:
@@ -119,6 +127,7 @@ class Writer:
                 self._idle.set()
                 await self._wake.wait()
             else:
+                await self._linger()
                 await self._write([self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))])
         self._idle.set()
 
@@ -126,6 +135,7 @@ class Writer:
         """Take nothing more and wait until the queue is empty, or lost because the database is away."""
         self._stopping = True
         self._wake.set()
+        self._urgent.set()
         await self._idle.wait()
 
     async def close(self) -> None:
@@ -155,6 +165,17 @@ class Writer:
         self._queue.append(waiting)
         self._idle.clear()
         self._wake.set()
+        if not waiting.patient:
+            self._urgent.set()
+
+    async def _linger(self) -> None:
+        """While only patient outcomes are queued, wait a moment for what they can be written with."""
+        if self._stopping or not all(waiting.patient for waiting in self._queue):
+            return
+        self._urgent.clear()
+        timer = asyncio.get_running_loop().call_later(LINGER_S, self._urgent.set)
+        await self._urgent.wait()
+        timer.cancel()
 
     def _hold(self, lease: Lease) -> None:
         self._lease = lease
