@@ -10,6 +10,7 @@ It always works on the embedded sample, whatever datasources are configured.
 import asyncio
 import csv
 import json
+import re
 import sys
 import tempfile
 import time
@@ -156,9 +157,11 @@ async def _show_roles(console: Console, agents: Mapping[str, Agent]) -> None:
         offered[agent.role] = sorted(tool.name for tool in (await agent.client.list_tools()).tools)
         reply, good = await agent.call("whoami")
         _hold(good and f"agent: {agent.name}" in reply, f"`whoami` of {agent.role} names its agent")
-        shop = next((line for line in reply.splitlines() if line.startswith("datasource: shop")), "")
-        rows.append((Text(agent.role, "bold magenta"), ", ".join(offered[agent.role]), shop.partition("(")[2].rstrip(")")))
-    listed(console, ("role", "tools", "shop"), rows)
+        extent = re.search(r"^datasource: shop \((\d+) tables and views, (\d+) readable\)$", reply, re.MULTILINE)
+        _hold(extent is not None, f"{agent.role} is told of the sample shop")
+        seen, readable = extent.groups() if extent else ("", "")
+        rows.append((Text(agent.role, "bold magenta"), ", ".join(offered[agent.role]), f"sees {seen}, reads {readable}"))
+    listed(console, ("role", "tools", "tables of the shop"), rows)
     _hold("query" in offered["analyst"] and "query" not in offered["observer"], "an analyst may query, an observer may not")
     _hold([role for role in ROLES if "audit_log" in offered[role]] == ["auditor"], "only an auditor reads the audit log")
 

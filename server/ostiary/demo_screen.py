@@ -15,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 _COLUMNS = 100
-_LAST_COLUMNS = 34
-"""Columns that the last cell of a table keeps, however much the others hold."""
+_LAST_COLUMNS = 26
+"""Width of the last column of a table at most; the others fold."""
 _STYLES = (("rule:", "bold yellow"), ("hint:", "cyan"), ("denied:", "bold red"), ("refused:", "bold red"), ("Unknown", "bold red"))
 """How a line of a reply is shown, by how it begins; any other is shown in the reply's own style."""
 
@@ -60,7 +60,7 @@ def listed(console: Console, heads: Sequence[str], rows: Iterable[Sequence[Text 
     for head in heads[:-1]:
         table.add_column(head, overflow="fold")
     widest = max((len(row[-1]) for row in body), default=0)
-    table.add_column(heads[-1], overflow="ellipsis", no_wrap=True, min_width=min(widest, _LAST_COLUMNS))
+    table.add_column(heads[-1], overflow="ellipsis", no_wrap=True, width=min(widest, _LAST_COLUMNS))
     for row in body:
         table.add_row(*row)
     console.print(Padding(table, (0, 0, 0, 2)))
