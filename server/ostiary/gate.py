@@ -29,7 +29,7 @@ from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
-from ostiary_tools.datasources.port import Datasource, Reader, ReadLimits
+from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
 from ostiary_tools.errors import Refused, ToolError
 from ostiary_tools.packs import Registry
 from ostiary_tools.sql.judge import Judged, judge
@@ -146,10 +146,12 @@ class Gate:
         status, reply, error = Status.CANCELLED, None, ""
         recording = asyncio.create_task(self._recorder.intend(entry))
         try:
-            # The intent travels to the disk while the transaction opens; nothing of the statement runs before it is durable.
+            # The intent travels to the disk while the transaction opens and the statement is analysed;
+            # nothing of the statement runs before it is durable.
             async with self._transaction(permit) as reader:
+                ahead = await _analysed(reader, permit)
                 await asyncio.shield(recording)
-                result = await tool.run(permit, PermittedSession(permit, world, reader, self._audit_reader))
+                result = await tool.run(permit, PermittedSession(permit, world, reader, self._audit_reader, ahead))
             reply = shape(result, self._terms.reply_chars, permit.obligations.limit_bytes)
             status = Status.OK
             return reply
@@ -245,6 +247,12 @@ class _Draft:
 async def _plan(tool: Tool[Any], args: Args, world: World) -> Intent:
     long = sum(len(value) for value in args.model_dump().values() if isinstance(value, str)) > _PLAN_IN_THREAD_CHARS
     return await asyncio.to_thread(tool.plan, args, world) if long else tool.plan(args, world)
+
+
+async def _analysed(reader: Reader | None, permit: Permit) -> Prepared | None:
+    """The permit's statement, prepared, where it is the only one: a second would take its place."""
+    statements = permit.intent.statements
+    return await reader.prepare(statements[0]) if reader is not None and len(statements) == 1 else None
 
 
 def _judge_again(intent: Intent, world: World) -> tuple[Judged, ...]:

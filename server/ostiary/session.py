@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Permit, Statement
 from ostiary_tools.api import AuditReader, World
-from ostiary_tools.datasources.port import Reader
+from ostiary_tools.datasources.port import Prepared, Reader
 from ostiary_tools.errors import Refused
 from ostiary_tools.result import Rows
 
@@ -18,6 +18,8 @@ class PermittedSession:
     world: World
     reader: Reader | None
     audit_reader: AuditReader
+    ahead: Prepared | None = None
+    """The permit's only statement, analysed while the intent was recorded."""
 
     @property
     def audit(self) -> AuditReader:
@@ -30,4 +32,4 @@ class PermittedSession:
         """Run one of the statements that were judged."""
         if self.reader is None or statement not in self.permit.intent.statements:
             raise Refused("permit", "the permit of this call does not cover that statement", "state it in the intent")
-        return await self.reader.rows(statement)
+        return await (self.ahead.rows() if self.ahead is not None else self.reader.rows(statement))

@@ -21,8 +21,20 @@ class ReadLimits:
     """Characters of the reply these rows are for; a single value is cut in the server so that it cannot exceed it."""
 
 
+class Prepared(Protocol):
+    """A statement that the server has analysed and not run. It lasts until the next statement of its transaction."""
+
+    async def rows(self) -> Rows:
+        """Run it under the transaction's limits. Raises as `Reader.rows`."""
+        ...
+
+
 class Reader(Protocol):
     """An open read-only transaction."""
+
+    async def prepare(self, statement: Statement) -> Prepared:
+        """Have the server analyse a judged statement; nothing of it runs. Raises as `rows`."""
+        ...
 
     async def rows(self, statement: Statement) -> Rows:
         """Run a judged statement under the transaction's limits.

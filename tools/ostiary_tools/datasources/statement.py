@@ -59,10 +59,10 @@ class PostgresReader:
     types: dict[int, TypeName] = field(repr=False)
     """By OID; filled as types are met, shared by the readers of a datasource."""
 
-    async def rows(self, statement: Statement) -> Rows:
-        """Prepare the statement, then run it in the wrapper."""
+    async def prepare(self, statement: Statement) -> "PreparedRows":
+        """Have the server analyse the statement and our wrapper around it."""
         _check_sendable(statement)
-        prepared = await self._prepare(statement)
+        prepared = await self._prepare(statement.text)
         attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
         if len(parameters) != len(statement.parameters):
             message = f"the statement has {len(parameters)} parameters and {len(statement.parameters)} values were given"
@@ -75,18 +75,21 @@ class PostgresReader:
         # A row is at least one character of the reply.
         max_rows = min(self.limits.max_rows, self.limits.max_chars)
         query = text if alone else wrap(text, oids, width=width, max_rows=max_rows)
-        records = await self._fetch(query, *statement.parameters)
-        return _bounded(heads, records, width=width, max_rows=max_rows)
+        return PreparedRows(self, await self._prepare(query), heads, statement.parameters, width, max_rows)
 
-    async def _prepare(self, statement: Statement, *, again: bool = True) -> PreparedStatement:
+    async def rows(self, statement: Statement) -> Rows:
+        """Prepare the statement, then run it in the wrapper."""
+        return await (await self.prepare(statement)).rows()
+
+    async def _prepare(self, text: str, *, again: bool = True) -> PreparedStatement:
         start = asyncio.get_running_loop().time()
         try:
             # Unnamed, so that no roundtrip has to close it.
-            return await self.connection.prepare(statement.text, name="", timeout=self._patience_s)
+            return await self.connection.prepare(text, name="", timeout=self._patience_s)
         except (asyncpg.UnsupportedClientFeatureError, asyncpg.InternalClientError):
             if again and not self.connection.is_closed():
                 await self._learn_types()
-                return await self._prepare(statement, again=False)
+                return await self._prepare(text, again=False)
             raise DatabaseError("0A000", "a column has a type the driver does not know", "cast it to text") from None
         except DRIVER_ERRORS as error:
             raise self._failed(error, start, analysing=True) from None
@@ -101,14 +104,18 @@ class PostgresReader:
         for row in await self._fetch(_ALL_TYPES):
             settings.add_python_codec(row["oid"], row["name"], row["schema"], [], "scalar", str, str, "text")
 
-    async def _fetch(self, query: str, *values: object) -> list[Any]:
+    async def run(self, prepared: PreparedStatement, *values: object) -> list[Any]:
+        """Every record of a prepared statement. Raises ToolError."""
         start = asyncio.get_running_loop().time()
         try:
-            found: list[Any] = await self.connection.fetch(query, *values, timeout=self._patience_s)
+            found: list[Any] = await prepared.fetch(*values, timeout=self._patience_s)
         except DRIVER_ERRORS as error:
             # Never chained: the driver's error quotes values.
             raise self._failed(error, start, analysing=False) from None
         return found
+
+    async def _fetch(self, query: str, *values: object) -> list[Any]:
+        return await self.run(await self._prepare(query, again=False), *values)
 
     async def _type_names(self, oids: set[int]) -> Mapping[int, TypeName]:
         # Copied before the wait: a refresh of the snapshot may empty the shared names meanwhile.
@@ -127,6 +134,23 @@ class PostgresReader:
     def _failed(self, error: BaseException, start: float, *, analysing: bool) -> Exception:
         elapsed_s = asyncio.get_running_loop().time() - start
         return statement_error(error, analysing=analysing, timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRows:
+    """A statement in its wrapper, analysed and not yet run. Another one prepared on the connection takes its place."""
+
+    reader: PostgresReader
+    prepared: PreparedStatement
+    heads: tuple[ColumnHead, ...]
+    parameters: tuple[str | None, ...]
+    width: int
+    max_rows: int
+
+    async def rows(self) -> Rows:
+        """Run it."""
+        records = await self.reader.run(self.prepared, *self.parameters)
+        return _bounded(self.heads, records, width=self.width, max_rows=self.max_rows)
 
 
 def _check_sendable(statement: Statement) -> None:
