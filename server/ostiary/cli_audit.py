@@ -50,6 +50,18 @@ def verify(
         _report(report, as_json=json_)
 
 
+@app.command(epilog="Example: ostiary audit install --config ostiary.toml")
+def install(*, config: ConfigOption = None) -> None:
+    """Make or update the audit table in the control database, as `control.admin_dsn`. The embedded one needs no such step."""
+    from ostiary_tools.control.migrate import migrate
+
+    async def apply(place: "AuditPlace") -> tuple[str, ...]:
+        return await migrate(place.admin_dsn)
+
+    applied = _with_log(config, apply)
+    say(f"applied {', '.join(applied)}" if applied else "nothing to do: the audit table is up to date")
+
+
 @app.command(epilog="Example: ostiary audit show --agent local --kind denial")
 def show(
     *,

@@ -6,6 +6,7 @@ schema and decides it; it runs nothing and records nothing.
 
 import asyncio
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -108,6 +109,8 @@ def explain(
 ) -> None:
     """Say why a call would be permitted or denied. Nothing is run."""
     # The composition root brings drivers and tool packs with it.
+    import sqlparse
+
     from ostiary.redaction import printable
     from ostiary_policies.model import Principal
 
@@ -122,6 +125,9 @@ def explain(
         typer.secho(headline, fg="green" if explanation.allowed else "red")
         for sentence in rest:
             typer.echo(f"  {sentence}")
+        for statement in explanation.statements:
+            typer.echo("it would run:")
+            typer.echo(textwrap.indent(sqlparse.format(printable(statement), reindent=True), "  "))
     if not explanation.allowed:
         raise typer.Exit(Exit.FAILED)
 

@@ -21,6 +21,8 @@ class Explanation:
     """A headline, then one for each term or reason."""
     rules: tuple[str, ...]
     """Ids of the policies that decided, or the rule of the grammar that refused before them."""
+    statements: tuple[str, ...] = ()
+    """What would be run: the judged text, names bound and stars written out."""
 
 
 def explain_call(engine: Engine, principal: Principal, tool: Tool[Any], arguments: Mapping[str, Any], world: World) -> Explanation:
@@ -36,6 +38,7 @@ def explain_call(engine: Engine, principal: Principal, tool: Tool[Any], argument
         return Explanation(allowed=False, sentences=tuple(filter(None, said)), rules=rules)
     decision = engine.decide(principal, intent)
     if isinstance(decision, Permit):
-        return Explanation(allowed=True, sentences=tuple(explain(decision)), rules=decision.rules)
+        statements = tuple(statement.text for statement in intent.statements)
+        return Explanation(allowed=True, sentences=tuple(explain(decision)), rules=decision.rules, statements=statements)
     forbids = tuple(sorted({rule for reason in decision.reasons for rule in reason.rules}))
     return Explanation(allowed=False, sentences=tuple(explain(decision)), rules=forbids)

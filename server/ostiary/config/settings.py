@@ -113,7 +113,7 @@ class Control(Section):
     )
     admin_dsn: Dsn | None = _setting(
         None,
-        "Login of the owner, used by `migrate` and `audit seal` only; leave it out where the server runs.",
+        "Login of the owner, used by `audit install` and `audit seal` only; leave it out where the server runs.",
         example="file:/run/secrets/control-admin",
     )
 
