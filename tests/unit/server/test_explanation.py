@@ -27,6 +27,7 @@ def test_a_permitted_query_is_explained_with_its_rules_and_terms() -> None:
             "at most 30 seconds in the database",
         ),
         rules=rules,
+        statements=("SELECT id FROM public.orders",),
     )
 
 

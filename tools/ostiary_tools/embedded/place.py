@@ -91,7 +91,7 @@ class Place:
 
 def place_of(home: Path, runtime_dir: Path | None) -> Place:
     """The place of a home as the caller wrote it; touches nothing. Blocking."""
-    return Place(home.expanduser().resolve(), runtime_dir)
+    return Place(home.resolve(), runtime_dir)
 
 
 def prepare(place: Place, account: Account) -> None:
