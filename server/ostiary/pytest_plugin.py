@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from ostiary.app import House
     from ostiary.config import Config
 
-try:
+if TYPE_CHECKING:
     from pytest_asyncio import fixture as async_fixture
-except ModuleNotFoundError:  # without the extra `test` the plugin offers its session fixture only
-    async_fixture = pytest.fixture
+else:
+    try:
+        from pytest_asyncio import fixture as async_fixture
+    except ModuleNotFoundError:  # without the extra `test` the plugin offers its session fixture only
+        async_fixture = pytest.fixture
 
 ERAS = ("2026-07-28", "legacy")
 """Both eras of the protocol, for `@pytest.mark.parametrize("era", ERAS)`."""
