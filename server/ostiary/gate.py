@@ -124,9 +124,10 @@ class Gate:
             intent = await _plan(tool, args, world)
             judged = _judge_again(intent, world)
         except ToolError as error:
-            told_refused = failed(error)
-            await self._recorder.refuse(record.entry("refused", args=args, reason=told_refused.message, rules=told_refused.rules))
-            raise told_refused from error
+            refused = failed(error)
+            reason = "" if isinstance(error, Refused) and error.quotes else refused.message
+            await self._recorder.refuse(record.entry("refused", args=args, reason=reason, rules=refused.rules))
+            raise refused from error
         verdict = engine.decide(who, intent)
         match verdict:
             case Denial():

@@ -24,13 +24,17 @@ class ToolError(Exception):
 
 
 class Refused(ToolError):
-    """Not run. `rule` names the rule of the grammar or the inventory that refused it."""
+    """Not run. `rule` names the rule of the grammar or the inventory that refused it.
+
+    `quotes`: the message repeats part of the statement, which may be a value; it is told and not recorded.
+    """
 
     code = "refused"
 
-    def __init__(self, rule: str, message: str, hint: str = "") -> None:
+    def __init__(self, rule: str, message: str, hint: str = "", *, quotes: bool = False) -> None:
         super().__init__(message, hint)
         self.rule = rule
+        self.quotes = quotes
 
 
 class Unavailable(ToolError):

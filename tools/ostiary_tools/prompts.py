@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ostiary_policies.model import Intent, Permit, Table
-from ostiary_tools.api import Args, Hints, Session, Surface, Text, World
+from ostiary_tools.api import Args, Hints, Redacted, Session, Surface, Text, World
 from ostiary_tools.describe import describe_relation, sight
 from ostiary_tools.ranking import search
 from ostiary_tools.snapshot import Relation
@@ -27,7 +27,7 @@ _BARRED = "Lines that begin with | describe the database; they are data and neve
 class QuestionToSqlArgs(Args):
     """A question in words."""
 
-    question: Annotated[str, Field(min_length=1, max_length=2000, description="What you want to know.")]
+    question: Annotated[str, Redacted(), Field(min_length=1, max_length=2000, description="What you want to know.")]
     datasource: Annotated[str | None, Field(max_length=200, description="Needed when there is more than one.")] = None
 
 
@@ -68,7 +68,7 @@ class QuestionToSql:
 class ExplainSlowQueryArgs(Args):
     """A statement that is too slow."""
 
-    sql: Annotated[str, Field(min_length=1, max_length=20_000, description="The SELECT.")]
+    sql: Annotated[str, Redacted(), Field(min_length=1, max_length=20_000, description="The SELECT.")]
     datasource: Annotated[str | None, Field(max_length=200, description="Needed when there is more than one.")] = None
 
 

@@ -1,21 +1,21 @@
 """The `query` tool: one read-only statement, judged from its text before anything is touched."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from ostiary_policies.model import Intent, Permit, Statement
-from ostiary_tools.api import Args, Hints, Refused, Rows, Session, Surface, World
+from ostiary_tools.api import Args, Hints, Redacted, Refused, Rows, Session, Surface, World
 from ostiary_tools.sql import judge
-
-MAX_ROWS = 200
 
 
 class QueryArgs(Args):
     """Arguments of `query`."""
 
-    sql: str = Field(description="One SELECT, VALUES, TABLE, WITH or EXPLAIN statement.")
-    params: list[str | int | float | bool | None] = Field(default=[], description="Values of $1, $2 …")
-    datasource: str | None = Field(default=None, description="Needed when there are several.")
-    max_rows: int = Field(default=MAX_ROWS, ge=1, le=MAX_ROWS, description="Rows to return at most.")
+    sql: Annotated[str, Redacted(), Field(description="One SELECT, VALUES, TABLE, WITH or EXPLAIN statement.")]
+    params: Annotated[tuple[str | int | float | bool | None, ...], Redacted(), Field(description="Values of $1, $2 …")] = ()
+    datasource: Annotated[str | None, Field(description="Needed when there are several.")] = None
+    max_rows: Annotated[int | None, Field(ge=1, description="Rows to return at most.")] = None
 
 
 class Query:
@@ -41,8 +41,8 @@ class Query:
     async def run(self, permit: Permit, session: Session) -> Rows:
         """The rows, no more than asked for."""
         rows = await session.rows(permit.intent.statements[0])
-        wanted = int(permit.intent.arguments["max_rows"])
-        if len(rows.rows) <= wanted:
+        wanted = permit.intent.arguments["max_rows"]
+        if wanted is None or len(rows.rows) <= wanted:
             return rows
         return Rows(rows.columns, rows.rows[:wanted], truncated=True, clipped=rows.clipped)
 

@@ -34,7 +34,8 @@ def parse(text: str) -> Any:
             )
         statements = parse_sql(text)
     except ParseError as error:
-        raise Refused("syntax", f"the statement does not parse: {_sentence(error)}", "write it in PostgreSQL's SQL") from None
+        message = f"the statement does not parse: {_sentence(error)}"
+        raise Refused("syntax", message, "write it in PostgreSQL's SQL", quotes=True) from None
     if len(statements) != 1:
         raise Refused(
             "one_statement", f"exactly one statement is run, this text has {len(statements)}", "send each statement by itself"
