@@ -26,6 +26,7 @@ from ostiary.session import PermittedSession
 from ostiary.shape import Reply, shape
 from ostiary.worlds import Worlds, callable_names
 from ostiary_policies.actions import Action
+from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
@@ -107,52 +108,73 @@ class Gate:
             raise Internal(call.id) from error
 
     async def _travel(self, who: Principal, call: Call) -> Reply:
-        engine = self._policies.engine
-        record = _Draft(who, call, engine.policy_hash)
-        tool = self._registry.get((call.surface, call.tool))
-        if tool is None or not engine.allows(who, Access(Action.CALL, ToolResource(tool.name))).allowed:
-            await self._recorder.refuse(record.entry("unknown", arguments=unjudged(call.arguments)))
-            raise UnknownTool(printable(call.tool[:100]))
+        record = _Draft(who, call, self._policies.engine)
         try:
-            args = tool.args.model_validate(call.arguments)
-        except ValidationError as error:
-            told = InvalidArguments(_invalid(error))
-            await self._recorder.refuse(record.entry("invalid", arguments=unjudged(call.arguments), reason=told.message))
-            raise told from error
-        world = await self._worlds.world(engine, who)
-        try:
-            intent = await _plan(tool, args, world)
-            judged = _judge_again(intent, world)
-        except ToolError as error:
-            refused = failed(error)
-            reason = "" if isinstance(error, Refused) and error.quotes else refused.message
-            await self._recorder.refuse(record.entry("refused", args=args, reason=reason, rules=refused.rules))
-            raise refused from error
-        verdict = engine.decide(who, intent)
+            passage = await self._admit(record)
+        except (UnknownTool, CallFailed, RecordingFailed):
+            raise
+        except Exception:
+            # A defect before the decision, perhaps of a third party's plan: a refusal, and on record like any other.
+            await self._recorder.refuse(record.entry("error", arguments=unjudged(call.arguments)))
+            raise
+        return await self._run(passage)
+
+    async def _admit(self, record: "_Draft") -> "_Passage":
+        """All that happens before anything runs. Each step records its own refusal."""
+        tool = await self._found(record)
+        args = await self._accepted(tool, record)
+        world = await self._worlds.world(record.engine, record.who)
+        intent, judged = await self._planned(tool, args, world, record)
+        verdict = record.engine.decide(record.who, intent)
         match verdict:
             case Denial():
-                told_denied = refusal(verdict, world)
-                await self._recorder.refuse(
-                    record.entry(
-                        "deny", args=args, intent=intent, judged=judged, reason=told_denied.message, rules=told_denied.rules
-                    )
-                )
-                raise told_denied
+                no = refusal(verdict, world)
+                entry = record.entry("deny", args=args, intent=intent, judged=judged, reason=no.message, rules=no.rules)
+                await self._recorder.refuse(entry)
+                raise no
             case Permit():
                 entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
-                return await self._run(tool, verdict, world, entry)
+                return _Passage(tool, verdict, world, entry)
 
-    async def _run(self, tool: Tool[Any], permit: Permit, world: World, entry: Entry) -> Reply:
+    async def _found(self, record: "_Draft") -> Tool[Any]:
+        call = record.call
+        tool = self._registry.get((call.surface, call.tool))
+        if tool is None or not record.engine.allows(record.who, Access(Action.CALL, ToolResource(tool.name))).allowed:
+            await self._recorder.refuse(record.entry("unknown", arguments=unjudged(call.arguments)))
+            raise UnknownTool(printable(call.tool[:100]))
+        return tool
+
+    async def _accepted(self, tool: Tool[Any], record: "_Draft") -> Args:
+        try:
+            return tool.args.model_validate(record.call.arguments)
+        except ValidationError as error:
+            told = InvalidArguments(_invalid(error))
+            await self._recorder.refuse(record.entry("invalid", arguments=unjudged(record.call.arguments), reason=told.message))
+            raise told from error
+
+    async def _planned(self, tool: Tool[Any], args: Args, world: World, record: "_Draft") -> tuple[Intent, tuple[Judged, ...]]:
+        try:
+            intent = await _plan(tool, args, world)
+            return intent, _judge_again(intent, world)
+        except ToolError as error:
+            told = failed(error)
+            reason = "" if isinstance(error, Refused) and error.quotes else told.message
+            await self._recorder.refuse(record.entry("refused", args=args, reason=reason, rules=told.rules))
+            raise told from error
+
+    async def _run(self, passage: "_Passage") -> Reply:
+        permit = passage.permit
         started = time.perf_counter()
         status, reply, error = Status.CANCELLED, None, ""
-        recording = asyncio.create_task(self._recorder.intend(entry))
+        recording = asyncio.create_task(self._recorder.intend(passage.entry))
         try:
             # The intent travels to the disk while the transaction opens and the statement is analysed;
             # nothing of the statement runs before it is durable.
             async with self._transaction(permit) as reader:
                 ahead = await _analysed(reader, permit)
                 await asyncio.shield(recording)
-                result = await tool.run(permit, PermittedSession(permit, world, reader, self._audit_reader, ahead))
+                session = PermittedSession(permit, passage.world, reader, self._audit_reader, ahead)
+                result = await passage.tool.run(permit, session)
             reply = shape(result, self._terms.reply_chars, permit.obligations.limit_bytes)
             status = Status.OK
             return reply
@@ -192,12 +214,22 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
+class _Passage:
+    """A call that may run, and what is recorded of it."""
+
+    tool: Tool[Any]
+    permit: Permit
+    world: World
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
 class _Draft:
-    """What every record of one call shares."""
+    """What every record of one call shares: the engine is the one that decides it, even if policies are loaded meanwhile."""
 
     who: Principal
     call: Call
-    policy_hash: str
+    engine: Engine
 
     def entry(
         self,
@@ -224,7 +256,7 @@ class _Draft:
             arguments=redacted(args) if args is not None else arguments or {},
             decision=decision,
             rules=permit.rules if permit else rules,
-            policy_hash=self.policy_hash,
+            policy_hash=self.engine.policy_hash,
             datasource=datasource,
             sql="; ".join(j.redacted for j in judged) or None,
             fingerprint=" ".join(j.fingerprint for j in judged) or None,

@@ -53,7 +53,7 @@ class Entry:
     arguments: Mapping[str, Any]
     """Canonical, redacted."""
     decision: str
-    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool) or `refused` (grammar)."""
+    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool), `refused` (grammar) or `error` (a defect)."""
     rules: tuple[str, ...]
     policy_hash: str
     datasource: str | None = None
