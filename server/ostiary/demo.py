@@ -161,7 +161,7 @@ async def _show_roles(console: Console, agents: Mapping[str, Agent]) -> None:
         _hold(extent is not None, f"{agent.role} is told of the sample shop")
         seen, readable = extent.groups() if extent else ("", "")
         rows.append((Text(agent.role, "bold magenta"), ", ".join(offered[agent.role]), f"sees {seen}, reads {readable}"))
-    listed(console, ("role", "tools", "tables of the shop"), rows)
+    listed(console, ("role", "tools", "tables"), rows)
     _hold("query" in offered["analyst"] and "query" not in offered["observer"], "an analyst may query, an observer may not")
     _hold([role for role in ROLES if "audit_log" in offered[role]] == ["auditor"], "only an auditor reads the audit log")
 
