@@ -49,7 +49,7 @@ FORBIDDEN_TO_OWNER_AND_SUPERUSER = {
     "replace a function": "CREATE OR REPLACE FUNCTION audit.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RETURN new; END$$",
     "drop a function with all": "DROP FUNCTION audit.refuse() CASCADE",
     "add a rule": "CREATE RULE r AS ON INSERT TO audit.log DO INSTEAD NOTHING",
-    "add a trigger": "CREATE TRIGGER t BEFORE INSERT ON audit.log FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+    "add a trigger": "CREATE TRIGGER t BEFORE INSERT ON audit.log EXECUTE FUNCTION audit.refuse()",
     "add a policy": "CREATE POLICY p ON audit.log",
     "hide rows": "ALTER TABLE audit.log ENABLE ROW LEVEL SECURITY",
     "add a table": "CREATE TABLE audit.more (x int)",
@@ -138,7 +138,8 @@ async def test_nobody_can_log_in_as_the_owner(audit_log: AuditLog):
 @pytest.mark.asyncio
 async def test_every_partition_refuses_always_and_by_statement_too(audit_log: AuditLog):
     rows = await audit_log.fetch(
-        "SELECT c.relname::text, t.tgname::text, t.tgenabled = 'A' AS always FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid"
+        "SELECT c.relname::text, t.tgname::text, t.tgenabled = 'A' AS always"
+        " FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid"
         " WHERE c.relname LIKE 'log\\_20%' AND c.relkind = 'r' ORDER BY 1, 2"
     )
     assert len({row["relname"] for row in rows}) == 4
@@ -168,7 +169,8 @@ async def test_a_guard_that_was_lifted_and_not_put_back_as_it_was_is_told(audit_
 @pytest.mark.asyncio
 async def test_a_search_path_of_the_caller_does_not_reach_into_the_owners_functions(audit_log: AuditLog):
     lookalike = """
-        CREATE FUNCTION public.date_trunc(text, timestamptz) RETURNS timestamptz LANGUAGE sql AS $$SELECT timestamptz '1999-01-01'$$;
+        CREATE FUNCTION public.date_trunc(text, timestamptz) RETURNS timestamptz
+            LANGUAGE sql AS $$SELECT timestamptz '1999-01-01'$$;
         SET search_path = public, pg_catalog;
         SELECT audit.make_partitions(5)"""
     assert await attempt(audit_log, "ostiary_admin", lookalike) == ""

@@ -141,7 +141,8 @@ async def test_an_old_checkpoint_cannot_pose_as_a_seal(audit_log: AuditLog):
     await audit_log.write(20)
     await audit_log.write(20)
     await audit_log.tamper(
-        "INSERT INTO audit.seal SELECT stream, size, 'log_x', now(), now(), '', note, peaks FROM audit.checkpoint ORDER BY size LIMIT 1;"
+        "INSERT INTO audit.seal SELECT stream, size, 'log_x', now(), now(), '', note, peaks"
+        " FROM audit.checkpoint ORDER BY size LIMIT 1;"
         "DELETE FROM audit.log WHERE seq <= (SELECT min(size) FROM audit.checkpoint)"
     )
     report = await audit_log.verify()

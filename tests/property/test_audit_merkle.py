@@ -48,7 +48,7 @@ def grown(data: list[bytes]) -> Peaks:
     return peaks
 
 
-def test_the_known_roots_come_out():
+def test_the_known_roots_come_out() -> None:
     data = [bytes.fromhex(leaf) for leaf in LEAVES]
     assert [grown(data[: n + 1]).root().hex() for n in range(8)] == ROOTS
     assert EMPTY_ROOT.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -97,6 +97,6 @@ def test_proofs_about_kept_records_need_no_sealed_ones(size: int, data: st.DataO
     assert consistent(old, size, tree.consistency(old, size), rfc_root(records[:old]), rfc_root(records))
 
 
-def test_peaks_that_do_not_fit_their_size_are_refused():
+def test_peaks_that_do_not_fit_their_size_are_refused() -> None:
     with pytest.raises(ValueError, match="1 subtrees cannot hold 3 leaves"):
         Peaks.unpacked(3, bytes(32))

@@ -24,7 +24,8 @@ async def export_log(reader_dsn: str, target: Path) -> int:
     count = 0
     with new_file(target) as file:
         async with history(reader_dsn) as log:
-            await write_preamble(file, log)
+            newest = [await log.newest_checkpoint(stream) for stream in await log.streams()]
+            await write_preamble(file, log, [checkpoint.note for checkpoint in newest if checkpoint is not None])
             for stream in await log.streams():
                 async for rows in log.records(stream):
                     count += write_records(file, rows)
@@ -33,15 +34,13 @@ async def export_log(reader_dsn: str, target: Path) -> int:
     return count
 
 
-async def write_preamble(file: TextIO, log: History) -> None:
-    """Everything that comes before the records."""
+async def write_preamble(file: TextIO, log: History, notes: Sequence[str]) -> None:
+    """Everything that comes before the records; the notes are what these must agree with."""
     _line(file, {"export": FORM, "installation": str(await log.installation())})
     for seal in await log.seals():
         _line(file, {"seal": seal.note, "peaks": seal.peaks.hex()})
-    for stream in await log.streams():
-        newest = await log.newest_checkpoint(stream)
-        if newest is not None:
-            _line(file, {"note": newest.note})
+    for note in notes:
+        _line(file, {"note": note})
 
 
 def write_records(file: TextIO, rows: Sequence[LogRow]) -> int:

@@ -66,8 +66,8 @@ class Leasing:
         raise Unreachable(f"all {MAX_STREAMS} streams of the audit log are taken")
 
 
-async def adopt(leasing: Leasing, journal: Journal, publish: Callable[[Stream], Awaitable[None]]) -> None:
-    """Look for free streams whose process died, write outcome `unknown` for their open intents, and `publish` them.
+async def adopt(leasing: Leasing, journal: Journal, own: int, publish: Callable[[Stream], Awaitable[None]]) -> None:
+    """Look for free streams but our `own` whose process died, write outcome `unknown` for their open intents, and `publish` them.
 
     A stream whose newest checkpoint covers its last record and names no open intent costs nothing to pass over.
     """
@@ -75,9 +75,8 @@ async def adopt(leasing: Leasing, journal: Journal, publish: Callable[[Stream], 
     anchored = roots(recent_notes(leasing.anchor))
     for found in await journal.streams():
         known = found.checkpoint
-        if known is not None and known.size == found.seq and known.open_from > known.size:
-            continue
-        if not await journal.lease(found.stream):
+        ended = known is not None and known.size == found.seq and known.open_from > known.size
+        if ended or found.stream == own or not await journal.lease(found.stream):
             continue
         try:
             end = await _end(journal, found.stream)

@@ -150,7 +150,7 @@ async def recording(
     recorder = Recorder(writer, anchoring, guards)
     upkeep = _Upkeep(recorder, writer, anchoring=anchoring, leasing=leasing, suspects=suspects, grew=grew)
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(writer.run(), name="audit writer")
+        writing = tasks.create_task(writer.run(), name="audit writer")
         others = [tasks.create_task(run(), name=f"audit {run.__name__}") for run in (upkeep.checkpoints, upkeep.rounds)]
         try:
             await recorder.note("started", {**facts, "shape_guarded": guards.shape, "ddl_guarded": guards.event_triggers})
@@ -161,7 +161,8 @@ async def recording(
         finally:
             for task in others:
                 task.cancel()
-            await writer.drain()
+            writer.stop()
+            await asyncio.wait({writing})
             await upkeep.last_checkpoint()
             await writer.close()
 
@@ -186,7 +187,9 @@ class _Upkeep:
         """Anchor what is new, each second or 1,000 records."""
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._grew.wait(), INTERVAL_S)
+                # Not wait_for: until Python 3.12 it swallows a cancellation that comes together with the event.
+                async with asyncio.timeout(INTERVAL_S):
+                    await self._grew.wait()
             self._grew.clear()
             if self._anchoring.lag(self._writer.stream) > 0:
                 await self._try("checkpoints", lambda journal: self._anchoring.publish(journal, self._writer.stream))
@@ -197,9 +200,7 @@ class _Upkeep:
         partitions_at = clock() + PARTITIONS_S
         while True:
             await self._tell_suspects()
-            await self._try(
-                "takeover", lambda journal: adopt(self._leasing, journal, lambda s: self._anchoring.publish(journal, s))
-            )
+            await self._try("takeover", self._adopt)
             if clock() >= partitions_at:
                 await self._try("partitions", self._extend)
                 partitions_at = clock() + PARTITIONS_S
@@ -212,6 +213,9 @@ class _Upkeep:
         await self._try("checkpoints", lambda journal: self._anchoring.publish(journal, self._writer.stream, roster=True))
         if self._journal is not None:
             await self._journal.close()
+
+    async def _adopt(self, journal: Journal) -> None:
+        await adopt(self._leasing, journal, self._writer.stream.number, lambda stream: self._anchoring.publish(journal, stream))
 
     async def _extend(self, journal: Journal) -> None:
         self._writer.extend(await journal.make_partitions(MONTHS_AHEAD))

@@ -6,12 +6,14 @@ been verified, and a signed note stands for every stream in the month.
 
 import json
 import os
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ostiary.audit.anchor import append_notes
 from ostiary.audit.chain import origin
-from ostiary.audit.checkpoint import checkpoint_text, load_signer
+from ostiary.audit.checkpoint import Signer, checkpoint_text, load_signer
 from ostiary.audit.export import new_file, write_preamble, write_records
 from ostiary.audit.merkle import Peaks, leaf_hash
 from ostiary.audit.place import AuditPlace
@@ -46,33 +48,39 @@ async def seal_month(place: AuditPlace, month: str, export: Path) -> Sealed:
         raise SealRefused(f"the log is sealed only when it verifies: {report.sentence()}")
     signer = load_signer(place.private_key, place.public_key)
     partition = f"log_{month}"
-    with new_file(export) as file:
-        async with history(place.reader_dsn) as log:
-            if (await log.partitions())[0] != partition:
-                raise SealRefused(f"`{month}` is not the oldest month of the log")
-            await write_preamble(file, log)
-            installation = await log.installation()
-            seals = []
-            for stream in await log.streams():
-                peaks, last = await _sealed_peaks(log, stream), b""
-                async for rows in log.records(stream, peaks.size, month):
+    async with history(place.reader_dsn) as log:
+        if (await log.partitions())[0] != partition:
+            raise SealRefused(f"`{month}` is not the oldest month of the log")
+        seals = [seal async for seal in _seals(log, signer, month)]
+        with new_file(export) as file:
+            await write_preamble(file, log, [seal["note"] for seal in seals])
+            for seal in seals:
+                async for rows in log.records(seal["stream"], seal["first"], month):
                     write_records(file, rows)
-                    for row in rows:
-                        peaks.add(leaf_hash(row.hash))
-                    last = rows[-1].hash
-                if last:
-                    note = signer.sign(checkpoint_text(origin(installation, stream), peaks, last, f"sealed {partition}"))
-                    seals.append(
-                        {"stream": stream, "size": peaks.size, "hash": last.hex(), "note": note, "peaks": peaks.packed().hex()}
-                    )
-        file.flush()
-        os.fsync(file.fileno())
-    append_notes(place.anchor, [str(seal["note"]) for seal in seals])
+            file.flush()
+            os.fsync(file.fileno())
+    append_notes(place.anchor, [seal["note"] for seal in seals])
     journal = await open_journal(place.admin_dsn, "audit seal")
     try:
         return Sealed(partition, await journal.seal(partition, json.dumps(seals)), export)
     finally:
         await journal.close()
+
+
+async def _seals(log: History, signer: Signer, month: str) -> AsyncIterator[dict[str, Any]]:
+    """What stands for each stream of the month: a signed note that says so, and the peaks to grow on from."""
+    installation = await log.installation()
+    for stream in await log.streams():
+        peaks, last = await _sealed_peaks(log, stream), b""
+        first = peaks.size
+        async for rows in log.records(stream, first, month):
+            for row in rows:
+                peaks.add(leaf_hash(row.hash))
+            last = rows[-1].hash
+        if last:
+            note = signer.sign(checkpoint_text(origin(installation, stream), peaks, last, f"sealed log_{month}"))
+            packed = peaks.packed().hex()
+            yield {"stream": stream, "first": first, "size": peaks.size, "hash": last.hex(), "note": note, "peaks": packed}
 
 
 async def _sealed_peaks(log: History, stream: int) -> Peaks:

@@ -71,8 +71,6 @@ class Writer:
         self._failures = 0
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._stopping = False
         self.broken = ""
         self._lease: Lease
@@ -118,25 +116,22 @@ class Writer:
         return await self._accept(kind, call_id, body, None).answer
 
     async def run(self) -> None:
-        """Write until `drain` is through; then return."""
+        """Write until `stop` was called and the queue is empty."""
         while not (self._stopping and not self._queue):
             if not self._lease.journal.alive:
                 await self._recover([], None, "the connection to the audit database broke")
             elif not self._queue:
                 self._wake.clear()
-                self._idle.set()
                 await self._wake.wait()
             else:
                 await self._linger()
                 await self._write([self._queue.popleft() for _ in range(min(MAX_BATCH, len(self._queue)))])
-        self._idle.set()
 
-    async def drain(self) -> None:
-        """Take nothing more and wait until the queue is empty, or lost because the database is away."""
+    def stop(self) -> None:
+        """Take nothing more; `run` returns when the queue is empty, or lost because the database is away."""
         self._stopping = True
         self._wake.set()
         self._urgent.set()
-        await self._idle.wait()
 
     async def close(self) -> None:
         """Give the lease back."""
@@ -163,7 +158,6 @@ class Writer:
 
     def _put(self, waiting: Waiting) -> None:
         self._queue.append(waiting)
-        self._idle.clear()
         self._wake.set()
         if not waiting.patient:
             self._urgent.set()

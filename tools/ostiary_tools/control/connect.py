@@ -11,6 +11,14 @@ import asyncpg
 
 CONNECT_TIMEOUT_S = 5.0
 
+CONNECTION_ERRORS = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what asyncpg says when the server ended an idle session
+    OSError,
+    TimeoutError,
+)
+
 Connection: TypeAlias = asyncpg.Connection
 
 
@@ -46,7 +54,7 @@ async def connect(dsn: str, name: str, *, statement_timeout_s: float = 30.0) -> 
     }
     try:
         return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
-    except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
         raise Unreachable(f"the control database gives no connection: {reason(error)}") from error
 
 
@@ -54,7 +62,7 @@ async def disconnect(connection: Connection) -> None:
     """Say goodbye, but not for long."""
     try:
         await connection.close(timeout=2)
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (asyncpg.PostgresError, *CONNECTION_ERRORS):
         connection.terminate()
 
 

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import asyncpg
 
-from ostiary_tools.control.connect import Connection, Lost, Rejected, connect, disconnect, reason
+from ostiary_tools.control.connect import CONNECTION_ERRORS, Connection, Lost, Rejected, connect, disconnect, reason
 from ostiary_tools.control.journal import PAGE, LogRow, StoredCheckpoint, StoredSeal
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ class History:
     async def _ask(self, question: Awaitable[T]) -> T:
         try:
             return await question
-        except (TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
+        except CONNECTION_ERRORS as error:
             raise Lost(f"the connection to the audit log broke: {reason(error)}") from error
         except asyncpg.PostgresError as error:
             raise Rejected(f"the audit database refused: {reason(error)}") from error

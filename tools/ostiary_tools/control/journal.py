@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 
-from ostiary_tools.control.connect import Connection, Lost, Rejected, Unreachable, connect, disconnect, reason
+from ostiary_tools.control.connect import CONNECTION_ERRORS, Connection, Lost, Rejected, Unreachable, connect, disconnect, reason
 
 LEASE = 4712
 """First key of the advisory locks that lease streams; the second is the stream."""
@@ -249,7 +249,7 @@ class Journal:
     async def _ask(self, question: Awaitable[T]) -> T:
         try:
             return await question
-        except (TimeoutError, asyncpg.PostgresConnectionError, asyncpg.InterfaceError, OSError) as error:
+        except CONNECTION_ERRORS as error:
             self._connection.terminate()
             raise Lost(f"the connection to the audit log broke: {reason(error)}") from error
         except asyncpg.PostgresError as error:
@@ -264,7 +264,7 @@ async def open_journal(dsn: str, name: str) -> Journal:
     connection = await connect(dsn, name)
     try:
         row = await connection.fetchrow("SELECT pid, backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+    except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
         connection.terminate()
         raise Unreachable(f"the control database gives no session: {reason(error)}") from error
     except asyncio.CancelledError:
