@@ -115,8 +115,8 @@ async def _agents(sample: Config, folder: Path, say: Callable[[str], None]) -> A
         try:
             async with AsyncExitStack() as stack:
                 agents = {}
+                say(f"starting a server for each role: {', '.join(ROLES)}")
                 for role in ROLES:
-                    say(f"starting a server for the role {role}")
                     command = _server(sample, folder, role, f"{role}-{run}")
                     client = await stack.enter_async_context(Client(stdio_client(command, errlog=log)))
                     agents[role] = Agent(f"{role}-{run}", role, client)

@@ -7,24 +7,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-
-OSTIARY = str(Path(sys.executable).parent / "ostiary")
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """How the first run of `ostiary demo` in an empty home went."""
-
-    environ: dict[str, str]
-    done: subprocess.CompletedProcess[str]
-    seconds: float
+from acceptance.newcomer import OSTIARY, Demonstration
 
 
 @pytest.fixture(scope="session")

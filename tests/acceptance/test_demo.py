@@ -7,16 +7,14 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Demonstration
+from acceptance.newcomer import OSTIARY, Demonstration
 
 ROOT = Path(__file__).parents[2]
-OSTIARY = str(Path(sys.executable).parent / "ostiary")
 
 PROMISES = {
     "what each sees": r"observer +describe, search_schema, whoami +sees 12, reads 0",

@@ -2,8 +2,8 @@
 
 import asyncpg
 import pytest
+from acceptance.pages import ROOT, blocks
 from fix_postgres import PostgresServer
-from pages import ROOT, blocks
 
 PAGE = ROOT / "docs/how-to/use-your-own-database.md"
 
