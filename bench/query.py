@@ -31,22 +31,26 @@ BIG = "select * from bench_big"
 Timed = Callable[[], Awaitable[object]]
 
 
-async def main(calls: int, rounds: int) -> None:
-    """Set up, measure, print."""
+def run(calls: int, rounds: int) -> None:
+    """Measure in a throw-away installation."""
     home = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
-    home.chmod(0o711)
+    home.chmod(0o711)  # as root, the database's own user must reach its part
     try:
-        async with attached(home / "data", print, runtime_dir=home / "run") as cluster:
-            await _prepare(cluster.dsn(names.ADMIN, names.SHOP))
-            async with AsyncExitStack() as stack:
-                ostiary = await stack.enter_async_context(Client(_ostiary(home)))
-                floor = await stack.enter_async_context(Client(_floor(cluster.dsn(names.ADMIN, names.SHOP))))
-                raw = await asyncpg.connect(cluster.dsn(names.AGENT, names.SHOP))
-                stack.push_async_callback(raw.close)
-                await _latency(ostiary, floor, raw, calls, rounds)
-                await _large(ostiary, calls)
+        asyncio.run(main(home, calls, rounds))
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+async def main(home: Path, calls: int, rounds: int) -> None:
+    """Set up, measure, print."""
+    async with attached(home / "data", print, runtime_dir=home / "run") as cluster, AsyncExitStack() as stack:
+        await _prepare(cluster.dsn(names.ADMIN, names.SHOP))
+        ostiary = await stack.enter_async_context(Client(_ostiary(home)))
+        floor = await stack.enter_async_context(Client(_floor(cluster.dsn(names.ADMIN, names.SHOP))))
+        raw = await asyncpg.connect(cluster.dsn(names.AGENT, names.SHOP))
+        stack.push_async_callback(raw.close)
+        await _latency(ostiary, floor, raw, calls, rounds)
+        await _large(ostiary, calls)
 
 
 async def _prepare(dsn: str) -> None:
@@ -136,4 +140,4 @@ if __name__ == "__main__":
     parser.add_argument("--calls", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    asyncio.run(main(options.calls, options.rounds))
+    run(options.calls, options.rounds)
