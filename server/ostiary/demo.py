@@ -121,8 +121,8 @@ async def _agents(sample: Config, folder: Path, say: Callable[[str], None]) -> A
                     client = await stack.enter_async_context(Client(stdio_client(command, errlog=log)))
                     agents[role] = Agent(f"{role}-{run}", role, client)
                 yield agents
-        except (MCPError, OSError, ExceptionGroup) as failure:
-            # Task groups wrap whatever passes through them, our own failures too.
+        except (MCPError, OSError, BaseExceptionGroup) as failure:
+            # Task groups wrap whatever passes through them: our own failures, and the exit that rich asks for when nobody reads on.
             leaves = list(_leaves(failure))
             for leaf in leaves:
                 if not isinstance(leaf, MCPError | OSError):
@@ -310,4 +310,5 @@ def _leaves(failure: BaseException) -> Iterator[BaseException]:
 def _last_words(log: TextIO) -> str:
     """The last error a server told, or its last line."""
     lines = [line.strip() for line in log if line.strip()]
-    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "it said nothing")
+    said = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1] if lines else "nothing")
+    return f"it said: {said.removeprefix('error: ')}"

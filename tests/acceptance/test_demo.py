@@ -95,6 +95,27 @@ def test_a_home_that_cannot_be_made_is_told_without_a_traceback(used_home: dict[
     assert "Traceback" not in done.stderr
 
 
+def test_a_server_that_ends_early_is_told_with_its_last_words(used_home: dict[str, str]):
+    """The signing key can be read by others, which the servers refuse."""
+    key = Path(used_home["XDG_STATE_HOME"]) / "ostiary/audit.key"
+    key.chmod(0o644)
+    try:
+        done = subprocess.run([OSTIARY, "demo"], env=used_home, text=True, capture_output=True, timeout=120, check=False)
+    finally:
+        key.chmod(0o600)
+    assert done.returncode == 1
+    assert re.search(r"^error: a server of the demonstration ended early\nhint: it said: \S.+\n\Z", done.stderr, re.MULTILINE)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_fault(used_home: dict[str, str]):
+    command = f"'{OSTIARY}' demo | head -n 3"
+    done = subprocess.run(["/bin/sh", "-c", command], env=used_home, text=True, capture_output=True, timeout=120, check=False)
+    assert len(done.stdout.splitlines()) == 3
+    assert "Traceback" not in done.stderr
+    assert "error: " not in done.stderr
+
+
 def test_configured_datasources_are_left_alone(used_home: dict[str, str], tmp_path: Path):
     """A configuration in force, whose database does not exist, changes nothing of the demonstration."""
     file = tmp_path / "ostiary.toml"

@@ -14,7 +14,7 @@ from ostiary_tools.control.connect import Rejected
 from ostiary_tools.control.journal import Journal
 
 INTERVAL_S = 1.0
-RECORDS = 1_000
+RECORDS = 100_000
 ROSTER_INTERVAL_S = 10.0
 
 

@@ -117,7 +117,10 @@ class Outcome:
         }
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode  # made once: it is half the cost
+
+
 def canonical(fields: Mapping[str, Any]) -> str:
     """JSON with sorted keys and without spaces; `None`, empty and false fields are left out."""
     kept = {k: v for k, v in fields.items() if v not in (None, "", [], {}, False)}
-    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode(kept)

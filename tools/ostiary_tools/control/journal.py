@@ -226,9 +226,13 @@ class Journal:
         return False
 
     async def keep_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
-        """Store a checkpoint."""
-        await self._ask(
-            self._connection.execute(
+        """Store a checkpoint. Not synced: the anchor is, and a checkpoint that a crash took is made again."""
+        await self._ask(self._keep_checkpoint(checkpoint))
+
+    async def _keep_checkpoint(self, checkpoint: StoredCheckpoint) -> None:
+        async with self._connection.transaction():
+            await self._connection.execute("SET LOCAL synchronous_commit = off")
+            await self._connection.execute(
                 "INSERT INTO audit.checkpoint (stream, size, note, peaks, open_from) VALUES ($1, $2, $3, $4, $5)",
                 checkpoint.stream,
                 checkpoint.size,
@@ -236,7 +240,6 @@ class Journal:
                 checkpoint.peaks,
                 checkpoint.open_from,
             )
-        )
 
     async def keep_roster(self, note: str) -> None:
         """Store a checkpoint over all streams."""
