@@ -72,4 +72,6 @@ def reason(error: BaseException) -> str:
         return f"{str(error).splitlines()[0]} ({error.sqlstate})"
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "it did not answer in time"
+    if isinstance(error, OSError):
+        return "nothing answers at its address"
     return type(error).__name__
