@@ -1,0 +1,277 @@
+"""Serving processes on real databases, each of which a test may kill, fill or stop."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fix_postgres import PostgresServer, new_server, short_directory
+from mcp import Client, MCPError, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.types import TextContent
+
+from ostiary.audit.place import AuditPlace
+from ostiary.audit.verify import Report, verify_database
+from ostiary_tools.control.migrate import migrate
+
+CANARY = "hunter2-canary"
+"""The password in every DSN of an installation."""
+
+# The program of the SDK's client is not ours to look at: this shell notes its process id and its exit code.
+_NOTED = 'exec 3<&0; notes="$1"; shift; "$@" <&3 3<&- & echo $! > "$notes.pid"; exec 3<&-; wait $!; echo $? > "$notes.code"'
+_numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the agent read."""
+
+    text: str
+    failed: bool
+
+    @property
+    def code(self) -> str:
+        """Of a failure: the word before the colon. Empty for an answer."""
+        return self.text.partition(":")[0] if self.failed else ""
+
+
+@dataclass(frozen=True)
+class Installation:
+    """One configuration: its folder, and the secrets in its environment."""
+
+    folder: Path
+    audit: AuditPlace
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """The configuration file."""
+        return self.folder / "ostiary.toml"
+
+    def command(self, *words: str) -> list[str]:
+        """The command line of `ostiary …` with this configuration."""
+        return [sys.executable, "-m", "ostiary", *words, "--config", str(self.file)]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command that ends by itself, with nothing on its stdin."""
+        variables = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environ}
+        return subprocess.run(
+            self.command(*words), env=variables, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50
+        )
+
+    @asynccontextmanager
+    async def serving(self, *options: str) -> AsyncIterator["Serving"]:
+        """A serving process with a client connected to it."""
+        notes = self.folder / f"server-{next(_numbers)}"
+        server = StdioServerParameters(
+            command="/bin/sh",
+            args=["-c", _NOTED, "sh", str(notes), *self.command("serve", *options)],
+            env={"HOME": str(self.folder), **self.environ},
+            cwd=self.folder,
+        )
+        with notes.with_suffix(".log").open("w") as log:
+            async with Client(stdio_client(server, errlog=log)) as client:
+                yield Serving(self, client, notes)
+
+    async def verify(self) -> Report:
+        """Verify as `ostiary audit verify` does."""
+        return await verify_database(self.audit.reader_dsn, self.audit.public_key, self.audit.anchor)
+
+    async def records(self) -> list["Record"]:
+        """The whole log, by stream and number."""
+        connection = await asyncpg.connect(self.audit.admin_dsn)
+        try:
+            rows = await connection.fetch("SELECT stream, seq, kind, call_id, body FROM audit.log ORDER BY stream, seq")
+        finally:
+            await connection.close()
+        return [Record(r["stream"], r["seq"], r["kind"].decode(), str(r["call_id"]), json.loads(r["body"])) for r in rows]
+
+    def private(self, text: str) -> str:
+        """The text, which must say nothing of passwords, addresses, stacks and the places of this machine."""
+        told = [CANARY, "postgresql://", "Traceback", 'File "', ".py", "/tmp/", str(self.folder), sys.prefix, "asyncpg", "host="]  # noqa: S108 what must not be said
+        assert not [word for word in told if word in text], text
+        return text
+
+
+@dataclass(frozen=True)
+class Record:
+    """A row of the audit log."""
+
+    stream: int
+    seq: int
+    kind: str
+    call: str
+    body: Mapping[str, Any]
+
+    @property
+    def mark(self) -> str:
+        """The mark in the statement of an intent."""
+        found = re.search(r"\bmark_\w+", self.body.get("sql", ""))
+        return found[0] if found else ""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A client and the process that serves it."""
+
+    installation: Installation
+    client: Client
+    notes: Path
+
+    @property
+    def pid(self) -> int:
+        """Of the server itself."""
+        return int(self.notes.with_suffix(".pid").read_text())
+
+    @property
+    def log(self) -> str:
+        """What it logged so far."""
+        return self.notes.with_suffix(".log").read_text()
+
+    async def exit_code(self) -> int:
+        """How it ended, once it has; 128 and the signal's number for a killed one."""
+        code = self.notes.with_suffix(".code")
+        await until(lambda: code.exists() and code.read_text().endswith("\n"))
+        return int(code.read_text())
+
+    async def call(self, tool: str, /, **arguments: object) -> Answer:
+        """Call a tool. Raises MCPError when the connection is gone."""
+        reply = await self.client.call_tool(tool, arguments)
+        text = "\n".join(block.text for block in reply.content if isinstance(block, TextContent))
+        return Answer(self.installation.private(text), bool(reply.is_error))
+
+    async def query(self, sql: str) -> Answer:
+        """Call `query`."""
+        return await self.call("query", sql=sql)
+
+
+async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait for a fact; fail when it has not come true in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.02)
+
+
+async def answered(ask: Callable[[], Coroutine[Any, Any, Answer]], seconds: float = 40) -> Answer:
+    """Ask until there is an answer and no failure."""
+    deadline = time.monotonic() + seconds
+    while (answer := await ask()).failed:
+        assert time.monotonic() < deadline, f"it still fails: {answer.text}"
+        await asyncio.sleep(0.05)
+    return answer
+
+
+async def kept_asking(serving: Serving, agent: str, sql: str, got: set[str]) -> None:
+    """Ask one marked statement after the other, noting the marks of answers, until the connection is gone."""
+    try:
+        for number in count():
+            mark = f"mark_{agent}_{number}"
+            if not (await serving.query(sql.format(mark=mark))).failed:
+                got.add(mark)
+    except MCPError:
+        return
+
+
+async def crash(postmaster: int) -> None:
+    """Kill a PostgreSQL server with everything of it, as `kill -9` and no power cut would; returns when it is gone."""
+    family = {postmaster, *_children(postmaster)}
+    for pid in family:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    await until(lambda: not any(_lives(pid) for pid in family))
+
+
+def _children(parent: int) -> list[int]:
+    listed = subprocess.run(["/bin/ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
+    return [int(word) for word in listed.stdout.split()]
+
+
+def _lives(pid: int) -> bool:
+    """False also for a process that is dead and waits for its parent."""
+    listed = subprocess.run(["/bin/ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    return listed.stdout.strip()[:1] not in ("", "Z")
+
+
+def executed(log: str) -> set[str]:
+    """The marks of the statements that a PostgreSQL with `log_statement = all` began to execute."""
+    return set(re.findall(r"\bmark_\w+", log))
+
+
+@pytest.fixture
+def own_server() -> Iterator[Callable[..., PostgresServer]]:
+    """`own_server()` makes and starts a PostgreSQL that this test may treat badly; it stands in a directory given or of its own."""
+    made: list[tuple[PostgresServer, Path | None]] = []
+
+    def make(root: Path | None = None, **settings: str) -> PostgresServer:
+        home = root or short_directory()
+        server = new_server(home, settings)
+        made.append((server, None if root else home))
+        server.start()
+        return server
+
+    yield make
+    for server, home in made:
+        server.stop("immediate")
+        if home is not None:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def shop_server(own_server: Callable[..., PostgresServer]) -> PostgresServer:
+    """A database to ask, that logs every statement it executes."""
+    server = own_server(log_statement="all")
+    server.sql("CREATE TABLE fruit (name text, price int); INSERT INTO fruit VALUES ('pear', 3), ('plum', 2)")
+    return server
+
+
+@pytest.fixture
+def control_server(own_server: Callable[..., PostgresServer]) -> PostgresServer:
+    """A database for the audit table."""
+    server = own_server()
+    asyncio.run(migrate(server.dsn()))
+    return server
+
+
+@pytest.fixture
+def installation(tmp_path: Path, shop_server: PostgresServer, control_server: PostgresServer) -> Installation:
+    """Both databases on servers of their own, and the password in every DSN."""
+    return external(tmp_path, shop_server, control_server)
+
+
+def external(folder: Path, shop: PostgresServer, control: PostgresServer) -> Installation:
+    """An installation that reaches its databases by DSNs in its environment."""
+    environ = {
+        "SHOP_DSN": _with_password(shop.dsn()),
+        "CONTROL_DSN": _with_password(control.dsn("ostiary_writer")),
+        "CONTROL_READER_DSN": _with_password(control.dsn("ostiary_reader")),
+    }
+    made = Installation(folder, _place(folder, control.dsn("ostiary_reader"), control.dsn()), environ)
+    made.file.write_text(
+        f'[home]\ndata = "{folder}/data"\nstate = "{folder}/state"\n'
+        '[control]\ndsn = "env:CONTROL_DSN"\nreader_dsn = "env:CONTROL_READER_DSN"\n'
+        '[datasources.shop]\ndsn = "env:SHOP_DSN"\n'
+    )
+    return made
+
+
+def _with_password(dsn: str) -> str:
+    return f"{dsn}&password={CANARY}"
+
+
+def _place(folder: Path, reader_dsn: str, admin_dsn: str) -> AuditPlace:
+    state = folder / "state"
+    return AuditPlace(reader_dsn, admin_dsn, state / "anchors", state / "audit.pub", state / "audit.key")

@@ -1,0 +1,150 @@
+"""A server over a database of the test's own: configured by a file, its audit log in a control database beside it."""
+
+import asyncio
+import json
+import shutil
+import tempfile
+import uuid
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fix_postgres import PostgresServer
+
+from ostiary.config import Config, load
+from ostiary_tools.control.migrate import migrate
+
+READS_ALL = '@id("reads-all") permit (principal in Role::"reader", action, resource);'
+"""Own policy of tests whose subject is not policy: role `reader` may do everything."""
+
+HIDES = """
+@id("hides-tables")
+forbid (principal, action in [Action::"see", Action::"read"], resource is Table) when { resource.tags.contains("hidden") };
+@id("hides-columns")
+forbid (principal, action in [Action::"see", Action::"read"], resource is Column)
+when { resource.tags.contains("hidden") || resource.table_tags.contains("hidden") };
+"""
+"""What is tagged `hidden` does not exist for any agent."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """A configured server and its audit log."""
+
+    server: PostgresServer
+    control: str
+    config: Config
+
+    async def fetch(self, statement: str, *values: Any, role: str = "ostiary_reader") -> list[Any]:
+        """Ask the control database as the role that reads the log."""
+        connection = await asyncpg.connect(self.server.dsn(role, self.control))
+        try:
+            return list(await connection.fetch(statement, *values))
+        finally:
+            await connection.close()
+
+    async def records(self) -> list[dict[str, Any]]:
+        """Every record in order, its body with `kind` and `call`."""
+        rows = await self.fetch("SELECT kind::text, call_id::text, body FROM audit.log ORDER BY ts, stream, seq")
+        return [{"kind": row["kind"], "call": row["call_id"], **json.loads(row["body"])} for row in rows]
+
+
+MakeSite = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+def make_site(postgres_server: PostgresServer, control_database: Callable[[], Awaitable[str]]) -> Iterator[MakeSite]:
+    """`await make_site({"shop": dsn}, policy="…", tags=["hidden"], limits={"rows": 9})`, with an audit log of its own."""
+    folders: list[Path] = []
+
+    async def make(sources: Mapping[str, str], **wishes: Any) -> Site:
+        folder = Path(tempfile.mkdtemp(prefix="ostiary-site-"))
+        folders.append(folder)
+        control = await control_database()
+        return Site(postgres_server, control, site_config(folder, postgres_server, control, sources, **wishes))
+
+    yield make
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def control_database(audit_template: str, postgres_server: PostgresServer) -> Iterator[Callable[[], Awaitable[str]]]:
+    """`await control_database()` is an empty audit log in a database of its own; a copy costs less than migrating anew."""
+    made: list[str] = []
+
+    async def make() -> str:
+        name = f"control_{uuid.uuid4().hex[:8]}"
+        await asyncio.to_thread(postgres_server.sql, f"CREATE DATABASE {name} TEMPLATE {audit_template}")
+        made.append(name)
+        await asyncio.to_thread(postgres_server.sql, f"GRANT CONNECT ON DATABASE {name} TO ostiary_writer, ostiary_reader")
+        return name
+
+    yield make
+    for name in made:
+        postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def make_database(postgres_server: PostgresServer) -> Iterator[Callable[[str], Awaitable[str]]]:
+    """`await make_database("create table …")` is a database of the test's own."""
+    made: list[str] = []
+
+    async def make(statements: str) -> str:
+        name = f"source_{uuid.uuid4().hex[:8]}"
+        await asyncio.to_thread(postgres_server.sql, f"CREATE DATABASE {name}")
+        made.append(name)
+        await asyncio.to_thread(postgres_server.sql, statements, name)
+        return name
+
+    yield make
+    for name in made:
+        postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def audit_template(postgres_server: PostgresServer) -> str:
+    """A migrated control database that nobody connects to."""
+    postgres_server.sql("CREATE DATABASE audit_template")
+    asyncio.run(migrate(postgres_server.dsn(database="audit_template")))
+    return "audit_template"
+
+
+def site_config(
+    folder: Path,
+    server: PostgresServer,
+    control: str,
+    sources: Mapping[str, str],
+    *,
+    policy: str = READS_ALL,
+    tags: tuple[str, ...] = (),
+    limits: Mapping[str, float] | None = None,
+    tagged: Mapping[str, list[str]] | None = None,
+    pool_max: int = 5,
+) -> Config:
+    """Write the files of a server and load them as `ostiary serve` would."""
+    (folder / "policies").mkdir()
+    (folder / "policies" / "own.cedar").write_text(policy)
+    lines = [
+        "[home]",
+        'data = "data"',
+        'state = "state"',
+        "[control]",
+        f'dsn = "{server.dsn("ostiary_writer", control)}"',
+        f'reader_dsn = "{server.dsn("ostiary_reader", control)}"',
+        "[policy]",
+        'directory = "policies"',
+        f"tags = {json.dumps(list(tags))}",
+        "[limits]",
+        *(f"{name} = {value}" for name, value in (limits or {}).items()),
+    ]
+    for name, dsn in sources.items():
+        lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}", f"[datasources.{name}.tags]"]
+        lines += [f"{json.dumps(target)} = {json.dumps(given)}" for target, given in (tagged or {}).items()]
+    path = folder / "ostiary.toml"
+    path.write_text("\n".join(lines))
+    path.chmod(0o600)
+    return load(path, {"HOME": str(folder)}, {})
