@@ -206,7 +206,7 @@ def _print_records(records: list[dict[str, Any]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold")
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for head in ("time", "record", "kind", "agent", "tool", "what", "under"):
         table.add_column(head, overflow="fold")
     for record in records:

@@ -1,0 +1,64 @@
+"""`ostiary audit …` as a person or a script runs it: what it prints and how it ends."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fix_audit import AuditLog
+
+
+@pytest.fixture
+def configuration(audit_log: AuditLog, tmp_path: Path) -> Path:
+    """A configuration whose audit log has three calls in it."""
+    asyncio.run(audit_log.write(3))
+    path = tmp_path / "ostiary.toml"
+    path.write_text(
+        f'[home]\ndata = "{tmp_path / "data"}"\nstate = "{tmp_path}"\n'
+        '[control]\ndsn = "env:AUDIT_WRITER"\nreader_dsn = "env:AUDIT_READER"\nadmin_dsn = "env:AUDIT_ADMIN"\n'
+    )
+    return path
+
+
+def ostiary(log: AuditLog, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Run `ostiary audit`."""
+    secrets = {"AUDIT_WRITER": log.writer_dsn, "AUDIT_READER": log.place.reader_dsn, "AUDIT_ADMIN": log.place.admin_dsn}
+    command: list[str | Path] = [sys.executable, "-m", "ostiary", "audit", *arguments]
+    return subprocess.run(command, env={**os.environ, **secrets}, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_verify_ends_with_0_when_good_1_when_tampered_and_2_when_it_cannot_tell(
+    audit_log: AuditLog, configuration: Path, tmp_path: Path
+) -> None:
+    good = ostiary(audit_log, "verify", "--config", configuration, "--json")
+    assert (good.returncode, json.loads(good.stdout)["verdict"], json.loads(good.stdout)["records"]) == (0, "good", 8)
+    unsure = ostiary(audit_log, "verify", "--config", configuration, "--anchor", tmp_path / "none")
+    assert (unsure.returncode, unsure.stdout[:11]) == (2, "cannot tell")
+    asyncio.run(audit_log.tamper("UPDATE audit.log SET body = '{}' WHERE seq = 3"))
+    bad = ostiary(audit_log, "verify", "--config", configuration)
+    assert bad.returncode == 1
+    assert "- stream 0, record 3:" in bad.stdout
+
+
+def test_an_export_and_a_proof_are_verified_without_configuration(audit_log: AuditLog, configuration: Path, tmp_path: Path) -> None:
+    export, key = tmp_path / "log.jsonl", audit_log.place.public_key
+    assert ostiary(audit_log, "export", export, "--config", configuration).stdout == f"8 records in {export}\n"
+    assert ostiary(audit_log, "export", export, "--config", configuration).returncode == 1
+    assert ostiary(audit_log, "verify", "--export", export, "--public-key", key).returncode == 0
+    assert ostiary(audit_log, "verify", "--export", export).returncode == 2
+    proof = tmp_path / "proof.json"
+    proof.write_text(ostiary(audit_log, "prove", "--record", "2", "--config", configuration).stdout)
+    assert ostiary(audit_log, "verify", "--proof", proof, "--public-key", key).stdout.startswith("record 2 of ostiary/")
+    proof.write_text(proof.read_text().replace("ada", "eve"))
+    assert ostiary(audit_log, "verify", "--proof", proof, "--public-key", key).returncode == 1
+
+
+def test_show_prints_the_newest_first(audit_log: AuditLog, configuration: Path) -> None:
+    shown = ostiary(audit_log, "show", "--config", configuration, "--kind", "outcome", "--limit", "2", "--json")
+    assert [(record["seq"], record["status"]) for record in json.loads(shown.stdout)] == [(7, "ok"), (5, "ok")]
+    table = ostiary(audit_log, "show", "--config", configuration)
+    assert table.returncode == 0
+    assert [line.split()[1] for line in table.stdout.splitlines() if line[:2] == "20"] == [f"0/{seq}" for seq in range(8, 0, -1)]
