@@ -80,6 +80,7 @@ class Fortress:
         self.sleeper: asyncpg.Connection | None = None
         self._sleeping: asyncio.Task[Any] | None = None
         self._heard: list[str] = []
+        self._judges: dict[str, asyncpg.Connection] = {}
         self.bare: list[asyncpg.Connection] = []
         """Sessions without a gate."""
 
@@ -127,20 +128,22 @@ class Fortress:
     async def _enter(self) -> None:
         """Sessions of others: one that listens, one in the middle of a statement."""
         self._heard = []
+        judge = {"application_name": "judge"}
+        self._judges = {twin: await asyncpg.connect(self.server.dsn(database=twin), server_settings=judge) for twin in TWINS}
         self.bystander = await asyncpg.connect(self.server.dsn(database=TWINS[0]))
         await self.bystander.add_listener("alarm", lambda *heard: self._heard.append(str(heard[3])))
         self.sleeper = await asyncpg.connect(self.server.dsn(database=TWINS[0]))
         self._sleeping = asyncio.create_task(self.sleeper.execute(f"SELECT pg_sleep(3600) /* {self.shared['session']} */"))
 
     async def _leave(self) -> None:
-        for connection in (self.bystander, self.sleeper, *self.bare):
+        for connection in (self.bystander, self.sleeper, *self.bare, *self._judges.values()):
             if connection is not None:
                 connection.terminate()
         if self._sleeping is not None:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await self._sleeping
         self.bystander = self.sleeper = self._sleeping = None
-        self.bare = []
+        self.bare, self._judges = [], {}
 
     @asynccontextmanager
     async def standing(self) -> AsyncIterator["Fortress"]:
@@ -188,12 +191,8 @@ class Fortress:
         found: dict[str, str] = {"heard": str(self._heard)}
         # Another session's end is seen by its client only when that reads again.
         found["sleeper"] = str(self._sleeping is not None and not self._sleeping.done())
-        for twin in TWINS:
-            connection = await asyncpg.connect(self.server.dsn(database=twin), server_settings={"application_name": "judge"})
-            try:
-                found |= {f"{twin} {row[0]}": str(row[1]) for row in await connection.fetch(await _questions(connection))}
-            finally:
-                await connection.close()
+        for twin, judge in self._judges.items():
+            found |= {f"{twin} {row[0]}": str(row[1]) for row in await judge.fetch(await _questions(judge))}
         found |= {str(path): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in self.folder.iterdir()}
         for top in self.server.data.iterdir():
             if top.name not in _KEPT_BY_THE_SERVER:
@@ -202,15 +201,12 @@ class Fortress:
 
     async def quiet(self, seconds: float) -> str:
         """Wait until no session of ours runs anything; what still runs after that time, in words."""
-        connection = await asyncpg.connect(self.server.dsn(), server_settings={"application_name": "judge"})
         try:
             async with asyncio.timeout(seconds):
-                while await connection.fetchval(_BUSY):  # noqa: ASYNC110  the server is watched, and it sets no event
+                while await self._judges[TWINS[0]].fetchval(_BUSY):  # noqa: ASYNC110  the server is watched, and it sets no event
                     await asyncio.sleep(0.002)
         except TimeoutError:
             return "a statement still runs in the server"
-        finally:
-            await connection.close()
         return ""
 
 
@@ -233,7 +229,7 @@ UNION ALL SELECT 'sequences', string_agg(schemaname || sequencename || coalesce(
 UNION ALL SELECT 'other sessions', string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND application_name = ''
 """
-_BY_ROW = ("pg_class", "pg_proc", "pg_type", "pg_attribute", "pg_depend")
+_BY_ROW = ("pg_class", "pg_proc")
 _BY_VALUE = (
     "pg_authid",
     "pg_auth_members",

@@ -1,0 +1,184 @@
+"""Everything in tests/cases/attacks through a real MCP client, judged by what it did and what came out."""
+
+import asyncio
+import re
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import mcp.types as t
+import pytest
+from fix_attacks import READER, TAGS, TWINS, Attack, Fortress
+from fix_postgres import ADMIN, PostgresServer
+from fix_server import HIDES, site_config
+from mcp import Client, MCPError
+
+from ostiary.app import open_house
+from ostiary.mcp_app import McpApp
+from ostiary_policies.model import Principal
+
+_DRAWN = re.compile(r"data-[0-9a-f]{6}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|policy: \w+")
+"""What differs between two replies without telling anything: marks and call ids."""
+_HONEST = Attack("honest", {"sql": "select o.id, o.total, c.city from orders o join customers c on c.id = o.customer_id order by 1"}, "")
+_PATIENCE_S = 20.0
+
+Do = Callable[[str, Attack], Awaitable[str]]
+"""An attack on one of the shops, and all that comes back of it as text."""
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("login", "role"), [(ADMIN, "engineer"), (READER, "engineer")])
+async def test_no_attack_comes_through(
+    login: str,
+    role: str,
+    fortress: Fortress,
+    postgres_server: PostgresServer,
+    control_database: Callable[[], Awaitable[str]],
+    tmp_path: Path,
+):
+    control = await control_database()
+    async with fortress.standing():
+        async with _doors(fortress, postgres_server, control, tmp_path, login=login, role=role) as do:
+            honest = _plain(await do(TWINS[0], _HONEST))
+            assert honest.count("\n") >= 5, honest
+            await fortress.quiet(_PATIENCE_S)
+            through = []
+            count = 0
+            before = await fortress.fingerprint()
+            for attack in fortress.attacks():
+                count += 1
+                harms, before = await _harms(fortress, attack, do, before)
+                through += [f"{attack.title}: {harm}" for harm in harms]
+                if _plain(await do(TWINS[0], _HONEST)) != honest:
+                    through.append(f"{attack.title}: the next honest query is answered otherwise")
+    assert count >= 60
+    assert through == [], f"{len(through)} of {count} attacks came through"
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_every_attack_would_do_harm_without_the_gate(fortress: Fortress):
+    """Otherwise the suite proves nothing: each case is run bare, as a superuser, and must be seen to harm."""
+    harmless, harmful = [], []
+    async with fortress.standing():
+        before = await fortress.fingerprint()
+        titles = [attack.title for attack in fortress.attacks()]
+        for title in titles:
+            # Filled anew: the sessions it aims at are others after a rebuild.
+            attack = next(a for a in fortress.attacks() if a.title == title)
+            if attack.sql is None:
+                continue
+            harms, before = await _harms(fortress, attack, _bare(fortress), before)
+            if not harms and not attack.toothless:
+                harmless.append(attack.title)
+            if harms and attack.toothless:
+                harmful.append(f"{attack.title}: {harms}")
+            if harms:
+                await fortress.rebuild()
+                before = await fortress.fingerprint()
+    assert (harmless, harmful) == ([], [])
+
+
+async def _harms(fortress: Fortress, attack: Attack, do: Do, before: dict[str, str]) -> tuple[list[str], dict[str, str]]:
+    """What an attack on both shops did, in words, and the fingerprint after it."""
+    replies = [await do(twin, attack) for twin in TWINS]
+    harms = [f"tells the {name}" for reply in replies if (name := fortress.leaked(reply, attack))]
+    if _plain(replies[0]) != _plain(replies[1]):
+        harms.append(f"tells the shops apart: {_plain(replies[0])[:300]!r} and {_plain(replies[1])[:300]!r}")
+    harms += [reply for reply in replies if reply == _HUNG]
+    if still := await fortress.quiet(_PATIENCE_S):
+        harms.append(still)
+    after = await fortress.fingerprint()
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return harms + ([f"changes {', '.join(changed)}"] if changed else []), after
+
+
+_HUNG = "does not come back"
+
+
+def _plain(reply: str) -> str:
+    return _DRAWN.sub("", reply).replace(TWINS[0], "shop").replace(TWINS[1], "shop")
+
+
+@asynccontextmanager
+async def _doors(
+    fortress: Fortress, control_server: PostgresServer, control: str, folder: Path, *, login: str, role: str
+) -> AsyncIterator[Do]:
+    """One server for each shop, an agent at each."""
+    clients: dict[str, Client] = {}
+
+    async def do(twin: str, attack: Attack) -> str:
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await _answer(clients[twin], attack)
+        except TimeoutError:
+            return _HUNG
+
+    def serve(twin: str) -> Any:
+        place = Path(tempfile.mkdtemp(dir=folder))
+        tags = {**TAGS, f"public.t{fortress.secrets[twin]['table']}": ["hidden"]}
+        dsn = fortress.server.dsn(login, twin)
+        config = site_config(
+            place, control_server, control, {"shop": dsn}, policy=HIDES, tags=("hidden",), tagged=tags, pool_max=1, limits={"timeout_s": 5}
+        )
+        return open_house(config, lambda _: None)
+
+    async with serve(TWINS[0]) as first, serve(TWINS[1]) as second:
+        who = Principal("attacker", (role,))
+        async with (
+            Client(McpApp(first.gate, lambda _: who).server) as clients[TWINS[0]],
+            Client(McpApp(second.gate, lambda _: who).server) as clients[TWINS[1]],
+        ):
+            yield do
+
+
+async def _answer(client: Client, attack: Attack) -> str:
+    call = dict(attack.call)
+    try:
+        if "resource" in call:
+            return repr(await client.read_resource(call["resource"]))
+        if "resources" in call:
+            return repr(await client.list_resources()) + repr(await client.list_resource_templates()) + repr(await client.list_tools())
+        if "complete" in call:
+            asked = call["complete"]
+            reference = t.ResourceTemplateReference(uri="schema://{datasource}/{schema}/{table}")
+            argument = {"name": asked["part"], "value": asked["value"]}
+            return repr(await client.complete(reference, argument, context_arguments=asked.get("context")))
+        if "prompt" in call:
+            return repr(await client.get_prompt(call["prompt"], call["arguments"]))
+        reply = await client.call_tool(call.get("tool", "query"), call["arguments"] if "tool" in call else call)
+        return "\n".join(block.text for block in reply.content if isinstance(block, t.TextContent))
+    except MCPError as error:
+        return f"{error} {error.error}"
+    except (ValueError, UnicodeError) as error:  # the client's own refusal to send it
+        return type(error).__name__
+
+
+def _bare(fortress: Fortress) -> Do:
+    """No gate: a superuser with the driver."""
+
+    async def do(twin: str, attack: Attack) -> str:
+        assert attack.sql is not None
+        connection = await asyncpg.connect(fortress.server.dsn(database=twin), server_settings={"statement_timeout": "1000"})
+        try:
+            return repr(await _run(connection, attack.sql))
+        except asyncpg.QueryCanceledError:
+            return _HUNG
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, ValueError, OSError) as error:
+            return f"{error} {getattr(error, 'detail', '')}"
+        finally:
+            fortress.bare.append(connection)  # open until the rebuild: what a session holds is harm too
+
+    return do
+
+
+async def _run(connection: asyncpg.Connection, sql: str) -> list[Any]:
+    try:
+        return [tuple(row) for row in await connection.fetch(sql)]
+    except asyncpg.PostgresSyntaxError as error:
+        if "multiple commands" not in str(error):
+            raise
+        return [await connection.execute(sql)]
