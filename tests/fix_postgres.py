@@ -1,6 +1,5 @@
 """A real PostgreSQL for tests: one server a session, one fresh database a test."""
 
-import asyncio
 import os
 import pwd
 import shutil
@@ -12,7 +11,6 @@ from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
-import asyncpg
 import pytest
 
 ADMIN = "ostiary_admin"
@@ -73,16 +71,8 @@ class PostgresServer:
         return int((self.data / "postmaster.pid").read_text().split("\n", 1)[0])
 
     def sql(self, statement: str, database: str = "postgres", role: str = ADMIN) -> None:
-        """Run statements; for set-up outside an event loop."""
-
-        async def once() -> None:
-            connection = await asyncpg.connect(self.dsn(role, database))
-            try:
-                await connection.execute(statement)
-            finally:
-                await connection.close()
-
-        asyncio.run(once())
+        """Run statements for set-up, each in a transaction of its own, inside or outside an event loop."""
+        self.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.root), "-U", role, "-d", database, "-c", statement)
 
 
 def new_server(root: Path, settings: Mapping[str, str] | None = None) -> PostgresServer:

@@ -1,0 +1,106 @@
+"""Migrations of the control database: once, in order, never edited, and as far as the administrator's rights reach."""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import asyncpg
+import pytest
+from fix_audit import audit_log_at
+from fix_postgres import PostgresServer, new_server, short_directory
+
+from ostiary_tools.control.connect import Rejected, Unreachable
+from ostiary_tools.control.migrate import Migration, migrate, pending, shipped
+
+CLOUD = "cloud"
+"""An administrator that is no superuser, as managed services give one."""
+
+
+@pytest.mark.asyncio
+async def test_migrations_are_applied_once(postgres_server: PostgresServer, fresh_database: Callable[[], str]) -> None:
+    dsn = postgres_server.dsn(database=fresh_database())
+    names = tuple(f"{m.version:04}_{m.name}" for m in shipped())
+    assert await pending(dsn) == names
+    assert await migrate(dsn) == names
+    assert (await migrate(dsn), await pending(dsn)) == ((), ())
+
+
+@pytest.mark.asyncio
+async def test_two_that_migrate_at_once_wait_for_each_other(
+    postgres_server: PostgresServer, fresh_database: Callable[[], str]
+) -> None:
+    dsn = postgres_server.dsn(database=fresh_database())
+    done = await asyncio.gather(*(migrate(dsn) for _ in range(4)))
+    assert sorted(map(len, done)) == [0, 0, 0, len(shipped())]
+
+
+@pytest.mark.asyncio
+async def test_an_edited_migration_and_a_newer_database_are_refused(
+    postgres_server: PostgresServer, fresh_database: Callable[[], str]
+) -> None:
+    dsn = postgres_server.dsn(database=fresh_database())
+    more = Migration(len(shipped()) + 1, "more", "CREATE TABLE public.more (x int)")
+    assert await migrate(dsn, (*shipped(), more)) != ()
+    with pytest.raises(Rejected, match="does not know"):
+        await migrate(dsn)
+    with pytest.raises(Rejected, match="in another form"):
+        await migrate(dsn, (*shipped(), replace(more, sql="CREATE TABLE public.other (x int)")))
+
+
+@pytest.mark.asyncio
+async def test_a_failing_migration_leaves_nothing_and_the_guards_on(
+    postgres_server: PostgresServer, fresh_database: Callable[[], str]
+) -> None:
+    database = fresh_database()
+    dsn = postgres_server.dsn(database=database)
+    await migrate(dsn)
+    bad = Migration(len(shipped()) + 1, "bad", "CREATE TABLE audit.half (x int); SELECT 1 / 0")
+    with pytest.raises(Rejected, match="division by zero"):
+        await migrate(dsn, (*shipped(), bad))
+    connection = await asyncpg.connect(dsn)
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="protected"):
+            await connection.execute("CREATE TABLE audit.half (x int)")
+    finally:
+        await connection.close()
+
+
+@pytest.mark.asyncio
+async def test_no_database_is_told_without_the_login(tmp_path: Path) -> None:
+    with pytest.raises(Unreachable) as caught:
+        await migrate(f"postgresql://me:hunter2@/x?host={tmp_path}")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.fixture
+def managed_server() -> Iterator[PostgresServer]:
+    """A server whose database is owned by an administrator that is no superuser."""
+    root = short_directory()
+    server = new_server(root, {"fsync": "off"})
+    server.start()
+    server.sql(f"CREATE ROLE {CLOUD} LOGIN CREATEROLE CREATEDB")
+    server.sql("CREATE DATABASE control", role=CLOUD)
+    yield server
+    server.stop("immediate")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.mark.asyncio
+async def test_without_a_superuser_everything_holds_but_the_event_triggers_and_that_is_said(
+    managed_server: PostgresServer, tmp_path: Path
+) -> None:
+    await migrate(managed_server.dsn(CLOUD, "control"))
+    log = audit_log_at(managed_server, "control", tmp_path)
+    async with log.recording() as recorder:
+        guards = recorder.state().guards
+        assert (guards.shape, guards.event_triggers) == (True, False)
+    assert (await log.verify()).exit_code == 0
+    admin = await asyncpg.connect(managed_server.dsn(CLOUD, "control"))
+    try:
+        for attack in ("DELETE FROM audit.log", "SET ROLE ostiary_owner", "DROP TABLE audit.log", "TRUNCATE audit.checkpoint"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await admin.execute(attack)
+    finally:
+        await admin.close()
