@@ -36,10 +36,13 @@ class PostgresServer:
         """How a role reaches a database."""
         return f"postgresql:///{database}?host={self.root}&user={role}"
 
-    def run(self, program: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, program: str, *arguments: str, check: bool = True, text_in: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs as the server's user."""
+        command = [self.binaries / program, *arguments]
         return subprocess.run(
-            [self.binaries / program, *arguments], user=self.user, check=check, text=True, capture_output=True, cwd="/", timeout=120
+            command, user=self.user, check=check, text=True, capture_output=True, cwd="/", timeout=120, input=text_in
         )
 
     def make(self) -> None:
@@ -72,7 +75,8 @@ class PostgresServer:
 
     def sql(self, statement: str, database: str = "postgres", role: str = ADMIN) -> None:
         """Run statements for set-up, each in a transaction of its own, inside or outside an event loop."""
-        self.run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.root), "-U", role, "-d", database, "-c", statement)
+        command = ("-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.root), "-U", role, "-d", database)
+        self.run("psql", *command, text_in=statement)
 
 
 def new_server(root: Path, settings: Mapping[str, str] | None = None) -> PostgresServer:
