@@ -40,7 +40,7 @@ class PostgresServer:
         self, program: str, *arguments: str, check: bool = True, text_in: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run one of PostgreSQL's programs as the server's user."""
-        command = [self.binaries / program, *arguments]
+        command: list[str | Path] = [self.binaries / program, *arguments]
         return subprocess.run(
             command, user=self.user, check=check, text=True, capture_output=True, cwd="/", timeout=120, input=text_in
         )
