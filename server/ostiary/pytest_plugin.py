@@ -3,6 +3,7 @@
 Loaded by pytest through its entry point in every project that has Ostiary installed, so
 it imports nothing heavy until a fixture is used.
 
+- `ostiary_policies`: a folder of policies of your own; override it in your `conftest.py` (session).
 - `ostiary_config`: the configuration of a throw-away installation, its PostgreSQL running (session).
 - `ostiary_house`: the server's parts, open for one test.
 - `agent`: `await agent("analyst")` is a connected MCP client in that role; `era="legacy"` for the 2025 protocol.
@@ -50,7 +51,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def ostiary_config() -> Iterator[Config]:
+def ostiary_policies() -> Path | None:
+    """A folder of `*.cedar` files in force beside the shipped bundles; override it to permit your own tools."""
+    return None
+
+
+@pytest.fixture(scope="session")
+def ostiary_config(ostiary_policies: Path | None) -> Iterator[Config]:
     """A throw-away installation whose PostgreSQL runs until the session ends."""
     from ostiary.config import load
     from ostiary_tools.embedded import attach
@@ -60,7 +67,8 @@ def ostiary_config() -> Iterator[Config]:
     try:
         # An explicit file, so that an `ostiary.toml` where pytest was started has no say.
         (directory / "ostiary.toml").write_text("")
-        overrides = {f"home.{part}": str(directory / part) for part in ("data", "state")}
+        overrides: dict[str, object] = {f"home.{part}": str(directory / part) for part in ("data", "state")}
+        overrides["policy.directory"] = str(ostiary_policies) if ostiary_policies else None
         config = load(directory / "ostiary.toml", {"HOME": str(directory)}, overrides)
         cluster = asyncio.run(attach(config.home.data, lambda _: None, runtime_dir=config.home.runtime))
         try:

@@ -250,8 +250,8 @@ async def _until(dsn: str, *, running: bool) -> None:
     connection = await asyncpg.connect(dsn)
     try:
         async with asyncio.timeout(20):
-            while bool(await connection.fetchval(RUNNING)) is not running:
-                await asyncio.sleep(0.05)  # noqa: ASYNC110 - another process has no event of ours to wait for
+            while bool(await connection.fetchval(RUNNING)) is not running:  # noqa: ASYNC110 - another process has no event of ours
+                await asyncio.sleep(0.05)
     finally:
         await connection.close()
 
