@@ -3,8 +3,10 @@
 It owns start and stop and decides nothing about a call.
 """
 
+import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from pydantic import SecretStr
@@ -102,13 +104,18 @@ async def open_audit(config: Config, progress: Progress) -> AsyncIterator[AuditP
 
 
 async def serve_stdio(config: Config, progress: Progress) -> None:
-    """Serve one stdio client until it hangs up."""
+    """Serve one stdio client until it hangs up, or a signal asks to stop: then calls end as cancelled, and are recorded so."""
     # The SDK costs most of a second to import; commands that only check something do without.
     from ostiary.mcp_app import McpApp
 
     async with open_house(config, progress) as house:
         who = house.local
-        await McpApp(house.gate, lambda _: who, config.server.name).serve_stdio()
+        serving = asyncio.create_task(McpApp(house.gate, lambda _: who, config.server.name).serve_stdio())
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            # Once it has ended this does nothing: clients send SIGTERM while we close, and closing must not be cut short.
+            asyncio.get_running_loop().add_signal_handler(asked, serving.cancel)
+        with suppress(asyncio.CancelledError):
+            await serving
 
 
 async def load_policies(config: Config) -> Policies:

@@ -55,12 +55,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _reported(failure: Exception) -> Exit:
+    from ostiary.audit.checkpoint import KeyUnusable
+    from ostiary.audit.writer import RecordingFailed
     from ostiary.config.problems import ConfigError
     from ostiary_policies.errors import PolicyError
+    from ostiary_tools.control.connect import JournalError
     from ostiary_tools.embedded.errors import EmbeddedError, InUse
     from ostiary_tools.errors import ToolError, Unavailable
 
     match failure:
+        case ExceptionGroup(exceptions=[Exception() as only]):  # task groups wrap what passes through them
+            return _reported(only)
         case CommandFailed():
             return _said(failure.message, failure.hint, failure.code)
         case ConfigError() | PolicyError():
@@ -71,6 +76,11 @@ def _reported(failure: Exception) -> Exit:
             return _said(failure.message, failure.hint, Exit.FAILED)
         case EmbeddedError() | Unavailable():
             return _said(failure.message, failure.hint, Exit.UNAVAILABLE)
+        case RecordingFailed() | JournalError():
+            hint = "see that its database runs, that `control.dsn` reaches it, and that `ostiary audit install` was run"
+            return _said(f"the audit log cannot be used: {failure}", hint, Exit.UNAVAILABLE)
+        case KeyUnusable():
+            return _said(str(failure), "give it back to its user with `chmod 600`, or restore it from where you keep a copy", Exit.USAGE)
         case ToolError():
             return _said(failure.message, failure.hint, Exit.FAILED)
         case _:

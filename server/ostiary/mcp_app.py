@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
+import anyio
 import mcp.types as t
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
@@ -20,6 +21,7 @@ from ostiary import __version__
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
 from ostiary.shape import Reply
+from ostiary.stdin import Wire, lines
 from ostiary_policies.model import Principal
 from ostiary_tools.api import Surface, Tool
 from ostiary_tools.result import Name, Names
@@ -65,9 +67,13 @@ class McpApp:
         )
 
     async def serve_stdio(self) -> None:
-        """Serve one stdio connection until the client closes it."""
-        async with stdio_server() as (read, write):
-            await self.server.run(read, write, self.server.create_initialization_options())
+        """Serve one stdio connection until the client closes it, or until cancelled."""
+        wire = Wire()
+        async with stdio_server(anyio.wrap_file(lines(wire))) as (read, write):
+            try:
+                await self.server.run(read, write, self.server.create_initialization_options())
+            finally:
+                wire.hang_up()
 
     async def list_tools(self, ctx: _Context, _: t.PaginatedRequestParams | None) -> t.ListToolsResult:
         """The caller's tools; private, because another caller's list differs."""
