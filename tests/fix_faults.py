@@ -23,9 +23,8 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.types import TextContent
 
-from ostiary.audit.place import AuditPlace
-from ostiary.audit.verify import Report, verify_database
 from ostiary_tools.control.migrate import migrate
+from ostiary_tools.embedded import status
 
 CANARY = "hunter2-canary"
 """The password in every DSN of an installation."""
@@ -53,7 +52,10 @@ class Installation:
     """One configuration: its folder, and the secrets in its environment."""
 
     folder: Path
-    audit: AuditPlace
+    home: Path | None = None
+    """Of the embedded PostgreSQL."""
+    control: PostgresServer | None = None
+    """Where the audit table is, when it is not embedded."""
     environ: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -65,11 +67,23 @@ class Installation:
         """The command line of `ostiary …` with this configuration."""
         return [sys.executable, "-m", "ostiary", *words, "--config", str(self.file)]
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of its processes."""
+        return {"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environ}
+
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command that ends by itself, with nothing on its stdin."""
-        variables = {"PATH": os.environ["PATH"], "HOME": str(self.folder), **self.environ}
+        command = self.command(*words)
         return subprocess.run(
-            self.command(*words), env=variables, cwd=self.folder, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=50
+            command,
+            env=self.variables,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=50,
+            check=False,
         )
 
     @asynccontextmanager
@@ -79,25 +93,37 @@ class Installation:
         server = StdioServerParameters(
             command="/bin/sh",
             args=["-c", _NOTED, "sh", str(notes), *self.command("serve", *options)],
-            env={"HOME": str(self.folder), **self.environ},
+            env=self.variables,
             cwd=self.folder,
         )
         with notes.with_suffix(".log").open("w") as log:
             async with Client(stdio_client(server, errlog=log)) as client:
                 yield Serving(self, client, notes)
 
-    async def verify(self) -> Report:
-        """Verify as `ostiary audit verify` does."""
-        return await verify_database(self.audit.reader_dsn, self.audit.public_key, self.audit.anchor)
+    async def admin_dsn(self) -> str:
+        """Who may look at everything in the control database; the embedded one must run."""
+        if self.control is not None:
+            return self.control.dsn()
+        assert self.home is not None
+        return f"postgresql:///control?host={(await status(self.home)).socket_dir}&user=ostiary_admin"
+
+    async def ask(self, question: str) -> list[Any]:
+        """Ask the control database."""
+        connection = await asyncpg.connect(await self.admin_dsn())
+        try:
+            return list(await connection.fetch(question))
+        finally:
+            await connection.close()
 
     async def records(self) -> list["Record"]:
         """The whole log, by stream and number."""
-        connection = await asyncpg.connect(self.audit.admin_dsn)
-        try:
-            rows = await connection.fetch("SELECT stream, seq, kind, call_id, body FROM audit.log ORDER BY stream, seq")
-        finally:
-            await connection.close()
+        rows = await self.ask("SELECT stream, seq, kind, call_id, body FROM audit.log ORDER BY stream, seq")
         return [Record(r["stream"], r["seq"], r["kind"].decode(), str(r["call_id"]), json.loads(r["body"])) for r in rows]
+
+    async def assert_verified(self) -> None:
+        """`ostiary audit verify` says that all is as it was written."""
+        ended = await asyncio.to_thread(self.run, "audit", "verify")
+        assert ended.returncode == 0, ended.stdout + ended.stderr
 
     def private(self, text: str) -> str:
         """The text, which must say nothing of passwords, addresses, stacks and the places of this machine."""
@@ -186,8 +212,16 @@ async def kept_asking(serving: Serving, agent: str, sql: str, got: set[str]) -> 
         return
 
 
-async def crash(postmaster: int) -> None:
-    """Kill a PostgreSQL server with everything of it, as `kill -9` and no power cut would; returns when it is gone."""
+async def crash(server: PostgresServer) -> None:
+    """Kill a PostgreSQL and everything of it, as `kill -9` and no power cut would; it can be started again on return."""
+    await kill_postgres(server.postmaster())
+    # Where nobody reaps orphans a dead postmaster keeps its number, and the next would take it for alive.
+    for lock in (server.data / "postmaster.pid", server.root / ".s.PGSQL.5432.lock"):
+        lock.unlink(missing_ok=True)
+
+
+async def kill_postgres(postmaster: int) -> None:
+    """Kill a postmaster and its backends, and return when they are gone."""
     family = {postmaster, *_children(postmaster)}
     for pid in family:
         with suppress(ProcessLookupError):
@@ -196,19 +230,21 @@ async def crash(postmaster: int) -> None:
 
 
 def _children(parent: int) -> list[int]:
-    listed = subprocess.run(["/bin/ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True)
+    listed = subprocess.run(["/bin/ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
     return [int(word) for word in listed.stdout.split()]
 
 
 def _lives(pid: int) -> bool:
     """False also for a process that is dead and waits for its parent."""
-    listed = subprocess.run(["/bin/ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True)
+    listed = subprocess.run(["/bin/ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return listed.stdout.strip()[:1] not in ("", "Z")
 
 
-def executed(log: str) -> set[str]:
+def executed(server: PostgresServer) -> set[str]:
     """The marks of the statements that a PostgreSQL with `log_statement = all` began to execute."""
-    return set(re.findall(r"\bmark_\w+", log))
+    entries = re.split(r"^\d{4}-\d\d-\d\d .*? \[\d+\] (?=[A-Z]+: )", (server.root / "log").read_text(), flags=re.MULTILINE)
+    begun = [entry for entry in entries if re.match(r"LOG:  (execute|statement)\b", entry)]
+    return set(re.findall(r"\bmark_\w+", "\n".join(begun)))
 
 
 @pytest.fixture
@@ -259,7 +295,7 @@ def external(folder: Path, shop: PostgresServer, control: PostgresServer) -> Ins
         "CONTROL_DSN": _with_password(control.dsn("ostiary_writer")),
         "CONTROL_READER_DSN": _with_password(control.dsn("ostiary_reader")),
     }
-    made = Installation(folder, _place(folder, control.dsn("ostiary_reader"), control.dsn()), environ)
+    made = Installation(folder, control=control, environ=environ)
     made.file.write_text(
         f'[home]\ndata = "{folder}/data"\nstate = "{folder}/state"\n'
         '[control]\ndsn = "env:CONTROL_DSN"\nreader_dsn = "env:CONTROL_READER_DSN"\n'
@@ -268,10 +304,12 @@ def external(folder: Path, shop: PostgresServer, control: PostgresServer) -> Ins
     return made
 
 
+def embedded(home: Path, folder: Path) -> Installation:
+    """An installation that has everything in the embedded PostgreSQL."""
+    made = Installation(folder, home=home)
+    made.file.write_text(f'[home]\ndata = "{home}"\nstate = "{folder}/state"\n')
+    return made
+
+
 def _with_password(dsn: str) -> str:
     return f"{dsn}&password={CANARY}"
-
-
-def _place(folder: Path, reader_dsn: str, admin_dsn: str) -> AuditPlace:
-    state = folder / "state"
-    return AuditPlace(reader_dsn, admin_dsn, state / "anchors", state / "audit.pub", state / "audit.key")

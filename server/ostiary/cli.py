@@ -66,25 +66,24 @@ def _reported(failure: Exception) -> Exit:
     match failure:
         case ExceptionGroup(exceptions=[Exception() as only]):  # task groups wrap what passes through them
             return _reported(only)
-        case CommandFailed():
-            return _said(failure.message, failure.hint, failure.code)
         case ConfigError() | PolicyError():
             for problem in failure.problems:
                 _said(str(problem), "", Exit.USAGE)
             return Exit.USAGE
-        case InUse():
-            return _said(failure.message, failure.hint, Exit.FAILED)
-        case EmbeddedError() | Unavailable():
-            return _said(failure.message, failure.hint, Exit.UNAVAILABLE)
+        case CommandFailed():
+            said = failure.message, failure.hint, failure.code
+        case EmbeddedError() | Unavailable() if not isinstance(failure, InUse):
+            said = failure.message, failure.hint, Exit.UNAVAILABLE
+        case InUse() | ToolError():
+            said = failure.message, failure.hint, Exit.FAILED
         case RecordingFailed() | JournalError():
             hint = "see that its database runs, that `control.dsn` reaches it, and that `ostiary audit install` was run"
-            return _said(f"the audit log cannot be used: {failure}", hint, Exit.UNAVAILABLE)
+            said = f"the audit log cannot be used: {failure}", hint, Exit.UNAVAILABLE
         case KeyUnusable():
-            return _said(str(failure), "give it back to its user with `chmod 600`, or restore it from where you keep a copy", Exit.USAGE)
-        case ToolError():
-            return _said(failure.message, failure.hint, Exit.FAILED)
+            said = str(failure), "give it back to its user with `chmod 600`, or restore it from a copy", Exit.USAGE
         case _:
             return _fault(failure)
+    return _said(*said)
 
 
 def _said(message: str, hint: str, code: Exit) -> Exit:
