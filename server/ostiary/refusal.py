@@ -41,7 +41,9 @@ def _sentences(reasons: Iterable[Reason], world: World) -> list[str]:
 def _sentence(action: Action, resource: Resource, world: World) -> str:
     if not _visible(resource, world):
         return f"unknown {_kind(resource)} `{_name(resource)}`"
-    return f"you may not {action.value.replace('_', ' ')} {_kind(resource)} `{_name(resource)}`"
+    if isinstance(resource, AuditLog):
+        return "you may not read the audit log"
+    return f"you may not {action.value} {_kind(resource)} `{_name(resource)}`"
 
 
 def _visible(resource: Resource, world: World) -> bool:
@@ -89,7 +91,7 @@ def _plural(noun: str, names: list[str]) -> str:
 
 
 def _kind(resource: Resource) -> str:
-    return "audit log" if isinstance(resource, AuditLog) else type(resource).__name__.lower()
+    return type(resource).__name__.lower()
 
 
 def _name(resource: Resource) -> str:
@@ -101,4 +103,4 @@ def _name(resource: Resource) -> str:
         case Tool(name=name) | Datasource(name=name) | Schema(name=name):
             return name
         case AuditLog():
-            return "audit"
+            return "audit log"
