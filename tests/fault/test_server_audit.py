@@ -1,12 +1,19 @@
 """The audit database down, dying and full while agents call."""
 
 import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from fix_faults import Installation, answered, crash, executed, kept_asking, until
-from fix_postgres import PostgresServer
+from fix_faults import Installation, answered, crash, executed, external, kept_asking, until
+from fix_postgres import PostgresServer, short_directory
 
 from ostiary.exits import Exit
+from ostiary_tools.control.migrate import migrate
 
 pytestmark = pytest.mark.fault
 
@@ -66,3 +73,58 @@ async def test_the_audit_database_dies_under_64_agents_and_nothing_ran_without_i
     assert executed(shop_server) <= intents
     assert got <= intents
     await installation.assert_verified()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 128 MiB."""
+    directory = short_directory()
+    mounted = os.geteuid() == 0 and shutil.which("mount") is not None
+    if mounted:
+        mounted = subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", directory], check=False).returncode == 0
+    if not mounted:
+        directory.rmdir()
+        pytest.skip("a small file system can only be mounted by root")
+    yield directory
+    subprocess.run(["/bin/umount", "--lazy", directory], check=True)
+    directory.rmdir()
+
+
+@pytest.mark.asyncio
+async def test_with_a_full_disk_under_the_audit_table_calls_are_refused_until_there_is_room(
+    small_disk: Path, own_server: Callable[..., PostgresServer], shop_server: PostgresServer, tmp_path: Path
+) -> None:
+    control = await asyncio.to_thread(own_server, small_disk)
+    await migrate(control.dsn())
+    installation = external(tmp_path, shop_server, control)
+    got: set[str] = set()
+    async with installation.serving() as serving:
+        ballast = small_disk / "ballast"
+        await asyncio.to_thread(fill, ballast)
+        refused = 0
+        for number in range(2000):
+            mark = f"mark_{number}"
+            answer = await serving.query(SQL.format(mark=mark))
+            if answer.failed:
+                assert answer.code == "not_recorded", answer.text
+                refused += 1
+            else:
+                got.add(mark)
+            if refused == 20:
+                break
+        assert refused == 20
+
+        ballast.unlink()
+        if control.run("pg_ctl", "-D", str(control.data), "status", check=False).returncode != 0:
+            await asyncio.to_thread(control.start)  # it could not even write what it needs to recover
+        await answered(lambda: serving.query(SQL.format(mark="mark_after")))
+    intents = {record.mark for record in await installation.records() if record.kind == "i"}
+    assert got | {"mark_after"} <= executed(shop_server) <= intents
+    await installation.assert_verified()
+
+
+def fill(ballast: Path) -> None:
+    """Take all room there is."""
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(b"\0" * 4096):
+            pass

@@ -61,9 +61,14 @@ def checked_dsn(dsn: str) -> None:
     if not re.match(r"postgres(ql)?://", dsn):
         raise ValueError("must be a URL such as `postgresql://user@host:5432/database`")
     try:
-        urlsplit(dsn)
+        parts = urlsplit(dsn)
+        query = dict(parse_qsl(parts.query))
     except ValueError:
         raise ValueError("is no valid URL; percent-encode special characters of user and password") from None
+    hosts = parts.netloc.rpartition("@")[2].split(",")
+    ports = [*(host.rpartition("]")[2].partition(":")[2] for host in hosts), *query.get("port", "").split(",")]
+    if not all(port == "" or (port.isascii() and port.isdigit()) for port in ports):
+        raise ValueError("has a port that is no number; percent-encode special characters of user and password")
 
 
 def has_password(dsn: str) -> bool:

@@ -54,7 +54,7 @@ async def connect(dsn: str, name: str, *, statement_timeout_s: float = 30.0) -> 
     }
     try:
         return await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S, server_settings=settings)
-    except (asyncpg.PostgresError, *CONNECTION_ERRORS) as error:
+    except (asyncpg.PostgresError, ValueError, *CONNECTION_ERRORS) as error:
         raise Unreachable(f"the control database gives no connection: {reason(error)}") from error
 
 
@@ -72,6 +72,8 @@ def reason(error: BaseException) -> str:
         return f"{str(error).splitlines()[0]} ({error.sqlstate})"
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "it did not answer in time"
+    if isinstance(error, ValueError):  # of asyncpg's, which quote the DSN
+        return "its DSN is not valid"
     if isinstance(error, OSError):
         return "nothing answers at its address"
     return type(error).__name__
