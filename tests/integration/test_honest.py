@@ -1,0 +1,158 @@
+"""Honest queries through a real MCP client: none is refused, and each is answered as on a bare connection."""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import mcp.types as t
+import pytest
+from fix_postgres import PostgresServer
+from fix_server import MakeSite
+from fix_sql import CASES as JUDGE_CASES
+from fix_sql import Case, cases
+from mcp import Client
+
+from ostiary.app import House, open_house
+from ostiary.config import Config
+from ostiary.mcp_app import McpApp
+from ostiary_policies.model import Principal
+from ostiary_tools.embedded import ADMIN, SHOP, attach
+
+OWN = Path(__file__).parent.parent / "cases" / "honest"
+_BARE = {
+    "search_path": "pg_catalog, public",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "client_min_messages": "error",  # the driver loses a line of COPY when a notice comes between
+}
+_NULL = "\ufffdNULL\ufffd"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Names of columns and rows of text, NULL told from empty."""
+
+    names: list[str]
+    rows: list[list[str | None]]
+
+
+@pytest.mark.asyncio
+async def test_no_honest_query_over_the_judges_shop_is_refused_or_answered_otherwise(
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
+):
+    """The cases the judge alone is tested with, now from end to end."""
+    database = await make_database((JUDGE_CASES / "shop.sql").read_text("utf-8"))
+    dsn = postgres_server.dsn(database=database)
+    site = await make_site({"shop": dsn})
+    async with open_house(site.config, lambda _: None) as house:
+        wrong = await _wrong(house, "reader", dsn, list(cases("honest")), at_least=190)
+    assert wrong == []
+
+
+@pytest.mark.asyncio
+async def test_no_honest_query_of_an_engineer_over_the_sample_is_refused_or_answered_otherwise(ostiary_config: Config):
+    """The sample shop under the shipped policy."""
+    cluster = await attach(ostiary_config.home.data, lambda _: None, runtime_dir=ostiary_config.home.runtime)
+    try:
+        async with open_house(ostiary_config, lambda _: None) as house:
+            wrong = await _wrong(house, "engineer", cluster.dsn(ADMIN, SHOP), _own_cases(), at_least=40)
+    finally:
+        await cluster.detach()
+    assert wrong == []
+
+
+async def _wrong(house: House, role: str, dsn: str, asked: list[Case], *, at_least: int) -> list[str]:
+    """Whatever was refused or answered otherwise than on the bare connection, in words."""
+    wrong: list[str] = []
+    compared = 0
+    who = Principal("honest", (role,))
+    async with _bare(dsn) as bare, Client(McpApp(house.gate, lambda _: who).server) as client:
+        for case in asked:
+            reply = await client.call_tool("query", {"sql": case.sql})
+            block = reply.content[0]
+            assert isinstance(block, t.TextContent)
+            expected = await _expected(bare, case.sql)
+            if expected is None:
+                continue
+            compared += 1
+            if reply.is_error:
+                wrong.append(f"{case.title}: {block.text}")
+            elif not _agrees(found := _parsed(block.text), expected, cut="TRUNCATED" in block.text):
+                wrong.append(f"{case.title}: {found} and not {expected}")
+    assert compared >= at_least, f"only {compared} could be compared"
+    return wrong
+
+
+def _agrees(found: Table, expected: Table, *, cut: bool) -> bool:
+    """Equal; of a reply that says it is cut, every row must be one of those expected."""
+    if not cut:
+        return found == expected
+    rows, all_rows = Counter(map(tuple, found.rows)), Counter(map(tuple, expected.rows))
+    return found.names == expected.names and rows < all_rows and len(found.rows) >= 100
+
+
+@asynccontextmanager
+async def _bare(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn, server_settings=_BARE)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _expected(bare: asyncpg.Connection, sql: str) -> Table | None:
+    """As PostgreSQL writes CSV itself; `None` for what this server was built without, and for EXPLAIN, which COPY does not take."""
+    if sql.lower().startswith("explain"):
+        lines = [str(row[0]) for row in await bare.fetch(sql)]
+        return Table(["QUERY PLAN"], [[line] for line in lines])
+    out = io.BytesIO()
+    try:
+        await bare.copy_from_query(sql, output=out, format="csv", header=True, null=_NULL)
+    except asyncpg.FeatureNotSupportedError:
+        return None
+    names, *rows = csv.reader(io.StringIO(out.getvalue().decode(), newline="")) if out.getvalue().strip() else [[]]
+    return Table(names, [[None if value == _NULL else value for value in row] for row in rows])
+
+
+def _parsed(reply: str) -> Table:
+    """The reply's CSV, in which NULL is nothing and an empty text is two quotes."""
+    fence, _, rest = reply.partition("\n")
+    text = rest.partition(f"\n</{fence[1:]}")[0]
+    names, *rows = [*_csv(text)]
+    return Table([name or "" for name in names], rows)
+
+
+def _csv(text: str) -> list[list[str | None]]:
+    rows: list[list[str | None]] = [[]]
+    at = 0
+    while True:
+        if text.startswith('"', at):
+            end = at + 1
+            while text[end] != '"' or text.startswith('""', end):
+                end += 2 if text.startswith('""', end) else 1
+            rows[-1].append(text[at + 1 : end].replace('""', '"'))
+            at = end + 1
+        else:
+            end = min(n for n in (text.find(",", at), text.find("\n", at), len(text)) if n >= 0)
+            rows[-1].append(text[at:end] or None)
+            at = end
+        if at == len(text):
+            return rows
+        if text[at] == "\n":
+            rows.append([])
+        at += 1
+
+
+def _own_cases() -> list[Case]:
+    found = []
+    for path in sorted(OWN.glob("*.sql")):
+        for block in path.read_text("utf-8").split("-- title: ")[1:]:
+            title, _, sql = block.partition("\n")
+            found.append(Case(f"{path.stem}: {title}", sql.strip().removesuffix(";")))
+    return found
