@@ -128,7 +128,7 @@ class Fortress:
     async def _enter(self) -> None:
         """Sessions of others: one that listens, one in the middle of a statement."""
         self._heard = []
-        judge = {"application_name": "judge"}
+        judge = {"application_name": "judge", "lock_timeout": "1s"}
         self._judges = {twin: await asyncpg.connect(self.server.dsn(database=twin), server_settings=judge) for twin in TWINS}
         self.bystander = await asyncpg.connect(self.server.dsn(database=TWINS[0]))
         await self.bystander.add_listener("alarm", lambda *heard: self._heard.append(str(heard[3])))
@@ -192,7 +192,10 @@ class Fortress:
         # Another session's end is seen by its client only when that reads again.
         found["sleeper"] = str(self._sleeping is not None and not self._sleeping.done())
         for twin, judge in self._judges.items():
-            found |= {f"{twin} {row[0]}": str(row[1]) for row in await judge.fetch(await _questions(judge))}
+            try:
+                found |= {f"{twin} {row[0]}": str(row[1]) for row in await judge.fetch(await _questions(judge))}
+            except asyncpg.LockNotAvailableError:
+                found[f"{twin} locked"] = "a table is closed to readers"
         found |= {str(path): f"{path.stat().st_size} {path.stat().st_mtime_ns}" for path in self.folder.iterdir()}
         for top in self.server.data.iterdir():
             if top.name not in _KEPT_BY_THE_SERVER:
@@ -287,8 +290,18 @@ def _filled(value: Any, places: Mapping[str, str]) -> Any:
 def fortress() -> Iterator[Fortress]:
     """A cluster of its own, in which nothing writes unless an attack does: every byte of its log counts."""
     root = short_directory()
-    server = new_server(root, {"fsync": "off", "autovacuum": "off", "wal_level": "minimal", "max_wal_senders": "0",
-                               "checkpoint_timeout": "1h", "max_wal_size": "4GB", "max_prepared_transactions": "5"})
+    server = new_server(
+        root,
+        {
+            "fsync": "off",
+            "autovacuum": "off",
+            "wal_level": "minimal",
+            "max_wal_senders": "0",
+            "checkpoint_timeout": "1h",
+            "max_wal_size": "4GB",
+            "max_prepared_transactions": "5",
+        },
+    )
     # With checksums a reader writes to the log when it is the first to see that a row is committed.
     server.run("pg_checksums", "--disable", "-D", str(server.data))
     server.start()

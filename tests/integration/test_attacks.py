@@ -22,7 +22,9 @@ from ostiary_policies.model import Principal
 
 _DRAWN = re.compile(r"data-[0-9a-f]{6}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|policy: \w+")
 """What differs between two replies without telling anything: marks and call ids."""
-_HONEST = Attack("honest", {"sql": "select o.id, o.total, c.city from orders o join customers c on c.id = o.customer_id order by 1"}, "")
+_HONEST = Attack(
+    "honest", {"sql": "select o.id, o.total, c.city from orders o join customers c on c.id = o.customer_id order by 1"}, ""
+)
 _PATIENCE_S = 20.0
 
 Do = Callable[[str, Attack], Awaitable[str]]
@@ -40,20 +42,19 @@ async def test_no_attack_comes_through(
     tmp_path: Path,
 ):
     control = await control_database()
-    async with fortress.standing():
-        async with _doors(fortress, postgres_server, control, tmp_path, login=login, role=role) as do:
-            honest = _plain(await do(TWINS[0], _HONEST))
-            assert honest.count("\n") >= 5, honest
-            await fortress.quiet(_PATIENCE_S)
-            through = []
-            count = 0
-            before = await fortress.fingerprint()
-            for attack in fortress.attacks():
-                count += 1
-                harms, before = await _harms(fortress, attack, do, before)
-                through += [f"{attack.title}: {harm}" for harm in harms]
-                if _plain(await do(TWINS[0], _HONEST)) != honest:
-                    through.append(f"{attack.title}: the next honest query is answered otherwise")
+    async with fortress.standing(), _doors(fortress, postgres_server, control, tmp_path, login=login, role=role) as do:
+        honest = _plain(await do(TWINS[0], _HONEST))
+        assert honest.count("\n") >= 5, honest
+        await fortress.quiet(_PATIENCE_S)
+        through = []
+        count = 0
+        before = await fortress.fingerprint()
+        for attack in fortress.attacks():
+            count += 1
+            harms, before = await _harms(fortress, attack, do, before)
+            through += [f"{attack.title}: {harm}" for harm in harms]
+            if _plain(await do(TWINS[0], _HONEST)) != honest:
+                through.append(f"{attack.title}: the next honest query is answered otherwise")
     assert count >= 60
     assert through == [], f"{len(through)} of {count} attacks came through"
 
@@ -122,7 +123,15 @@ async def _doors(
         tags = {**TAGS, f"public.t{fortress.secrets[twin]['table']}": ["hidden"]}
         dsn = fortress.server.dsn(login, twin)
         config = site_config(
-            place, control_server, control, {"shop": dsn}, policy=HIDES, tags=("hidden",), tagged=tags, pool_max=1, limits={"timeout_s": 5}
+            place,
+            control_server,
+            control,
+            {"shop": dsn},
+            policy=HIDES,
+            tags=("hidden",),
+            tagged=tags,
+            pool_max=1,
+            limits={"timeout_s": 5},
         )
         return open_house(config, lambda _: None)
 
@@ -141,7 +150,9 @@ async def _answer(client: Client, attack: Attack) -> str:
         if "resource" in call:
             return repr(await client.read_resource(call["resource"]))
         if "resources" in call:
-            return repr(await client.list_resources()) + repr(await client.list_resource_templates()) + repr(await client.list_tools())
+            return (
+                repr(await client.list_resources()) + repr(await client.list_resource_templates()) + repr(await client.list_tools())
+            )
         if "complete" in call:
             asked = call["complete"]
             reference = t.ResourceTemplateReference(uri="schema://{datasource}/{schema}/{table}")

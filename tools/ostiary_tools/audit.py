@@ -17,7 +17,9 @@ class AuditLogArgs(Args):
     agent: Annotated[str | None, Field(max_length=200, description="Only this agent.")] = None
     tool: Annotated[str | None, Field(max_length=200, description="Only this tool.")] = None
     kind: Annotated[Literal["intent", "outcome", "denial", "event"] | None, Field(description="Only this kind of record.")] = None
-    before: Annotated[str | None, Field(max_length=2_000, description="Only records before this position, for the next page.")] = None
+    before: Annotated[str | None, Field(max_length=2_000, description="Only records before this position, for the next page.")] = (
+        None
+    )
     limit: Annotated[int, Field(ge=1, le=200, description="Records to return.")] = 50
 
 
