@@ -118,7 +118,7 @@ def serve(config: ConfigOption = None, role: RoleOption = None) -> None:
 def demo(config: ConfigOption = None) -> None:
     """Show on a sample what Ostiary does.
 
-    Three roles ask the sample database, one is refused, and the audit table proves it all.
+    Four roles ask the sample database, some are refused, and the audit table proves it all.
     """
     loaded = configured(config)
     from ostiary.demo import demonstrate
