@@ -203,7 +203,7 @@ class Fortress:
         return found
 
     async def quiet(self, seconds: float) -> str:
-        """Wait until no session of ours runs anything; what still runs after that time, in words."""
+        """Wait until every session of the server has been emptied; what still runs after that time, in words."""
         try:
             async with asyncio.timeout(seconds):
                 while await self._judges[TWINS[0]].fetchval(_BUSY):  # noqa: ASYNC110  the server is watched, and it sets no event
@@ -215,7 +215,7 @@ class Fortress:
 
 _BUSY = """
 SELECT count(*) FROM pg_stat_activity
-WHERE backend_type = 'client backend' AND state <> 'idle' AND application_name NOT IN ('judge', '')
+WHERE application_name = 'ostiary' AND (state <> 'idle' OR query NOT IN ('', 'DISCARD ALL'))
 """
 
 _WAYS = """

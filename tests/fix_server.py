@@ -57,7 +57,7 @@ MakeSite = Callable[..., Awaitable[Site]]
 
 @pytest.fixture
 def make_site(postgres_server: PostgresServer, control_database: Callable[[], Awaitable[str]]) -> Iterator[MakeSite]:
-    """`await make_site({"shop": dsn}, policy="…", tags=["hidden"], limits={"rows": 9})`, with an audit log of its own."""
+    """Makes a site of its sources by name, with an audit log of its own; `site_config` says what may be wished for."""
     folders: list[Path] = []
 
     async def make(sources: Mapping[str, str], **wishes: Any) -> Site:
@@ -73,13 +73,16 @@ def make_site(postgres_server: PostgresServer, control_database: Callable[[], Aw
 
 @pytest.fixture
 def control_database(audit_template: str, postgres_server: PostgresServer) -> Iterator[Callable[[], Awaitable[str]]]:
-    """`await control_database()` is an empty audit log in a database of its own; a copy costs less than migrating anew."""
+    """Makes an empty audit log in a database of its own; a copy costs less than migrating anew."""
     made: list[str] = []
 
     async def make() -> str:
         name = f"control_{uuid.uuid4().hex[:8]}"
         await asyncio.to_thread(postgres_server.sql, f"CREATE DATABASE {name} TEMPLATE {audit_template}")
         made.append(name)
+        await asyncio.to_thread(
+            postgres_server.sql, f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
+        )  # a copy has no rights of its own
         await asyncio.to_thread(postgres_server.sql, f"GRANT CONNECT ON DATABASE {name} TO ostiary_writer, ostiary_reader")
         return name
 
@@ -90,7 +93,7 @@ def control_database(audit_template: str, postgres_server: PostgresServer) -> It
 
 @pytest.fixture
 def make_database(postgres_server: PostgresServer) -> Iterator[Callable[[str], Awaitable[str]]]:
-    """`await make_database("create table …")` is a database of the test's own."""
+    """Makes a database of the test's own out of statements."""
     made: list[str] = []
 
     async def make(statements: str) -> str:

@@ -2,18 +2,16 @@
 
 import asyncio
 import re
-import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
 import mcp.types as t
 import pytest
 from fix_attacks import READER, TAGS, TWINS, Attack, Fortress
-from fix_postgres import ADMIN, PostgresServer
-from fix_server import HIDES, site_config
+from fix_postgres import ADMIN
+from fix_server import HIDES, MakeSite
 from mcp import Client, MCPError
 
 from ostiary.app import open_house
@@ -32,22 +30,13 @@ Do = Callable[[str, Attack], Awaitable[str]]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(("login", "role"), [(ADMIN, "engineer"), (READER, "engineer")])
-async def test_no_attack_comes_through(
-    login: str,
-    role: str,
-    fortress: Fortress,
-    postgres_server: PostgresServer,
-    control_database: Callable[[], Awaitable[str]],
-    tmp_path: Path,
-):
-    control = await control_database()
-    async with fortress.standing(), _doors(fortress, postgres_server, control, tmp_path, login=login, role=role) as do:
+@pytest.mark.parametrize("login", [ADMIN, READER])
+async def test_no_attack_comes_through(login: str, fortress: Fortress, make_site: MakeSite):
+    """As a superuser of the database, and as the least that can read it; the agent is an engineer, who may do most."""
+    through, count = [], 0
+    async with fortress.standing(), _doors(fortress, make_site, login) as do:
         honest = _plain(await do(TWINS[0], _HONEST))
-        assert honest.count("\n") >= 5, honest
         await fortress.quiet(_PATIENCE_S)
-        through = []
-        count = 0
         before = await fortress.fingerprint()
         for attack in fortress.attacks():
             count += 1
@@ -55,6 +44,7 @@ async def test_no_attack_comes_through(
             through += [f"{attack.title}: {harm}" for harm in harms]
             if _plain(await do(TWINS[0], _HONEST)) != honest:
                 through.append(f"{attack.title}: the next honest query is answered otherwise")
+    assert honest.count("\n") >= 60, honest
     assert count >= 60
     assert through == [], f"{len(through)} of {count} attacks came through"
 
@@ -105,67 +95,56 @@ def _plain(reply: str) -> str:
 
 
 @asynccontextmanager
-async def _doors(
-    fortress: Fortress, control_server: PostgresServer, control: str, folder: Path, *, login: str, role: str
-) -> AsyncIterator[Do]:
+async def _doors(fortress: Fortress, make_site: MakeSite, login: str) -> AsyncIterator[Do]:
     """One server for each shop, an agent at each."""
     clients: dict[str, Client] = {}
 
     async def do(twin: str, attack: Attack) -> str:
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                return await _answer(clients[twin], attack)
+                return await _answer(clients[twin], attack.call)
         except TimeoutError:
             return _HUNG
+        except MCPError as error:
+            return f"{error} {error.error}"
+        except (ValueError, UnicodeError) as error:  # the client's own refusal to send it
+            return type(error).__name__
 
-    def serve(twin: str) -> Any:
-        place = Path(tempfile.mkdtemp(dir=folder))
-        tags = {**TAGS, f"public.t{fortress.secrets[twin]['table']}": ["hidden"]}
-        dsn = fortress.server.dsn(login, twin)
-        config = site_config(
-            place,
-            control_server,
-            control,
-            {"shop": dsn},
-            policy=HIDES,
-            tags=("hidden",),
-            tagged=tags,
-            pool_max=1,
-            limits={"timeout_s": 5},
-        )
-        return open_house(config, lambda _: None)
-
-    async with serve(TWINS[0]) as first, serve(TWINS[1]) as second:
-        who = Principal("attacker", (role,))
-        async with (
-            Client(McpApp(first.gate, lambda _: who).server) as clients[TWINS[0]],
-            Client(McpApp(second.gate, lambda _: who).server) as clients[TWINS[1]],
-        ):
-            yield do
+    async with AsyncExitStack() as stack:
+        for twin in TWINS:
+            tagged = {**TAGS, f"public.t{fortress.secrets[twin]['table']}": ["hidden"]}
+            terms = {"tags": ("hidden",), "tagged": tagged, "pool_max": 1, "limits": {"timeout_s": 5}}
+            site = await make_site({"shop": fortress.server.dsn(login, twin)}, policy=HIDES, **terms)
+            house = await stack.enter_async_context(open_house(site.config, lambda _: None))
+            app = McpApp(house.gate, lambda _: Principal("attacker", ("engineer",)))
+            clients[twin] = await stack.enter_async_context(Client(app.server))
+        yield do
 
 
-async def _answer(client: Client, attack: Attack) -> str:
-    call = dict(attack.call)
-    try:
-        if "resource" in call:
-            return repr(await client.read_resource(call["resource"]))
-        if "resources" in call:
-            return (
-                repr(await client.list_resources()) + repr(await client.list_resource_templates()) + repr(await client.list_tools())
-            )
-        if "complete" in call:
-            asked = call["complete"]
+async def _answer(client: Client, call: Mapping[str, Any]) -> str:
+    match call:
+        case {"resource": address}:
+            return repr(await client.read_resource(address))
+        case {"resources": _}:
+            lists = (await client.list_resources(), await client.list_resource_templates(), await client.list_tools())
+            return repr(lists)
+        case {"complete": asked}:
             reference = t.ResourceTemplateReference(uri="schema://{datasource}/{schema}/{table}")
             argument = {"name": asked["part"], "value": asked["value"]}
             return repr(await client.complete(reference, argument, context_arguments=asked.get("context")))
-        if "prompt" in call:
-            return repr(await client.get_prompt(call["prompt"], call["arguments"]))
-        reply = await client.call_tool(call.get("tool", "query"), call["arguments"] if "tool" in call else call)
-        return "\n".join(block.text for block in reply.content if isinstance(block, t.TextContent))
-    except MCPError as error:
-        return f"{error} {error.error}"
-    except (ValueError, UnicodeError) as error:  # the client's own refusal to send it
-        return type(error).__name__
+        case {"prompt": name, "arguments": arguments}:
+            return repr(await client.get_prompt(name, arguments))
+        case {"tool": name, "arguments": arguments}:
+            return _text(await client.call_tool(name, arguments))
+        case _:
+            return _text(await client.call_tool("query", dict(call)))
+
+
+def _text(reply: t.CallToolResult) -> str:
+    return "\n".join(block.text for block in reply.content if isinstance(block, t.TextContent))
+
+
+_BARE = {"statement_timeout": "1000", "application_name": "bare"}
 
 
 def _bare(fortress: Fortress) -> Do:
@@ -173,7 +152,7 @@ def _bare(fortress: Fortress) -> Do:
 
     async def do(twin: str, attack: Attack) -> str:
         assert attack.sql is not None
-        connection = await asyncpg.connect(fortress.server.dsn(database=twin), server_settings={"statement_timeout": "1000"})
+        connection = await asyncpg.connect(fortress.server.dsn(database=twin), server_settings=_BARE)
         try:
             return repr(await _run(connection, attack.sql))
         except asyncpg.QueryCanceledError:
