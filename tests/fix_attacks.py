@@ -74,8 +74,9 @@ class Fortress:
         self.server = server
         self.folder = folder
         self.secrets = {TWINS[0]: Secrets("1"), TWINS[1]: Secrets("9")}
-        self.shared = Secrets("5")
-        """Of the cluster: files, roles, settings of other sessions."""
+        # A digest, which the server keeps as it stands; and what its configuration holds.
+        self.shared = Secrets("5", {"password": f"md5{secrets.token_hex(16)}", "cluster": server.settings["cluster_name"]})
+        """Of the cluster: files, roles, settings, other sessions."""
         self.bystander: asyncpg.Connection | None = None
         self.sleeper: asyncpg.Connection | None = None
         self._sleeping: asyncio.Task[Any] | None = None
@@ -135,15 +136,22 @@ class Fortress:
         self.sleeper = await asyncpg.connect(self.server.dsn(database=TWINS[0]))
         self._sleeping = asyncio.create_task(self.sleeper.execute(f"SELECT pg_sleep(3600) /* {self.shared['session']} */"))
 
+    def end_bare(self) -> None:
+        """Close the sessions without a gate."""
+        for connection in self.bare:
+            connection.terminate()
+        self.bare = []
+
     async def _leave(self) -> None:
-        for connection in (self.bystander, self.sleeper, *self.bare, *self._judges.values()):
+        self.end_bare()
+        for connection in (self.bystander, self.sleeper, *self._judges.values()):
             if connection is not None:
                 connection.terminate()
         if self._sleeping is not None:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
                 await self._sleeping
         self.bystander = self.sleeper = self._sleeping = None
-        self.bare, self._judges = [], {}
+        self._judges = {}
 
     @asynccontextmanager
     async def standing(self) -> AsyncIterator["Fortress"]:
@@ -300,6 +308,7 @@ def fortress() -> Iterator[Fortress]:
             "checkpoint_timeout": "1h",
             "max_wal_size": "4GB",
             "max_prepared_transactions": "5",
+            "cluster_name": f"c{secrets.token_hex(12)}",
         },
     )
     # With checksums a reader writes to the log when it is the first to see that a row is committed.
