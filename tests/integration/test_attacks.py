@@ -143,7 +143,7 @@ def _text(reply: t.CallToolResult) -> str:
     return "\n".join(block.text for block in reply.content if isinstance(block, t.TextContent))
 
 
-_BARE = {"statement_timeout": "1000", "application_name": "bare"}
+_BARE = {"statement_timeout": "3000", "application_name": "bare"}
 
 
 def _bare(fortress: Fortress) -> Do:
