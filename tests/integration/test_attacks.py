@@ -49,7 +49,7 @@ async def test_no_attack_comes_through(login: str, fortress: Fortress, make_site
     assert through == [], f"{len(through)} of {count} attacks came through"
 
 
-@pytest.mark.slow
+@pytest.mark.release
 @pytest.mark.asyncio
 async def test_every_attack_would_do_harm_without_the_gate(fortress: Fortress):
     """Otherwise the suite proves nothing: each case is run bare, as a superuser, and must be seen to harm."""
