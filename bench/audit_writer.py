@@ -27,7 +27,7 @@ from ostiary.audit.record import Entry
 from ostiary.audit.recorder import Recorder, RecordingFailed
 from ostiary_tools.control.migrate import migrate
 
-RATE = 10_000
+RATE = 12_000
 SECONDS = 5
 SQL = "select id, total from orders where customer_id = $1 and created_at > $2 order by created_at desc limit 50"
 RULES, HASH = ("analyst.read",), "a" * 64
