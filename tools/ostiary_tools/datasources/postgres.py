@@ -184,7 +184,7 @@ class PostgresDatasource:
         await asyncio.gather(*self._releasing)
         try:
             await asyncio.wait_for(self._pool.close(), _RESET_TIMEOUT_S)
-        except TimeoutError:
+        except DRIVER_ERRORS:  # a server that hangs, or one that is gone: there is nobody left to say goodbye to
             self._pool.terminate()
 
     async def _begin(self, script: str, *, again: bool = True) -> PoolConnectionProxy:
