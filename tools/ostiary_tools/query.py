@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ostiary_policies.model import Intent, Permit, Statement
-from ostiary_tools.api import Args, Hints, Redacted, Refused, Rows, Session, Surface, World
-from ostiary_tools.sql import judge
+from ostiary_policies.model import Intent, Permit
+from ostiary_tools.api import Args, Hints, Redacted, Rows, Session, Surface, World
+from ostiary_tools.sql import bind, judge
 
 
 class QueryArgs(Args):
@@ -32,10 +32,7 @@ class Query:
         """Judge the statement. Raises Refused, Unavailable."""
         view = world.view(args.datasource)
         judged = judge(args.sql, view)
-        if judged.parameter_count != len(args.params):
-            message = f"the statement has {judged.parameter_count} parameters and {len(args.params)} values were given"
-            raise Refused("parameters", message, "give one value for each of $1, $2 …")
-        statement = Statement(judged.statement.text, tuple(map(as_text, args.params)))
+        statement = bind(judged, args.params)
         return Intent(self.name, args.model_dump(mode="json"), judged.accesses, view.datasource, (statement,))
 
     async def run(self, permit: Permit, session: Session) -> Rows:
@@ -45,12 +42,3 @@ class Query:
         if wanted is None or len(rows.rows) <= wanted:
             return rows
         return Rows(rows.columns, rows.rows[:wanted], truncated=True, clipped=rows.clipped)
-
-
-def as_text(value: str | float | bool | None) -> str | None:
-    """A JSON value in PostgreSQL's input syntax."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value)

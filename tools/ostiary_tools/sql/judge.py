@@ -5,12 +5,14 @@ accesses and its print must be the same, so a fault of the printer can refuse a
 statement and never widen it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from pglast.parser import fingerprint
 
 from ostiary_policies.model import Access, Resource, Statement
+from ostiary_tools.errors import Refused
 from ostiary_tools.sql import explaining, grammar, printing, statement
 from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.scope import Env
@@ -32,6 +34,23 @@ class Judged:
     """The text without its constants, for the audit log."""
     kind: Literal["select", "explain"]
     parameter_count: int
+
+
+def bind(judged: Judged, values: Sequence[str | float | bool | None]) -> Statement:
+    """The judged statement with the caller's value for each of its parameters. Raises Refused."""
+    if judged.parameter_count != len(values):
+        message = f"the statement has {judged.parameter_count} parameters and {len(values)} values were given"
+        raise Refused("parameters", message, "give one value for each of $1, $2 …")
+    return Statement(judged.statement.text, tuple(map(_as_text, values)))
+
+
+def _as_text(value: str | float | bool | None) -> str | None:
+    """A JSON value in PostgreSQL's input syntax."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)
 
 
 _Key = tuple[str, str, str, frozenset[Resource]]
