@@ -1,12 +1,14 @@
 """The reference pages, made from the table of settings and the command line: `python -m ostiary.reference docs/reference`.
 
-The pages are checked in; a test fails when one differs from what this makes.
+The built-in functions come from the reviewed inventory. The pages are checked in; a test fails when one differs from
+what this makes.
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from inspect import cleandoc
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import typer
@@ -15,6 +17,7 @@ from ostiary.cli import app
 from ostiary.config.document import toml
 from ostiary.config.settings import SECTIONS, TABLE, Kind, Setting
 from ostiary.config.sources import variable
+from ostiary_tools.sql.inventory import FUNCTIONS, INVENTORY, REASONS, VOLATILE, BuiltIn
 
 _CONFIGURATION = """\
 # Configuration
@@ -46,10 +49,26 @@ Data goes to stdout, everything else to stderr. A failure is one line `error: â€
 | 70 | a fault of Ostiary itself |
 """
 
+_FUNCTIONS = """\
+# Built-in functions
+
+Made from the reviewed inventory by `python -m ostiary.reference docs/reference`; do not edit it.
+
+Functions of `pg_catalog` that an agent may call need no policy: they compute from their arguments alone, or read nothing but
+the clock and chance. The others are refused for every role, and no policy opens them. Each name was decided once, all its
+overloads as one, on the catalogs of PostgreSQL {versions}; a function that a later version brings is refused until it has been
+reviewed. Functions of extensions and your own are a matter of [policy](policy-language.md).
+"""
+_INTERNALS = "internals of the server"
+
 
 def pages() -> Mapping[str, str]:
     """File name â†’ text."""
-    return {"configuration.md": configuration_page(), "command-line.md": command_line_page()}
+    return {
+        "configuration.md": configuration_page(),
+        "command-line.md": command_line_page(),
+        "built-in-functions.md": functions_page(),
+    }
 
 
 def configuration_page() -> str:
@@ -69,6 +88,34 @@ def _row(setting: Setting) -> str:
     name = "" if setting.kind is Kind.MAPPING else f"`{variable(setting.key)}`"
     cells = (f"`{setting.name}`", choices or setting.kind, default, setting.unit, setting.help, name)
     return "| " + " | ".join(cells) + " |"
+
+
+def functions_page() -> str:
+    """What is refused and why, by group; what is allowed although it is volatile; and what is allowed."""
+    versions = sorted({version for one in INVENTORY.values() for version in one.versions})
+    parts = [_FUNCTIONS.format(versions=f"{', '.join(map(str, versions[:-1]))} and {versions[-1]}"), "## Refused\n"]
+    parts += [_group(group, reason, versions) for group, reason in sorted(REASONS.items())]
+    parts += ["## Allowed although volatile\n", *(f"- `{name}`: {why}" for name, why in sorted(VOLATILE.items()))]
+    parts += ["\n## Allowed\n", _listed(FUNCTIONS, versions), ""]
+    return "\n".join(parts)
+
+
+def _group(group: str, reason: str, versions: list[int]) -> str:
+    names = [name for name, one in INVENTORY.items() if one.decision == group]
+    listed = (
+        f"{len(names)} functions; `functions.tsv` of the package lists them.\n" if group == _INTERNALS else _listed(names, versions)
+    )
+    return f"### {group.capitalize()}\n\n{reason}\n\n{listed if names else 'None.'}\n"
+
+
+def _listed(names: Iterable[str], versions: list[int]) -> str:
+    return fill(", ".join(_named(name, INVENTORY[name], versions) for name in sorted(names)), 130, break_on_hyphens=False)
+
+
+def _named(name: str, one: BuiltIn, versions: list[int]) -> str:
+    """With the versions that have it, where not all of them do."""
+    seen = sorted(one.versions)
+    return f"`{name}`" if seen == versions else f"`{name}` (in {', '.join(map(str, seen))})"
 
 
 def command_line_page() -> str:

@@ -8,21 +8,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fix_postgres import PostgresServer, new_server, short_directory
+from list_functions import Fact, facts, merged
 
-from ostiary_tools.sql.inventory import FUNCTIONS, REFUSED_FUNCTIONS, TYPES
+from ostiary_tools.sql.inventory import FUNCTIONS, INVENTORY, REASONS, REFUSED_FUNCTIONS, TYPES, VOLATILE, BuiltIn
 
 _OLD = Path("/usr/lib/postgresql/15/bin")
-_VOLATILE = {
-    "array_sample",
-    "array_shuffle",
-    "clock_timestamp",
-    "gen_random_uuid",
-    "random",
-    "random_normal",
-    "timeofday",
-    "uuidv4",
-    "uuidv7",
-}
 _FUNCTIONS = """
 SELECT p.proname AS name, p.provolatile = 'v' AS volatile,
   coalesce((SELECT array_agg(DISTINCT t.typname::text)
@@ -75,8 +65,18 @@ def test_every_built_in_function_of_the_server_is_reviewed(server: PostgresServe
     assert names - FUNCTIONS - REFUSED_FUNCTIONS.keys() == set()
 
 
-def test_no_allowed_function_is_volatile_but_those_of_chance_and_clock(server: PostgresServer):
-    assert {r["name"] for r in _fetch(server, _FUNCTIONS) if r["volatile"]} & FUNCTIONS <= _VOLATILE
+def test_the_inventory_says_of_every_function_what_the_server_says(server: PostgresServer):
+    assert merged(INVENTORY, *asyncio.run(facts(server.dsn()))) == INVENTORY
+
+
+def test_a_function_of_a_later_version_is_undecided_and_refused():
+    later = {**INVENTORY, "pg_read_everything": BuiltIn("undecided", frozenset({99}), "volatile", ("function",))}
+    assert merged(INVENTORY, 99, {"pg_read_everything": Fact("volatile", ("function",))}) == later
+    assert "undecided" in REASONS
+
+
+def test_no_allowed_function_is_volatile_but_those_with_a_reason(server: PostgresServer):
+    assert {r["name"] for r in _fetch(server, _FUNCTIONS) if r["volatile"]} & FUNCTIONS <= VOLATILE.keys()
 
 
 def test_no_allowed_function_takes_or_gives_an_internal_value_or_a_name_of_the_catalog(server: PostgresServer):
