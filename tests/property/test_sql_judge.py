@@ -1,11 +1,15 @@
 """Judging is total and its print is a fixed point, whatever the text."""
 
+from contextlib import suppress
+
 from fix_sql import cases, shop_snapshot, view_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pglast.parser import ParseError, scan
 
 from ostiary_tools.errors import Refused
 from ostiary_tools.sql import Judged, judge
+from ostiary_tools.sql.parse import _chain
 
 VIEW = view_of(shop_snapshot())
 KNOWN = [case.sql for folder in ("refuse", "honest") for case in cases(folder)]
@@ -58,3 +62,15 @@ def test_any_splice_of_two_statements_is_judged_or_refused_and_the_print_is_a_fi
 @settings(max_examples=300, deadline=None)
 def test_what_is_refused_alone_is_refused_inside_anything(inner: str, outer: str):
     assert judged_or_refused(outer.replace("{}", inner)) is None
+
+
+@given(
+    st.one_of(
+        st.sampled_from(KNOWN), st.lists(st.sampled_from([*"()[].,+- a1$", "union", "case", "join", "with", "::"])).map(" ".join)
+    )
+)
+@settings(max_examples=500, deadline=None)
+def test_no_text_is_deeper_than_it_is_long(text: str):
+    """So a short one need not be scanned before it is parsed."""
+    with suppress(ParseError):
+        assert _chain(scan(text)) <= len(text) + 2

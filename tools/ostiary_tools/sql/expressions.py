@@ -5,6 +5,7 @@ scope. Nodes reach this module only after `grammar` allowed their kinds.
 """
 
 from collections.abc import Callable
+from operator import is_not
 from typing import Any
 
 from pglast import ast, enums
@@ -12,6 +13,7 @@ from pglast import ast, enums
 from ostiary_tools.errors import Refused
 from ostiary_tools.sql import calls, scope, statement
 from ostiary_tools.sql.scope import Env, Item
+from ostiary_tools.sql.tree import CHILDREN, put
 from ostiary_tools.sql.work import Work
 
 _SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "xmax", "cmin", "cmax"})
@@ -21,7 +23,8 @@ _EQUALS = (ast.String("="),)
 def visit(value: Any, env: Env, work: Work) -> Any:
     """Judge a node or a tuple of nodes and return what takes its place. Raises Refused."""
     if isinstance(value, tuple):
-        return tuple(visit(part, env, work) for part in value)
+        parts = [visit(part, env, work) for part in value]
+        return tuple(parts) if any(map(is_not, parts, value)) else value
     if not isinstance(value, ast.Node):
         return value
     handler = _HANDLERS.get(type(value).__name__)
@@ -30,10 +33,9 @@ def visit(value: Any, env: Env, work: Work) -> Any:
 
 def visit_parts(node: Any, env: Env, work: Work) -> Any:
     """Visit what a node is made of."""
-    for name in node:
-        part = getattr(node, name)
-        if isinstance(part, (ast.Node, tuple)):
-            setattr(node, name, visit(part, env, work))
+    for name in CHILDREN[type(node)]:
+        if (part := getattr(node, name)) is not None:
+            put(node, name, visit(part, env, work))
     return node
 
 
@@ -116,10 +118,11 @@ def _row_star(node: Any, env: Env, work: Work) -> Any:
 def _call(node: Any, env: Env, work: Work) -> Any:
     node.funcname = calls.function_name(work, node.funcname)
     rows = _typed_rows(node, env, work)
-    node.args = tuple(arg if any(arg is row for row in rows) else visit(arg, env, work) for arg in node.args or ()) or None
-    for name in node:
+    if node.args:
+        node.args = tuple(arg if any(arg is row for row in rows) else visit(arg, env, work) for arg in node.args)
+    for name in CHILDREN[ast.FuncCall]:
         if name != "args":
-            setattr(node, name, visit(getattr(node, name), env, work))
+            put(node, name, visit(getattr(node, name), env, work))
     if calls.parts(node.funcname) == (calls.CATALOG, "pg_typeof"):
         # As regtype it could be compared with a name, and say whether that type exists.
         return ast.TypeCast(arg=node, typeName=_text())

@@ -4,7 +4,6 @@ A node that is not listed is refused, so what a later grammar adds is closed unt
 somebody has read it. Says nothing about names.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from pglast import ast
 
 from ostiary_tools.errors import Refused
 from ostiary_tools.sql.inventory import NODES
+from ostiary_tools.sql.tree import levels
 
 MAX_NODES = 30_000
 MAX_DEPTH = 250
@@ -51,29 +51,20 @@ def check(tree: Any) -> Grammar:
     if not isinstance(select, ast.SelectStmt):
         raise _refusal(select, "is not run here")
     parameters: set[int] = set()
-    for count, (node, depth) in enumerate(_walk(select)):
+    count = 0
+    for depth, level in enumerate(levels(select), 1):
+        count += len(level)
         if count > MAX_NODES or depth > MAX_DEPTH:
             raise Refused("size", "the statement has too many parts or is nested too deeply", "split it into smaller statements")
-        if type(node).__name__ not in NODES:
-            raise _refusal(node, "is not allowed")
-        if isinstance(node, ast.ParamRef):
-            parameters.add(node.number or 0)
+        for node in level:
+            if type(node).__name__ not in NODES:
+                raise _refusal(node, "is not allowed")
+            if isinstance(node, ast.ParamRef):
+                parameters.add(node.number or 0)
     if parameters != set(range(1, len(parameters) + 1)):
         raise Refused("parameters", "parameters must be numbered `$1`, `$2` … without a gap", "renumber them")
     verbose = any(str(option.defname).lower() == "verbose" for option in options)
     return Grammar("explain" if explains else "select", select, len(parameters), verbose)
-
-
-def _walk(root: Any) -> Iterator[tuple[Any, int]]:
-    """Every node with its depth, without recursion."""
-    stack = [(root, 1)]
-    while stack:
-        value, depth = stack.pop()
-        if isinstance(value, tuple):
-            stack.extend((part, depth) for part in value)
-        elif isinstance(value, ast.Node):
-            yield value, depth
-            stack.extend((part, depth + 1) for name in value if isinstance(part := getattr(value, name), (ast.Node, tuple)))
 
 
 def _refusal(node: Any, verb: str) -> Refused:

@@ -16,6 +16,7 @@ from ostiary_tools.errors import Refused
 from ostiary_tools.sql import explaining, grammar, printing, statement
 from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.scope import Env
+from ostiary_tools.sql.tree import same
 from ostiary_tools.sql.work import Work
 from ostiary_tools.view import SchemaView
 
@@ -36,23 +37,6 @@ class Judged:
     parameter_count: int
 
 
-def bind(judged: Judged, values: Sequence[str | float | bool | None]) -> Statement:
-    """The judged statement with the caller's value for each of its parameters. Raises Refused."""
-    if judged.parameter_count != len(values):
-        message = f"the statement has {judged.parameter_count} parameters and {len(values)} values were given"
-        raise Refused("parameters", message, "give one value for each of $1, $2 …")
-    return Statement(judged.statement.text, tuple(map(_as_text, values)))
-
-
-def _as_text(value: str | float | bool | None) -> str | None:
-    """A JSON value in PostgreSQL's input syntax."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return repr(value)
-
-
 _Key = tuple[str, str, str, frozenset[Resource]]
 
 _memory: dict[_Key, Judged] = {}
@@ -71,7 +55,7 @@ def judge(text: str, view: SchemaView) -> Judged:
     if (known := _memory.get(key)) is not None:
         return known
     try:
-        judged = _judge(text, view)
+        judged = judge_afresh(text, view)
     except RecursionError as error:
         raise printing.unprintable() from error
     if view.snapshot.version and len(text) <= _KEPT_CHARS:
@@ -81,14 +65,34 @@ def judge(text: str, view: SchemaView) -> Judged:
     return judged
 
 
-def _judge(text: str, view: SchemaView) -> Judged:
-    tree, checked, accesses = _read(text, view)
+def bind(judged: Judged, values: Sequence[str | float | bool | None]) -> Statement:
+    """The judged statement with the caller's value for each of its parameters. Raises Refused."""
+    if judged.parameter_count != len(values):
+        message = f"the statement has {judged.parameter_count} parameters and {len(values)} values were given"
+        raise Refused("parameters", message, "give one value for each of $1, $2 …")
+    return Statement(judged.statement.text, tuple(map(_as_text, values)))
+
+
+def judge_afresh(text: str, view: SchemaView) -> Judged:
+    """Judge without remembering. Raises Refused, and RecursionError where the printer gives up."""
+    tree, checked, accesses = classify(text, view)
     printed = printing.print_tree(tree)
     if printed != text:
-        again, checked, accesses_again = _read(printed, view)
-        if accesses_again != accesses or not printing.same(tree, again):
+        again, checked, accesses_again = classify(printed, view)
+        if accesses_again != accesses or not same(tree, again):
             raise printing.unprintable()
     return _judged(printed, checked, accesses)
+
+
+def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Access]]:
+    """The tree with every name bound, what kind of statement it is, and all that it would do. Raises Refused."""
+    tree = parse(text)
+    checked = grammar.check(tree)
+    work = Work(view)
+    statement.select(checked.select, Env(), work)
+    if checked.kind == "explain":
+        explaining.check(work, verbose=checked.verbose)
+    return tree, checked, work.accesses
 
 
 def _judged(printed: str, checked: grammar.Grammar, accesses: set[Access]) -> Judged:
@@ -98,11 +102,10 @@ def _judged(printed: str, checked: grammar.Grammar, accesses: set[Access]) -> Ju
     )
 
 
-def _read(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Access]]:
-    tree = parse(text)
-    checked = grammar.check(tree)
-    work = Work(view)
-    statement.select(checked.select, Env(), work)
-    if checked.kind == "explain":
-        explaining.check(work, verbose=checked.verbose)
-    return tree, checked, work.accesses
+def _as_text(value: str | float | bool | None) -> str | None:
+    """A JSON value in PostgreSQL's input syntax."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)

@@ -1,49 +1,132 @@
-"""Tree to text, and the proof that the text says what the tree said."""
+"""Tree to text."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pglast import ast
 from pglast.parser import scan
-from pglast.stream import RawStream
+from pglast.printers import NODE_PRINTERS
+from pglast.stream import RawStream, maybe_double_quote_name
+from pglast.visitors import Ancestor
 
 from ostiary_tools.errors import Refused
+from ostiary_tools.sql.tree import CHILDREN
 
 # The printer recurses about six frames a level; `grammar` bounds the levels. Raised once, never lowered:
 # lowering it while another thread prints would fail that thread.
 sys.setrecursionlimit(max(sys.getrecursionlimit(), 6000))
 
 _CONSTANTS = frozenset({"SCONST", "USCONST", "ICONST", "FCONST", "BCONST", "XCONST"})
-_NOT_SAID = frozenset(
-    {
-        "location",
-        "rexpr_list_start",
-        "rexpr_list_end",
-        "list_start",
-        "list_end",
-        "stmt_len",
-        "name_location",
-        "funcformat",
-        "arg_location",
-    }
-)
-"""Positions, and whether a call was written in SQL's own words."""
+_NOTHING = nullcontext()
+
+
+class _Enclosed:
+    """What is printed within stands between parentheses."""
+
+    def __init__(self, write: Callable[[str], int]) -> None:
+        self._write = write
+
+    def __enter__(self) -> None:
+        self._write("(")
+
+    def __exit__(self, *_: object) -> None:
+        self._write(")")
 
 
 class _Printer(RawStream):
-    """Prints a backslash so that it is one, whatever `standard_conforming_strings` says."""
+    """The library's printers on a stream that does no more than they need: theirs makes a generator for every bracket."""
 
     def write_quoted_string(self, s: str) -> None:
+        """Print a backslash so that it is one, whatever `standard_conforming_strings` says."""
         quoted = s.replace("'", "''")
         self.write("E'" + quoted.replace("\\", "\\\\") + "'" if "\\" in s else f"'{quoted}'")
+
+    def push_indent(self, amount: int = 0, relative: bool = True) -> AbstractContextManager[None]:  # noqa: ARG002  the library's signature
+        """One line is printed, so nothing is indented."""
+        return _NOTHING
+
+    def expression(self, need_parens: bool) -> AbstractContextManager[None]:
+        """Parentheses around what follows, or nothing."""
+        return _Enclosed(self.write) if need_parens else _NOTHING
+
+    def print_name(self, nodes: Any, sep: str = ".") -> None:
+        """A dotted name, which most names are, in one go."""
+        if sep == "." and isinstance(nodes, tuple) and all(type(part) is ast.String for part in nodes):
+            self.write(sep.join([maybe_double_quote_name(part.sval) for part in nodes]))
+            self.separator()
+        else:
+            super().print_name(nodes, sep)
+
+    def print_node(self, node: Any, is_name: bool = False, is_symbol: bool = False) -> None:
+        """Find the printer by the kinds of the node and its parent; there are no comments to interleave."""
+        kind = type(node)
+        if kind is ast.String and is_name:
+            super().print_node(node.sval, is_name=is_name, is_symbol=is_symbol)
+        elif isinstance(node, ast.Node):
+            (_particular(node) or NODE_PRINTERS[kind])(node, self)
+        else:
+            super().print_node(node, is_name=is_name, is_symbol=is_symbol)
+        self.separator()
+
+
+_PARTICULAR = frozenset(key for key in NODE_PRINTERS if isinstance(key, tuple))
+"""Kinds of parent and child of which the child has a printer of its own."""
+_PARTICULAR_CHILDREN = frozenset(child for _, child in _PARTICULAR)
+_ASKING = frozenset({ast.BoolExpr, ast.JsonAggConstructor, ast.SelectStmt})
+"""Kinds whose printers ask what holds the node. One that is missing here cannot be printed, so its statement is refused."""
+
+
+def _particular(node: Any) -> Callable[[Any, RawStream], None] | None:
+    if type(node) not in _PARTICULAR_CHILDREN:
+        return None
+    above = getattr(node, "ancestors", None)
+    return None if above is None else NODE_PRINTERS.get((type(abs(above).node), type(node)))
 
 
 def print_tree(tree: Any) -> str:
     """The statement as text. Raises Refused when it cannot be printed."""
+    placed = []
     try:
-        return str(_Printer()(tree))
+        placed = _place(tree)
+        printer = _Printer()
+        printer.print_node(tree)
+        return str(printer.getvalue())
     except (RecursionError, NotImplementedError, AttributeError, TypeError, KeyError) as error:
         raise unprintable() from error
+    finally:
+        # A node that knows what holds it lives until the collector comes by; a tree is freed at once without.
+        for node in placed:
+            _tell(node, None)
+
+
+_tell: Callable[[Any, Any], None] = ast.Node.ancestors.__set__
+
+
+def _place(tree: Any) -> list[Any]:
+    """Tell the nodes whose printers ask what holds them, and return these; telling every node costs as much as printing."""
+    _tell(tree, Ancestor())
+    placed, stack = [tree], [tree]
+    while stack:
+        node = stack.pop()
+        kind = type(node)
+        for name in CHILDREN[kind]:
+            for part, holder in _held(getattr(node, name), node):
+                if type(part) in _ASKING or (kind, type(part)) in _PARTICULAR:
+                    _tell(part, Ancestor(Ancestor(None, node, name), holder, name))
+                    placed.append(part)
+                stack.append(part)
+    return placed
+
+
+def _held(value: Any, holder: Any) -> Iterator[tuple[Any, Any]]:
+    """The nodes in a field with what holds each: the node itself, or the tuple."""
+    if isinstance(value, tuple):
+        for part in value:
+            yield from _held(part, value)
+    elif isinstance(value, ast.Node):
+        yield value, holder
 
 
 def unprintable() -> Refused:
@@ -60,17 +143,3 @@ def redact(text: str) -> str:
             kept.extend((text[end : token.start], "?"))
             end = token.end + 1
     return "".join((*kept, text[end:]))
-
-
-def same(left: Any, right: Any) -> bool:
-    """Whether two trees say the same."""
-    pairs = [(left, right)]
-    while pairs:
-        one, other = pairs.pop()
-        if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
-            pairs.extend(zip(one, other, strict=True))
-        elif isinstance(one, ast.Node) and type(one) is type(other):
-            pairs.extend((getattr(one, n), getattr(other, n)) for n in one if n not in _NOT_SAID)
-        elif one != other and (one or other):
-            return False
-    return True

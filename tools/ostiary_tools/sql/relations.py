@@ -14,6 +14,7 @@ from ostiary_tools.errors import Refused
 from ostiary_tools.sql import calls, statement
 from ostiary_tools.sql.expressions import visit, visit_parts
 from ostiary_tools.sql.scope import Env, Field, Item, Scan, Source, renamed
+from ostiary_tools.sql.tree import put
 from ostiary_tools.sql.work import Work
 
 _SAMPLING = frozenset({"bernoulli", "system"})
@@ -33,14 +34,15 @@ def from_clause(nodes: tuple[Any, ...], env: Env, work: Work, scans: Scans) -> t
     for node in nodes:
         entry, _, items = _entry(node, level, work, scans)
         entries.append(entry)
-        level = replace(level, items=(*level.items, *items))
+        level = level.holding((*level.items, *items))
     return tuple(entries), level
 
 
 def narrowed(node: Any, scans: Scans, work: Work) -> Any:
     """Put a subselect of the visible columns in the place of every scan that has to be narrowed."""
     if isinstance(node, ast.JoinExpr):
-        node.larg, node.rarg = narrowed(node.larg, scans, work), narrowed(node.rarg, scans, work)
+        put(node, "larg", narrowed(node.larg, scans, work))
+        put(node, "rarg", narrowed(node.rarg, scans, work))
         return node
     table: Any = node.relation if isinstance(node, ast.RangeTableSample) else node
     scan = scans.get(id(table))
@@ -100,7 +102,7 @@ def _table(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
 
 def _base_table(node: Any, name: str | None, columns: tuple[str, ...], work: Work, scans: Scans) -> Entry:
     relation = _resolve(node, work)
-    node.schemaname = relation.schema
+    put(node, "schemaname", relation.schema)
     work.scan(relation)
     scan = scans[id(node)] = Scan(relation, narrow=bool(columns))
     shown = work.view.columns(relation) if columns else relation.columns
@@ -136,14 +138,14 @@ def _sample(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
         raise Refused("sampling", f"unknown sampling method `{'.'.join(method)}`", "use `bernoulli` or `system`")
     if not isinstance(node.relation, ast.RangeVar):
         raise Refused("sampling", "only a table can be sampled", "sample the table itself")
-    node.args = visit(node.args, replace(level, items=()), work)
-    node.repeatable = visit(node.repeatable, replace(level, items=()), work)
+    node.args = visit(node.args, level.holding(()), work)
+    node.repeatable = visit(node.repeatable, level.holding(()), work)
     _, item, items = _table(node.relation, level, work, scans)
     return node, item, items
 
 
 def _subselect(node: Any, level: Env, work: Work) -> Entry:
-    outside = level if node.lateral else replace(level, items=())
+    outside = level if node.lateral else level.holding(())
     output = statement.select(node.subquery, outside.child(), work)
     name, columns = _alias(node)
     fields = renamed(tuple(Field(n) for n in output.names), columns)
@@ -217,15 +219,17 @@ def _json_columns(nodes: tuple[Any, ...]) -> list[str]:
 
 
 def _join(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
-    node.larg, left, left_items = _entry(node.larg, level, work, scans)
-    lateral = replace(level, items=(*level.items, *left_items))
-    node.rarg, right, right_items = _entry(node.rarg, lateral, work, scans)
+    left_node, left, left_items = _entry(node.larg, level, work, scans)
+    lateral = level.holding((*level.items, *left_items))
+    right_node, right, right_items = _entry(node.rarg, lateral, work, scans)
+    put(node, "larg", left_node)
+    put(node, "rarg", right_node)
     if node.isNatural:
         _spell_natural(node, left, right, work)
     merged = _merge(node, left, right, work)
     inside = (*left_items, *right_items)
     if node.quals is not None:
-        node.quals = visit(node.quals, replace(level, items=inside), work)
+        put(node, "quals", visit(node.quals, level.holding(inside), work))
     name, columns = _alias(node)
     if columns:
         # As with a table: the list counts the visible columns.
@@ -233,7 +237,7 @@ def _join(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
             scan.narrow = True
             work.read_all(scan.relation)
     used = {f.name for f in merged}
-    rest = (f for f in (*left.fields, *right.fields) if f.name not in used and (work.shows(f) or not columns))
+    rest = (f for f in (*left.fields, *right.fields) if f.name not in used and (not columns or work.shows(f)))
     joined = Item(
         name,
         renamed((*merged, *rest), columns),
@@ -242,7 +246,7 @@ def _join(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
         has_ctid=name is None and any(i.has_ctid for i in inside),
         by_name=name is not None,
     )
-    reached = () if name is not None else tuple(replace(i, by_column=False) for i in inside)
+    reached = () if name is not None else tuple(replace(i, by_column=False) if i.by_column else i for i in inside)
     if node.join_using_alias is not None:
         reached = (*reached, Item(str(node.join_using_alias.aliasname), merged, by_column=False, scans=joined.scans))
     return node, joined, (*reached, joined)

@@ -94,6 +94,10 @@ class Env:
         """An empty level inside this one."""
         return Env((), self.ctes, self)
 
+    def holding(self, items: tuple[Item, ...]) -> Env:
+        """This level with other items."""
+        return Env(items, self.ctes, self.parent)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -138,4 +142,6 @@ def find_items(env: Env, name: str, schema: str | None = None) -> tuple[Item, ..
 
 def renamed(fields: tuple[Field, ...], names: tuple[str, ...]) -> tuple[Field, ...]:
     """Apply a column alias list to the first fields."""
+    if not names:
+        return fields
     return tuple(Field(names[n], each.sources) if n < len(names) else each for n, each in enumerate(fields))

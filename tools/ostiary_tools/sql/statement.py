@@ -15,6 +15,7 @@ from ostiary_tools.errors import Refused
 from ostiary_tools.sql import calls, expressions, relations, scope
 from ostiary_tools.sql.naming import column_name
 from ostiary_tools.sql.scope import Cte, Env, Field, Item, Output
+from ostiary_tools.sql.tree import put
 from ostiary_tools.sql.work import Work
 
 __all__ = ["column_name", "cte_output", "parse_template", "select"]
@@ -23,7 +24,7 @@ __all__ = ["column_name", "cte_output", "parse_template", "select"]
 def select(node: Any, env: Env, work: Work) -> Output:
     """Judge a SELECT on its own empty level `env`, rewrite it in place, return its columns. Raises Refused."""
     ctes = _with(node.withClause, env, work)
-    level = replace(env, ctes={**env.ctes, **ctes})
+    level = replace(env, ctes={**env.ctes, **ctes}) if ctes else env
     for cte in ctes.values():
         cte.env = level if node.withClause.recursive else cte.env
     for cte in ctes.values():
@@ -104,7 +105,7 @@ def _set_operation(node: Any, level: Env, work: Work) -> Output:
 
 
 def _values(node: Any, level: Env, work: Work) -> Output:
-    node.valuesLists = expressions.visit(node.valuesLists, level, work)
+    put(node, "valuesLists", expressions.visit(node.valuesLists, level, work))
     output = Output(tuple(f"column{n}" for n in range(1, len(node.valuesLists[0]) + 1)))
     _sort_output(node, output, level, work)
     return output
@@ -113,27 +114,27 @@ def _values(node: Any, level: Env, work: Work) -> Output:
 def _sort_output(node: Any, output: Output, level: Env, work: Work) -> None:
     """ORDER BY and LIMIT of a set operation or VALUES: they see the output columns."""
     item = Item(None, tuple(Field(n) for n in output.names), unbounded=output.unbounded, by_name=False)
-    inside = replace(level, items=(item,))
-    node.sortClause = expressions.visit(node.sortClause, inside, work)
+    inside = level.holding((item,))
+    put(node, "sortClause", expressions.visit(node.sortClause, inside, work))
     _limits(node, inside, work)
 
 
 def _limits(node: Any, level: Env, work: Work) -> None:
-    node.limitCount = expressions.visit(node.limitCount, level, work)
-    node.limitOffset = expressions.visit(node.limitOffset, level, work)
+    put(node, "limitCount", expressions.visit(node.limitCount, level, work))
+    put(node, "limitOffset", expressions.visit(node.limitOffset, level, work))
 
 
 def _plain(node: Any, env: Env, work: Work) -> Output:
     scans = relations.Scans()
     sources, level = relations.from_clause(node.fromClause or (), env, work, scans)
     node.targetList, output = _targets(node.targetList or (), level, work)
-    node.whereClause = expressions.visit(node.whereClause, level, work)
-    node.groupClause = _outputs_or_columns(node.groupClause, output, level, work, columns_first=True)
-    node.havingClause = expressions.visit(node.havingClause, level, work)
-    node.windowClause = expressions.visit(node.windowClause, level, work)
+    put(node, "whereClause", expressions.visit(node.whereClause, level, work))
+    put(node, "groupClause", _outputs_or_columns(node.groupClause, output, level, work, columns_first=True))
+    put(node, "havingClause", expressions.visit(node.havingClause, level, work))
+    put(node, "windowClause", expressions.visit(node.windowClause, level, work))
     if node.distinctClause and node.distinctClause[0] is not None:
-        node.distinctClause = _outputs_or_columns(node.distinctClause, output, level, work, columns_first=False)
-    node.sortClause = _outputs_or_columns(node.sortClause, output, level, work, columns_first=False)
+        put(node, "distinctClause", _outputs_or_columns(node.distinctClause, output, level, work, columns_first=False))
+    put(node, "sortClause", _outputs_or_columns(node.sortClause, output, level, work, columns_first=False))
     _limits(node, level, work)
     node.fromClause = tuple(relations.narrowed(source, scans, work) for source in sources) or None
     return output
@@ -183,8 +184,8 @@ def _targets(nodes: tuple[Any, ...], level: Env, work: Work) -> tuple[tuple[Any,
             name = node.name or column_name(value) or "?column?"
             names.append(name)
             if not isinstance(value, ast.ColumnRef):
-                node.name = name
-        node.val = expressions.visit(value, level, work)
+                put(node, "name", name)
+        put(node, "val", expressions.visit(value, level, work))
         targets.append(node)
     return tuple(targets) or None, Output(tuple(names), unbounded)
 
