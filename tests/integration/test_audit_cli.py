@@ -37,6 +37,8 @@ def test_verify_ends_with_0_when_good_1_when_tampered_and_2_when_it_cannot_tell(
     assert (good.returncode, json.loads(good.stdout)["verdict"], json.loads(good.stdout)["records"]) == (0, "good", 8)
     unsure = ostiary(audit_log, "verify", "--config", configuration, "--anchor", tmp_path / "none")
     assert (unsure.returncode, unsure.stdout[:11]) == (2, "cannot tell")
+    elsewhere = ostiary(audit_log, "verify", "--config", configuration, "--public-key", tmp_path / "none")
+    assert (elsewhere.returncode, "there is no public key at" in elsewhere.stdout) == (2, True)
     asyncio.run(audit_log.tamper("UPDATE audit.log SET body = '{}' WHERE seq = 3"))
     bad = ostiary(audit_log, "verify", "--config", configuration)
     assert bad.returncode == 1

@@ -56,7 +56,7 @@ class Report:
 async def verify_database(reader_dsn: str, public_key: Path, anchor: Path | None) -> Report:
     """Verify every record against the anchor file and the checkpoints in the database."""
     try:
-        keys = Keys.parse(await asyncio.to_thread(public_key.read_text, "utf-8"))
+        keys = await asyncio.to_thread(_keys, public_key)
         async with history(reader_dsn) as log:
             verification = Verification(str(await log.installation()), keys)
             for seal in await log.seals():
@@ -77,7 +77,7 @@ async def verify_database(reader_dsn: str, public_key: Path, anchor: Path | None
 def verify_export(export: Path, public_key: Path, anchor: Path | None) -> Report:
     """Verify an export with the public key alone, and with an anchor file if there is one."""
     try:
-        keys = Keys.parse(public_key.read_text("utf-8"))
+        keys = _keys(public_key)
         with export.open(encoding="utf-8") as lines:
             verification = Verification(_header(next(lines, "")), keys)
             _anchor(verification, anchor)
@@ -100,6 +100,13 @@ def anchor_notes(path: Path) -> Iterator[str]:
                 yield str(json.loads(line)["note"])
             except (ValueError, KeyError, TypeError):
                 yield ""
+
+
+def _keys(path: Path) -> Keys:
+    try:
+        return Keys.parse(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise Unreadable(f"there is no public key at {path}: nothing was recorded there yet, or it is kept elsewhere") from None
 
 
 def _anchor(verification: Verification, anchor: Path | None) -> bool:
