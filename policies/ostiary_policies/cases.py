@@ -10,7 +10,7 @@
 
 `resource` names one of `tool`, `datasource`, `schema`, `table`, `column`, `function` or
 `audit_log` by its id as policies write it, with the attributes that kind has (`tags`,
-`table_tags`, `volatility`, `security_definer`, `extension`). `agent`, `rules` (exactly
+`table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`). `agent`, `rules` (exactly
 those that decide, in any order) and `terms` (`limit_rows`, `limit_bytes`, `timeout_s`,
 exactly) may be left out. A case is judged with all that its access presupposes.
 """

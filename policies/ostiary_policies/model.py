@@ -77,6 +77,10 @@ class Function:
     security_definer: bool = False
     extension: str = ""
     """The extension that owns it, or empty."""
+    owner: str = ""
+    """The role that owns it; empty when its overloads have several."""
+    language: str = ""
+    """Of the least trusted overload: `sql`, `plpgsql`, another one, `c` or `internal`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -537,6 +537,41 @@ async def test_a_snapshot_tells_what_the_catalog_holds(server: PostgresServer, d
 
 
 @pytest.mark.asyncio
+async def test_a_function_has_its_owner_and_the_least_trusted_language_of_what_it_is_made_of(
+    server: PostgresServer, database: str
+) -> None:
+    role = f"app_{database}"
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+        try:
+            await connection.execute(
+                f"""
+                CREATE ROLE {role};
+                CREATE FUNCTION add(a int, b int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT a + b';
+                CREATE FUNCTION add(a text, b int) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN a; END';
+                CREATE FUNCTION abs_of(a int) RETURNS int IMMUTABLE STRICT LANGUAGE internal AS 'int4abs';
+                CREATE FUNCTION file(a text, b text) RETURNS text STABLE LANGUAGE internal AS 'textcat';
+                CREATE AGGREGATE total (int) (SFUNC = add, STYPE = int);
+                CREATE AGGREGATE gathered (int) (SFUNC = array_append, STYPE = int[]);
+                CREATE AGGREGATE sneaky (text) (SFUNC = file, STYPE = text);
+                ALTER FUNCTION add(int, int) OWNER TO {role};
+                ALTER FUNCTION abs_of(int) OWNER TO {role};
+                """
+            )
+            snapshot = await datasource.refresh()
+            found = {name: snapshot.function_resource("public", name) for name in ("add", "abs_of", "total", "gathered", "sneaky")}
+            assert {name: one.language for name, one in found.items()} == {
+                "add": "plpgsql",
+                "abs_of": "internal",
+                "total": "sql",
+                "gathered": "sql",
+                "sneaky": "internal",
+            }
+            assert (found["add"].owner, found["abs_of"].owner, found["total"].owner) == ("", role, "ostiary_admin")
+        finally:
+            await connection.execute(f"REASSIGN OWNED BY {role} TO CURRENT_USER; DROP ROLE {role}")
+
+
+@pytest.mark.asyncio
 async def test_a_version_lasts_until_something_nameable_changes(server: PostgresServer, database: str) -> None:
     async with admin(server, database) as connection, opened(server, database) as first, opened(server, database) as second:
         await connection.execute("CREATE TABLE t (a int)")

@@ -4,7 +4,7 @@ Plain frozen values; `datasources/` fills them from the live catalog. A name the
 snapshot does not know does not exist, so a statement that uses it is refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -108,6 +108,8 @@ class FunctionInfo:
     volatility: str
     """`immutable`, `stable` or `volatile`."""
     language: str
+    """Of an aggregate, the least trusted of what it is made of; immutable built-ins count as `sql`."""
+    owner: str = ""
     security_definer: bool = False
     extension: str = ""
     comment: str = ""
@@ -182,7 +184,7 @@ class Snapshot:
         return Schema(self.datasource, schema)
 
     def function_resource(self, schema: str, name: str) -> Function:
-        """All overloads of a name as one resource: the most volatile, definer if any is.
+        """All overloads of a name as one resource: the most volatile, the least trusted language, definer if any is.
 
         Raises KeyError when there is none.
         """
@@ -194,5 +196,20 @@ class Snapshot:
             name,
             volatility=worst.volatility,
             security_definer=any(f.security_definer for f in overloads),
-            extension=overloads[0].extension if len({f.extension for f in overloads}) == 1 else "",
+            extension=_only({f.extension for f in overloads}),
+            owner=_only({f.owner for f in overloads}),
+            language=least_trusted(f.language for f in overloads),
         )
+
+
+def least_trusted(languages: Iterable[str]) -> str:
+    """The language whose functions can do most: what is written in C does whatever it likes in the server."""
+    return max(languages, key=lambda language: (_TRUST.index(language if language in _TRUST else ""), language))
+
+
+_TRUST = ("sql", "plpgsql", "", "c", "internal")
+"""From the most trusted on; empty stands for every other."""
+
+
+def _only(values: set[str]) -> str:
+    return values.pop() if len(values) == 1 else ""

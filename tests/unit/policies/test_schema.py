@@ -25,7 +25,7 @@ EXAMPLES: tuple[Resource, ...] = (
     Schema("shop", "public"),
     Table("shop", "public", "customers", frozenset({"pii"})),
     Column("shop", "public", "customers", "email", frozenset({"pii"}), frozenset({"secret"})),
-    Function("shop", "public", "f", "stable", security_definer=True, extension="hstore"),
+    Function("shop", "public", "f", "stable", security_definer=True, extension="hstore", owner="app", language="c"),
     AuditLog(),
 )
 TEXT = files("ostiary_policies").joinpath("schema.cedarschema").read_text("utf-8")

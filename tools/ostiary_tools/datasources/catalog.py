@@ -26,6 +26,7 @@ from ostiary_tools.snapshot import (
     RelationKind,
     Snapshot,
     TypeInfo,
+    least_trusted,
 )
 
 Row = Mapping[str, Any]
@@ -164,7 +165,8 @@ def _functions(rows: Iterable[Row]) -> dict[Name, tuple[FunctionInfo, ...]]:
             result=row["result"],
             kind=_FUNCTION_KINDS[row["kind"]],
             volatility=_VOLATILITIES[row["volatility"]],
-            language=row["language"],
+            language=least_trusted(row["languages"] or ("sql",)),
+            owner=row["owner"],
             security_definer=row["security_definer"],
             extension=row["extension"],
             comment=row["comment"],

@@ -126,10 +126,12 @@ ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", x.relname COLLATE "C"
 
 -- :functions
 -- Every overload of every function, those of pg_catalog included; comments only where they are not PostgreSQL's own.
--- PostgreSQL calls every aggregate immutable: what it may do is what the functions it is made of may do.
+-- PostgreSQL calls every aggregate immutable and internal: what it may do is what the functions it is made of may do, and
+-- immutable built-ins may do nothing.
 SELECT n.nspname::text AS schema, p.proname::text AS name, pg_catalog.pg_get_function_arguments(p.oid) AS arguments,
     coalesce(pg_catalog.pg_get_function_result(p.oid), '') AS result, p.prokind::text AS kind, greatest(p.provolatile::text, parts.volatility) AS volatility,
-    l.lanname::text AS language, p.prosecdef OR coalesce(parts.security_definer, false) AS security_definer, coalesce(e.extname::text, '') AS extension,
+    CASE WHEN p.prokind = 'a' THEN coalesce(parts.languages, ARRAY[]::text[]) ELSE ARRAY[l.lanname::text] END AS languages,
+    pg_catalog.pg_get_userbyid(p.proowner)::text AS owner, p.prosecdef OR coalesce(parts.security_definer, false) AS security_definer, coalesce(e.extname::text, '') AS extension,
     CASE WHEN n.nspname IN ('pg_catalog', 'information_schema') THEN '' ELSE coalesce(pg_catalog.obj_description(p.oid, 'pg_proc'), '') END AS comment,
     p.pronargs::integer AS argument_count, p.pronargdefaults::integer AS default_count, p.provariadic <> 0 AS variadic,
     ARRAY(SELECT coalesce(p.proargnames[place], '') FROM pg_catalog.generate_subscripts(p.proargmodes, 1) AS place
@@ -139,11 +141,14 @@ JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
 JOIN pg_catalog.pg_language l ON l.oid = p.prolang
 LEFT JOIN LATERAL (
     -- The letters of volatility sort from harmless to volatile.
-    SELECT pg_catalog.max(s.provolatile::text) AS volatility, pg_catalog.bool_or(s.prosecdef) AS security_definer
+    SELECT pg_catalog.max(s.provolatile::text) AS volatility, pg_catalog.bool_or(s.prosecdef) AS security_definer,
+        pg_catalog.array_agg(DISTINCT sl.lanname::text)
+            FILTER (WHERE s.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace OR s.provolatile <> 'i') AS languages
     FROM pg_catalog.pg_aggregate a
     CROSS JOIN LATERAL pg_catalog.unnest(ARRAY[a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
         a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn]::pg_catalog.oid[]) AS part
     JOIN pg_catalog.pg_proc s ON s.oid = part
+    JOIN pg_catalog.pg_language sl ON sl.oid = s.prolang
     WHERE a.aggfnoid = p.oid AND p.prokind = 'a'
 ) parts ON true
 LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'
