@@ -64,6 +64,14 @@ def view_of(snapshot: Snapshot) -> SchemaView:
     return SchemaView(snapshot, frozenset(seen), frozenset(seen))
 
 
+def sees_everything(snapshot: Snapshot) -> SchemaView:
+    """The snapshot as a caller sees it from whom nothing is hidden."""
+    seen: set[Resource] = {r.resource(snapshot.datasource) for r in snapshot.relations.values()}
+    seen.update(r.column_resource(snapshot.datasource, c) for r in snapshot.relations.values() for c in r.columns)
+    seen.update(snapshot.function_resource(*name) for name in snapshot.functions if name[0] != "pg_catalog")
+    return SchemaView(snapshot, frozenset(seen), frozenset(seen))
+
+
 def shop_snapshot() -> Snapshot:
     """What a catalog reader finds in shop.sql, written by hand, with a few built-ins."""
     relations = {("public", name): _relation(name, columns.split()) for name, columns in _TABLES.items()}

@@ -93,4 +93,4 @@ def _sublink(node: Any) -> tuple[int, str | None]:
     if not query.targetList:
         return 0, None
     target = query.targetList[0]
-    return (_STRONG, str(target.name)) if target.name else _name(target.val)
+    return _STRONG, str(target.name) if target.name else column_name(target.val) or "?column?"

@@ -138,8 +138,10 @@ def _sample(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
         raise Refused("sampling", f"unknown sampling method `{'.'.join(method)}`", "use `bernoulli` or `system`")
     if not isinstance(node.relation, ast.RangeVar):
         raise Refused("sampling", "only a table can be sampled", "sample the table itself")
-    node.args = visit(node.args, level.holding(()), work)
-    node.repeatable = visit(node.repeatable, level.holding(()), work)
+    # The printer knows a method by its bare name only; `pg_catalog` stands first in the search path.
+    put(node, "method", node.method[-1:])
+    put(node, "args", visit(node.args, level.holding(()), work))
+    put(node, "repeatable", visit(node.repeatable, level.holding(()), work))
     _, item, items = _table(node.relation, level, work, scans)
     return node, item, items
 
@@ -255,13 +257,23 @@ def _join(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
 def _spell_natural(node: Any, left: Item, right: Item, work: Work) -> None:
     """NATURAL joins on every common name, hidden ones too; the caller's joins on those it can see."""
     if left.unbounded or right.unbounded:
-        raise Refused("natural", "a NATURAL join over a function's columns cannot be judged", "write JOIN … USING (…)")
+        _leave_natural(left, right, work)
+        return
     there = {f.name for f in right.fields if work.shows(f)}
     common = tuple(f.name for f in left.fields if f.name in there and work.shows(f))
     node.isNatural = False
     node.usingClause = tuple(ast.String(n) for n in common) or None
     if not common:
         node.quals = statement.parse_template("select true").targetList[0].val
+
+
+def _leave_natural(left: Item, right: Item, work: Work) -> None:
+    """Which names are common only the server knows; that is told to nobody from whom one of them could be hidden."""
+    for field in (*left.fields, *right.fields):
+        if not work.shows(field):
+            raise Refused("natural", "a NATURAL join over a function's columns cannot be judged", "write JOIN … USING (…)")
+        work.read(field, (left, right), field.name)
+    calls.operator(work, (ast.String("="),))
 
 
 def _merge(node: Any, left: Item, right: Item, work: Work) -> tuple[Field, ...]:

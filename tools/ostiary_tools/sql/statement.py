@@ -180,13 +180,15 @@ def _targets(nodes: tuple[Any, ...], level: Env, work: Work) -> tuple[tuple[Any,
             continue
         if _ends_in_star(value, "A_Indirection", "indirection"):
             unbounded = True
-        else:
-            name = node.name or column_name(value) or "?column?"
-            names.append(name)
-            if not isinstance(value, ast.ColumnRef):
-                put(node, "name", name)
+        is_column = isinstance(value, ast.ColumnRef)
         put(node, "val", expressions.visit(value, level, work))
         targets.append(node)
+        if not _ends_in_star(value, "A_Indirection", "indirection"):
+            # A subquery is called like its first column, which is known now that its star is spelled out.
+            name = node.name or column_name(node.val) or "?column?"
+            names.append(name)
+            if not is_column:
+                put(node, "name", name)
     return tuple(targets) or None, Output(tuple(names), unbounded)
 
 

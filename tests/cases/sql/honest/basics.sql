@@ -86,3 +86,12 @@ select all status from orders order by id limit 1
 select id from orders for_update order by id limit 1
 -- title: select 1 /* and another */ + 1
 select 1 /* and another */ + 1
+
+-- title: a cast subquery is named after its column
+select (select total * 2 from orders where id = 1)::text, (select id from orders where id = 1)::text, (select 1::int8)::text
+
+-- title: a subquery with a star is named after the first column
+select (select * from (select name from customers where id = 2) as c), (select c.* from (select name from customers where id = 3) as c)::varchar
+
+-- title: a sampling method named with its schema
+select count(*) from orders tablesample pg_catalog.bernoulli (100) repeatable (3)

@@ -80,3 +80,9 @@ select d from employees as e(a, b, c, d) order by d, a limit 3
 select count(*) from employees natural join (select 'x' as notes, id from products) p
 -- title: pg_typeof in FROM
 select * from pg_typeof(1)
+
+-- title: natural join over columns only the server knows
+select id, order_id, k from payments natural join lateral (select s.* from series(3) as s) as f (id, k) order by id
+
+-- title: natural join over a function of any type
+select id, amount from payments natural join unnest(array[3, 5, 900]) as f (id) order by id

@@ -1,0 +1,26 @@
+-- What the generator of queries asks about: a column of every kind it knows, names that need quotes, and few rows, so that sixty joins stay quick.
+CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');
+CREATE TYPE pair AS (a integer, b text);
+CREATE DOMAIN positive AS integer CHECK (VALUE > 0);
+CREATE SCHEMA crm;
+CREATE SCHEMA "Odd Schema";
+CREATE TABLE item (id integer PRIMARY KEY, label text, qty integer, price numeric(12,2), weight double precision, active boolean, made date, seen timestamp, synced timestamptz, "at" time, took interval);
+CREATE TABLE note (id integer PRIMARY KEY, item_id integer REFERENCES item, body text, doc jsonb, words tsvector, tags text[], marks integer[], seen timestamp, feeling mood);
+CREATE TABLE crm.account (id integer PRIMARY KEY, code varchar(20), span int4range, stay daterange, spans int4multirange, token uuid, address inet, raw bytea, duo pair);
+CREATE TABLE crm.visit (id integer PRIMARY KEY, account_id integer, made date, qty integer, took interval, doc jsonb, active boolean);
+CREATE TABLE "order" (id integer PRIMARY KEY, "user" text, "from" date, "to" date, "select" integer, "group" numeric, "Desc" boolean, value integer, name text, "order" integer);
+CREATE TABLE "Odd Schema"."We""ird.Name" (id integer PRIMARY KEY, "a.b" text, "Größe" integer, "x y" numeric, "q""q" boolean, "日本" text, type text);
+CREATE TABLE tree (id integer PRIMARY KEY, parent_id integer, label text, weight double precision);
+CREATE VIEW item_view AS SELECT id, label, qty * 2 AS doubled, made FROM item WHERE active;
+CREATE TABLE measured (id integer NOT NULL, made date NOT NULL, amount numeric, label text) PARTITION BY RANGE (made);
+CREATE TABLE measured_old PARTITION OF measured FOR VALUES FROM (MINVALUE) TO ('2026-02-01');
+CREATE TABLE measured_new PARTITION OF measured FOR VALUES FROM ('2026-02-01') TO (MAXVALUE);
+INSERT INTO item SELECT n, CASE WHEN n % 4 > 0 THEN 'label ' || n END, n % 5, n * 3.25, n / 7.0, n % 3 = 0, date '2026-01-20' + n * 3, timestamp '2026-01-01 10:00' + n * interval '31 hours', timestamptz '2026-03-28 22:00+00' + n * interval '1 hour', time '08:15' + n * interval '17 min', n * interval '1 day 3 hours' FROM generate_series(1, 9) n;
+INSERT INTO note SELECT n, 1 + n % 9, 'the ' || n || ' quick brown foxes', jsonb_build_object('n', n, 't', 'x' || n % 3, 'a', jsonb_build_array(n, n + 1), 'o', jsonb_build_object('k', n % 2 = 0)), to_tsvector('english', 'the quick brown foxes ' || n), ARRAY['t' || n % 3, 'x'], ARRAY[n, n % 4, 7], timestamp '2026-01-01 10:00' + n * interval '31 hours', (ARRAY['sad','ok','happy'])[1 + n % 3]::mood FROM generate_series(1, 12) n;
+INSERT INTO crm.account SELECT n, 'c-' || n, int4range(n, n + 5), daterange(date '2026-01-01' + n, date '2026-02-01' + n), int4multirange(int4range(n, n + 2), int4range(n + 4, n + 9)), ('00000000-0000-4000-8000-00000000000' || n)::uuid, ('10.0.' || n || '.1/24')::inet, decode('00ff0' || n, 'hex'), ROW(n, 'b' || n)::pair FROM generate_series(1, 6) n;
+INSERT INTO crm.visit SELECT n, 1 + n % 6, date '2026-01-20' + n * 2, n % 4, n * interval '20 minutes', jsonb_build_array(n, 'v' || n), CASE WHEN n % 3 > 0 THEN n % 2 = 0 END FROM generate_series(1, 11) n;
+INSERT INTO "order" SELECT n, 'user ' || n % 3, date '2026-01-01' + n, date '2026-01-05' + n * 2, n * 2, n / 3.0, n % 2 = 0, 10 - n, 'name' || n, n FROM generate_series(1, 7) n;
+INSERT INTO "Odd Schema"."We""ird.Name" SELECT n, 'ab ' || n, n, n * 1.5, n % 2 = 1, '日' || n, 'type' || n % 2 FROM generate_series(1, 5) n;
+INSERT INTO tree SELECT n, nullif(n / 2, 0), 'node ' || n, sqrt(n) FROM generate_series(1, 15) n;
+INSERT INTO measured SELECT n, date '2026-01-20' + n * 3, n * 1.1, 'm' || n % 3 FROM generate_series(1, 10) n;
+ANALYZE;

@@ -1,0 +1,206 @@
+"""Queries made by a grammar over a live schema: every one the server takes is judged, and answered as on a bare connection.
+
+The caller sees everything, so nothing but the judge and the printer stands between the two answers.
+"""
+
+import csv
+import io
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fix_postgres import PostgresServer, new_server, short_directory
+from fix_sql import sees_everything
+from gen_queries import Asked, generated
+from pglast import ast, enums
+from pglast.parser import parse_sql
+
+from ostiary_policies.model import Statement
+from ostiary_tools.datasources.port import ReadLimits
+from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
+from ostiary_tools.errors import ToolError
+from ostiary_tools.sql import judge
+from ostiary_tools.sql.inventory import NODES
+from ostiary_tools.view import SchemaView
+
+SCHEMA = Path(__file__).parent.parent / "cases" / "generated" / "schema.sql"
+OLD = Path("/usr/lib/postgresql/15/bin")
+LIMITS = ReadLimits(timeout_s=20, max_rows=100_000, max_chars=50_000_000)
+LONGEST = 1_000_000
+"""Bytes of an answer; a product of many tables shows no more than a smaller one."""
+SESSION = {
+    "search_path": "pg_catalog, public",
+    "DateStyle": "ISO",
+    "IntervalStyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "statement_timeout": "5s",
+    "client_min_messages": "error",  # the driver loses a line of COPY when a notice comes between
+}
+NULL = "\ufffdNULL\ufffd"
+XML = {"XmlExpr", "XmlSerialize", "RangeTableFunc", "RangeTableFuncCol"}
+ENUMS: tuple[tuple[str, str, type[IntEnum], frozenset[str]], ...] = (
+    ("A_Expr", "kind", enums.A_Expr_Kind, frozenset()),
+    ("BoolExpr", "boolop", enums.BoolExprType, frozenset()),
+    ("BooleanTest", "booltesttype", enums.BoolTestType, frozenset()),
+    ("CommonTableExpr", "ctematerialized", enums.CTEMaterialize, frozenset()),
+    ("GroupingSet", "kind", enums.GroupingSetKind, frozenset({"GROUPING_SET_SIMPLE"})),
+    (
+        "JoinExpr",
+        "jointype",
+        enums.JoinType,
+        frozenset({"JOIN_SEMI", "JOIN_ANTI", "JOIN_RIGHT_SEMI", "JOIN_RIGHT_ANTI", "JOIN_UNIQUE_OUTER", "JOIN_UNIQUE_INNER"}),
+    ),
+    ("JsonFuncExpr", "op", enums.JsonExprOp, frozenset({"JSON_TABLE_OP"})),
+    ("MinMaxExpr", "op", enums.MinMaxOp, frozenset()),
+    ("NullTest", "nulltesttype", enums.NullTestType, frozenset()),
+    ("SelectStmt", "limitOption", enums.LimitOption, frozenset()),
+    ("SelectStmt", "op", enums.SetOperation, frozenset()),
+    ("SortBy", "sortby_dir", enums.SortByDir, frozenset()),
+    ("SortBy", "sortby_nulls", enums.SortByNulls, frozenset()),
+    ("SubLink", "subLinkType", enums.SubLinkType, frozenset({"ROWCOMPARE_SUBLINK", "MULTIEXPR_SUBLINK", "CTE_SUBLINK"})),
+)
+"""Which member of an enumeration stands where in a tree, but for those that no parser gives."""
+
+Answer = tuple[list[str], list[tuple[str | None, ...]]]
+
+
+@pytest.mark.asyncio
+async def test_two_thousand_generated_queries_are_judged_and_answered_as_on_a_bare_connection(postgres_server: PostgresServer):
+    async with _opened(postgres_server, "generated") as (datasource, bare):
+        asked, wrong = await _compared(datasource, bare, seed=20261121, wanted=2_000, without="xml")
+    assert not wrong, "\n\n".join(wrong)
+    found = _forms(asked)
+    assert NODES - found - XML == set()
+    assert _members() - found == set()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_generated_queries_are_judged_and_answered_by_an_older_server_that_knows_xml(older_server: PostgresServer):
+    async with _opened(older_server, "generated") as (datasource, bare):
+        asked, wrong = await _compared(datasource, bare, seed=20261122, wanted=2_000)
+    assert not wrong, "\n\n".join(wrong)
+    assert _forms(asked) >= XML
+
+
+@pytest.fixture
+def older_server() -> Iterator[PostgresServer]:
+    if not OLD.exists():
+        pytest.skip("PostgreSQL 15 is not installed")
+    root = short_directory()
+    server = new_server(root, {"fsync": "off"})
+    shutil.rmtree(server.data)
+    server.binaries = OLD
+    server.make()
+    server.start()
+    yield server
+    server.stop("immediate")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@asynccontextmanager
+async def _opened(server: PostgresServer, name: str) -> AsyncIterator[tuple[PostgresDatasource, asyncpg.Connection]]:
+    """A database of the generator's schema behind the port, and a bare connection to it."""
+    server.sql(f"CREATE DATABASE {name}")
+    server.sql(SCHEMA.read_text("utf-8"), name)
+    datasource = await open_postgres(PostgresSettings("data", server.dsn(database=name)))
+    bare = await asyncpg.connect(server.dsn(database=name), server_settings=SESSION)
+    try:
+        yield datasource, bare
+    finally:
+        await bare.close()
+        await datasource.close()
+        server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _compared(
+    datasource: PostgresDatasource, bare: asyncpg.Connection, *, seed: int, wanted: int, without: str = ""
+) -> tuple[list[Asked], list[str]]:
+    """The statements that the server took, and in words whatever of them was refused or answered otherwise."""
+    snapshot = await datasource.refresh()
+    view = sees_everything(snapshot)
+    taken: list[Asked] = []
+    wrong: list[str] = []
+    for tried, asked in enumerate(generated(snapshot, seed, without=without)):
+        assert tried < 2 * wanted, f"the server took only {len(taken)} of {tried} statements"
+        expected = await bare_answer(bare, asked)
+        if expected is None:
+            continue
+        taken.append(asked)
+        problem = await _problem(datasource, view, asked, expected)
+        if problem:
+            wrong.append(f"{problem}\n{asked.text}\n{asked.parameters}")
+        if len(taken) >= wanted:
+            break
+    return taken, wrong
+
+
+async def _problem(datasource: PostgresDatasource, view: SchemaView, asked: Asked, expected: Answer) -> str:
+    """What is wrong with our answer, or nothing."""
+    try:
+        judged = judge(asked.text, view)
+        async with datasource.read(LIMITS) as reader:
+            rows = await reader.rows(Statement(judged.statement.text, tuple(value for _, value in asked.parameters)))
+    except ToolError as error:
+        return f"{type(error).__name__}: {error}"
+    names = [head.name for head in rows.columns]
+    if names != expected[0]:
+        return f"columns {names} and not {expected[0]}"
+    if Counter(rows.rows) != Counter(expected[1]):
+        return f"rows {rows.rows[:5]} and not {expected[1][:5]}"
+    tree: Any = parse_sql(asked.text)[0].stmt
+    return "the order differs" if tree.sortClause and list(rows.rows) != expected[1] else ""
+
+
+async def bare_answer(bare: asyncpg.Connection, asked: Asked) -> Answer | None:
+    """What the server answers to the text as it stands, or `None` when it does not take it or answers at length."""
+    out = io.BytesIO()
+    transaction = bare.transaction()
+    await transaction.start()
+    try:
+        if asked.parameters:
+            values = ", ".join("'" + value.replace("'", "''") + "'" for _, value in asked.parameters)
+            await bare.execute(f"PREPARE asked ({', '.join(kind for kind, _ in asked.parameters)}) AS {asked.text}")
+            await bare.execute(f"CREATE TEMPORARY TABLE answer AS EXECUTE asked ({values})")
+        text = "SELECT * FROM answer" if asked.parameters else asked.text.removesuffix(";")
+        await bare.copy_from_query(text, output=out, format="csv", header=True, null=NULL)
+    except asyncpg.PostgresError:
+        return None
+    finally:
+        await transaction.rollback()
+        await bare.execute("DEALLOCATE ALL")
+    if out.tell() > LONGEST:
+        return None
+    names, *rows = csv.reader(io.StringIO(out.getvalue().decode(), newline=""))
+    # One empty text alone is an empty line.
+    return names, [tuple(None if value == NULL else value for value in row or [""]) for row in rows]
+
+
+def _forms(asked: list[Asked]) -> set[str]:
+    """Kinds of node, and members of the enumerations, that occur in the statements."""
+    found: set[str] = set()
+    for each in asked:
+        stack: list[object] = [parse_sql(each.text)[0].stmt]
+        while stack:
+            part = stack.pop()
+            if isinstance(part, tuple):
+                stack.extend(part)
+            elif isinstance(part, ast.Node):
+                kind = type(part).__name__
+                found.add(kind)
+                found.update(f"{kind}.{field}={getattr(part, field).name}" for name, field, _, _ in ENUMS if name == kind)
+                stack.extend(getattr(part, name) for name in part)
+    return found
+
+
+def _members() -> set[str]:
+    return {
+        f"{kind}.{field}={member.name}" for kind, field, members, never in ENUMS for member in members if member.name not in never
+    }
