@@ -16,6 +16,7 @@ from ostiary.audit.place import AuditPlace
 from ostiary.audit.reader import LogReader
 from ostiary.audit.recorder import Recorder, recording
 from ostiary.config import Config
+from ostiary.cursors import Cursors
 from ostiary.gate import Gate, Terms
 from ostiary.identity import stdio_principal
 from ostiary.policy_files import Policies
@@ -23,6 +24,7 @@ from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
 from ostiary_tools.api import World
+from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.migrate import migrate
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
@@ -45,6 +47,7 @@ class House:
     worlds: Worlds
     recorder: Recorder
     audit: AuditPlace
+    cursors: Cursors
     gate: Gate
 
     @property
@@ -61,15 +64,19 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
     async with AsyncExitStack() as stack:
         cluster = await _cluster(config, stack, progress)
         audit = _audit_place(config, cluster)
+        writer_dsn = _dsn(config.control.dsn, cluster, names.WRITER)
         recorder = await stack.enter_async_context(
             recording(
-                _dsn(config.control.dsn, cluster, names.WRITER),
+                writer_dsn,
                 private_key=audit.private_key,
                 public_key=audit.public_key,
                 anchor=audit.anchor,
                 facts={"version": __version__, "policy": policies.engine.policy_hash, "agent": config.agent.name},
             )
         )
+        cursor_table = CursorTable(writer_dsn)
+        stack.push_async_callback(cursor_table.close)
+        cursors = Cursors(cursor_table, config.limits.cursor_s)
         datasources = await _datasources(config, cluster, stack)
         worlds = Worlds(datasources, registry)
         gate = Gate(
@@ -79,9 +86,10 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             datasources=datasources,
             recorder=recorder,
             audit_reader=LogReader(audit),
+            cursors=cursors,
             terms=Terms(config.limits.rows, config.limits.timeout_s, config.limits.reply_chars),
         )
-        yield House(config, registry, policies, datasources, worlds, recorder, audit, gate)
+        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, gate)
 
 
 @asynccontextmanager

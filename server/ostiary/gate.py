@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -18,12 +18,13 @@ from pydantic import ValidationError
 
 from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
+from ostiary.cursors import Cursors, handle_in
 from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, UnknownTool, failed, outcome_code
 from ostiary.policy_files import Policies
 from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
 from ostiary.session import PermittedSession
-from ostiary.shape import Reply, shape
+from ostiary.shape import Reply, continued, shape
 from ostiary.worlds import Worlds, callable_names
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
@@ -33,6 +34,8 @@ from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
 from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
 from ostiary_tools.errors import Refused, ToolError
 from ostiary_tools.packs import Registry
+from ostiary_tools.paging import following
+from ostiary_tools.result import Result, Rows
 from ostiary_tools.sql.judge import Judged, judge
 
 _log = logging.getLogger(__name__)
@@ -75,6 +78,7 @@ class Gate:
         datasources: Mapping[str, Datasource],
         recorder: Recorder,
         audit_reader: AuditReader,
+        cursors: Cursors,
         terms: Terms,
     ) -> None:
         self._registry = registry
@@ -83,6 +87,7 @@ class Gate:
         self._datasources = datasources
         self._recorder = recorder
         self._audit_reader = audit_reader
+        self._cursors = cursors
         self._terms = terms
 
     def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
@@ -124,7 +129,7 @@ class Gate:
         tool = await self._found(record)
         args = await self._accepted(tool, record)
         world = await self._worlds.world(record.engine, record.who)
-        intent, judged = await self._planned(tool, args, world, record)
+        world, intent, judged = await self._planned(tool, args, world, record)
         verdict = record.engine.decide(record.who, intent)
         match verdict:
             case Denial():
@@ -152,10 +157,13 @@ class Gate:
             await self._recorder.refuse(record.entry("invalid", arguments=unjudged(record.call.arguments), reason=told.message))
             raise told from error
 
-    async def _planned(self, tool: Tool[Any], args: Args, world: World, record: "_Draft") -> tuple[Intent, tuple[Judged, ...]]:
+    async def _planned(self, tool: Tool[Any], args: Args, world: World, record: "_Draft") -> "_Planned":
         try:
+            if (handle := handle_in(args)) is not None:
+                position = await self._cursors.position(handle, record.who, record.engine.policy_hash, world)
+                world = replace(world, position=position)
             intent = await _plan(tool, args, world)
-            return intent, _judge_again(intent, world)
+            return world, intent, _judge_again(intent, world)
         except ToolError as error:
             told = failed(error)
             reason = "" if isinstance(error, Refused) and error.quotes else told.message
@@ -176,6 +184,7 @@ class Gate:
                 session = PermittedSession(permit, passage.world, reader, self._audit_reader, ahead)
                 result = await passage.tool.run(permit, session)
             reply = shape(result, self._terms.reply_chars, permit.obligations.limit_bytes)
+            reply = await self._continued(reply, result, passage)
             status = Status.OK
             return reply
         except ToolError as failure:
@@ -190,6 +199,15 @@ class Gate:
             duration_us = round((time.perf_counter() - started) * 1e6)
             with anyio.CancelScope(shield=True):
                 await self._conclude(recording, _outcome(status, duration_us, reply, error))
+
+    async def _continued(self, reply: Reply, result: Result, passage: "_Passage") -> Reply:
+        """A reply that does not hold all rows, with the cursor of its next page; the page itself is given in any case."""
+        if not isinstance(result, Rows) or not reply.truncated or result.position is None or not reply.rows:
+            return reply
+        permit, world = passage.permit, passage.world
+        position = following(result.position, result, reply.rows, world.view(result.position.datasource))
+        handle = await self._cursors.keep(position, permit.principal, permit.policy_hash, world)
+        return continued(reply, handle, by_key=bool(position.after))
 
     async def _conclude(self, recording: "asyncio.Task[Ticket]", outcome: Outcome) -> None:
         """Record how it ended. An intent that never became durable has no outcome: nothing of it ran."""
@@ -211,6 +229,10 @@ class Gate:
             max_chars=self._terms.reply_chars,
         )
         return self._datasources[permit.intent.datasource].read(limits)
+
+
+_Planned = tuple[World, Intent, tuple[Judged, ...]]
+"""With where the caller's cursor stands, when it gave one."""
 
 
 @dataclass(frozen=True, slots=True)

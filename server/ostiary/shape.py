@@ -7,12 +7,12 @@ data cannot end its own fence and a model can tell data from instruction.
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ostiary_tools.result import Names, Result, Rows, Text
 
-_MARGIN = 600
-"""Kept for the fence, the types and the closing sentence."""
+_MARGIN = 700
+"""Kept for the fence, the types, the closing sentence and the cursor."""
 
 _TYPES = 250
 """Characters of the list of types."""
@@ -47,6 +47,16 @@ def shape(result: Result, max_chars: int, limit_bytes: int | None = None) -> Rep
             return Reply("\n".join("/".join(name.path) for name in names), rows=len(names), truncated=more, names=result)
 
 
+def continued(reply: Reply, handle: str | None, *, by_key: bool) -> Reply:
+    """The reply of a page, ending in the cursor of the next; without one when it could not be kept."""
+    if handle is None:
+        said = "no cursor could be kept for the next page: run it again later, or filter and aggregate"
+    else:
+        said = f'next page: query(cursor="{handle}")'
+    shifting = "; pages may shift: to prevent it, end ORDER BY in a unique key and select that" if handle and not by_key else ""
+    return replace(reply, text=f"{reply.text}\n{said}{shifting}")
+
+
 def csv_field(value: str | None) -> str:
     """One value in PostgreSQL's CSV: NULL is nothing, what could be misread is quoted."""
     if value is None:
@@ -74,7 +84,7 @@ def _closing(result: Rows, shown: int, truncated: bool) -> str:
     """One line: how many rows, whether there are more, what was cut, and the types."""
     said = [f"{shown} {'row' if shown == 1 else 'rows'}"]
     if truncated:
-        said.append("TRUNCATED, more exist: filter, aggregate, or page with ORDER BY and OFFSET")
+        said.append("TRUNCATED, more exist" if shown else "TRUNCATED, not one row fits: select fewer columns")
     if result.clipped:
         said.append(f"{result.clipped} long values cut, marked …: select part of them with substr()")
     types = ",".join(column.type for column in result.columns)

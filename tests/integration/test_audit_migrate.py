@@ -68,6 +68,21 @@ async def test_a_failing_migration_leaves_nothing_and_the_guards_on(
 
 
 @pytest.mark.asyncio
+async def test_a_log_of_the_first_version_is_brought_up_to_this_one_and_still_verifies(
+    postgres_server: PostgresServer, fresh_database: Callable[[], str], tmp_path: Path
+) -> None:
+    older = audit_log_at(postgres_server, fresh_database(), tmp_path)
+    await migrate(older.place.admin_dsn, shipped()[:1])
+    await older.write(3)
+    assert await migrate(older.server.dsn(database=older.database)) == tuple(f"{m.version:04}_{m.name}" for m in shipped()[1:])
+    await older.write(3)
+    assert (await older.verify()).exit_code == 0
+    assert await older.fetch("SELECT id FROM cursors.cursor", role="ostiary_writer") == []
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="protected"):
+        await older.fetch("CREATE TABLE audit.more (x int)")
+
+
+@pytest.mark.asyncio
 async def test_no_database_is_told_without_the_login(tmp_path: Path) -> None:
     with pytest.raises(Unreachable) as caught:
         await migrate(f"postgresql://me:hunter2@/x?host={tmp_path}")
@@ -91,6 +106,7 @@ def managed_server() -> Iterator[PostgresServer]:
 async def test_without_a_superuser_everything_holds_but_the_event_triggers_and_that_is_said(
     managed_server: PostgresServer, tmp_path: Path
 ) -> None:
+    await migrate(managed_server.dsn(CLOUD, "control"), shipped()[:1])
     await migrate(managed_server.dsn(CLOUD, "control"))
     log = audit_log_at(managed_server, "control", tmp_path)
     async with log.recording() as recorder:
@@ -99,7 +115,7 @@ async def test_without_a_superuser_everything_holds_but_the_event_triggers_and_t
     assert (await log.verify()).exit_code == 0
     admin = await asyncpg.connect(managed_server.dsn(CLOUD, "control"))
     try:
-        for attack in ("DELETE FROM audit.log", "SET ROLE ostiary_owner", "DROP TABLE audit.log", "TRUNCATE audit.checkpoint"):
+        for attack in ("DELETE FROM audit.log", "SET ROLE ostiary_owner", "DROP TABLE audit.log", "SET ROLE ostiary_cursors"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await admin.execute(attack)
     finally:

@@ -69,6 +69,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         datasources=house.datasources,
         recorder=house.recorder,
         audit_reader=house.gate._audit_reader,
+        cursors=house.cursors,
         terms=Terms(limits.rows, limits.timeout_s, limits.reply_chars),
     )
 

@@ -108,7 +108,7 @@ async def test_bad_calls_are_answered_in_words_and_the_server_goes_on(agent: Con
     for arguments, said in (
         ({"sql": "select 1", "extra": 1}, "`extra`: extra inputs are not permitted"),
         ({"sql": 7}, "`sql`: input should be a valid string"),
-        ({}, "`sql`: field required"),
+        ({}, "give `sql`, or the `cursor` of a truncated reply"),
         ({"sql": "select 'a\0b'"}, "the statement holds a NUL character"),
         ({"sql": "select '\ud800'"}, "not valid"),
         ({"sql": "select 1 -- " + "x" * 10_000_000}, "longer than 100,000 bytes"),

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ostiary_policies.model import Intent, Permit, Statement
 from ostiary_tools.errors import DatabaseError, Refused, TimedOut, ToolError, Unavailable
+from ostiary_tools.position import Position, SortKey
 from ostiary_tools.result import ColumnHead, Name, Names, Result, Rows, Text
 from ostiary_tools.view import SchemaView, World
 
@@ -21,18 +22,21 @@ __all__ = [
     "Args",
     "AuditReader",
     "ColumnHead",
+    "CursorHandle",
     "DatabaseError",
     "Hints",
     "Intent",
     "Name",
     "Names",
     "Permit",
+    "Position",
     "Redacted",
     "Refused",
     "Result",
     "Rows",
     "SchemaView",
     "Session",
+    "SortKey",
     "Statement",
     "Surface",
     "Text",
@@ -63,6 +67,10 @@ class Surface(StrEnum):
 
 class Redacted:
     """Marks a field of `Args` whose value is never written to the audit log: `Annotated[str, Redacted()]`."""
+
+
+class CursorHandle:
+    """Marks the field of `Args` that takes a cursor: the gate looks it up, and `World.position` says where it stands."""
 
 
 class AuditReader(Protocol):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ostiary_tools.position import Position
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnHead:
@@ -22,6 +24,8 @@ class Rows:
     """The statement has more rows than these."""
     clipped: int = 0
     """How many values were cut to the width limit."""
+    position: Position | None = None
+    """Where these rows begin, when the statement can be gone on with behind them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ostiary_policies.model import Principal, Resource
 from ostiary_tools.errors import Refused, Unavailable
+from ostiary_tools.position import Position
 from ostiary_tools.snapshot import ColumnInfo, Relation, Snapshot
 
 
@@ -62,6 +63,8 @@ class World:
     """Datasources the caller may see that cannot be reached now → why, in words without secrets."""
     tools: tuple[str, ...] = ()
     """Names of the tools and prompts the caller may call."""
+    position: Position | None = None
+    """Where the caller's cursor stands, when the call gives one that is the caller's and still holds."""
 
     def view(self, datasource: str | None) -> SchemaView:
         """The view of that datasource, or of the only one when none is named.

@@ -142,6 +142,7 @@ class Limits(Section):
     rows: int = _setting(200, "Rows of a reply.", unit="rows", ge=1, le=100_000)
     reply_chars: int = _setting(16_000, "Length of a reply.", unit="characters", ge=1_000, le=1_000_000)
     timeout_s: float = _setting(30.0, "Time a statement may run in the database.", unit="seconds", gt=0, le=86_400)
+    cursor_s: float = _setting(900.0, "Time in which a truncated reply can be gone on with.", unit="seconds", gt=0, le=86_400)
 
 
 class Datasource(Section):

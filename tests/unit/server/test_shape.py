@@ -41,7 +41,7 @@ def test_null_is_nothing_and_an_empty_string_is_quoted():
 def test_more_rows_than_the_statement_gave_are_announced():
     reply = shape(Rows(heads("a"), (("1",),), truncated=True), 16_000)
 
-    assert parts(reply)[1].startswith("1 row; TRUNCATED, more exist:")
+    assert parts(reply)[1].startswith("1 row; TRUNCATED, more exist.")
     assert reply.truncated
 
 
@@ -63,7 +63,7 @@ def test_the_bound_in_bytes_counts_bytes():
     reply = shape(Rows(heads("a"), (("ü" * 100,),) * 100), 16_000, limit_bytes=4_000)
 
     assert reply.size <= 4_000
-    assert reply.rows == (4_000 - 600) // 201
+    assert reply.rows == (4_000 - 700) // 201
 
 
 def test_a_reply_says_how_many_rows_it_shows_and_not_how_many_it_was_given():

@@ -1,1 +1,1 @@
-"""The control database: connections, migrations, the tables of the audit log."""
+"""The control database: connections, migrations, the tables of the audit log and of cursors."""
