@@ -299,7 +299,7 @@ def external(folder: Path, shop: PostgresServer, control: PostgresServer) -> Ins
     made.file.write_text(
         f'[home]\ndata = "{folder}/data"\nstate = "{folder}/state"\n'
         '[control]\ndsn = "env:CONTROL_DSN"\nreader_dsn = "env:CONTROL_READER_DSN"\n'
-        '[datasources.shop]\ndsn = "env:SHOP_DSN"\n'
+        '[datasources.shop]\ndsn = "env:SHOP_DSN"\naccepted_powers = ["superuser"]\n'
     )
     return made
 

@@ -127,8 +127,9 @@ def site_config(
     limits: Mapping[str, float] | None = None,
     tagged: Mapping[str, list[str]] | None = None,
     pool_max: int = 5,
+    accepted_powers: tuple[str, ...] = ("superuser",),
 ) -> Config:
-    """Write the files of a server and load them as `ostiary serve` would."""
+    """Write the files of a server and load them as `ostiary serve` would; most tests log in as a superuser, on purpose."""
     (folder / "policies").mkdir()
     (folder / "policies" / "own.cedar").write_text(policy)
     lines = [
@@ -145,7 +146,8 @@ def site_config(
         *(f"{name} = {value}" for name, value in (limits or {}).items()),
     ]
     for name, dsn in sources.items():
-        lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}", f"[datasources.{name}.tags]"]
+        lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}"]
+        lines += [f"accepted_powers = {json.dumps(accepted_powers)}", f"[datasources.{name}.tags]"]
         lines += [f"{json.dumps(target)} = {json.dumps(given)}" for target, given in (tagged or {}).items()]
     path = folder / "ostiary.toml"
     path.write_text("\n".join(lines))

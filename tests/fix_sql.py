@@ -44,6 +44,16 @@ def cases(folder: str) -> Iterator[Case]:
             yield Case(f"{path.stem}: {title.strip()}", rest.strip().removesuffix(";"), rule)
 
 
+def sample_cases() -> list[Case]:
+    """What people ask the sample shop."""
+    found = []
+    for path in sorted((CASES.parent / "honest").glob("*.sql")):
+        for block in path.read_text("utf-8").split("-- title: ")[1:]:
+            title, _, sql = block.partition("\n")
+            found.append(Case(f"{path.stem}: {title}", sql.strip().removesuffix(";")))
+    return found
+
+
 def view_of(snapshot: Snapshot) -> SchemaView:
     """The snapshot without what is hidden from the agent of the cases."""
     seen: set[Resource] = set()

@@ -30,6 +30,7 @@ from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
 from ostiary_tools.packs import Registry, discover
+from ostiary_tools.powers import Power
 
 Progress = Callable[[str], None]
 SAMPLE = "shop"
@@ -71,7 +72,12 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
                 private_key=audit.private_key,
                 public_key=audit.public_key,
                 anchor=audit.anchor,
-                facts={"version": __version__, "policy": policies.engine.policy_hash, "agent": config.agent.name},
+                facts={
+                    "version": __version__,
+                    "policy": policies.engine.policy_hash,
+                    "agent": config.agent.name,
+                    "accepted_powers": {name: list(source.accepted_powers) for name, source in config.datasources.items()},
+                },
             )
         )
         cursor_table = CursorTable(writer_dsn)
@@ -101,6 +107,14 @@ async def open_world(config: Config, who: Principal) -> AsyncIterator[tuple[Engi
         cluster = await stack.enter_async_context(_sample_cluster(config, lambda _: None)) if not config.datasources else None
         datasources = await _datasources(config, cluster, stack)
         yield policies.engine, registry, await Worlds(datasources, registry).world(policies.engine, who)
+
+
+@asynccontextmanager
+async def open_sources(config: Config, progress: Progress) -> AsyncIterator[list[PostgresSettings]]:
+    """Where the datasources are, with the embedded PostgreSQL running while the block lasts if the sample is one."""
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(_sample_cluster(config, progress)) if not config.datasources else None
+        yield _settings(config, cluster)
 
 
 @asynccontextmanager
@@ -187,6 +201,7 @@ def _settings(config: Config, cluster: Cluster | None) -> list[PostgresSettings]
             lock_timeout_s=source.lock_timeout_s,
             idle_timeout_s=source.idle_timeout_s,
             snapshot_ttl_s=source.snapshot_ttl_s,
+            accepted_powers=frozenset(map(Power, source.accepted_powers)),
             tags={target: frozenset(tags) for target, tags in source.tags.items()},
         )
         for name, source in config.datasources.items()

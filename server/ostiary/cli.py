@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ostiary import cli_audit, cli_config, cli_policy
+from ostiary import cli_audit, cli_config, cli_doctor, cli_policy
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
@@ -37,9 +37,27 @@ app = typer.Typer(
 )
 app.command(epilog="Example: ostiary init ostiary.toml")(cli_config.init)
 app.command(epilog="Example: ostiary check --config ostiary.toml --json")(cli_config.check)
+app.command(epilog="Example: ostiary doctor shop")(cli_doctor.doctor)
 app.command("config", epilog="Example: ostiary config --client claude-desktop")(cli_config.client_config)
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_audit.app, name="audit")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from ostiary import __version__
+
+        typer.echo(f"ostiary {__version__}")
+        raise typer.Exit(Exit.OK)
+
+
+@app.callback()
+def options(
+    version_: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Ostiary is the doorkeeper between AI agents and databases."""
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

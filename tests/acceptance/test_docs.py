@@ -20,6 +20,7 @@ from ostiary_policies import checks, entities, obligations
 from ostiary_policies.actions import Action
 from ostiary_tools import errors as tool_errors
 from ostiary_tools import pack
+from ostiary_tools.powers import MEANINGS, NOTES, OVER_PRIVILEGED
 
 WITH_COMMANDS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 NO_SETTINGS = {"audit.key", "audit.pub", "audit.log"}
@@ -203,6 +204,13 @@ def test_every_error_code_is_told():
     codes |= {errors.NotRecorded().code, errors.Internal("").code, errors.InvalidArguments("").code, errors.Denied("", "", ()).code}
     told = (ROOT / "docs/reference/errors.md").read_text().partition("## Rules")[0]
     assert set(re.findall(r"^\| `([a-z_]+)` \|", told, re.MULTILINE)) == codes
+
+
+def test_every_power_of_a_login_is_told():
+    text = (ROOT / "docs/how-to/use-your-own-database.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", text, re.MULTILINE))
+    assert rows == {power: MEANINGS[power].removeprefix("may ") for power in OVER_PRIVILEGED}
+    assert all(f"`{power}` ({MEANINGS[power]})" in text for power in NOTES)
 
 
 def test_every_rule_of_the_grammar_is_told():

@@ -1,62 +1,32 @@
 """One suite that every `Datasource` keeps, run against every server found on this machine."""
 
 import asyncio
-import os
-import pwd
-import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from fix_postgres import PostgresServer, short_directory
+from fix_postgres import PostgresServer
 
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
 from ostiary_tools.errors import DatabaseError, TimedOut, ToolError, Unavailable
+from ostiary_tools.powers import Power
 from ostiary_tools.result import Rows
 from ostiary_tools.snapshot import ForeignKey, RelationKind
 
 LIMITS = ReadLimits(timeout_s=10, max_rows=100, max_chars=16_000)
+SUPERUSER = frozenset({Power.SUPERUSER})
 CANARY = "Ada-Canary-7"
-_numbers = count(1)
-
-
-@pytest.fixture(scope="session", params=["embedded", "system"])
-def server(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    if request.param == "embedded":
-        yield postgres_server
-        return
-    binaries = sorted(Path("/usr/lib/postgresql").glob("1[4-8]/bin"))
-    if not binaries:
-        pytest.skip("no PostgreSQL server package of the system: nothing in /usr/lib/postgresql")
-    root = short_directory()
-    user = "nobody" if os.geteuid() == 0 else None
-    if user:
-        os.chown(root, pwd.getpwnam(user).pw_uid, -1)
-    system = PostgresServer(binaries[0], root, user, {"fsync": "off"})
-    system.make()
-    system.start()
-    yield system
-    system.stop("immediate")
-    shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture
-def database(server: PostgresServer) -> Iterator[str]:
-    name = f"contract_{os.getpid()}_{next(_numbers)}"
-    server.sql(f"CREATE DATABASE {name}")
-    yield name
-    server.sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @asynccontextmanager
 async def opened(server: PostgresServer, database: str, **settings: Any) -> AsyncIterator[PostgresDatasource]:
-    datasource = await open_postgres(PostgresSettings("data", server.dsn(database=database), **settings))
+    datasource = await open_postgres(PostgresSettings("data", server.dsn(database=database), accepted_powers=SUPERUSER, **settings))
     try:
         yield datasource
     finally:
@@ -382,7 +352,7 @@ async def test_a_connection_that_died_while_idle_is_replaced_unnoticed(server: P
 
 @pytest.mark.asyncio
 async def test_a_database_that_is_down_at_the_start_becomes_healthy_by_itself(tmp_path: Path, server: PostgresServer) -> None:
-    name = f"late_{os.getpid()}_{next(_numbers)}"
+    name = f"late_{uuid.uuid4().hex[:8]}"
     async with opened(server, name) as datasource:
         with pytest.raises(Unavailable, match="the configured database does not exist"):
             await datasource.snapshot()
@@ -635,7 +605,7 @@ async def test_no_credential_stands_in_an_error_or_a_representation(server: Post
 @pytest.mark.asyncio
 async def test_the_first_writable_host_of_several_is_used(server: PostgresServer, database: str) -> None:
     dsn = f"postgresql:///{database}?host={server.root}/missing,{server.root}&user=ostiary_admin&target_session_attrs=read-write"
-    datasource = await open_postgres(PostgresSettings("data", dsn))
+    datasource = await open_postgres(PostgresSettings("data", dsn, accepted_powers=SUPERUSER))
     try:
         assert await one(datasource, "SELECT current_database()") == database
     finally:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 import mcp.types as t
@@ -14,7 +13,7 @@ import pytest
 from fix_postgres import PostgresServer
 from fix_server import MakeSite
 from fix_sql import CASES as JUDGE_CASES
-from fix_sql import Case, cases
+from fix_sql import Case, cases, sample_cases
 from mcp import Client
 
 from ostiary.app import House, open_house
@@ -23,7 +22,6 @@ from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
 from ostiary_tools.embedded import ADMIN, SHOP, attach
 
-OWN = Path(__file__).parent.parent / "cases" / "honest"
 _BARE = {
     "search_path": "pg_catalog, public",
     "DateStyle": "ISO",
@@ -61,7 +59,7 @@ async def test_no_honest_query_of_an_engineer_over_the_sample_is_refused_or_answ
     cluster = await attach(ostiary_config.home.data, lambda _: None, runtime_dir=ostiary_config.home.runtime)
     try:
         async with open_house(ostiary_config, lambda _: None) as house:
-            wrong = await _wrong(house, "engineer", cluster.dsn(ADMIN, SHOP), _own_cases(), at_least=40)
+            wrong = await _wrong(house, "engineer", cluster.dsn(ADMIN, SHOP), sample_cases(), at_least=40)
     finally:
         await cluster.detach()
     assert wrong == []
@@ -147,12 +145,3 @@ def _csv(text: str) -> list[list[str | None]]:
         if text[at] == "\n":
             rows.append([])
         at += 1
-
-
-def _own_cases() -> list[Case]:
-    found = []
-    for path in sorted(OWN.glob("*.sql")):
-        for block in path.read_text("utf-8").split("-- title: ")[1:]:
-            title, _, sql = block.partition("\n")
-            found.append(Case(f"{path.stem}: {title}", sql.strip().removesuffix(";")))
-    return found

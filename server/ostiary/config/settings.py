@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from pydantic.fields import FieldInfo
 
 from ostiary.config.secrets import checked_dsn
+from ostiary_tools.powers import OVER_PRIVILEGED
 
 
 def _matching(pattern: str, sentence: str) -> AfterValidator:
@@ -31,6 +32,7 @@ def _matching(pattern: str, sentence: str) -> AfterValidator:
 
 Name = Annotated[str, _matching(r"[a-z][a-z0-9_-]{0,62}", "lower-case letters, digits, `_` and `-`, a letter first")]
 Identifier = Annotated[str, _matching(r"[^\0]{1,63}", "a name of 1 to 63 characters")]
+PowerName = Annotated[str, _matching("|".join(OVER_PRIVILEGED), f"one of {', '.join(OVER_PRIVILEGED)}")]
 Tag = Annotated[str, _matching(r"[a-z][a-z0-9_]*(:[a-z0-9_]+)?", "a tag such as `pii` or `pii:email`")]
 TagTarget = Annotated[str, _matching(r"[^.]+\.[^.]+(\.[^.]+)?", "`schema.table` or `schema.table.column`")]
 
@@ -150,6 +152,12 @@ class Datasource(Section):
 
     dsn: Dsn = _setting(..., "Where it is and who logs in; several hosts may stand in one URL.", example="env:SHOP_DSN")
     set_role: Identifier | None = _setting(None, "Role that each transaction takes on by `SET LOCAL ROLE`.", example="agents")
+    accepted_powers: tuple[PowerName, ...] = _setting(
+        (),
+        "What the login may do besides reading, by the names that `ostiary doctor` prints. "
+        "With any other power the datasource is not served; `superuser` covers all.",
+        example=("owner",),
+    )
     search_path: tuple[Identifier, ...] = _setting(("public",), "Schemas of unqualified names, in order.")
     pool_min: int = _setting(0, "Connections kept open.", unit="connections", ge=0, le=1_000)
     pool_max: int = _setting(5, "Connections at most.", unit="connections", ge=1, le=1_000)

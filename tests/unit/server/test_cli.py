@@ -126,7 +126,8 @@ def test_a_client_is_told_the_configuration_file_that_was_found_here(tmp_path: P
 
 def test_the_version_is_that_of_the_distribution(tmp_path: Path) -> None:
     version = importlib.metadata.version("ostiary")
-    assert ostiary(tmp_path, "version").stdout == f"ostiary {version}\n"
+    for words in ("version", "--version"):
+        assert ostiary(tmp_path, words).stdout == f"ostiary {version}\n"
     assert json.loads(ostiary(tmp_path, "version", "--json").stdout)["ostiary"] == version
 
 

@@ -9,6 +9,7 @@ from ostiary.config.document import commented_file, listing, toml
 from ostiary.config.settings import SECTIONS, TABLE, Kind
 from ostiary.config.sources import from_file, key_lines
 from ostiary.places import places
+from ostiary_tools.powers import OVER_PRIVILEGED
 
 CANARY = "canary-2f81"
 ENVIRON = {"HOME": "/nowhere"}
@@ -79,6 +80,10 @@ def test_without_any_configuration_the_local_analyst_reads_the_embedded_sample()
         ("[agent]\nname = 'A b'\n", "ostiary.toml:2: `agent.name` must be lower-case letters, digits, `_` and `-`, a letter first"),
         ("[datasources.shop]\npool_max = 3\n", 'ostiary.toml:2: `datasources.shop.dsn` is missing; add `dsn = "env:SHOP_DSN"`'),
         ("[datasources.shop]\n", 'ostiary.toml:1: `datasources.shop.dsn` is missing; add `dsn = "env:SHOP_DSN"`'),
+        (
+            "[datasources.shop]\ndsn = 'postgresql://h/d'\naccepted_powers = ['superuser', 'root']\n",
+            f"ostiary.toml:3: `datasources.shop.accepted_powers.1` must be one of {', '.join(OVER_PRIVILEGED)}",
+        ),
         (
             "[control]\ndsn = 'mysql://h/d'\n",
             "ostiary.toml:2: `control.dsn` must be a URL such as `postgresql://user@host:5432/database`",

@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib import resources
 from typing import Any
 
 from asyncpg.pool import PoolConnectionProxy
 
+from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.snapshot import (
     ColumnInfo,
     ForeignKey,
@@ -53,13 +53,7 @@ class CatalogRows:
     sections: Mapping[str, Sequence[Row]]
 
 
-def _sections() -> Mapping[str, str]:
-    text = resources.files(__package__).joinpath("catalog.sql").read_text("utf-8")
-    parts = re.split(r"^-- :(\w+)\n", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))
-
-
-_QUERIES = _sections()
+_QUERIES = {name: section.query for name, section in load_sections("catalog.sql").items()}
 
 
 async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> CatalogRows | None:

@@ -3,9 +3,13 @@
 Every read is one READ ONLY transaction with its limits set in the server, on a
 session that is rolled back and emptied by DISCARD ALL before another call gets it.
 The database may be down when the datasource opens and may restart at any time.
+
+A login that could do more than read is not used unless its powers were accepted. They
+are read with every refresh of the snapshot, and there is a snapshot only while they hold.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,11 +21,15 @@ from asyncpg.pool import PoolConnectionProxy
 from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem, is_lost
 from ostiary_tools.datasources.port import PoolState, ReadLimits
+from ostiary_tools.datasources.powers import read_powers
 from ostiary_tools.datasources.statement import PostgresReader, TypeName
 from ostiary_tools.errors import Unavailable
+from ostiary_tools.powers import Power, unaccepted
 from ostiary_tools.snapshot import Snapshot
 
-_SESSION = {
+_log = logging.getLogger(__name__)
+
+SESSION = {
     "application_name": "ostiary",
     "DateStyle": "ISO",
     "IntervalStyle": "postgres",
@@ -59,6 +67,8 @@ class PostgresSettings:
     snapshot_ttl_s: float = 10.0
     tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """`schema.table` or `schema.table.column` → tags, added to those of the comments."""
+    accepted_powers: frozenset[Power] = frozenset()
+    """What the login may do besides reading, by the operator's decision."""
 
 
 async def open_postgres(settings: PostgresSettings) -> "PostgresDatasource":
@@ -83,7 +93,7 @@ async def open_postgres(settings: PostgresSettings) -> "PostgresDatasource":
         max_inactive_connection_lifetime=settings.max_lifetime_s,
         timeout=settings.acquire_timeout_s,
         statement_cache_size=0,
-        server_settings=_SESSION,
+        server_settings=SESSION,
         init=note_birth,
         reset=empty,
     )
@@ -106,6 +116,7 @@ class PostgresDatasource:
         self._releasing: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._problem = "it has not been reached yet"
+        self._unaccepted: tuple[Power, ...] = ()
         self._warming: asyncio.Task[None] | None = None
         self._snapshot: Snapshot | None = None
         self._stamp = ""
@@ -125,14 +136,16 @@ class PostgresDatasource:
             size=self._pool.get_size(),
             idle=self._pool.get_idle_size(),
             waiting=self._waiting,
-            healthy=not self._problem,
-            problem=self._problem,
+            healthy=not self._problem and not self._unaccepted,
+            problem=self._problem or (f"its login is over-privileged: {', '.join(self._unaccepted)}" if self._unaccepted else ""),
         )
 
     @asynccontextmanager
     async def read(self, limits: ReadLimits) -> AsyncIterator[PostgresReader]:
         """Open the transaction on a pooled session; roll back and empty the session behind the caller's back."""
-        connection = await self._begin(self._opening("BEGIN READ ONLY", limits.timeout_s))
+        if self._snapshot is None:
+            await self.refresh()
+        connection = await self._begin(opening(self._settings, "BEGIN READ ONLY", limits.timeout_s))
         try:
             yield PostgresReader(connection, limits, self._types)
         finally:
@@ -154,10 +167,16 @@ class PostgresDatasource:
     async def refresh(self) -> Snapshot:
         """Read the catalog; when its stamp has not changed the same object is returned."""
         async with self._reading:
-            connection = await self._begin(self._opening("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", _CATALOG_TIMEOUT_S))
+            connection = await self._begin(
+                opening(self._settings, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", _CATALOG_TIMEOUT_S)
+            )
             try:
+                self._judge_login(await read_powers(connection, self._settings.set_role))
                 rows = await read_catalog(connection, self._stamp if self._snapshot else "")
             except DRIVER_ERRORS as error:
+                if not is_lost(error):
+                    # Who could do what is not known, so nothing is read until it is.
+                    self._snapshot = None
                 self._note(f"its catalog cannot be read ({type(error).__name__})")
                 raise self._unavailable() from None
             finally:
@@ -172,6 +191,22 @@ class PostgresDatasource:
             if self._snapshot is None:
                 raise self._unavailable()
             return self._snapshot
+
+    def _judge_login(self, powers: frozenset[Power]) -> None:
+        """Raise Unavailable, and give up the snapshot, while the login may do what nobody accepted."""
+        found = unaccepted(powers, self._settings.accepted_powers)
+        if found and found != self._unaccepted:
+            _log.error(
+                "datasource `%s` is not served: its login may do more than read (%s); `ostiary doctor %s` shows one that may not, "
+                "or accept this by `accepted_powers` in [datasources.%s]",
+                *(self.name, ", ".join(found), self.name, self.name),
+            )
+        self._unaccepted = found
+        if found:
+            self._snapshot = None
+            self.warm()
+            message = f"datasource `{self.name}` is not available: its login may do more than its operator has accepted"
+            raise Unavailable(message, "the operator finds the reason with `ostiary doctor`")
 
     async def close(self) -> None:
         """Close every connection; what runs is cancelled in the server first."""
@@ -219,19 +254,6 @@ class PostgresDatasource:
         finally:
             self._waiting -= 1
 
-    def _opening(self, begin: str, timeout_s: float) -> str:
-        """Only our own words and quoted configuration: this is the one text that goes by the simple protocol."""
-        settings = self._settings
-        role = f"SET LOCAL ROLE {_quoted(settings.set_role)};" if settings.set_role else ""
-        path = ", ".join(_quoted(schema) for schema in ("pg_catalog", *settings.search_path))
-        return (
-            f"{begin};"
-            f"SET LOCAL statement_timeout = {_milliseconds(timeout_s)};"
-            f"SET LOCAL lock_timeout = {_milliseconds(settings.lock_timeout_s)};"
-            f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(settings.idle_timeout_s)};"
-            f"SET LOCAL search_path = {path};{role}"
-        )
-
     def _give_back(self, connection: PoolConnectionProxy) -> None:
         task = asyncio.create_task(self._release(connection), name=f"release {self.name}")
         self._releasing.add(task)
@@ -275,14 +297,28 @@ class PostgresDatasource:
 
     async def _fill(self) -> None:
         """Hold as many connections at once as the pool keeps at least, so that they are made."""
-        opening = self._opening("BEGIN READ ONLY", _CATALOG_TIMEOUT_S)
-        held = await asyncio.gather(*(self._begin(opening) for _ in range(self._settings.pool_min)), return_exceptions=True)
+        begin = opening(self._settings, "BEGIN READ ONLY", _CATALOG_TIMEOUT_S)
+        held = await asyncio.gather(*(self._begin(begin) for _ in range(self._settings.pool_min)), return_exceptions=True)
         for connection in held:
             if not isinstance(connection, BaseException):
                 self._give_back(connection)
 
 
-def _quoted(name: str) -> str:
+def opening(settings: PostgresSettings, begin: str, timeout_s: float) -> str:
+    """Begin a transaction: only our own words and quoted configuration, the one text that goes by the simple protocol."""
+    role = f"SET LOCAL ROLE {quoted(settings.set_role)};" if settings.set_role else ""
+    path = ", ".join(quoted(schema) for schema in ("pg_catalog", *settings.search_path))
+    return (
+        f"{begin};"
+        f"SET LOCAL statement_timeout = {_milliseconds(timeout_s)};"
+        f"SET LOCAL lock_timeout = {_milliseconds(settings.lock_timeout_s)};"
+        f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(settings.idle_timeout_s)};"
+        f"SET LOCAL search_path = {path};{role}"
+    )
+
+
+def quoted(name: str) -> str:
+    """An identifier that PostgreSQL reads as this name and nothing else."""
     return '"' + name.replace('"', '""') + '"'
 
 

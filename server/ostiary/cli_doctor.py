@@ -1,0 +1,139 @@
+"""`ostiary doctor`: what the logins of the datasources could do, and the login that could do less."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ostiary.cli_options import ConfigOption, JsonOption, configured, print_json, say
+from ostiary.exits import CommandFailed, Exit
+
+if TYPE_CHECKING:
+    from ostiary.config import Config
+    from ostiary.doctor import Diagnosis, Unreachable
+    from ostiary_tools.powers import Finding, Power
+
+_SHOWN = 3
+"""Pieces of evidence shown of one power."""
+
+
+def doctor(
+    datasource: Annotated[str | None, typer.Argument(metavar="[DATASOURCE]", help="The one to look at; else all.")] = None,
+    *,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print only the SQL that makes a login which may do no more than read.")
+    ] = False,
+    config: ConfigOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Say what the login of each datasource could do besides reading, and print the SQL for one that could not.
+
+    A power that is neither a note nor named by `accepted_powers` keeps a datasource from being served; the exit code is then 1.
+    """
+    loaded = configured(config)
+    found = asyncio.run(_diagnosed(loaded, datasource))
+    if json_:
+        print_json([_as_data(one) for one in found])
+    else:
+        for one in found:
+            _print(one, sql=sql)
+    _leave(found, told_only=sql)
+
+
+async def _diagnosed(config: "Config", only: str | None) -> "list[Diagnosis | Unreachable]":
+    from ostiary.app import load_policies, open_sources
+    from ostiary.doctor import diagnose
+
+    policies = await load_policies(config)
+    async with open_sources(config, say) as sources:
+        known = [source.name for source in sources]
+        if only is not None and only not in known:
+            names = ", ".join(f"`{name}`" for name in known)
+            raise CommandFailed(f"there is no datasource `{only}`", f"choose among {names}", Exit.USAGE)
+        return [await diagnose(config, policies.engine, source) for source in sources if only in (None, source.name)]
+
+
+def _leave(found: "list[Diagnosis | Unreachable]", *, told_only: bool) -> None:
+    from ostiary.doctor import Diagnosis
+
+    if not told_only and any(isinstance(one, Diagnosis) and one.unaccepted for one in found):
+        raise typer.Exit(Exit.FAILED)
+    if not all(isinstance(one, Diagnosis) for one in found):
+        raise typer.Exit(Exit.UNAVAILABLE)
+
+
+def _as_data(one: "Diagnosis | Unreachable") -> dict[str, Any]:
+    from ostiary.doctor import Unreachable
+
+    if isinstance(one, Unreachable):
+        return {"datasource": one.datasource, "served": False, "problem": one.message}
+    findings = [
+        {**asdict(finding), "severity": "over-privileged" if finding.over_privileged else "note"} for finding in one.findings
+    ]
+    return {
+        "datasource": one.datasource,
+        "served": not one.unaccepted,
+        "login": one.login,
+        "database": one.database,
+        "unaccepted": list(one.unaccepted),
+        "accepted": sorted(one.accepted),
+        "findings": findings,
+        "sql": one.sql,
+    }
+
+
+def _print(one: "Diagnosis | Unreachable", *, sql: bool) -> None:
+    from ostiary.doctor import Unreachable
+    from ostiary.redaction import printable
+
+    if isinstance(one, Unreachable):
+        say(f"error: {one.message}")
+        say(f"hint: {one.hint}")
+        return
+    if sql:
+        typer.echo(one.sql, nl=False)
+        return
+    typer.echo(printable(f"{one.datasource}: login `{one.login}` in database `{one.database}`"))
+    for power, group in groupby(one.findings, key=lambda finding: finding.power):
+        _print_power(one, power, list(group))
+    _print_end(one)
+
+
+def _print_power(one: "Diagnosis", power: "Power", found: "list[Finding]") -> None:
+    from ostiary.redaction import printable
+    from ostiary_tools.powers import MEANINGS
+
+    if not found[0].over_privileged:
+        word, colour = "note", typer.colors.BLUE
+    elif power in one.unaccepted:
+        word, colour = "over-privileged", typer.colors.RED
+    else:
+        word, colour = "accepted", typer.colors.YELLOW
+    typer.secho(f"  {word}: {power}", fg=colour, nl=False)
+    typer.echo(f", {MEANINGS[power]}")
+    for line in _evidence(found):
+        typer.echo(printable(f"      {line}"))
+
+
+def _evidence(found: "list[Finding]") -> Iterator[str]:
+    for finding in found[:_SHOWN]:
+        yield f"{finding.evidence} (by {finding.through})"
+    if len(found) > _SHOWN:
+        yield f"and {len(found) - _SHOWN} more, see --json"
+
+
+def _print_end(one: "Diagnosis") -> None:
+    if one.idle:
+        typer.echo(f"  `accepted_powers` names what the login cannot do: {', '.join(one.idle)}; take it out")
+    if not one.unaccepted:
+        typer.secho("  it is served", fg=typer.colors.GREEN)
+        return
+    typer.secho("  it is not served", fg=typer.colors.RED)
+    typer.echo("  next: make a login that may only read, give it a password, and put it into `dsn`:")
+    typer.echo(f"      ostiary doctor {one.datasource} --sql | psql …")
+    names = ", ".join(f'"{power}"' for power in one.unaccepted)
+    typer.echo(f"  or take the risk, in [datasources.{one.datasource}]:")
+    typer.echo(f"      accepted_powers = [{names}]")
