@@ -25,6 +25,7 @@ from ostiary_policies.model import Statement
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
 from ostiary_tools.errors import ToolError
+from ostiary_tools.powers import Power
 from ostiary_tools.sql import judge
 from ostiary_tools.sql.inventory import NODES
 from ostiary_tools.view import SchemaView
@@ -110,7 +111,8 @@ async def _opened(server: PostgresServer, name: str) -> AsyncIterator[tuple[Post
     """A database of the generator's schema behind the port, and a bare connection to it."""
     server.sql(f"CREATE DATABASE {name}")
     server.sql(SCHEMA.read_text("utf-8"), name)
-    datasource = await open_postgres(PostgresSettings("data", server.dsn(database=name)))
+    settings = PostgresSettings("data", server.dsn(database=name), accepted_powers=frozenset({Power.SUPERUSER}))
+    datasource = await open_postgres(settings)
     bare = await asyncpg.connect(server.dsn(database=name), server_settings=SESSION)
     try:
         yield datasource, bare
