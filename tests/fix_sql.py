@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ostiary_policies.model import Resource
-from ostiary_tools.snapshot import ColumnInfo, FunctionInfo, OperatorInfo, Relation, RelationKind, Snapshot, TypeInfo
+from ostiary_tools.snapshot import ColumnInfo, ForeignKey, FunctionInfo, OperatorInfo, Relation, RelationKind, Snapshot, TypeInfo
 from ostiary_tools.view import SchemaView
 
 CASES = Path(__file__).parent / "cases" / "sql"
@@ -22,6 +22,12 @@ _TABLES = {
     "employees": "id name salary manager_id department notes",
     "secrets": "id token",
     "order_totals": "customer_id spent",
+}
+_REFERENCES = {
+    "orders": {"customer_id": "customers"},
+    "order_items": {"order_id": "orders", "product_id": "products"},
+    "payments": {"order_id": "orders"},
+    "employees": {"manager_id": "employees"},
 }
 
 
@@ -116,7 +122,8 @@ def shop_snapshot() -> Snapshot:
 
 def _relation(name: str, columns: list[str]) -> Relation:
     kind = RelationKind.VIEW if name == "order_totals" else RelationKind.TABLE
-    return Relation("public", name, kind, tuple(ColumnInfo(c, "text", not_null=False) for c in columns))
+    keys = tuple(ForeignKey(f"{name}_{c}_fkey", (c,), "public", to, ("id",)) for c, to in _REFERENCES.get(name, {}).items())
+    return Relation("public", name, kind, tuple(ColumnInfo(c, "text", not_null=False) for c in columns), foreign_keys=keys)
 
 
 def _function(

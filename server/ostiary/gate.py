@@ -32,11 +32,12 @@ from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
 from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
-from ostiary_tools.errors import Refused, ToolError
+from ostiary_tools.errors import DatabaseError, Refused, ToolError
 from ostiary_tools.packs import Registry
 from ostiary_tools.paging import following
 from ostiary_tools.result import Result, Rows
 from ostiary_tools.sql.judge import Judged, judge
+from ostiary_tools.sql.mending import mended
 
 _log = logging.getLogger(__name__)
 
@@ -189,7 +190,7 @@ class Gate:
             return reply
         except ToolError as failure:
             status, error = Status.ERROR, outcome_code(failure)
-            raise failed(failure) from failure
+            raise failed(_explained(failure, passage)) from failure
         except RecordingFailed:
             raise
         except Exception:
@@ -302,6 +303,16 @@ class _Draft:
 async def _plan(tool: Tool[Any], args: Args, world: World) -> Intent:
     long = sum(len(value) for value in args.model_dump().values() if isinstance(value, str)) > _PLAN_IN_THREAD_CHARS
     return await asyncio.to_thread(tool.plan, args, world) if long else tool.plan(args, world)
+
+
+def _explained(failure: ToolError, passage: "_Passage") -> ToolError:
+    """An error of the database in terms of what the caller wrote, where the tool takes SQL."""
+    intent = passage.permit.intent
+    if not isinstance(failure, DatabaseError) or intent.datasource is None or len(intent.statements) != 1:
+        return failure
+    written = intent.arguments.get("sql")
+    text = written if isinstance(written, str) and written else None
+    return mended(failure, intent.statements[0].text, text, passage.world.view(intent.datasource))
 
 
 async def _analysed(reader: Reader | None, permit: Permit) -> Prepared | None:

@@ -50,10 +50,14 @@ class TimedOut(ToolError):
 
 
 class DatabaseError(ToolError):
-    """The server's error, mapped. `sqlstate` is PostgreSQL's five-character code."""
+    """The server's error, mapped. `sqlstate` is PostgreSQL's five-character code.
+
+    `offset` is where in the statement's printed text the server stumbled while it analysed it, in characters from 0.
+    """
 
     code = "database_error"
 
-    def __init__(self, sqlstate: str, message: str, hint: str = "") -> None:
+    def __init__(self, sqlstate: str, message: str, hint: str = "", *, offset: int | None = None) -> None:
         super().__init__(message, hint)
         self.sqlstate = sqlstate
+        self.offset = offset

@@ -1,11 +1,14 @@
 """What the driver raises, in words for the model.
 
 A server's message can quote what it stumbled over, so it is passed on only while a
-statement is being analysed, when no row has been touched, and only for the classes
-that speak of names and syntax. Everything else gets our own sentence for its
-SQLSTATE. Details, hints, contexts and positions never leave: PostgreSQL's hints
-suggest names the agent may not see, and positions refer to the printed text.
+statement is being analysed, when no row has been touched, and only for the SQLSTATEs
+that speak of the statement's own names, types and form. Everything else gets our own
+sentence for its SQLSTATE. Details, hints and contexts never leave: PostgreSQL's hints
+suggest names the agent may not see. The position refers to the printed text; `mending`
+finds it in the caller's.
 """
+
+import re
 
 import asyncpg
 
@@ -14,6 +17,11 @@ from ostiary_tools.errors import DatabaseError, TimedOut, ToolError, Unavailable
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, EOFError)
 """All that asyncpg and the sockets below it raise."""
 
+_NAMELESS = (
+    "something the statement names does not exist in the database, or the database role lacks a privilege for it",
+    "search_schema shows what exists for you; the owner of the data grants privileges",
+)
+"""One sentence: apart, they would tell whether a schema exists that a text names (`'hidden.x'::regconfig`)."""
 _SENTENCES = {
     "0A000": ("the server does not support something the statement asks for", ""),
     "21000": ("a subquery used as one value returned more than one row", "aggregate it or add LIMIT 1"),
@@ -37,7 +45,9 @@ _SENTENCES = {
     "22P02": ("a value is not valid input for its type", "cast only values that have the form of the type"),
     "22P03": ("a bound value is not valid for its type", ""),
     "25006": ("the statement would write and the transaction is read-only", "ask only for reads"),
-    "42501": ("the database role lacks a privilege for something the statement uses", "the owner of the data grants it"),
+    "3F000": _NAMELESS,
+    "42501": _NAMELESS,
+    "42704": _NAMELESS,
     "53100": ("the database server has no disk space left for the statement", "ask for less data or sort less"),
     "53200": ("the database server has no memory left for the statement", "ask for less data"),
     "53400": ("the statement exceeds a limit the database server is configured with", "ask for less data"),
@@ -64,7 +74,14 @@ _CLASSES = {
     "P0": ("a function of the database failed", ""),
     "XX": ("the database server met an internal error", ""),
 }
-_SPEAKS_OF_NAMES = frozenset({"42", "0A"})
+_SPEAKS_OF_THE_STATEMENT = frozenset(
+    {
+        *("0A000", "42601", "42611", "42622", "42701", "42702", "42703", "42712", "42725", "42803", "42804", "42809", "42846"),
+        *("42883", "42P01", "42P02", "42P08", "42P09", "42P10", "42P18", "42P19", "42P20", "42P21", "42P22", "42P38"),
+    }
+)
+"""Found in the statement itself. Others of class 42 speak of what lies behind it: the policy or rule of a table, a view's query."""
+_INPUT = re.compile(r"invalid input (?:value for enum|syntax for type) ([^:\"]{1,60}):")
 _GONE = frozenset({"08", "57"})
 _CONNECTING = {
     "28": "it refuses the configured login",
@@ -87,10 +104,21 @@ def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, 
         )
     if sqlstate[:2] in _GONE and sqlstate != "57014":
         return Unavailable("the connection to the database was lost", "try again")
-    if analysing and sqlstate[:2] in _SPEAKS_OF_NAMES and sqlstate != "42501":
-        return DatabaseError(sqlstate, _one_line(str(error.message)), "look the names up with `search_schema` or `describe`")
+    offset = _offset(error) if analysing else None
+    if analysing and sqlstate in _SPEAKS_OF_THE_STATEMENT:
+        hint = "look the names up with `search_schema` or `describe`"
+        return DatabaseError(sqlstate, _one_line(str(error.message)), hint, offset=offset)
     unknown = (f"the database refused the statement with SQLSTATE {sqlstate}", "")
-    return DatabaseError(sqlstate, *_SENTENCES.get(sqlstate, _CLASSES.get(sqlstate[:2], unknown)))
+    message, hint = _SENTENCES.get(sqlstate, _CLASSES.get(sqlstate[:2], unknown))
+    # A constant of the statement: while it is analysed there is no other value.
+    if analysing and (constant := _INPUT.match(str(error.message))):
+        return DatabaseError(sqlstate, f"a constant is not valid input for the type {constant[1]}", hint, offset=offset)
+    return DatabaseError(sqlstate, message, hint, offset=offset)
+
+
+def _offset(error: asyncpg.PostgresError) -> int | None:
+    position = str(getattr(error, "position", None) or "")
+    return int(position) - 1 if position.isdecimal() else None
 
 
 def is_lost(error: BaseException) -> bool:

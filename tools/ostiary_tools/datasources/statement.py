@@ -75,13 +75,14 @@ class PostgresReader:
         # A row is at least one character of the reply.
         max_rows = min(self.limits.max_rows, self.limits.max_chars)
         query = text if alone else wrap(text, oids, width=width, max_rows=max_rows)
-        return PreparedRows(self, await self._prepare(query), heads, statement.parameters, width, max_rows)
+        return PreparedRows(self, await self._prepare(query, placed=False), heads, statement.parameters, width, max_rows)
 
     async def rows(self, statement: Statement) -> Rows:
         """Prepare the statement, then run it in the wrapper."""
         return await (await self.prepare(statement)).rows()
 
-    async def _prepare(self, text: str, *, again: bool = True) -> PreparedStatement:
+    async def _prepare(self, text: str, *, again: bool = True, placed: bool = True) -> PreparedStatement:
+        """Have the server analyse a text; `placed` says that it is the judged one, in which a place means something."""
         start = asyncio.get_running_loop().time()
         try:
             # Unnamed, so that no roundtrip has to close it.
@@ -89,10 +90,13 @@ class PostgresReader:
         except (asyncpg.UnsupportedClientFeatureError, asyncpg.InternalClientError):
             if again and not self.connection.is_closed():
                 await self._learn_types()
-                return await self._prepare(text, again=False)
+                return await self._prepare(text, again=False, placed=placed)
             raise DatabaseError("0A000", "a column has a type the driver does not know", "cast it to text") from None
         except DRIVER_ERRORS as error:
-            raise self._failed(error, start, analysing=True) from None
+            failure = self._failed(error, start, analysing=True)
+            if isinstance(failure, DatabaseError) and not placed:
+                failure.offset = None
+            raise failure from None
 
     async def _learn_types(self) -> None:
         """Tell the driver of every type that it is text, so that it looks into none.

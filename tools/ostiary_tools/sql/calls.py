@@ -10,8 +10,9 @@ from pglast import ast
 
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import FunctionInfo
+from ostiary_tools.sql import suggestions
 from ostiary_tools.sql.inventory import FUNCTIONS, REFUSED_FUNCTIONS, RESERVED_TYPES, TYPES
-from ostiary_tools.sql.work import Work, nearest
+from ostiary_tools.sql.work import Work
 
 CATALOG = "pg_catalog"
 _OPERATORS_BEHIND = {"BETWEEN": ("<=", ">=", "<", ">"), "NOT BETWEEN": ("<=", ">=", "<", ">")}
@@ -47,13 +48,13 @@ def function_name(work: Work, names: Any) -> Any:
         raise Refused("function", f"unknown function `{'.'.join(parts(names))}`", "name it as `schema.function`")
     schema, name = known
     if schema == CATALOG:
-        return _built_in(name)
+        return _built_in(work, name)
     if schema is not None:
         return _defined(work, schema, name)
     owners = [s for s in work.view.snapshot.search_path if s != CATALOG and (s, name) in work.view.snapshot.functions]
     if name not in FUNCTIONS and name not in REFUSED_FUNCTIONS:
         return _defined(work, next((s for s in owners if work.function(s, name)), None), name)
-    qualified = _built_in(name)
+    qualified = _built_in(work, name)
     extending = [s for s in owners if all(f.extension for f in work.view.snapshot.functions[s, name])]
     if not extending:
         return qualified
@@ -63,32 +64,20 @@ def function_name(work: Work, names: Any) -> Any:
     return names
 
 
-def _built_in(name: str) -> Any:
+def _built_in(work: Work, name: str) -> Any:
     if name not in FUNCTIONS:
         reason = REFUSED_FUNCTIONS.get(name)
         if reason:
             raise Refused(
                 "function", f"the function `{name}` is not run: {reason}", "use functions that compute from their arguments"
             )
-        near = nearest(name, FUNCTIONS)
-        raise Refused(
-            "function",
-            f"unknown function `{name}`",
-            f"did you mean {near}?" if near else "search_schema finds the functions you may use",
-        )
+        raise work.unknown_function(None, name)
     return (ast.String(CATALOG), ast.String(name))
 
 
 def _defined(work: Work, schema: str | None, name: str) -> Any:
     if schema is None or schema.startswith("pg_") or work.function(schema, name) is None:
-        known = {n for s, n in work.view.snapshot.functions if s != CATALOG and work.function(s, n)} | FUNCTIONS
-        near = nearest(name, sorted(known))
-        written = name if schema is None else f"{schema}.{name}"
-        raise Refused(
-            "function",
-            f"unknown function `{written}`",
-            f"did you mean {near}?" if near else "search_schema finds the functions you may use",
-        )
+        raise work.unknown_function(schema, name)
     work.execute(schema, name)
     return (ast.String(schema), ast.String(name))
 
@@ -121,7 +110,7 @@ def type_name(work: Work, node: Any) -> None:
         if _own_type(work, owner, name):
             node.names = (ast.String(owner), ast.String(name))
             return
-    raise Refused("type", f"unknown type `{'.'.join(words)}`", "use a built-in type or one that search_schema finds")
+    raise Refused("type", f"unknown type `{'.'.join(words)}`", suggestions.for_type(work.view, name, TYPES))
 
 
 def _own_type(work: Work, schema: str, name: str) -> bool:
@@ -144,7 +133,7 @@ def selector(work: Work, name: str) -> None:
         raise Refused("function", f"`.{name}` would call a function that is not run", "select a field of a row")
     for overload in work.view.snapshot.functions_by_name.get(name, ()):
         if overload.schema == CATALOG:
-            _built_in(name)
+            _built_in(work, name)
         else:
             work.execute(overload.schema, name)
 

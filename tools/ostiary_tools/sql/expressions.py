@@ -58,9 +58,9 @@ def _column(node: Any, env: Env, work: Work) -> Any:
     items = named_items(qualifier, env, work)
     found = [f for item in items for f in item.fields if f.name == name]
     for each in found:
-        work.read(each, items, ".".join(words))
+        work.read(each, items, ".".join(words), env)
     if not found:
-        _selected(name, items, ".".join(words), work)
+        _selected(name, items, ".".join(words), env, work)
     node.fields = node.fields[-2:]
     return node
 
@@ -76,14 +76,14 @@ def _bare_column(name: str, env: Env, work: Work) -> None:
         raise _system_column(name) if name in _SYSTEM_COLUMNS else work.unknown_column(name, items)
 
 
-def _selected(name: str, items: tuple[Item, ...], written: str, work: Work) -> None:
+def _selected(name: str, items: tuple[Item, ...], written: str, env: Env, work: Work) -> None:
     """A qualified name that is no known column of its item."""
     if name == "ctid" and any(item.has_ctid for item in items):
         return
     if name in _SYSTEM_COLUMNS:
         raise _system_column(name)
     if not any(item.unbounded for item in items):
-        raise work.unknown_column(written, items)
+        raise work.unknown_column(written, items, env)
     # The server takes `f.name` for `name(f)` when f has no such column.
     calls.selector(work, name)
     whole_row(items, work)
@@ -100,7 +100,7 @@ def named_items(qualifier: tuple[str, ...], env: Env, work: Work) -> tuple[Item,
         raise work.unknown_table(".".join(qualifier))
     items = scope.find_items(env, name, schema[0] if schema else None)
     if not items:
-        raise work.unknown_table(".".join(qualifier))
+        raise work.unknown_qualifier(".".join(qualifier), env)
     if schema and scope.find_items(env, name) != items:
         raise Refused("ambiguous", f"`{'.'.join(qualifier)}` is ambiguous here", "give the tables aliases")
     return items

@@ -9,6 +9,7 @@ from typing import Any
 from pglast.parser import ParseError, parse_sql, scan
 
 from ostiary_tools.errors import Refused
+from ostiary_tools.sql import syntax
 
 MAX_BYTES = 100_000
 """Of the statement's text, UTF-8."""
@@ -36,8 +37,7 @@ def parse(text: str) -> Any:
             )
         statements = parse_sql(text)
     except ParseError as error:
-        message = f"the statement does not parse: {_sentence(error)}"
-        raise Refused("syntax", message, "write it in PostgreSQL's SQL", quotes=True) from None
+        raise syntax.refusal(error, text) from None
     if len(statements) != 1:
         raise Refused(
             "one_statement", f"exactly one statement is run, this text has {len(statements)}", "send each statement by itself"
@@ -84,9 +84,3 @@ def _chain(tokens: list[Any]) -> int:
         before = name
         deepest = max(deepest, len(levels))
     return deepest + sum(open_level[2] + max(open_level[0], open_level[1]) for open_level in levels)
-
-
-def _sentence(error: ParseError) -> str:
-    """The parser's words without its position, which is an offset nobody asked for."""
-    message = str(error.args[0] if error.args else error)
-    return message.partition(", at index")[0]

@@ -6,13 +6,14 @@ visible names only.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Function
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import Relation
-from ostiary_tools.sql.scope import Field, Item
+from ostiary_tools.sql import suggestions
+from ostiary_tools.sql.inventory import FUNCTIONS
+from ostiary_tools.sql.scope import Env, Field, Item
 from ostiary_tools.view import SchemaView
 
 
@@ -21,6 +22,8 @@ class Work:
     """The view a statement is judged in, and the accesses found so far."""
 
     view: SchemaView
+    text: str = ""
+    """The statement as it was given; only hints look at it."""
     accesses: set[Access] = field(default_factory=set)
 
     def scan(self, relation: Relation) -> None:
@@ -36,12 +39,12 @@ class Work:
         for column in self.view.columns(relation):
             self.accesses.add(Access(Action.READ, relation.column_resource(self.view.datasource, column)))
 
-    def read(self, found: Field, items: Iterable[Item], written: str) -> None:
+    def read(self, found: Field, items: Iterable[Item], written: str, env: Env | None = None) -> None:
         """The field is read. Raises Refused when it is made of a column the caller may not see."""
         for relation, column in found.sources:
             resource = relation.column_resource(self.view.datasource, column)
             if resource not in self.view.visible:
-                raise self.unknown_column(written, items)
+                raise self.unknown_column(written, items, env)
             self.accesses.add(Access(Action.READ, resource))
 
     def shows(self, found: Field) -> bool:
@@ -63,34 +66,29 @@ class Work:
             raise Refused("function", f"unknown function `{name}`", "search_schema finds the functions you may use")
         self.accesses.add(Access(Action.EXECUTE, self.view.snapshot.function_resource(schema, name)))
 
-    def unknown_column(self, written: str, items: Iterable[Item]) -> Refused:
-        """The refusal of a column that does not exist for the caller."""
+    def unknown_column(self, written: str, items: Iterable[Item], env: Env | None = None) -> Refused:
+        """The refusal of a column that does not exist for the caller; `env` is where it was looked for."""
         shown = sorted({f.name for i in items for f in i.fields if self.shows(f)})
-        name = written.rsplit(".", 1)[-1]
-        near = nearest(name, (n for n in shown if n != name))
-        hint = (
-            f"did you mean {near}?"
-            if near
-            else f"columns here: {', '.join(shown[:20])}"
-            if shown
-            else "describe shows a table's columns"
+        reach = [i for level in env.levels() for i in level.items] if env is not None else items
+        quoted = f'"{written}"' in self.text
+        return Refused(
+            "unknown_column",
+            f"unknown column `{written}`",
+            suggestions.for_column(self.view, written, shown, reach, quoted=quoted),
         )
-        if name in shown:
-            hint = "name the table too: `table.column`"
-        return Refused("unknown_column", f"unknown column `{written}`", hint)
 
     def unknown_table(self, written: str) -> Refused:
         """The refusal of a relation that does not exist for the caller."""
-        path = self.view.snapshot.search_path
-        shown = {r.name if r.schema in path else f"{r.schema}.{r.name}" for r in self.view.relations()}
-        near = nearest(written, sorted(shown))
-        return Refused(
-            "unknown_table",
-            f"unknown table `{written}`",
-            f"did you mean {near}?" if near else "search_schema lists the tables you may use",
-        )
+        return Refused("unknown_table", f"unknown table `{written}`", suggestions.for_table(self.view, written))
 
+    def unknown_qualifier(self, written: str, env: Env) -> Refused:
+        """The refusal of `table.` before a column, where FROM has no such entry for the caller."""
+        items = [i for level in env.levels() for i in level.items]
+        return Refused("unknown_table", f"unknown table `{written}`", suggestions.for_qualifier(self.view, written, items))
 
-def nearest(name: str, candidates: Iterable[str]) -> str:
-    """Up to three similar names in backticks, or an empty text."""
-    return " or ".join(f"`{c}`" for c in get_close_matches(name, list(candidates), 3, 0.6))
+    def unknown_function(self, schema: str | None, name: str) -> Refused:
+        """The refusal of a function that does not exist for the caller."""
+        known = [(s, n) for s, n in self.view.snapshot.functions if s != "pg_catalog" and self.function(s, n)]
+        written = name if schema is None else f"{schema}.{name}"
+        hint = suggestions.for_function(self.view, schema, name, known, FUNCTIONS)
+        return Refused("function", f"unknown function `{written}`", hint)
