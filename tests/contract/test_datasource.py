@@ -395,6 +395,52 @@ async def test_an_error_carries_its_code_and_no_value(server: PostgresServer, da
 
 
 @pytest.mark.asyncio
+async def test_an_error_tells_no_schema_that_exists_from_one_that_does_not(server: PostgresServer, database: str) -> None:
+    """A text search configuration is looked up by a text, in a schema whose name stands in it."""
+    role = f"plain_{database}"
+    async with admin(server, database) as connection:
+        await connection.execute(f"""
+            CREATE ROLE {role} LOGIN; CREATE SCHEMA closed; REVOKE ALL ON SCHEMA closed FROM PUBLIC;
+            CREATE TEXT SEARCH CONFIGURATION closed.words (COPY = simple); CREATE SCHEMA open;
+            GRANT USAGE ON SCHEMA open TO {role};
+        """)
+        datasource = await open_postgres(PostgresSettings("data", server.dsn(role, database)))
+        told = set()
+        try:
+            for name in ("closed.words", "closed.other", "open.words", "nowhere.words", "words"):
+                for statement in (f"SELECT to_tsvector('{name}', 'x')", f"SELECT CAST('{name}'::text AS regconfig)"):
+                    with pytest.raises(DatabaseError) as raised:
+                        await ask(datasource, statement)
+                    told.add((raised.value.message, raised.value.hint))
+        finally:
+            await datasource.close()
+            await connection.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert len(told) == 1
+
+
+@pytest.mark.asyncio
+async def test_an_error_of_what_lies_behind_a_table_names_nothing_of_it(server: PostgresServer, database: str) -> None:
+    role = f"plain_{database}"
+    async with admin(server, database) as connection:
+        await connection.execute(f"""
+            CREATE ROLE {role} LOGIN; CREATE TABLE vault (id int); CREATE TABLE shown (id int);
+            GRANT SELECT ON vault, shown TO {role};
+            ALTER TABLE vault ENABLE ROW LEVEL SECURITY; ALTER TABLE shown ENABLE ROW LEVEL SECURITY;
+            CREATE POLICY one ON shown USING (EXISTS (SELECT FROM vault));
+            CREATE POLICY two ON vault USING (EXISTS (SELECT FROM shown));
+        """)
+        datasource = await open_postgres(PostgresSettings("data", server.dsn(role, database)))
+        try:
+            with pytest.raises(DatabaseError) as raised:
+                await ask(datasource, "SELECT id FROM shown")
+        finally:
+            await datasource.close()
+            await connection.execute(f"DROP OWNED BY {role} CASCADE; DROP ROLE {role}")
+    assert raised.value.sqlstate == "42P17"
+    assert "vault" not in f"{raised.value.message} {raised.value.hint}"
+
+
+@pytest.mark.asyncio
 async def test_an_error_of_names_says_which_and_hints_at_no_other(server: PostgresServer, database: str) -> None:
     async with admin(server, database) as connection, opened(server, database) as datasource:
         await connection.execute("CREATE TABLE person (salary int)")

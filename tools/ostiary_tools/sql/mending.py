@@ -6,9 +6,9 @@ Nothing here runs unless a statement failed.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any
 
 from pglast import ast, parse_sql
@@ -22,8 +22,13 @@ from ostiary_tools.sql.inventory import FUNCTIONS
 from ostiary_tools.sql.syntax import place
 from ostiary_tools.view import SchemaView
 
-_COMPARED_TOKENS = 1_500
-"""Longer statements get no place: the comparison is quadratic."""
+_WINDOW = 8
+"""Words on each side that tell one place from another."""
+_COMPARED_PLACES = 200
+_PLACED_CHARS = 20_000
+"""Longer texts get no place: looking for it would hold the event loop."""
+_ADDED = frozenset({"pg_catalog", "public", "."})
+"""What the print adds most."""
 _MOST = 4
 _LABELS = 12
 _TEXTS = frozenset({"text", "character varying", "character", "name", "unknown", "citext"})
@@ -76,22 +81,46 @@ def _narrowed(node: Any) -> Any:
 
 def _place(printed: str, offset: int, written: str) -> str:
     """Where the token at the offset stands in the caller's text, or nothing when that is not certain."""
+    if max(len(printed), len(written)) > _PLACED_CHARS:
+        return ""
     try:
         ours, theirs = scan(printed), scan(written)
     except ParseError:
         return ""
     at = next((n for n, token in enumerate(ours) if token.start <= offset <= token.end), None)
-    if at is None or max(len(ours), len(theirs)) > _COMPARED_TOKENS:
+    if at is None:
         return ""
-    # A schema that only the print names.
-    places = (at, at + 2) if [token.name for token in ours[at + 1 : at + 2]] == ["ASCII_46"] else (at,)
-    printed_words, words = [_word(printed, t) for t in ours], [_word(written, t) for t in theirs]
-    blocks = SequenceMatcher(None, printed_words, words, autojunk=False).get_matching_blocks()
-    found = (theirs[b.b + n - b.a] for n in places for b in blocks if b.a <= n < b.a + b.size)
-    token = next(found, None)
-    if token is None:
+    words, wanted = [_word(printed, token) for token in ours], [_word(written, token) for token in theirs]
+    if words[at + 1 : at + 2] == ["."] and words[at] not in wanted:
+        at += 2  # a schema that only the print names
+    found = _counterpart(words, at, wanted) if at < len(words) else None
+    if found is None:
         return ""
+    token = theirs[found]
     return f" ({place(written, token.start)}, at `{one_line(written[token.start : token.end + 1], 40)}`)"
+
+
+def _counterpart(printed: list[str], at: int, written: list[str]) -> int | None:
+    """The same word in the other text whose neighbours are most like it; `None` when two are alike or there is none."""
+    places = [n for n, word in enumerate(written) if word == printed[at]]
+    if len(places) == 1:
+        return places[0]
+    if len(places) > _COMPARED_PLACES:
+        return None
+    near = _neighbours(printed, at)
+    likeness = {n: sum((near & _neighbours(written, n)).values()) for n in places}
+    best = [n for n, value in likeness.items() if value == max(likeness.values())]
+    if len(best) == 1:
+        return best[0]
+    # As often in both texts: the third is the third.
+    same = [n for n, word in enumerate(printed) if word == printed[at]]
+    return places[same.index(at)] if len(same) == len(places) else None
+
+
+def _neighbours(words: list[str], at: int) -> Counter[tuple[bool, str]]:
+    """The words around a place, each with its side."""
+    sides = ((False, words[max(0, at - _WINDOW) : at]), (True, words[at + 1 : at + 1 + _WINDOW]))
+    return Counter((side, word) for side, around in sides for word in around if word not in _ADDED)
 
 
 def _word(text: str, token: Any) -> str:
