@@ -1,5 +1,7 @@
 """Places of the printed text found again in the caller's."""
 
+from dataclasses import replace
+
 import pytest
 from fix_sql import shop_snapshot, view_of
 
@@ -53,6 +55,18 @@ def test_without_the_callers_text_there_is_no_place():
     error = DatabaseError("42803", "aggregate functions are not allowed in WHERE", "", offset=7)
     told = mended(error, "SELECT a", None, VIEW)
     assert (told.message, told.hint) == (error.message, "filter groups in HAVING, or aggregate in a subselect")
+
+
+def test_a_function_that_the_server_is_too_old_for_is_told_as_that():
+    error = DatabaseError("42883", "function pg_catalog.uuidv7() does not exist", offset=7)
+    told = mended(error, "SELECT pg_catalog.uuidv7()", "select uuidv7()", view_of(replace(shop_snapshot(), server_version=150018)))
+    assert told.message == "function uuidv7() does not exist (line 1, column 8, at `uuidv7`)"
+    assert told.hint == "this server is PostgreSQL 15, which has no `uuidv7`"
+
+
+def test_a_function_of_the_house_that_is_hidden_shows_no_arguments():
+    error = DatabaseError("42883", "function public.steal(integer) does not exist", "look")
+    assert mended(error, "SELECT public.steal(1)", "select steal(1)", VIEW).hint == "look"
 
 
 def test_a_statement_of_many_like_words_is_placed_without_comparing_each_with_each():

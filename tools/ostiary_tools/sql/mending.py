@@ -183,6 +183,8 @@ def _signatures(fault: _Fault) -> str:
     count = given.count(",") + 1 if given else 0
     overloads = sorted(_overloads(fault.view, schema, name), key=lambda f: (abs(f.argument_count - count), f.arguments))
     taken = list(dict.fromkeys(f"`({one_line(f.arguments, 80)})`" for f in overloads))[:_MOST]
+    if not taken and name in FUNCTIONS:
+        return f"this server is PostgreSQL {fault.view.snapshot.server_version // 10_000}, which has no `{name}`"
     return f"`{name}` takes {' or '.join(taken)}: cast or drop arguments" if taken else ""
 
 

@@ -21,7 +21,7 @@ _LISTED = 20
 _COMPARED = 5_000
 """Names compared at most: about a tenth of a second."""
 _HOPS = 2
-_SEPARATORS = re.compile(r"[^a-z0-9]+")
+_SEPARATORS = re.compile(r"[\W_]+")
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:
