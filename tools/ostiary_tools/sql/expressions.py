@@ -69,11 +69,11 @@ def _bare_column(name: str, env: Env, work: Work) -> None:
     items = tuple(i for level in env.levels() for i in level.items if i.by_column)
     found = scope.find_column(env, name)
     for each in found.fields:
-        work.read(each, items, name)
+        work.read(each, items, name, env)
     rows = () if found.fields and found.certain else scope.find_items(env, name)
     whole_row(rows, work)
     if not found.fields and not rows and found.certain and not (name == "ctid" and scope.has_ctid(env)):
-        raise _system_column(name) if name in _SYSTEM_COLUMNS else work.unknown_column(name, items)
+        raise _system_column(name) if name in _SYSTEM_COLUMNS else work.unknown_column(name, items, env)
 
 
 def _selected(name: str, items: tuple[Item, ...], written: str, env: Env, work: Work) -> None:

@@ -33,6 +33,7 @@ _MOST = 4
 _LABELS = 12
 _TEXTS = frozenset({"text", "character varying", "character", "name", "unknown", "citext"})
 _PATTERNS = frozenset({"~~", "!~~", "~~*", "!~~*", "~", "!~", "~*", "!~*"})
+_NUMBERS = frozenset({"integer", "bigint", "numeric"})
 _TIMES = ("timestamp", "time ")
 
 
@@ -137,21 +138,28 @@ def _operator(fault: _Fault) -> str:
     parts: Any = node.name
     name = str(parts[-1].sval)
     left, _, right = fault.message.removeprefix("operator does not exist: ").partition(f" {name} ")
+    sides = _side(node.lexpr), _side(node.rexpr)
+    return _by_types(name, left, right) or _operands(name, (sides[0], left), (sides[1], right))
+
+
+def _by_types(name: str, left: str, right: str) -> str:
+    """What the types alone say."""
     if name in ("==", "<=>", "===") or (name in ("&&", "||") and "boolean" in (left, right)):
         return dialects.operator(name)
-    sides = _side(node.lexpr), _side(node.rexpr)
-    if "" in sides:
-        return f"the left side is {left}, the right side {right}: cast one so that both have one type"
-    return _operands(name, (sides[0], left), (sides[1], right))
+    if name == "+" and {left, right} & _TEXTS:
+        return "texts are joined with `||`"
+    if left.startswith(_TIMES) and right in _NUMBERS and name in "+-":
+        return f"write the number as an interval: `{name} interval '7 days'`"
+    return ""
 
 
 def _operands(name: str, one: tuple[str, str], other: tuple[str, str]) -> str:
     (left, left_type), (right, right_type) = one, other
+    if not left or not right:
+        return f"the left side is {left_type}, the right side {right_type}: cast one so that both have one type"
     types = f"`{left}` is {left_type}, `{right}` is {right_type}"
     if name in _PATTERNS:
         return f"a pattern is matched with a text: `{left}::text`"
-    if left_type.startswith(_TIMES) and right_type in ("integer", "bigint", "numeric") and name in "+-":
-        return f"{types}: write `{left} {name} {right} * interval '1 day'`"
     if "json" in left_type + right_type:
         return f"{types}: take a value as text with `->> 'key'`, and cast it"
     left_text, right_text = left_type in _TEXTS, right_type in _TEXTS
@@ -183,6 +191,10 @@ def _signatures(fault: _Fault) -> str:
     count = given.count(",") + 1 if given else 0
     overloads = sorted(_overloads(fault.view, schema, name), key=lambda f: (abs(f.argument_count - count), f.arguments))
     taken = list(dict.fromkeys(f"`({one_line(f.arguments, 80)})`" for f in overloads))[:_MOST]
+    if name == "count" and count > 1:
+        return "count several columns as one row: `count(distinct (a, b))`"
+    if any(" ORDER BY " in f.arguments for f in overloads):
+        return f"write `{name}(…) within group (order by …)`"
     if not taken and name in FUNCTIONS:
         return f"this server is PostgreSQL {fault.view.snapshot.server_version // 10_000}, which has no `{name}`"
     return f"`{name}` takes {' or '.join(taken)}: cast or drop arguments" if taken else ""
@@ -235,6 +247,7 @@ _SAID: tuple[tuple[str, str], ...] = (
     (r"could not determine data type of parameter (\$\d+)", "give it a type: `{0}::text`"),
     (r"cannot cast type .+ to", "cast by way of text: `x::text::type`"),
     (r'table name "(.+)" specified more than once', "give each an alias of its own"),
+    (r"operator is not unique: unknown \+ unknown", "texts are joined with `||`"),
     (r"could not determine which collation", "add `COLLATE` to one side"),
 )
 """The server's words, as patterns → what to do, with the groups of the pattern."""
@@ -250,6 +263,6 @@ def _said(fault: _Fault) -> str:
 _HINTS: Mapping[str, tuple[Callable[[_Fault], str], ...]] = {
     "22P02": (_labels,),
     "42702": (_ambiguous,),
-    "42725": (_signatures,),
+    "42725": (_signatures, _said),
     "42883": (_operator, _signatures),
 }

@@ -75,6 +75,9 @@ def for_qualifier(view: SchemaView, written: str, items: Iterable[Item]) -> str:
     for item in known:
         if item.name and any(_core(s.relation.name) == _core(name) and view.sees(s.relation) for s in item.scans if item.base):
             return f"it is called `{identifier(item.name)}` here"
+    for step in _reachable(view, known):
+        if _core(step.relation.name) == _core(name):
+            return f"it is not in FROM: `{' '.join(step.joins)}`"
     names = [item.name for item in known if item.name and item.by_name]
     if near := nearest(name, dict.fromkeys(names)):
         return f"did you mean {near}?"
@@ -152,7 +155,16 @@ class _Step:
 
 
 def _joined(view: SchemaView, name: str, items: Iterable[Item]) -> str:
-    """The nearest table with that column that foreign keys join to a table of the statement, and how."""
+    """The nearest table with that column, and how foreign keys join it to the statement."""
+    for step in _reachable(view, items):
+        for column in view.columns(step.relation):
+            if _core(column.name) == _core(name):
+                return f"`{identifier(column.name)}` is a column of `{_spelled(view, step.relation)}`: `{' '.join(step.joins)}`"
+    return ""
+
+
+def _reachable(view: SchemaView, items: Iterable[Item]) -> Iterator[_Step]:
+    """Tables that foreign keys join to those of the statement, nearest first."""
     bases = ((s.relation, identifier(i.name)) for i in items if i.base and i.name for s in i.scans)
     steps = [(_Step(relation), alias) for relation, alias in bases if view.sees(relation)]
     edges = _edges(view)
@@ -163,14 +175,11 @@ def _joined(view: SchemaView, name: str, items: Iterable[Item]) -> str:
             for key, target, forward in edges.get(_key(step.relation), ()):
                 if _key(target) not in seen:
                     seen.add(_key(target))
-                    join = f"join {_spelled(view, target)} on {_condition(key, alias, identifier(target.name), forward=forward)}"
-                    further.append((_Step(target, (*step.joins, join)), identifier(target.name)))
-        for step, _ in further:
-            for column in view.columns(step.relation):
-                if _core(column.name) == _core(name):
-                    return f"`{identifier(column.name)}` is a column of `{_spelled(view, step.relation)}`: `{' '.join(step.joins)}`"
+                    there = identifier(target.name)
+                    join = f"join {_spelled(view, target)} on {_condition(key, alias, there, forward=forward)}"
+                    further.append((_Step(target, (*step.joins, join)), there))
+        yield from (step for step, _ in further)
         steps = further
-    return ""
 
 
 def _key(relation: Relation) -> tuple[str, str]:

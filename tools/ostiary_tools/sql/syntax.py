@@ -14,7 +14,7 @@ _MESSAGE_CHARS = 100
 _TYPED_WRONG = (
     *("select", "from", "where", "group", "by", "order", "having", "limit", "offset", "union", "join", "left", "inner"),
     *("distinct", "values", "over", "partition", "between", "exists", "with", "recursive", "case", "when", "then", "else"),
-    *("intersect", "except", "lateral"),
+    *("intersect", "except", "lateral", "and", "not"),
 )
 
 
@@ -23,8 +23,9 @@ def refusal(error: ParseError, text: str) -> Refused:
     message = str(error.args[0] if error.args else error).partition(", at index")[0]
     offset = _offset(error, text)
     message = message if len(message) <= _MESSAGE_CHARS else f"{message[:_MESSAGE_CHARS]}…"
-    where = f" ({place(text, offset)}{_before(text, offset)})" if offset is not None else ""
-    return Refused("syntax", f"the statement does not parse: {message}{where}", _hint(text, offset), quotes=True)
+    at = len(text.rstrip()) if offset is None else offset
+    where = f" ({place(text, at)}{_before(text, at)})"
+    return Refused("syntax", f"the statement does not parse: {message}{where}", _hint(text, at), quotes=True)
 
 
 def place(text: str, offset: int) -> str:
@@ -48,21 +49,23 @@ def _before(text: str, offset: int) -> str:
     return f", after `{shown}`" if shown else ""
 
 
-def _hint(text: str, offset: int | None) -> str:
+def _hint(text: str, offset: int) -> str:
     return dialects.syntax(text) or _mistyped(text, offset) or _unbalanced(text) or "write it in PostgreSQL's SQL"
 
 
-def _mistyped(text: str, offset: int | None) -> str:
+def _mistyped(text: str, offset: int) -> str:
     """A word at the place or just before it that is nearly a keyword, or a comma too many."""
     try:
         tokens = scan(text)
     except ParseError:
         return ""
-    end = len(text) if offset is None else offset
-    at = next((n for n, token in enumerate(tokens) if token.start >= end), len(tokens))
+    at = next((n for n, token in enumerate(tokens) if token.start >= offset), len(tokens))
     before = tokens[at - 1] if at else None
     if before is not None and before.name == "ASCII_44":
         return "remove the comma before it, or write what should follow"
+    if before is not None and before.name in ("FROM", "JOIN") and at < len(tokens) and tokens[at].name != "IDENT":
+        word = text[tokens[at].start : tokens[at].end + 1]
+        return f'`{word}` is a keyword: a table of that name is written `"{word}"`' if word.isalpha() else ""
     # A mistyped keyword reads as a name, and fails at the word after it.
     for token in (*tokens[max(0, at - 1) : at], *tokens[at : at + 1]):
         word = text[token.start : token.end + 1].lower()
