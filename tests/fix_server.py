@@ -125,6 +125,7 @@ def site_config(
     policy: str = READS_ALL,
     tags: tuple[str, ...] = (),
     limits: Mapping[str, float] | None = None,
+    exports: Mapping[str, float] | None = None,
     tagged: Mapping[str, list[str]] | None = None,
     pool_max: int = 5,
     accepted_powers: tuple[str, ...] = ("superuser",),
@@ -144,6 +145,8 @@ def site_config(
         f"tags = {json.dumps(list(tags))}",
         "[limits]",
         *(f"{name} = {value}" for name, value in (limits or {}).items()),
+        "[export]",
+        *(f"{name} = {value}" for name, value in (exports or {}).items()),
     ]
     for name, dsn in sources.items():
         lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}"]

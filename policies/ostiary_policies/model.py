@@ -122,6 +122,8 @@ class Intent:
     accesses: tuple[Access, ...] = ()
     datasource: str | None = None
     statements: tuple[Statement, ...] = ()
+    to_file: bool = False
+    """Its rows leave as a file of the export folder, within the bounds of exports, and not in the reply."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ostiary.audit.reader import LogReader
 from ostiary.audit.recorder import Recorder, recording
 from ostiary.config import Config
 from ostiary.cursors import Cursors
+from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate, Terms
 from ostiary.identity import stdio_principal
 from ostiary.policy_files import Policies
@@ -93,7 +94,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             recorder=recorder,
             audit_reader=LogReader(audit),
             cursors=cursors,
-            terms=Terms(config.limits.rows, config.limits.timeout_s, config.limits.reply_chars),
+            terms=terms(config),
         )
         yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, gate)
 
@@ -143,6 +144,19 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
 async def load_policies(config: Config) -> Policies:
     """The policies in force."""
     return await policy_files.load(config.policy.directory, bundles=config.policy.bundles, tags=frozenset(config.policy.tags))
+
+
+def terms(config: Config) -> Terms:
+    """The server's own bounds, as configured."""
+    limits, files = config.limits, config.export
+    return Terms(
+        max_rows=limits.rows,
+        timeout_s=limits.timeout_s,
+        reply_chars=limits.reply_chars,
+        exports=config.export_folder,
+        file=Bounds(files.rows, files.bytes),
+        file_timeout_s=files.timeout_s,
+    )
 
 
 def _audit_place(config: Config, cluster: Cluster | None) -> AuditPlace:

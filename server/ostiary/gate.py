@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,7 @@ from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.cursors import Cursors, handle_in
 from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, UnknownTool, failed, outcome_code
+from ostiary.export.exporter import Bounds
 from ostiary.policy_files import Policies
 from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
@@ -40,6 +42,9 @@ from ostiary_tools.sql.judge import Judged, judge
 from ostiary_tools.sql.mending import mended
 
 _log = logging.getLogger(__name__)
+
+_FILE_VALUE_CHARS = 1_000_000
+"""A longer value is not exported: some hundred rows of them are held in memory at once."""
 
 _PLAN_IN_THREAD_CHARS = 2_000
 """Longer arguments are planned away from the event loop: judging SQL takes about a millisecond per thousand characters."""
@@ -65,6 +70,11 @@ class Terms:
     max_rows: int
     timeout_s: float
     reply_chars: int
+    exports: Path
+    """The folder of exported files."""
+    file: Bounds
+    """Of one exported file."""
+    file_timeout_s: float
 
 
 class Gate:
@@ -182,7 +192,7 @@ class Gate:
             async with self._transaction(permit) as reader:
                 ahead = await _analysed(reader, permit)
                 await asyncio.shield(recording)
-                session = PermittedSession(permit, passage.world, reader, self._audit_reader, ahead)
+                session = self._session(passage, reader, ahead)
                 result = await passage.tool.run(permit, session)
             reply = shape(result, self._terms.reply_chars, permit.obligations.limit_bytes)
             reply = await self._continued(reply, result, passage)
@@ -199,7 +209,7 @@ class Gate:
         finally:
             duration_us = round((time.perf_counter() - started) * 1e6)
             with anyio.CancelScope(shield=True):
-                await self._conclude(recording, _outcome(status, duration_us, reply, error))
+                await self._conclude(recording, _outcome(status, duration_us, reply, error), durable=permit.intent.to_file)
 
     async def _continued(self, reply: Reply, result: Result, passage: "_Passage") -> Reply:
         """A reply that does not hold all rows, with the cursor of its next page; the page itself is given in any case."""
@@ -210,7 +220,7 @@ class Gate:
         handle = await self._cursors.keep(position, permit.principal, permit.policy_hash, world)
         return continued(reply, handle, by_key=bool(position.after))
 
-    async def _conclude(self, recording: "asyncio.Task[Ticket]", outcome: Outcome) -> None:
+    async def _conclude(self, recording: "asyncio.Task[Ticket]", outcome: Outcome, *, durable: bool) -> None:
         """Record how it ended. An intent that never became durable has no outcome: nothing of it ran."""
         try:
             ticket = await recording
@@ -218,18 +228,30 @@ class Gate:
             if outcome.status is Status.OK:
                 raise
             return
-        await self._recorder.conclude(ticket, outcome)
+        await self._recorder.conclude(ticket, outcome, durable=durable)
 
     def _transaction(self, permit: Permit) -> AbstractAsyncContextManager[Reader | None]:
         if not permit.intent.statements or permit.intent.datasource is None:
             return nullcontext(None)
-        terms = permit.obligations
-        limits = ReadLimits(
-            timeout_s=min(self._terms.timeout_s, terms.timeout_s or self._terms.timeout_s),
-            max_rows=min(self._terms.max_rows, terms.limit_rows or self._terms.max_rows),
-            max_chars=self._terms.reply_chars,
+        return self._datasources[permit.intent.datasource].read(self._limits(permit))
+
+    def _limits(self, permit: Permit) -> ReadLimits:
+        """The server's bounds on what the permit reads, or the permit's where they are stricter."""
+        own, terms = self._terms, permit.obligations
+        to_file = permit.intent.to_file
+        rows, timeout_s = (own.file.rows, own.file_timeout_s) if to_file else (own.max_rows, own.timeout_s)
+        return ReadLimits(
+            timeout_s=min(timeout_s, terms.timeout_s or timeout_s),
+            max_rows=min(rows, terms.limit_rows or rows),
+            max_chars=_FILE_VALUE_CHARS if to_file else own.reply_chars,
         )
-        return self._datasources[permit.intent.datasource].read(limits)
+
+    def _session(self, passage: "_Passage", reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
+        bounds = Bounds(self._limits(passage.permit).max_rows, self._file_bytes(passage.permit))
+        return PermittedSession(passage.permit, passage.world, reader, self._audit_reader, self._terms.exports, bounds, ahead)
+
+    def _file_bytes(self, permit: Permit) -> int:
+        return min(self._terms.file.bytes, permit.obligations.limit_bytes or self._terms.file.bytes)
 
 
 _Planned = tuple[World, Intent, tuple[Judged, ...]]
@@ -318,7 +340,8 @@ def _explained(failure: ToolError, passage: "_Passage") -> ToolError:
 async def _analysed(reader: Reader | None, permit: Permit) -> Prepared | None:
     """The permit's statement, prepared, where it is the only one: a second would take its place."""
     statements = permit.intent.statements
-    return await reader.prepare(statements[0]) if reader is not None and len(statements) == 1 else None
+    ahead = reader is not None and len(statements) == 1 and not permit.intent.to_file
+    return await reader.prepare(statements[0]) if reader is not None and ahead else None
 
 
 def _judge_again(intent: Intent, world: World) -> tuple[Judged, ...]:
@@ -345,4 +368,5 @@ def _invalid(error: ValidationError) -> str:
 def _outcome(status: Status, duration_us: int, reply: Reply | None, error: str) -> Outcome:
     if reply is None:
         return Outcome(status, duration_us, error=error)
-    return Outcome(status, duration_us, rows=reply.rows, bytes=reply.size, truncated=reply.truncated)
+    size, digest = (reply.file.bytes, reply.file.sha256) if reply.file else (reply.size, "")
+    return Outcome(status, duration_us, rows=reply.rows, bytes=size, truncated=reply.truncated, sha256=digest)

@@ -1,13 +1,16 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from ostiary.export.exporter import Bounds, export
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Permit, Statement
 from ostiary_tools.api import AuditReader, World
 from ostiary_tools.datasources.port import Prepared, Reader
 from ostiary_tools.errors import Refused
-from ostiary_tools.result import Rows
+from ostiary_tools.result import Exported, ExportFormat, Rows
+from ostiary_tools.sql.outputs import declared_types
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,10 @@ class PermittedSession:
     world: World
     reader: Reader | None
     audit_reader: AuditReader
+    exports: Path
+    """The folder of exports."""
+    bounds: Bounds
+    """Of one file."""
     ahead: Prepared | None = None
     """The permit's only statement, analysed while the intent was recorded."""
 
@@ -30,6 +37,19 @@ class PermittedSession:
 
     async def rows(self, statement: Statement) -> Rows:
         """Run one of the statements that were judged."""
+        reader = self._covered(statement)
+        return await (self.ahead.rows() if self.ahead is not None else reader.rows(statement))
+
+    async def export(self, statement: Statement, *, name: str, format_: ExportFormat) -> Exported:
+        """Write the rows of one of the statements that were judged to a file."""
+        reader = self._covered(statement)
+        if not self.permit.intent.to_file:
+            raise Refused("permit", "the permit of this call does not cover a file", "state `to_file` in the intent")
+        declared = declared_types(statement.text, self.world.view(self.permit.intent.datasource))
+        stream = await reader.stream(statement)
+        return await export(stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds)
+
+    def _covered(self, statement: Statement) -> Reader:
         if self.reader is None or statement not in self.permit.intent.statements:
             raise Refused("permit", "the permit of this call does not cover that statement", "state it in the intent")
-        return await (self.ahead.rows() if self.ahead is not None else self.reader.rows(statement))
+        return self.reader

@@ -9,7 +9,7 @@ data cannot end its own fence and a model can tell data from instruction.
 import secrets
 from dataclasses import dataclass, replace
 
-from ostiary_tools.result import Names, Result, Rows, Text
+from ostiary_tools.result import Exported, Names, Result, Rows, Text
 
 _MARGIN = 700
 """Kept for the fence, the types, the closing sentence and the cursor."""
@@ -26,6 +26,7 @@ class Reply:
     rows: int = 0
     truncated: bool = False
     names: Names | None = None
+    file: Exported | None = None
 
     @property
     def size(self) -> int:
@@ -43,6 +44,8 @@ def shape(result: Result, max_chars: int, limit_bytes: int | None = None) -> Rep
             cut = _cut(text, chars, octets)
             note = "\ncut here: ask for less at once" if len(cut) < len(text) else ""
             return Reply((_fence(cut) if untrusted else cut) + note, truncated=bool(note))
+        case Exported():
+            return Reply(_exported(result), rows=result.rows, truncated=result.truncated, file=result)
         case Names(names=names, more=more):
             return Reply("\n".join("/".join(name.path) for name in names), rows=len(names), truncated=more, names=result)
 
@@ -78,6 +81,11 @@ def _rows(result: Rows, chars: int, octets: int) -> Reply:
     shown = len(lines) - 1
     truncated = result.truncated or shown < len(result.rows)
     return Reply(_fence("\n".join(lines)) + "\n" + _closing(result, shown, truncated), rows=shown, truncated=truncated)
+
+
+def _exported(file: Exported) -> str:
+    more = "; TRUNCATED, more exist: export the rest by a narrower statement" if file.truncated else ""
+    return f"{file.path}\n{file.rows} rows, {file.bytes} bytes, sha256 {file.sha256}{more}"
 
 
 def _closing(result: Rows, shown: int, truncated: bool) -> str:

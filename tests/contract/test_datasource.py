@@ -3,7 +3,8 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from fix_postgres import PostgresServer
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
-from ostiary_tools.errors import DatabaseError, TimedOut, ToolError, Unavailable
+from ostiary_tools.errors import DatabaseError, Refused, TimedOut, ToolError, Unavailable
+from ostiary_tools.paging import following, page
+from ostiary_tools.position import Position
 from ostiary_tools.powers import Power
 from ostiary_tools.result import Rows
 from ostiary_tools.snapshot import ForeignKey, RelationKind
+from ostiary_tools.sql import bind, judge
+from ostiary_tools.view import SchemaView
 
 LIMITS = ReadLimits(timeout_s=10, max_rows=100, max_chars=16_000)
 SUPERUSER = frozenset({Power.SUPERUSER})
@@ -190,6 +195,81 @@ async def test_a_huge_value_is_cut_in_the_server(server: PostgresServer, databas
         rows = await ask(datasource, "SELECT big, small FROM huge")
         assert rows.rows == (("x" * 7999 + "…", "small"),)
         assert rows.clipped == 1
+
+
+@pytest.mark.asyncio
+async def test_a_stream_gives_every_row_in_order_and_one_more_than_the_limit(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        for max_rows, expected in ((100_000, 30_000), (30_000, 30_000), (2_000, 2_001)):
+            limits = replace(LIMITS, max_rows=max_rows, max_chars=1_000)
+            statement = Statement("SELECT n, repeat('x', n % 90) FROM generate_series(1, $1) n", ("30000",))
+            async with datasource.read(limits) as reader, aclosing((stream := await reader.stream(statement)).chunks()) as chunks:
+                assert [(c.name, c.type) for c in stream.columns] == [("n", "integer"), ("repeat", "text")]
+                rows = [row async for chunk in chunks for row in chunk]
+            assert rows == [(str(n), "x" * (n % 90)) for n in range(1, expected + 1)]
+
+
+@pytest.mark.asyncio
+async def test_a_stream_computes_no_further_than_it_is_read(server: PostgresServer, database: str) -> None:
+    endless = Statement("SELECT 1 / (5000 - n) FROM (SELECT generate_series(1, 1000000000) AS n) AS s")
+    async with opened(server, database) as datasource:
+        limits = replace(LIMITS, max_rows=1_000_000)
+        async with datasource.read(limits) as reader, aclosing((await reader.stream(endless)).chunks()) as chunks:
+            assert len(await anext(chunks)) >= 1
+        assert await one(datasource, "SELECT 1") == "1"
+        async with datasource.read(limits) as reader:
+            with pytest.raises(DatabaseError) as caught:
+                _ = [chunk async for chunk in (await reader.stream(endless)).chunks()]
+            assert caught.value.sqlstate == "22012"
+
+
+@pytest.mark.asyncio
+async def test_a_stream_refuses_a_value_it_would_have_to_cut_and_ends_in_time(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        async with datasource.read(replace(LIMITS, max_chars=1_000)) as reader:
+            with pytest.raises(Refused, match="column `long` holds a value longer than 1,000 characters"):
+                _ = [chunk async for chunk in (await reader.stream(Statement("SELECT repeat('x', 1001) AS long"))).chunks()]
+        async with datasource.read(replace(LIMITS, max_rows=10**9, timeout_s=0.3)) as reader:
+            with pytest.raises(TimedOut):
+                _ = [chunk async for chunk in (await reader.stream(Statement("SELECT generate_series(1, 1000000000)"))).chunks()]
+        assert await one(datasource, "SELECT 1") == "1"
+
+
+PAGES = (
+    "SELECT n, g, t FROM public.paged ORDER BY n",
+    "SELECT n, g, t FROM public.paged ORDER BY g DESC NULLS LAST, n",
+    "SELECT n, g, t FROM public.paged ORDER BY t, g NULLS FIRST, n DESC",
+    "SELECT n, t FROM public.paged WHERE n > $1 ORDER BY t DESC, n DESC",
+    "SELECT n FROM public.paged ORDER BY n + 1",
+)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", PAGES)
+async def test_the_pages_of_a_statement_are_its_rows(server: PostgresServer, database: str, text: str) -> None:
+    values = ("7",) if "$1" in text else ()
+    async with opened(server, database) as datasource, admin(server, database) as owner:
+        await owner.execute(
+            "CREATE TABLE paged (n int PRIMARY KEY, g int, t timestamptz NOT NULL); INSERT INTO paged"
+            " SELECT n, nullif(n % 5, 2), '2026-01-01'::timestamptz + n % 9 * interval '1 microsecond'"
+            " FROM generate_series(1, 250) n"
+        )
+        whole = (await ask(datasource, text, *values, limits=replace(LIMITS, max_rows=1_000))).rows
+        snapshot = await datasource.refresh()
+        seen = frozenset(r.column_resource("data", c) for r in snapshot.relations.values() for c in r.columns)
+        view = SchemaView(snapshot, seen | {r.resource("data") for r in snapshot.relations.values()}, seen)
+        position = Position("data", Statement(text, values))
+        got: list[tuple[str | None, ...]] = []
+        rows = await ask(datasource, text, *values)
+        while True:
+            got += rows.rows[:70]
+            if len(rows.rows) <= 70 and not rows.truncated:
+                break
+            position = following(position, rows, 70, view)
+            statement = bind(judge(page(position).text, view), page(position).parameters)
+            rows = await ask(datasource, statement.text, *statement.parameters)
+    assert tuple(got) == whole
+    assert bool(position.after) is ("+ 1" not in text)
 
 
 @pytest.mark.asyncio

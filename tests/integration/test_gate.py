@@ -17,8 +17,8 @@ from fix_postgres import PostgresServer
 from fix_server import HIDES, READS_ALL, MakeSite, Site
 from mcp import Client, MCPError
 
-from ostiary.app import House, open_house
-from ostiary.gate import Gate, Terms
+from ostiary.app import House, open_house, terms
+from ostiary.gate import Gate
 from ostiary.mcp_app import McpApp
 from ostiary.pytest_plugin import ERAS
 from ostiary.worlds import Worlds
@@ -61,7 +61,6 @@ class Opened:
 
 def _gate(house: House, *tools: Tool[Any]) -> Gate:
     registry = {**house.registry, **{(tool.surface, tool.name): tool for tool in tools}}
-    limits = house.config.limits
     return Gate(
         registry=registry,
         policies=house.policies,
@@ -70,7 +69,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         recorder=house.recorder,
         audit_reader=house.gate._audit_reader,
         cursors=house.cursors,
-        terms=Terms(limits.rows, limits.timeout_s, limits.reply_chars),
+        terms=terms(house.config),
     )
 
 
@@ -314,7 +313,8 @@ async def test_a_call_the_client_gives_up_ends_in_the_server_and_is_recorded(
 
         async def running() -> bool:
             activity = (
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active' AND query LIKE '%generate_series%'"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND state = 'active'"
+                " AND query LIKE '%generate_series(1, 1000000)%'"
             )
             return bool(await admin.fetchval(activity, opened.database))
 

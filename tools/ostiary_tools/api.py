@@ -13,9 +13,9 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from ostiary_policies.model import Intent, Permit, Statement
-from ostiary_tools.errors import DatabaseError, Refused, TimedOut, ToolError, Unavailable
+from ostiary_tools.errors import DatabaseError, NotWritten, Refused, TimedOut, ToolError, Unavailable
 from ostiary_tools.position import Position, SortKey
-from ostiary_tools.result import ColumnHead, Name, Names, Result, Rows, Text
+from ostiary_tools.result import ColumnHead, Exported, ExportFormat, Name, Names, Result, Rows, Text
 from ostiary_tools.view import SchemaView, World
 
 __all__ = [
@@ -24,10 +24,13 @@ __all__ = [
     "ColumnHead",
     "CursorHandle",
     "DatabaseError",
+    "ExportFormat",
+    "Exported",
     "Hints",
     "Intent",
     "Name",
     "Names",
+    "NotWritten",
     "Permit",
     "Position",
     "Redacted",
@@ -104,6 +107,14 @@ class Session(Protocol):
         """Run one of the permit's own statements in its read-only transaction.
 
         Raises Refused for any other statement, and ToolError as the database answers.
+        """
+        ...
+
+    async def export(self, statement: Statement, *, name: str, format_: ExportFormat) -> Exported:
+        """Write the rows of one of the permit's own statements to a new file of the export folder.
+
+        Raises Refused for any other statement and unless the intent says `to_file`, NotWritten, and ToolError as the
+        database answers; then nothing of the file is left.
         """
         ...
 

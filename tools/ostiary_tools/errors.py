@@ -4,6 +4,7 @@ ToolError                code, message, hint
 ├── Refused              a statement or argument that is not run, under which rule
 ├── Unavailable          the database cannot be reached, or gave no connection in time
 ├── TimedOut             the statement ran past its limit and was cancelled in the server
+├── NotWritten           the file of an export could not be written; nothing of it is left
 └── DatabaseError        the server's own error, with its SQLSTATE
 """
 
@@ -47,6 +48,12 @@ class TimedOut(ToolError):
     """Cancelled in the server after its statement timeout."""
 
     code = "timeout"
+
+
+class NotWritten(ToolError):
+    """The export folder did not take the file."""
+
+    code = "not_written"
 
 
 class DatabaseError(ToolError):

@@ -1,6 +1,7 @@
 """What a tool may return. What came from data says so, and is fenced on its way out."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from ostiary_tools.position import Position
 
@@ -53,4 +54,20 @@ class Names:
     more: bool = False
 
 
-Result = Rows | Text | Names
+ExportFormat = Literal["csv", "parquet"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A file of rows that was written whole."""
+
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+    """In hex."""
+    truncated: bool = False
+    """The statement has more rows than the file."""
+
+
+Result = Rows | Text | Names | Exported

@@ -102,6 +102,8 @@ class Outcome:
     bytes: int = 0
     """UTF-8 bytes of the reply."""
     truncated: bool = False
+    sha256: str = ""
+    """Of the file that was written, in hex; `rows` and `bytes` are its own then."""
     error: str = ""
     """Code of the error (`timeout`, `database_error 22012` …), never its text."""
 
@@ -113,6 +115,7 @@ class Outcome:
             "rows": self.rows,
             "bytes": self.bytes,
             "truncated": self.truncated,
+            "sha256": self.sha256,
             "error": self.error,
         }
 

@@ -147,6 +147,20 @@ class Limits(Section):
     cursor_s: float = _setting(900.0, "Time in which a truncated reply can be gone on with.", unit="seconds", gt=0, le=86_400)
 
 
+class Export(Section):
+    """What one exported file may hold at most, and where files go. A policy can lower these and never raise them."""
+
+    directory: Path | None = _setting(
+        None,
+        "Folder of exported files, the server's own with mode 0700; made when missing.",
+        shown="exports in `home.state`",
+        example="exports",
+    )
+    rows: int = _setting(1_000_000, "Rows of a file.", unit="rows", ge=1, le=1_000_000_000)
+    bytes: int = _setting(1_000_000_000, "Size of a file.", unit="bytes", ge=1_000)
+    timeout_s: float = _setting(600.0, "Time an export may take.", unit="seconds", gt=0, le=86_400)
+
+
 class Datasource(Section):
     """A database that agents reach; `<name>` is what they call it. With none configured, the embedded sample `shop` is served."""
 
@@ -183,6 +197,7 @@ class Config(Section):
     audit: Audit = Audit()
     policy: Policy = Policy()
     limits: Limits = Limits()
+    export: Export = Export()
     datasources: Mapping[Name, Datasource] = Field(default_factory=dict)
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
@@ -195,6 +210,11 @@ class Config(Section):
     def anchor_file(self) -> Path:
         """`audit.anchor`, or where it lies by default."""
         return self.audit.anchor or self.home.state / "anchors"
+
+    @property
+    def export_folder(self) -> Path:
+        """`export.directory`, or where it lies by default."""
+        return self.export.directory or self.home.state / "exports"
 
     @property
     def origins(self) -> Mapping[str, str]:

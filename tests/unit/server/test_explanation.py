@@ -54,4 +54,4 @@ def test_a_statement_the_grammar_refuses_is_explained_with_the_rule_of_the_gramm
 
 def test_arguments_the_tool_does_not_take_are_named() -> None:
     told = explained(ANALYST, sequel="select 1")
-    assert told.sentences == ("the arguments are not valid", "`sql`: field required", "`sequel`: extra inputs are not permitted")
+    assert told.sentences == ("the arguments are not valid", "`sequel`: extra inputs are not permitted")

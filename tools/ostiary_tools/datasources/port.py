@@ -1,11 +1,12 @@
 """The contract of a datasource, in words and types. `tests/contract` holds every engine to it."""
 
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from ostiary_policies.model import Statement
-from ostiary_tools.result import Rows
+from ostiary_tools.result import ColumnHead, Rows
 from ostiary_tools.snapshot import Snapshot
 
 
@@ -29,6 +30,23 @@ class Prepared(Protocol):
         ...
 
 
+class RowStream(Protocol):
+    """The rows of a statement that runs, read as fast as they are asked for."""
+
+    @property
+    def columns(self) -> tuple[ColumnHead, ...]:
+        """Names and types of the columns."""
+        ...
+
+    def chunks(self) -> AsyncGenerator[Sequence[tuple[str | None, ...]], None]:
+        """The rows in order, some at a time, at most `max_rows` and one more, to know that there are more.
+
+        Raises as `Reader.rows`; TimedOut too when all of it takes longer than the limit, Refused for a value that is
+        longer than `max_chars`.
+        """
+        ...
+
+
 class Reader(Protocol):
     """An open read-only transaction."""
 
@@ -41,6 +59,10 @@ class Reader(Protocol):
 
         Raises TimedOut, DatabaseError, Unavailable. Cancelling the call cancels the statement in the server.
         """
+        ...
+
+    async def stream(self, statement: Statement) -> RowStream:
+        """Have the server analyse a judged statement, to be read in memory that does not grow. Raises as `rows`."""
         ...
 
 

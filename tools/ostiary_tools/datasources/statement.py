@@ -20,11 +20,9 @@ from pglast.parser import scan
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
 from ostiary_tools.datasources.port import ReadLimits
+from ostiary_tools.datasources.streaming import SERVER_GRACE_S, StatementStream
 from ostiary_tools.errors import DatabaseError
 from ostiary_tools.result import ColumnHead, Rows
-
-SERVER_GRACE_S = 5.0
-"""The server cancels at the statement timeout; this much later we stop waiting for a server that does not."""
 
 _MIN_WIDTH = 64
 _TEXT_OIDS = frozenset({25, 1043})
@@ -61,6 +59,15 @@ class PostgresReader:
 
     async def prepare(self, statement: Statement) -> "PreparedRows":
         """Have the server analyse the statement and our wrapper around it."""
+        # A row is at least one character of the reply.
+        return await self._wrapped(statement, self.limits.max_chars, min(self.limits.max_rows, self.limits.max_chars))
+
+    async def stream(self, statement: Statement) -> StatementStream:
+        """Likewise, to be read through a portal; here the limit of characters is one of each value."""
+        each = await self._wrapped(statement, None, self.limits.max_rows)
+        return StatementStream(each.prepared, each.heads, each.parameters, self.limits)
+
+    async def _wrapped(self, statement: Statement, row_chars: int | None, max_rows: int) -> "PreparedRows":
         _check_sendable(statement)
         prepared = await self._prepare(statement.text)
         attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
@@ -71,9 +78,7 @@ class PostgresReader:
         types = await self._type_names({*oids, *(kind.oid for kind in parameters)})
         heads = tuple(ColumnHead(attribute.name, types[attribute.type.oid].head) for attribute in attributes)
         text, alone = bind_text(statement.text, [types[kind.oid].exact for kind in parameters])
-        width = max(self.limits.max_chars // max(len(heads), 1), _MIN_WIDTH)
-        # A row is at least one character of the reply.
-        max_rows = min(self.limits.max_rows, self.limits.max_chars)
+        width = self.limits.max_chars if row_chars is None else max(row_chars // max(len(heads), 1), _MIN_WIDTH)
         query = text if alone else wrap(text, oids, width=width, max_rows=max_rows)
         return PreparedRows(self, await self._prepare(query, placed=False), heads, statement.parameters, width, max_rows)
 

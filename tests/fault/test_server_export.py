@@ -1,0 +1,88 @@
+"""What an export leaves when the disk is full or its server is killed."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from fix_faults import Installation, Serving, answered, until
+from fix_postgres import short_directory
+from mcp import MCPError
+
+pytestmark = pytest.mark.fault
+
+LONG = "select n, md5(n::text) from generate_series(1, 1000000) n"
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    directory = short_directory()
+    mounted = os.geteuid() == 0 and shutil.which("mount") is not None
+    if mounted:
+        command = ["/bin/mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(directory)]
+        mounted = subprocess.run(command, check=False).returncode == 0
+    if not mounted:
+        directory.rmdir()
+        pytest.skip("a small file system can only be mounted by root")
+    yield directory
+    subprocess.run(["/bin/umount", "--lazy", directory], check=True)
+    directory.rmdir()
+
+
+@pytest.mark.asyncio
+async def test_a_full_disk_is_told_and_takes_the_half_file_along(installation: Installation, small_disk: Path) -> None:
+    _into(installation, small_disk)
+    async with installation.serving("--role", "engineer") as serving:
+        full = await serving.client.call_tool("export", {"sql": LONG, "name": "full"})
+        assert "not_written: the file could not be written: no space left on device" in str(full.content)
+        assert files(small_disk) == []
+        await serving.client.call_tool("export", {"sql": f"{LONG} limit 10", "name": "few"})
+        [file] = files(small_disk)
+        assert len(file.read_text().splitlines()) == 11
+        assert not (await serving.query("select 1")).failed
+    ends = [r.body["status"] for r in await installation.records() if r.kind == "o"]
+    assert ends == ["error", "ok", "ok"]
+    await installation.assert_verified()
+
+
+@pytest.mark.asyncio
+async def test_a_killed_server_leaves_a_hidden_half_that_the_next_export_removes(
+    installation: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "files"
+    _into(installation, folder)
+    async with installation.serving("--role", "engineer") as serving:
+        exporting = asyncio.create_task(_export(serving))
+        await until(lambda: folder.exists() and any(path.stat().st_size for path in folder.iterdir()))
+        os.kill(serving.pid, signal.SIGKILL)
+        await serving.exit_code()
+        await exporting
+    [half] = files(folder)
+    assert half.name.startswith(".")
+    async with installation.serving("--role", "engineer") as serving:
+        await answered(lambda: serving.query("select 1"))
+        await serving.client.call_tool("export", {"sql": f"{LONG} limit 10", "name": "few"})
+    [file] = files(folder)
+    assert file.name.startswith("few-")
+    ends = [r.body["status"] for r in await installation.records() if r.kind == "o"]
+    assert sorted(ends) == ["ok", "ok", "unknown"]
+    await installation.assert_verified()
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def _into(installation: Installation, folder: Path) -> None:
+    installation.file.write_text(f'{installation.file.read_text()}[export]\ndirectory = "{folder}"\n')
+
+
+async def _export(serving: Serving) -> None:
+    with suppress(MCPError):
+        await serving.client.call_tool("export", {"sql": f"{LONG}, generate_series(1, 1000) m", "name": "endless"})

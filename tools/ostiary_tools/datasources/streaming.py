@@ -1,0 +1,79 @@
+"""Reads the rows of a wrapped statement through a portal, in chunks that follow their size.
+
+The server computes as far as it is asked; neither side holds more than a chunk.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+from asyncpg.cursor import Cursor
+from asyncpg.prepared_stmt import PreparedStatement
+
+from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
+from ostiary_tools.datasources.port import ReadLimits
+from ostiary_tools.errors import Refused, TimedOut
+from ostiary_tools.result import ColumnHead
+
+SERVER_GRACE_S = 5.0
+"""The server cancels at the statement timeout; this much later we stop waiting for a server that does not."""
+
+_FIRST_ROWS = 16
+_MOST_ROWS = 500
+_CHUNK_CHARS = 262_144
+"""What a chunk should hold: enough that the roundtrip does not count."""
+
+Row = tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StatementStream:
+    """The `RowStream` of a prepared statement."""
+
+    prepared: PreparedStatement
+    columns: tuple[ColumnHead, ...]
+    parameters: tuple[str | None, ...]
+    limits: ReadLimits
+
+    async def chunks(self) -> AsyncGenerator[Sequence[Row], None]:
+        """The rows, some at a time. Raises ToolError."""
+        ends_at = asyncio.get_running_loop().time() + self.limits.timeout_s
+        portal: Cursor | None = None
+        count = _FIRST_ROWS
+        while True:
+            portal, rows = await self._fetch(portal, count, ends_at)
+            if not rows:
+                return
+            chars = sum(self._checked(row) for row in rows)
+            yield rows
+            count = max(1, min(4 * count, _MOST_ROWS, count * _CHUNK_CHARS // max(chars, 1)))
+
+    async def _fetch(self, portal: Cursor | None, count: int, ends_at: float) -> tuple[Cursor, list[Row]]:
+        start = asyncio.get_running_loop().time()
+        patience_s = ends_at - start + SERVER_GRACE_S
+        if start >= ends_at:
+            raise self._late()
+        try:
+            if portal is None:
+                portal = await self.prepared.cursor(*self.parameters, timeout=patience_s)
+            return portal, [tuple(record) for record in await portal.fetch(count, timeout=patience_s)]
+        except TimeoutError:
+            raise self._late() from None
+        except DRIVER_ERRORS as error:
+            # Never chained: the driver's error quotes values.
+            elapsed_s = asyncio.get_running_loop().time() - start
+            raise statement_error(error, analysing=False, timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s) from None
+
+    def _late(self) -> TimedOut:
+        return TimedOut(f"the rows took longer than {self.limits.timeout_s:g} s", "ask for fewer, or filter by an indexed column")
+
+    def _checked(self, row: Row) -> int:
+        """Characters of the row. A value that the wrapper had to cut is refused: part of it would pass for the whole."""
+        chars = 0
+        for head, value in zip(self.columns, row, strict=True):
+            length = len(value) if value is not None else 0
+            if length > self.limits.max_chars:
+                message = f"column `{head.name}` holds a value longer than {self.limits.max_chars:,} characters"
+                raise Refused("value_size", message, "leave it out, or take part of it with substr()")
+            chars += length + 1
+        return chars
