@@ -39,11 +39,15 @@ def visit_parts(node: Any, env: Env, work: Work) -> Any:
     return node
 
 
-def whole_row(items: tuple[Item, ...], work: Work) -> None:
-    """A row is used as one value: its scans are narrowed to the visible columns, all of which are read."""
+def whole_row(items: tuple[Item, ...], work: Work, *, star: bool = False) -> None:
+    """All of a row is used: its scans are narrowed to the visible columns, which are read.
+
+    A narrowed row is of no type, and an expression of it has no fields by name. So a row that is one value, and no `star`,
+    stays as it is where such a field is asked for and no column is hidden.
+    """
     for item in items:
         for scan in item.scans:
-            scan.narrow = True
+            scan.narrow = scan.narrow or star or not (work.keeps_rows and work.sees_all(scan.relation))
             work.read_all(scan.relation)
 
 
@@ -110,7 +114,7 @@ def _row_star(node: Any, env: Env, work: Work) -> Any:
     """`t.*` where one value is expected: the whole row."""
     if len(node.fields) == 1:
         raise Refused("syntax", "a bare `*` stands where a value is expected", "name the columns")
-    whole_row(named_items(calls.parts(node.fields[:-1]), env, work), work)
+    whole_row(named_items(calls.parts(node.fields[:-1]), env, work), work, star=True)
     node.fields = node.fields[-2:]
     return node
 
@@ -196,6 +200,8 @@ def _case(node: Any, env: Env, work: Work) -> Any:
 def _indirection(node: Any, env: Env, work: Work) -> Any:
     for part in node.indirection:
         if isinstance(part, ast.String):
+            if part.sval in _SYSTEM_COLUMNS:
+                raise _system_column(str(part.sval))
             calls.selector(work, str(part.sval))
     return visit_parts(node, env, work)
 

@@ -40,6 +40,8 @@ class Grammar:
     parameter_count: int
     verbose: bool = False
     """EXPLAIN shows every column that a scan carries."""
+    selects_fields: bool = False
+    """A field is taken of an expression's value: `(array_agg(t))[1].name`."""
 
 
 def check(tree: Any) -> Grammar:
@@ -51,6 +53,7 @@ def check(tree: Any) -> Grammar:
     if not isinstance(select, ast.SelectStmt):
         raise _refusal(select, "is not run here")
     parameters: set[int] = set()
+    selects_fields = False
     count = 0
     for depth, level in enumerate(levels(select), 1):
         count += len(level)
@@ -61,10 +64,12 @@ def check(tree: Any) -> Grammar:
                 raise _refusal(node, "is not allowed")
             if isinstance(node, ast.ParamRef):
                 parameters.add(node.number or 0)
+            elif isinstance(node, ast.A_Indirection) and not isinstance(node.arg, ast.ColumnRef):
+                selects_fields = selects_fields or any(isinstance(part, (ast.String, ast.A_Star)) for part in node.indirection)
     if parameters != set(range(1, len(parameters) + 1)):
         raise Refused("parameters", "parameters must be numbered `$1`, `$2` … without a gap", "renumber them")
     verbose = any(str(option.defname).lower() == "verbose" for option in options)
-    return Grammar("explain" if explains else "select", select, len(parameters), verbose)
+    return Grammar("explain" if explains else "select", select, len(parameters), verbose, selects_fields)
 
 
 def _refusal(node: Any, verb: str) -> Refused:

@@ -88,7 +88,7 @@ def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Acc
     """The tree with every name bound, what kind of statement it is, and all that it would do. Raises Refused."""
     tree = parse(text)
     checked = grammar.check(tree)
-    work = Work(view, text)
+    work = Work(view, text, keeps_rows=checked.selects_fields)
     statement.select(checked.select, Env(), work)
     if checked.kind == "explain":
         explaining.check(work, verbose=checked.verbose)

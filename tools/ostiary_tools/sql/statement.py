@@ -204,7 +204,7 @@ def _star(node: Any, level: Env, work: Work) -> tuple[list[Any], Output]:
         for each in fields:
             work.read(each, items, each.name)
         return [ast.ResTarget(val=c) for c in columns], Output(tuple(f.name for f in fields))
-    expressions.whole_row(items, work)
+    expressions.whole_row(items, work, star=True)
     node.val.fields = node.val.fields[-2:]
     return [node], Output(tuple(f.name for f in fields), any(i.unbounded for i in items))
 

@@ -24,11 +24,17 @@ class Work:
     view: SchemaView
     text: str = ""
     """The statement as it was given; only hints look at it."""
+    keeps_rows: bool = False
+    """A row may have to keep its table's type, because a field is taken of an expression."""
     accesses: set[Access] = field(default_factory=set)
 
     def scan(self, relation: Relation) -> None:
         """The relation is scanned, whether or not a column of it is named."""
         self.accesses.add(Access(Action.READ, relation.resource(self.view.datasource)))
+
+    def sees_all(self, relation: Relation) -> bool:
+        """Whether no column of the relation is hidden."""
+        return len(self.view.columns(relation)) == len(relation.columns)
 
     def use_row_type(self, relation: Relation) -> None:
         """The relation's row type is named."""

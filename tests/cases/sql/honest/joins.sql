@@ -86,3 +86,12 @@ select id, order_id, k from payments natural join lateral (select s.* from serie
 
 -- title: natural join over a function of any type
 select id, amount from payments natural join unnest(array[3, 5, 900]) as f (id) order by id
+
+-- title: a field of an aggregate of rows
+select (array_agg(o order by o.id desc))[1].status, (array_agg(o order by o.id))[2].id from orders o
+
+-- title: a field of a row from a subquery
+select p.id, ((select o from orders o where o.id = p.order_id)).total from payments p order by p.id limit 3
+
+-- title: every field of a row from a subquery
+select p.id, ((select o from orders o where o.id = p.order_id)).* from payments p order by p.id limit 3

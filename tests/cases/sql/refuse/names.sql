@@ -202,3 +202,11 @@ select 1 operator(evil.+) 2
 -- title: a collation of another schema
 -- rule: collation
 select 'a' collate evil.x
+
+-- title: a system column of a whole row
+-- rule: system_column
+select (o).tableoid, (array_agg(o))[1].id from orders o group by o
+
+-- title: a system column of a whole row between parentheses
+-- rule: system_column
+select (((o))).xmin from orders o
