@@ -21,6 +21,7 @@ from ostiary_policies.model import Statement
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
 from ostiary_tools.errors import DatabaseError, TimedOut, ToolError
+from ostiary_tools.powers import Power
 from ostiary_tools.result import Rows
 from ostiary_tools.sql.inventory import REFUSED_FUNCTIONS
 from ostiary_tools.sql.judge import Judged
@@ -217,7 +218,9 @@ async def opened(server: PostgresServer) -> AsyncIterator[Live]:
         # What a reader finds dead on a page it removes, and that is written to the log.
         server.sql("VACUUM (FREEZE); VACUUM (FREEZE)", name)
     server.sql("CHECKPOINT")
-    datasource = await open_postgres(PostgresSettings("shop", server.dsn(database="fuzz_whole"), pool_max=1))
+    # As a superuser, so that nothing but the judge stands before the server.
+    settings = PostgresSettings("shop", server.dsn(database="fuzz_whole"), pool_max=1, accepted_powers=frozenset({Power.SUPERUSER}))
+    datasource = await open_postgres(settings)
     bare = [await _connected(server.dsn("fuzz_reader", name)) for name in ("fuzz_whole", "fuzz_without")]
     bystander = await asyncpg.connect(server.dsn(database="fuzz_whole"), server_settings={"application_name": "bystander"})
     try:

@@ -65,7 +65,7 @@ def check(tree: Any) -> Grammar:
             if isinstance(node, ast.ParamRef):
                 parameters.add(node.number or 0)
             elif isinstance(node, ast.A_Indirection) and not isinstance(node.arg, ast.ColumnRef):
-                selects_fields = selects_fields or any(isinstance(part, (ast.String, ast.A_Star)) for part in node.indirection)
+                selects_fields |= any(isinstance(part, (ast.String, ast.A_Star)) for part in node.indirection or ())
     if parameters != set(range(1, len(parameters) + 1)):
         raise Refused("parameters", "parameters must be numbered `$1`, `$2` … without a gap", "renumber them")
     verbose = any(str(option.defname).lower() == "verbose" for option in options)
