@@ -56,8 +56,8 @@ Made from the reviewed inventory by `python -m ostiary.reference docs/reference`
 
 Functions of `pg_catalog` that an agent may call need no policy: they compute from their arguments alone, or read nothing but
 the clock and chance. The others are refused for every role, and no policy opens them. Each name was decided once, all its
-overloads as one, on the catalogs of PostgreSQL {versions}; a function that a later version brings is refused until it has been
-reviewed. Functions of extensions and your own are a matter of [policy](policy-language.md).
+overloads as one, on the catalogs of PostgreSQL {versions}; a name that is not listed, because another version brings it, is
+refused until it has been reviewed. Functions of extensions and your own are a matter of [policy](policy-language.md).
 """
 _INTERNALS = "internals of the server"
 

@@ -179,6 +179,15 @@ class Snapshot:
             found.setdefault(name, []).extend(overloads)
         return {name: tuple(overloads) for name, overloads in found.items()}
 
+    @cached_property
+    def references(self) -> Mapping[tuple[str, str], tuple[tuple[Relation, ForeignKey], ...]]:
+        """Every foreign key with the relation it belongs to, by (schema, name) of the one it points to."""
+        found: dict[tuple[str, str], list[tuple[Relation, ForeignKey]]] = {}
+        for relation in self.relations.values():
+            for key in relation.foreign_keys:
+                found.setdefault((key.target_schema, key.target_table), []).append((relation, key))
+        return {target: tuple(keys) for target, keys in found.items()}
+
     def schema_resource(self, schema: str) -> Schema:
         """What policy judges when this schema is touched."""
         return Schema(self.datasource, schema)

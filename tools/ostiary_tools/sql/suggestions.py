@@ -167,12 +167,11 @@ def _reachable(view: SchemaView, items: Iterable[Item]) -> Iterator[_Step]:
     """Tables that foreign keys join to those of the statement, nearest first."""
     bases = ((s.relation, identifier(i.name)) for i in items if i.base and i.name for s in i.scans)
     steps = [(_Step(relation), alias) for relation, alias in bases if view.sees(relation)]
-    edges = _edges(view)
     seen = {_key(step.relation) for step, _ in steps}
     for _ in range(_HOPS):
         further = []
         for step, alias in steps:
-            for key, target, forward in edges.get(_key(step.relation), ()):
+            for key, target, forward in _edges(view, step.relation):
                 if _key(target) not in seen:
                     seen.add(_key(target))
                     there = identifier(target.name)
@@ -186,16 +185,15 @@ def _key(relation: Relation) -> tuple[str, str]:
     return relation.schema, relation.name
 
 
-def _edges(view: SchemaView) -> dict[tuple[str, str], list[tuple[ForeignKey, Relation, bool]]]:
-    """Every visible foreign key from both its ends: the key, the other relation, and whether it points there."""
-    found: dict[tuple[str, str], list[tuple[ForeignKey, Relation, bool]]] = {}
-    for relation in view.relations():
-        for key in visible_foreign_keys(view, relation):
-            target = view.relation(key.target_schema, key.target_table)
-            if target is not None:
-                found.setdefault(_key(relation), []).append((key, target, True))
-                found.setdefault(_key(target), []).append((key, relation, False))
-    return found
+def _edges(view: SchemaView, relation: Relation) -> Iterator[tuple[ForeignKey, Relation, bool]]:
+    """Every visible foreign key of and to the relation: the key, the other relation, and whether it points there."""
+    for key in visible_foreign_keys(view, relation):
+        target = view.relation(key.target_schema, key.target_table)
+        if target is not None:
+            yield key, target, True
+    for owner, key in view.snapshot.references.get(_key(relation), ()):
+        if view.sees(owner) and key in visible_foreign_keys(view, owner):
+            yield key, owner, False
 
 
 def _condition(key: ForeignKey, here: str, there: str, *, forward: bool) -> str:
