@@ -154,7 +154,7 @@ def terms(config: Config) -> Terms:
         timeout_s=limits.timeout_s,
         reply_chars=limits.reply_chars,
         exports=config.export_folder,
-        file=Bounds(files.rows, files.bytes),
+        file=Bounds(files.rows, files.bytes, files.folder_bytes),
         file_timeout_s=files.timeout_s,
     )
 

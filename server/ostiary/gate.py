@@ -7,11 +7,11 @@ in that order; a failure at any step is a refusal and stands in the audit log.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
 import anyio
@@ -41,6 +41,8 @@ from ostiary_tools.result import Result, Rows
 from ostiary_tools.sql.judge import Judged, judge
 from ostiary_tools.sql.mending import mended
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _FILE_VALUE_CHARS = 1_000_000
@@ -216,7 +218,8 @@ class Gate:
         if not isinstance(result, Rows) or not reply.truncated or result.position is None or not reply.rows:
             return reply
         permit, world = passage.permit, passage.world
-        position = following(result.position, result, reply.rows, world.view(result.position.datasource))
+        view = world.view(result.position.datasource)
+        position = await _away(len(result.position.statement.text), following, result.position, result, reply.rows, view)
         handle = await self._cursors.keep(position, permit.principal, permit.policy_hash, world)
         return continued(reply, handle, by_key=bool(position.after))
 
@@ -247,7 +250,7 @@ class Gate:
         )
 
     def _session(self, passage: "_Passage", reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
-        bounds = Bounds(self._limits(passage.permit).max_rows, self._file_bytes(passage.permit))
+        bounds = replace(self._terms.file, rows=self._limits(passage.permit).max_rows, bytes=self._file_bytes(passage.permit))
         return PermittedSession(passage.permit, passage.world, reader, self._audit_reader, self._terms.exports, bounds, ahead)
 
     def _file_bytes(self, permit: Permit) -> int:
@@ -323,8 +326,14 @@ class _Draft:
 
 
 async def _plan(tool: Tool[Any], args: Args, world: World) -> Intent:
-    long = sum(len(value) for value in args.model_dump().values() if isinstance(value, str)) > _PLAN_IN_THREAD_CHARS
-    return await asyncio.to_thread(tool.plan, args, world) if long else tool.plan(args, world)
+    length = sum(len(value) for value in args.model_dump().values() if isinstance(value, str))
+    kept = len(world.position.statement.text) if world.position else 0
+    return await _away(length + kept, tool.plan, args, world)
+
+
+async def _away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do it where it cannot hold up others, when it is about a long text."""
+    return await asyncio.to_thread(work, *args, **kwargs) if chars > _PLAN_IN_THREAD_CHARS else work(*args, **kwargs)
 
 
 def _explained(failure: ToolError, passage: "_Passage") -> ToolError:

@@ -118,6 +118,19 @@ async def test_the_bounds_of_policy_and_configuration_are_kept_and_said(library:
 
 
 @pytest.mark.asyncio
+async def test_a_full_folder_takes_no_more(library: OpenLibrary):
+    sql = "select id, name from people order by id"
+    async with open_with(library, exports={"folder_bytes": 10_000}) as (_, client, folder):
+        assert "TRUNCATED" not in await asked(client, "export", sql=sql, name="whole")
+        assert "TRUNCATED" in await asked(client, "export", sql=sql, name="rest")
+        assert "the export folder holds as much as it may" in await asked(
+            client, "export", sql="select id from people", name="none"
+        )
+        assert 9_990 < sum(path.stat().st_size for path in folder.iterdir()) <= 10_000
+        assert len(names_in(folder)) == 2
+
+
+@pytest.mark.asyncio
 async def test_parquet_reads_back_as_the_values_that_were_stored(library: OpenLibrary):
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra `parquet` is not installed")
     sql = """

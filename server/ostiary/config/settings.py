@@ -158,6 +158,9 @@ class Export(Section):
     )
     rows: int = _setting(1_000_000, "Rows of a file.", unit="rows", ge=1, le=1_000_000_000)
     bytes: int = _setting(1_000_000_000, "Size of a file.", unit="bytes", ge=1_000)
+    folder_bytes: int = _setting(
+        10_000_000_000, "Size of all files in the folder; when it is reached, no more is written.", unit="bytes", ge=1_000
+    )
     timeout_s: float = _setting(600.0, "Time an export may take.", unit="seconds", gt=0, le=86_400)
 
 

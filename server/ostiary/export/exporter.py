@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import RawIOBase
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -21,12 +21,18 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+_LEAST_BYTES = 1_000
+"""With less room in the folder no file is begun."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What one file may hold."""
 
     rows: int
     bytes: int
+    folder_bytes: int
+    """Of all files that are there."""
 
 
 async def export(
@@ -37,6 +43,10 @@ async def export(
     written = _Written(new)
     try:
         await _in_thread(new.open)
+        room = bounds.folder_bytes - await _in_thread(new.used)
+        if room < _LEAST_BYTES:
+            raise NotWritten("the export folder holds as much as it may", "its operator removes files that nobody needs")
+        bounds = replace(bounds, bytes=min(bounds.bytes, room))
         made = await _in_thread(encoder, format_, stream.columns, declared, written)
         rows, truncated = await _fill(stream, made, written, bounds)
         await _in_thread(made.finish)

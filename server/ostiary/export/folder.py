@@ -47,6 +47,12 @@ class NewFile:
         self._file = os.open(self._part, _NEW, 0o600, dir_fd=self._folder)
         fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
+    def used(self) -> int:
+        """Bytes of all files in the folder now."""
+        assert self._folder is not None  # noqa: S101 -- it is open
+        with os.scandir(self._folder) as entries:
+            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+
     def write(self, data: memoryview) -> None:
         """Write all of it."""
         assert self._file is not None  # noqa: S101 -- it is open
