@@ -1,5 +1,6 @@
 """The shop of tests/cases/sql as one agent sees it, and the cases as data."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -36,18 +37,28 @@ class Case:
     title: str
     sql: str
     rule: str = ""
+    runs: frozenset[str] = frozenset()
+    since: int = 0
 
 
 def cases(folder: str) -> Iterator[Case]:
-    """Each statement under its `-- title:` line; `-- rule:` names the rule that refuses it."""
+    """Each statement under its `-- title:` line.
+
+    `-- rule:` names the rule that refuses it, `-- runs:` the functions it runs, `-- since:` the first version that knows it.
+    """
     for path in sorted((CASES / folder).glob("*.sql")):
         for block in path.read_text("utf-8").split("-- title: ")[1:]:
             title, _, rest = block.partition("\n")
-            rule = ""
-            if rest.startswith("-- rule: "):
-                first, _, rest = rest.partition("\n")
-                rule = first.removeprefix("-- rule: ").strip()
-            yield Case(f"{path.stem}: {title.strip()}", rest.strip().removesuffix(";"), rule)
+            facts = {}
+            while found := _FACT.match(rest):
+                facts[found[1]] = found[2].strip()
+                rest = rest[found.end() :]
+            runs = frozenset(facts.get("runs", "").split())
+            sql = rest.strip().removesuffix(";")
+            yield Case(f"{path.stem}: {title.strip()}", sql, facts.get("rule", ""), runs, int(facts.get("since", 0)))
+
+
+_FACT = re.compile(r"-- (rule|runs|since): (.*)\n")
 
 
 def sample_cases() -> list[Case]:

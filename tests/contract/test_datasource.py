@@ -20,7 +20,7 @@ from ostiary_tools.paging import following, page
 from ostiary_tools.position import Position
 from ostiary_tools.powers import Power
 from ostiary_tools.result import Rows
-from ostiary_tools.snapshot import ForeignKey, RelationKind
+from ostiary_tools.snapshot import Cast, ForeignKey, RelationKind
 from ostiary_tools.sql import bind, judge
 from ostiary_tools.view import SchemaView
 
@@ -626,10 +626,85 @@ async def test_a_snapshot_tells_what_the_catalog_holds(server: PostgresServer, d
         assert (definer.argument_count, definer.default_count, definer.output_columns) == (2, 1, ("c", "d"))
         assert ("pg_catalog", "lower") in snapshot.functions
         assert snapshot.types["shop", "mood"].labels == ("ok", "bad")
-        assert snapshot.types["shop", "mood"].functions == (("shop", "cast_mood"),)
+        assert snapshot.types["shop", "mood"].functions == ()
+        assert snapshot.casts["pg_catalog", "bool"] == (Cast(("shop", "mood"), ("shop", "cast_mood")),)
         assert snapshot.types["shop", "code"].functions == (("shop", "is_ok"),)
         assert [(operator.schema, operator.function) for operator in snapshot.operators["==="]] == [("shop", "eq")]
         assert "plpgsql" in snapshot.extensions
+
+
+UNWRITTEN = """
+    CREATE FUNCTION spy() RETURNS boolean VOLATILE LANGUAGE plpgsql AS $$ BEGIN RETURN true; END $$;
+    CREATE VIEW v AS SELECT spy() AS a, current_setting('work_mem') AS b;
+    CREATE VIEW above AS SELECT 1 AS one FROM v;
+    CREATE FUNCTION gap(a text, b text) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT 1.0::float8';
+    CREATE TYPE words AS RANGE (SUBTYPE = text, SUBTYPE_DIFF = gap);
+    CREATE TYPE made;
+    CREATE FUNCTION made_in(cstring) RETURNS made IMMUTABLE STRICT LANGUAGE internal AS 'textin';
+    CREATE FUNCTION made_out(made) RETURNS cstring IMMUTABLE STRICT LANGUAGE internal AS 'textout';
+    CREATE TYPE made (INPUT = made_in, OUTPUT = made_out, LIKE = text);
+    CREATE TABLE t (w words, m made, ms made[], plain integer);
+    CREATE FUNCTION step(state integer, value integer) RETURNS integer VOLATILE SECURITY DEFINER LANGUAGE sql AS 'SELECT 1';
+    CREATE AGGREGATE stepped (integer) (SFUNC = step, STYPE = integer);
+    CREATE FUNCTION undo(state integer, value integer) RETURNS integer VOLATILE LANGUAGE sql AS 'SELECT 1';
+    CREATE FUNCTION add(state integer, value integer) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+    CREATE AGGREGATE moved (integer) (SFUNC = add, STYPE = integer, MSFUNC = add, MINVFUNC = undo, MSTYPE = integer);
+    CREATE FUNCTION ended(state internal, fraction double precision, value anyelement) RETURNS anyelement VOLATILE LANGUAGE internal
+        AS 'percentile_disc_final';
+    CREATE AGGREGATE middle (double precision ORDER BY anyelement)
+        (SFUNC = ordered_set_transition, STYPE = internal, FINALFUNC = ended, FINALFUNC_EXTRA);
+    CREATE FUNCTION rolled() RETURNS bigint VOLATILE WINDOW LANGUAGE internal AS 'window_row_number';
+    CREATE EXTENSION postgres_fdw;
+    CREATE SERVER elsewhere FOREIGN DATA WRAPPER postgres_fdw;
+    CREATE FOREIGN TABLE far (a integer) SERVER elsewhere;
+    CREATE TABLE logs (a integer) PARTITION BY LIST (a);
+    CREATE TABLE logs_near PARTITION OF logs FOR VALUES IN (1);
+    CREATE FOREIGN TABLE logs_far PARTITION OF logs FOR VALUES IN (2) SERVER elsewhere;
+    COMMENT ON TABLE logs_near IS '@secret';
+    COMMENT ON COLUMN logs_near.a IS '@pii';
+    CREATE EXTENSION pg_trgm;
+    CREATE INDEX ON logs_near USING gin ((a::text) gin_trgm_ops);
+"""
+"""What runs without being written in a statement."""
+OVER_BUILT_IN = """
+    CREATE FUNCTION number_id(a bigint) RETURNS uuid VOLATILE LANGUAGE sql AS 'SELECT gen_random_uuid()';
+    CREATE CAST (bigint AS uuid) WITH FUNCTION number_id(bigint) AS IMPLICIT;
+    CREATE FUNCTION xid_order(a xid, b xid) RETURNS integer IMMUTABLE LANGUAGE sql AS 'SELECT 1';
+    CREATE OPERATOR CLASS xid_ops DEFAULT FOR TYPE xid USING btree AS FUNCTION 1 xid_order(xid, xid);
+"""
+
+
+@pytest.mark.asyncio
+async def test_a_snapshot_tells_what_runs_without_being_written(server: PostgresServer, database: str) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource:
+        await connection.execute(UNWRITTEN)
+        found = await datasource.refresh()
+        handler = (("public", "postgres_fdw_handler"),)
+        assert {name[1]: relation.runs for name, relation in found.relations.items()} == {
+            "v": (("pg_catalog", "current_setting"), ("public", "spy")),
+            "above": (("pg_catalog", "current_setting"), ("public", "spy")),
+            "t": (),
+            "far": handler,
+            "logs": handler,
+            "logs_near": (),
+            "logs_far": handler,
+        }
+        support = (("public", "made_in"), ("public", "made_out"))
+        assert [column.runs for column in found.relations["public", "t"].columns] == [(("public", "gap"),), support, support, ()]
+        volatile = {
+            name[1]: any(f.volatility == "volatile" for f in each) for name, each in found.functions.items() if name[0] == "public"
+        }
+        assert {name for name in ("stepped", "moved", "middle", "rolled", "add") if not volatile[name]} == {"add"}
+        assert found.functions["public", "stepped"][0].security_definer
+        assert found.always == ()
+        # What a child is said to hold, its parent shows.
+        assert found.relations["public", "logs"].tags == {"secret"}
+        assert [column.tags for column in found.relations["public", "logs"].columns] == [{"pii"}]
+
+        await connection.execute(OVER_BUILT_IN)
+        changed = await datasource.refresh()
+        assert changed.always == (("public", "number_id"), ("public", "xid_order"))
+        assert changed.version != found.version
 
 
 @pytest.mark.asyncio
@@ -686,9 +761,11 @@ async def test_a_version_lasts_until_something_nameable_changes(server: Postgres
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql STABLE AS 'SELECT 1'",
             "ALTER FUNCTION f() VOLATILE",
             "CREATE UNIQUE INDEX u ON t (a)",
+            "CREATE VIEW v AS SELECT a FROM t",
+            "CREATE OR REPLACE VIEW v AS SELECT a FROM t WHERE f() > 0",
             "CREATE TYPE mood AS ENUM ('ok')",
             "ALTER TYPE mood ADD VALUE 'bad'",
-            "DROP TABLE t",
+            "DROP TABLE t CASCADE",
         ):
             await connection.execute(change)
             versions.append((await first.refresh()).version)

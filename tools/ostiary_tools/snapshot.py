@@ -12,6 +12,9 @@ from functools import cached_property
 
 from ostiary_policies.model import Column, Function, Schema, Table
 
+Name = tuple[str, str]
+"""Schema and name."""
+
 
 class RelationKind(StrEnum):
     """PostgreSQL's kinds of relation that can stand in FROM."""
@@ -37,6 +40,10 @@ class ColumnInfo:
     """A stored or virtual generated column, or an identity."""
     comment: str = ""
     tags: frozenset[str] = frozenset()
+    kind: Name | None = None
+    """Schema and name of its type as `pg_type` spells them: `("pg_catalog", "int4")`; `None` when unknown."""
+    runs: tuple[Name, ...] = ()
+    """Functions outside the catalog, and built-ins that do more than compute, that reading it runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,8 @@ class Relation:
     """From the planner's statistics; `None` when never analysed."""
     has_children: bool = False
     """Other relations inherit from it (partitions or table inheritance)."""
+    runs: tuple[Name, ...] = ()
+    """As with a column: what stands behind a view, a row security policy, a foreign table."""
 
     def column(self, name: str) -> ColumnInfo | None:
         """The column of that name, or `None`."""
@@ -134,7 +143,9 @@ class TypeInfo:
     extension: str = ""
     comment: str = ""
     functions: tuple[tuple[str, str], ...] = ()
-    """`(schema, name)` of every function a value of it may run outside the catalog: domain checks and casts."""
+    """Every function that making a value of it may run: checks, casts, input, comparisons; of what it is made of too."""
+    base: Name | None = None
+    """Of a domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +156,17 @@ class OperatorInfo:
     name: str
     function_schema: str
     function: str
+    left: Name | None = None
+    """Type of the left operand; `None` when it has none or it is not known."""
+    right: Name | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A cast that runs a function outside `pg_catalog`."""
+
+    source: Name
+    function: Name
 
 
 @dataclass(frozen=True)
@@ -168,6 +190,14 @@ class Snapshot:
     """By name; only those outside `pg_catalog`."""
     extensions: Mapping[str, str] = field(default_factory=dict)
     """Name → version."""
+    casts: Mapping[Name, tuple[Cast, ...]] = field(default_factory=dict)
+    """By the type that a value becomes."""
+    implicit_casts: frozenset[tuple[Name, Name]] = frozenset()
+    """From and to: every cast that the server makes by itself, built-in or not."""
+    called: Mapping[Name, tuple[Name, ...]] = field(default_factory=dict)
+    """Function → what a call of it runs besides: defaults of its arguments, and its types' own functions."""
+    always: tuple[Name, ...] = ()
+    """Functions that any statement may run: an owner's comparisons and implicit casts of built-in types."""
     version: str = ""
     """A digest of all of the above except the date and estimates: equal when nothing an agent could name has changed."""
 

@@ -49,6 +49,20 @@ CREATE FUNCTION round(n integer) RETURNS text VOLATILE LANGUAGE sql AS $$ SELECT
 CREATE FUNCTION quietly() RETURNS boolean VOLATILE LANGUAGE plpgsql AS
     $$ BEGIN PERFORM pg_notify('alarm', 'x'); PERFORM pg_advisory_lock(99); RETURN true; END $$;
 CREATE VIEW busy_orders AS SELECT id, quietly() AS done FROM orders WHERE id < 3;
+-- Things that run a spy for whoever only looks at them.
+CREATE VIEW hints AS SELECT id, vault_token() AS hint FROM orders WHERE id < 3;
+CREATE VIEW hints_below AS SELECT max(hint) AS hint FROM hints;
+CREATE VIEW ticket AS SELECT nextval('tickets') AS number;
+CREATE FUNCTION shown(t text DEFAULT vault_token()) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT $1 $$;
+CREATE TYPE grade AS ENUM ('low', 'high');
+CREATE FUNCTION grade_text(g grade) RETURNS text STABLE SECURITY DEFINER LANGUAGE sql AS $$ SELECT token FROM vault $$;
+CREATE CAST (grade AS text) WITH FUNCTION grade_text(grade);
+CREATE FUNCTION grade_json(g grade) RETURNS json STABLE SECURITY DEFINER LANGUAGE sql AS $$ SELECT to_json(token) FROM vault $$;
+CREATE CAST (grade AS json) WITH FUNCTION grade_json(grade);
+CREATE FUNCTION grade_bytes(g grade) RETURNS bytea STABLE SECURITY DEFINER LANGUAGE sql AS $$ SELECT convert_to(token, 'UTF8') FROM vault $$;
+CREATE CAST (grade AS bytea) WITH FUNCTION grade_bytes(grade) AS IMPLICIT;
+CREATE TABLE graded (id integer, g grade);
+INSERT INTO graded VALUES (1, 'low');
 CREATE PROCEDURE clean_up() LANGUAGE sql AS $$ DELETE FROM orders $$;
 
 CREATE EXTENSION dblink;

@@ -1,6 +1,6 @@
 """Reads a PostgreSQL catalog into a `Snapshot`.
 
-One consistent read, the queries of catalog.sql in one transaction; building the
+One consistent read, the queries of catalog.sql and implicit.sql in one transaction; building the
 snapshot is plain work on plain rows and runs off the event loop. Knows nothing of
 pools, callers or policy.
 """
@@ -9,14 +9,15 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from asyncpg.pool import PoolConnectionProxy
 
+from ostiary_tools.datasources.implicit import SERVER, Name, Row, Running, with_children
 from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.snapshot import (
+    Cast,
     ColumnInfo,
     ForeignKey,
     FunctionInfo,
@@ -28,9 +29,6 @@ from ostiary_tools.snapshot import (
     TypeInfo,
     least_trusted,
 )
-
-Row = Mapping[str, Any]
-Name = tuple[str, str]
 
 _KINDS = {
     "r": RelationKind.TABLE,
@@ -47,13 +45,13 @@ _TAG = re.compile(r"(?<!\w)@(pii|secret)\b(?:[ \t]+([a-z][a-z0-9_]*))?")
 
 @dataclass(frozen=True, slots=True)
 class CatalogRows:
-    """The raw rows of one read, by section of catalog.sql, and the stamp they were read under."""
+    """The raw rows of one read, by section of catalog.sql and implicit.sql, and the stamp they were read under."""
 
     stamp: str
     sections: Mapping[str, Sequence[Row]]
 
 
-_QUERIES = {name: section.query for name, section in load_sections("catalog.sql").items()}
+_QUERIES = {name: section.query for file in ("catalog.sql", "implicit.sql") for name, section in load_sections(file).items()}
 
 
 async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> CatalogRows | None:
@@ -83,22 +81,31 @@ def build_snapshot(
 ) -> Snapshot:
     """Build the snapshot; `tags` adds to those of the comments, by `schema.table` or `schema.table.column`."""
     sections = rows.sections
+    running = Running(sections["uses"], sections["casts"])
     return Snapshot(
         datasource=datasource,
         taken_at=datetime.now(UTC),
         server_version=sections["server"][0]["version"],
         search_path=search_path,
         schemas={row["name"]: row["comment"] for row in sections["schemas"]},
-        relations=_relations(sections, tags),
+        relations=_relations(sections, tags, running),
         functions=_functions(sections["functions"]),
-        types=_types(sections),
+        types=_types(sections["types"], running),
         operators=_operators(sections["operators"]),
         extensions={row["name"]: row["version"] for row in sections["extensions"]},
+        casts=_casts(sections["casts"]),
+        implicit_casts=frozenset(
+            ((row["source_schema"], row["source"]), (row["target_schema"], row["target"]))
+            for row in sections["casts"]
+            if row["implicit"]
+        ),
+        called=running.called(),
+        always=running.functions(SERVER),
         version=_digest(sections, search_path, tags),
     )
 
 
-def _relations(sections: Mapping[str, Sequence[Row]], tags: Mapping[str, frozenset[str]]) -> dict[Name, Relation]:
+def _relations(sections: Mapping[str, Sequence[Row]], tags: Mapping[str, frozenset[str]], running: Running) -> dict[Name, Relation]:
     columns = _by_relation(sections["columns"])
     foreign_keys = _by_relation(sections["foreign_keys"])
     indexes = _by_relation(sections["indexes"])
@@ -111,7 +118,7 @@ def _relations(sections: Mapping[str, Sequence[Row]], tags: Mapping[str, frozens
             schema=name[0],
             name=name[1],
             kind=_KINDS[row["kind"]],
-            columns=tuple(_column(path, column, tags) for column in columns[name]),
+            columns=tuple(_column(path, column, tags, running) for column in columns[name]),
             comment=row["comment"],
             tags=parse_tags(row["comment"]) | tags.get(path, frozenset()),
             primary_key=next((tuple(index["key_columns"]) for index in indexes[name] if index["primary"]), ()),
@@ -122,8 +129,25 @@ def _relations(sections: Mapping[str, Sequence[Row]], tags: Mapping[str, frozens
             ),
             estimated_rows=estimates.get(name),
             has_children=row["has_children"],
+            runs=running.functions(("relation", *name, "")),
         )
-    return found
+    return _tagged_by_children(found, with_children(sections["children"]))
+
+
+def _tagged_by_children(relations: dict[Name, Relation], children: Mapping[Name, frozenset[Name]]) -> dict[Name, Relation]:
+    """A parent shows the rows of its children, so what their tags say of a table or a column holds for it too."""
+    tagged = dict(relations)
+    for name, below in children.items():
+        parts = [relations[child] for child in below if child in relations]
+        if name not in relations or not parts:
+            continue
+        above = relations[name]
+        columns = tuple(
+            replace(column, tags=column.tags.union(*(c.tags for part in parts for c in part.columns if c.name == column.name)))
+            for column in above.columns
+        )
+        tagged[name] = replace(above, columns=columns, tags=above.tags.union(*(part.tags for part in parts)))
+    return tagged
 
 
 def _by_relation(rows: Iterable[Row]) -> Mapping[Name, list[Row]]:
@@ -133,7 +157,7 @@ def _by_relation(rows: Iterable[Row]) -> Mapping[Name, list[Row]]:
     return grouped
 
 
-def _column(relation: str, row: Row, tags: Mapping[str, frozenset[str]]) -> ColumnInfo:
+def _column(relation: str, row: Row, tags: Mapping[str, frozenset[str]], running: Running) -> ColumnInfo:
     return ColumnInfo(
         name=row["name"],
         type=row["type"],
@@ -142,6 +166,8 @@ def _column(relation: str, row: Row, tags: Mapping[str, frozenset[str]]) -> Colu
         generated=row["generated"],
         comment=row["comment"],
         tags=parse_tags(row["comment"]) | tags.get(f"{relation}.{row['name']}", frozenset()),
+        kind=(row["type_schema"], row["type_name"]),
+        runs=running.functions(("column", row["schema"], row["relation"], row["name"])),
     )
 
 
@@ -173,10 +199,7 @@ def _functions(rows: Iterable[Row]) -> dict[Name, tuple[FunctionInfo, ...]]:
     return {name: tuple(overloads) for name, overloads in found.items()}
 
 
-def _types(sections: Mapping[str, Sequence[Row]]) -> dict[Name, TypeInfo]:
-    functions: defaultdict[Name, list[Name]] = defaultdict(list)
-    for row in sections["type_functions"]:
-        functions[row["schema"], row["name"]].append((row["function_schema"], row["function"]))
+def _types(rows: Iterable[Row], running: Running) -> dict[Name, TypeInfo]:
     return {
         (row["schema"], row["name"]): TypeInfo(
             schema=row["schema"],
@@ -185,16 +208,35 @@ def _types(sections: Mapping[str, Sequence[Row]]) -> dict[Name, TypeInfo]:
             labels=tuple(row["labels"]),
             extension=row["extension"],
             comment=row["comment"],
-            functions=tuple(functions[row["schema"], row["name"]]),
+            base=(row["base_schema"], row["base"]) if row["base"] else None,
+            functions=running.converted(row["schema"], row["name"]),
         )
-        for row in sections["types"]
+        for row in rows
     }
+
+
+def _casts(rows: Iterable[Row]) -> dict[Name, tuple[Cast, ...]]:
+    found: defaultdict[Name, list[Cast]] = defaultdict(list)
+    for row in rows:
+        if row["function"]:
+            cast = Cast((row["source_schema"], row["source"]), (row["function_schema"], row["function"]))
+            found[row["target_schema"], row["target"]].append(cast)
+    return {target: tuple(casts) for target, casts in found.items()}
 
 
 def _operators(rows: Iterable[Row]) -> dict[str, tuple[OperatorInfo, ...]]:
     found: defaultdict[str, list[OperatorInfo]] = defaultdict(list)
     for row in rows:
-        found[row["name"]].append(OperatorInfo(row["schema"], row["name"], row["function_schema"], row["function"]))
+        found[row["name"]].append(
+            OperatorInfo(
+                row["schema"],
+                row["name"],
+                row["function_schema"],
+                row["function"],
+                left=(row["left_schema"], row["left_type"]) if row["left_type"] else None,
+                right=(row["right_schema"], row["right_type"]),
+            )
+        )
     return {name: tuple(dict.fromkeys(operators)) for name, operators in found.items()}
 
 

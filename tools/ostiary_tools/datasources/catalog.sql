@@ -30,6 +30,19 @@ FROM (
     UNION ALL
     SELECT 'o' || pg_catalog.sum(pg_catalog.hashtextextended(o.xmin::text || '/' || o.oid::text, 0)) FROM pg_catalog.pg_operator o
     UNION ALL
+    SELECT 'r' || pg_catalog.sum(pg_catalog.hashtextextended(r.xmin::text || '/' || r.oid::text, 0)) FROM pg_catalog.pg_rewrite r
+    UNION ALL
+    SELECT 'l' || pg_catalog.sum(pg_catalog.hashtextextended(l.xmin::text || '/' || l.oid::text, 0)) FROM pg_catalog.pg_policy l
+    UNION ALL
+    SELECT 'f' || pg_catalog.sum(pg_catalog.hashtextextended(f.xmin::text || '/' || f.oid::text, 0)) FROM pg_catalog.pg_amproc f
+    UNION ALL
+    SELECT 'm' || pg_catalog.sum(pg_catalog.hashtextextended(m.xmin::text || '/' || m.oid::text, 0)) FROM pg_catalog.pg_amop m
+    UNION ALL
+    SELECT 'b' || pg_catalog.sum(pg_catalog.hashtextextended(b.xmin::text || '/' || b.inhrelid::text || '/' || b.inhparent::text, 0))
+    FROM pg_catalog.pg_inherits b
+    UNION ALL
+    SELECT 'w' || pg_catalog.sum(pg_catalog.hashtextextended(w.xmin::text || '/' || w.oid::text, 0)) FROM pg_catalog.pg_foreign_data_wrapper w
+    UNION ALL
     SELECT 'x' || pg_catalog.sum(pg_catalog.hashtextextended(x.xmin::text || '/' || x.oid::text, 0)) FROM pg_catalog.pg_extension x
     UNION ALL
     SELECT 'h' || pg_catalog.sum(pg_catalog.hashtextextended(h.xmin::text || '/' || h.objoid::text || '/' || h.objsubid::text, 0))
@@ -68,13 +81,15 @@ WHERE c.relkind IN ('r', 'p', 'm', 'f') AND c.reltuples >= 0
 -- :columns
 -- Every live column of those relations, in the table's order.
 SELECT n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS name,
-    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, a.attnotnull AS not_null,
+    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, tn.nspname::text AS type_schema, t.typname::text AS type_name, a.attnotnull AS not_null,
     coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') AS default,
     a.attgenerated <> '' OR a.attidentity <> '' AS generated,
     coalesce(pg_catalog.col_description(c.oid, a.attnum), '') AS comment
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace
 LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
@@ -161,9 +176,12 @@ ORDER BY n.nspname COLLATE "C", p.proname COLLATE "C", pg_catalog.pg_get_functio
 -- Types that users and extensions made; array types and the row types of relations are left out.
 SELECT n.nspname::text AS schema, t.typname::text AS name, t.typtype::text AS kind, coalesce(e.extname::text, '') AS extension,
     coalesce(pg_catalog.obj_description(t.oid, 'pg_type'), '') AS comment,
-    ARRAY(SELECT v.enumlabel::text FROM pg_catalog.pg_enum v WHERE v.enumtypid = t.oid ORDER BY v.enumsortorder) AS labels
+    ARRAY(SELECT v.enumlabel::text FROM pg_catalog.pg_enum v WHERE v.enumtypid = t.oid ORDER BY v.enumsortorder) AS labels,
+    coalesce(bn.nspname::text, '') AS base_schema, coalesce(b.typname::text, '') AS base
 FROM pg_catalog.pg_type t
 JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
+LEFT JOIN pg_catalog.pg_type b ON b.oid = t.typbasetype
+LEFT JOIN pg_catalog.pg_namespace bn ON bn.oid = b.typnamespace
 LEFT JOIN pg_catalog.pg_class c ON c.oid = t.typrelid
 LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid AND d.deptype = 'e'
     AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass
@@ -173,53 +191,21 @@ WHERE t.typtype IN ('b', 'e', 'd', 'c', 'r', 'm') AND coalesce(c.relkind, 'c') =
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
 ORDER BY n.nspname COLLATE "C", t.typname COLLATE "C"
 
--- :type_functions
--- Functions outside pg_catalog that a value of such a type may run: casts, checks of a domain and of the domains, items and
--- attributes it is made of (also behind an operator), canonical functions of ranges.
-WITH RECURSIVE part (whole, oid) AS (
-    SELECT t.oid, t.oid FROM pg_catalog.pg_type t WHERE t.typtype IN ('b', 'e', 'd', 'c', 'r', 'm')
-        AND t.typnamespace NOT IN ('pg_catalog'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace)
-    UNION
-    SELECT part.whole, inner_type.oid
-    FROM part
-    JOIN pg_catalog.pg_type t ON t.oid = part.oid
-    CROSS JOIN LATERAL (
-        SELECT t.typbasetype AS oid WHERE t.typbasetype <> 0
-        UNION ALL SELECT t.typelem WHERE t.typelem <> 0
-        UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped
-        UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-    ) AS inner_type
-), run (whole, function) AS (
-    SELECT part.whole, s.castfunc FROM part JOIN pg_catalog.pg_cast s ON part.oid IN (s.castsource, s.casttarget) WHERE s.castfunc <> 0
-    UNION
-    SELECT part.whole, r.rngcanonical::oid FROM part JOIN pg_catalog.pg_range r ON part.oid IN (r.rngtypid, r.rngmultitypid)
-    UNION
-    SELECT part.whole, coalesce(o.oprcode::oid, d.refobjid)
-    FROM part
-    JOIN pg_catalog.pg_constraint k ON k.contypid = part.oid
-    JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_constraint'::pg_catalog.regclass AND d.objid = k.oid
-        AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_operator'::pg_catalog.regclass)
-    LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid
-)
-SELECT DISTINCT n.nspname::text COLLATE "C" AS schema, t.typname::text COLLATE "C" AS name,
-    pn.nspname::text COLLATE "C" AS function_schema, p.proname::text COLLATE "C" AS function
-FROM run
-JOIN pg_catalog.pg_type t ON t.oid = run.whole
-JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace
-JOIN pg_catalog.pg_proc p ON p.oid = run.function
-JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
-WHERE pn.nspname <> 'pg_catalog'
-ORDER BY 1, 2, 3, 4
-
 -- :operators
--- Operators outside pg_catalog, with the function behind each.
-SELECT n.nspname::text AS schema, o.oprname::text AS name, pn.nspname::text AS function_schema, p.proname::text AS function
+-- Operators outside pg_catalog, with the types each takes and the function behind it.
+SELECT n.nspname::text AS schema, o.oprname::text AS name, pn.nspname::text AS function_schema, p.proname::text AS function,
+    coalesce(ln.nspname::text, '') AS left_schema, coalesce(lt.typname::text, '') AS left_type, rn.nspname::text AS right_schema, rt.typname::text AS right_type
 FROM pg_catalog.pg_operator o
 JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
 JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode
 JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
+LEFT JOIN pg_catalog.pg_type lt ON lt.oid = o.oprleft
+LEFT JOIN pg_catalog.pg_namespace ln ON ln.oid = lt.typnamespace
+JOIN pg_catalog.pg_type rt ON rt.oid = o.oprright
+JOIN pg_catalog.pg_namespace rn ON rn.oid = rt.typnamespace
 WHERE n.nspname <> 'pg_catalog' AND n.nspname !~ '^pg_(toast_)?temp_'
-ORDER BY n.nspname COLLATE "C", o.oprname COLLATE "C", pn.nspname COLLATE "C", p.proname COLLATE "C", o.oprleft, o.oprright
+ORDER BY n.nspname COLLATE "C", o.oprname COLLATE "C", pn.nspname COLLATE "C", p.proname COLLATE "C",
+    ln.nspname COLLATE "C", lt.typname COLLATE "C", rn.nspname COLLATE "C", rt.typname COLLATE "C"
 
 -- :extensions
 -- Installed extensions and their versions.

@@ -4,13 +4,14 @@ Built-ins pass by the reviewed inventory; whatever an owner or an extension defi
 becomes an `execute` access for policy. What is known to neither is refused.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from pglast import ast
 
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import FunctionInfo
-from ostiary_tools.sql import suggestions
+from ostiary_tools.sql import kinds, suggestions
 from ostiary_tools.sql.inventory import FUNCTIONS, REFUSED_FUNCTIONS, RESERVED_TYPES, TYPES
 from ostiary_tools.sql.work import Work
 
@@ -82,21 +83,36 @@ def _defined(work: Work, schema: str | None, name: str) -> Any:
     return (ast.String(schema), ast.String(name))
 
 
-def operator(work: Work, names: Any) -> None:
-    """Judge an operator: outside the catalog it is a call of the function behind it. Raises Refused."""
+def operator(work: Work, names: Any, operands: Callable[[], list[kinds.Pair]] | None = None) -> None:
+    """Judge an operator: outside the catalog it is a call of the function behind it. Raises Refused.
+
+    `operands` gives the types it stands between, where they can be known.
+    """
     words = parts(names)
     schema, name = (words[-2] if len(words) > 1 else None), words[-1]
-    known = work.view.snapshot.operators
+    snapshot = work.view.snapshot
+    known = snapshot.operators
     if schema is not None and schema != CATALOG and not any(o.schema == schema for o in known.get(name, ())):
         raise Refused("operator", f"unknown operator `{schema}.{name}`", "use an operator of the search path")
-    for behind in _OPERATORS_BEHIND.get(name, (name,)):
-        for each in known.get(behind, ()):
-            if each.schema == schema or (schema is None and each.schema in work.view.snapshot.search_path):
-                work.execute(each.function_schema, each.function)
+    candidates = [
+        each
+        for behind in _OPERATORS_BEHIND.get(name, (name,))
+        for each in known.get(behind, ())
+        if each.schema == schema or (schema is None and each.schema in snapshot.search_path)
+    ]
+    if not candidates:
+        return
+    pairs = operands() if operands is not None else [(kinds.UNKNOWN, kinds.UNKNOWN)]
+    for each in candidates:
+        if any(kinds.fits(left, each.left, snapshot) and kinds.fits(right, each.right, snapshot) for left, right in pairs):
+            work.execute(each.function_schema, each.function)
 
 
-def type_name(work: Work, node: Any) -> None:
-    """Judge a type by its name and write its schema into it where it is not built in. Raises Refused."""
+def type_name(work: Work, node: Any, value: Callable[[], kinds.Kind] | None = None) -> None:
+    """Judge a type by its name and write its schema into it where it is not built in. Raises Refused.
+
+    A value becomes one of it; `value` gives the type it has before, where that can be known.
+    """
     words = parts(node.names or ())
     known = split(node.names or ())
     if known is None or node.setof or node.pct_type:
@@ -105,6 +121,7 @@ def type_name(work: Work, node: Any) -> None:
     if name in RESERVED_TYPES and schema in (None, CATALOG):
         raise Refused("type", f"the type `{name}` reads names from the catalog", "search_schema and describe show the schema")
     if schema in (None, CATALOG) and name in TYPES:
+        _cast(work, name, value)
         return
     for owner in (schema,) if schema else work.view.snapshot.search_path:
         if _own_type(work, owner, name):
@@ -113,11 +130,21 @@ def type_name(work: Work, node: Any) -> None:
     raise Refused("type", f"unknown type `{'.'.join(words)}`", suggestions.for_type(work.view, name, TYPES))
 
 
+def _cast(work: Work, name: str, value: Callable[[], kinds.Kind] | None) -> None:
+    """An owner may have defined casts to a built-in type too."""
+    casts = work.view.snapshot.casts.get((CATALOG, name), ())
+    if not casts:
+        return
+    kind = value() if value is not None else kinds.UNKNOWN
+    for cast in casts:
+        if kinds.is_kind(kind, cast.source):
+            work.execute(*cast.function)
+
+
 def _own_type(work: Work, schema: str, name: str) -> bool:
     known = work.view.snapshot.types.get((schema, name))
     if known is not None:
-        for function_schema, function in known.functions:
-            work.execute(function_schema, function)
+        work.run(known.functions, f"{schema}.{name}")
         return True
     relation = work.view.relation(schema, name)
     # A row type shows every column's name, so it exists only for those who may see all of them.
@@ -131,6 +158,8 @@ def selector(work: Work, name: str) -> None:
     """Judge `(expression).name`: the server also takes it for a call of that function, or a cast. Raises Refused."""
     if name in RESERVED_TYPES or name in REFUSED_FUNCTIONS:
         raise Refused("function", f"`.{name}` would call a function that is not run", "select a field of a row")
+    for schema in work.view.snapshot.search_path:
+        _own_type(work, schema, name)
     for overload in work.view.snapshot.functions_by_name.get(name, ()):
         if overload.schema == CATALOG:
             _built_in(work, name)

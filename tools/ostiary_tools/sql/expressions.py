@@ -5,13 +5,14 @@ scope. Nodes reach this module only after `grammar` allowed their kinds.
 """
 
 from collections.abc import Callable
+from functools import partial
 from operator import is_not
 from typing import Any
 
 from pglast import ast, enums
 
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import calls, scope, statement
+from ostiary_tools.sql import calls, kinds, scope, statement
 from ostiary_tools.sql.scope import Env, Item
 from ostiary_tools.sql.tree import CHILDREN, put
 from ostiary_tools.sql.work import Work
@@ -154,7 +155,10 @@ def _typed_rows(node: Any, env: Env, work: Work) -> list[Any]:
 def _cast(node: Any, env: Env, work: Work) -> Any:
     if isinstance(node.arg, ast.FuncCall) and calls.parts(node.arg.funcname)[-1] == "pg_typeof" and is_text(node.typeName):
         return visit(node.arg, env, work)
-    return visit_parts(node, env, work)
+    put(node, "arg", visit(node.arg, env, work))
+    calls.type_name(work, node.typeName, partial(kinds.before_cast, node.arg, env, work))
+    visit_parts(node.typeName, env, work)
+    return node
 
 
 def _text() -> Any:
@@ -172,28 +176,27 @@ def _type(node: Any, env: Env, work: Work) -> Any:
 
 
 def _operator(node: Any, env: Env, work: Work) -> Any:
-    kinds = enums.A_Expr_Kind
-    calls.operator(
-        work, _EQUALS if node.kind in (kinds.AEXPR_DISTINCT, kinds.AEXPR_NOT_DISTINCT, kinds.AEXPR_NULLIF) else node.name
-    )
+    forms = enums.A_Expr_Kind
+    equal = node.kind in (forms.AEXPR_DISTINCT, forms.AEXPR_NOT_DISTINCT, forms.AEXPR_NULLIF)
+    calls.operator(work, _EQUALS if equal else node.name, partial(kinds.operands, node, env, work))
     return visit_parts(node, env, work)
 
 
 def _sublink(node: Any, env: Env, work: Work) -> Any:
     if node.testexpr is not None:
-        calls.operator(work, node.operName or _EQUALS)
+        calls.operator(work, node.operName or _EQUALS, partial(kinds.between, node.testexpr, None, env, work))
     return visit_parts(node, env, work)
 
 
 def _sort(node: Any, env: Env, work: Work) -> Any:
     if node.useOp:
-        calls.operator(work, node.useOp)
+        calls.operator(work, node.useOp, partial(kinds.between, node.node, node.node, env, work))
     return visit_parts(node, env, work)
 
 
 def _case(node: Any, env: Env, work: Work) -> Any:
-    if node.arg is not None:
-        calls.operator(work, _EQUALS)
+    for when in node.args if node.arg is not None else ():
+        calls.operator(work, _EQUALS, partial(kinds.between, node.arg, when.expr, env, work))
     return visit_parts(node, env, work)
 
 

@@ -89,6 +89,7 @@ def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Acc
     tree = parse(text)
     checked = grammar.check(tree)
     work = Work(view, text, keeps_rows=checked.selects_fields)
+    work.run(view.snapshot.always, "this database's own types")
     statement.select(checked.select, Env(), work)
     if checked.kind == "explain":
         explaining.check(work, verbose=checked.verbose)

@@ -5,13 +5,15 @@ earlier ones only when lateral, a condition sees its own join, a join with an al
 what it joins.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pglast import ast
 
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import calls, statement
+from ostiary_tools.sql import calls, kinds, statement
 from ostiary_tools.sql.expressions import visit, visit_parts
 from ostiary_tools.sql.scope import Env, Field, Item, Scan, Source, renamed
 from ostiary_tools.sql.tree import put
@@ -95,7 +97,7 @@ def _table(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
     name, columns = _alias(node)
     if cte is not None:
         output = statement.cte_output(cte, work)
-        fields = renamed(tuple(Field(n) for n in output.names), columns)
+        fields = renamed(output.fields(), columns)
         return _alone(node, Item(name or cte.name, fields, unbounded=output.unbounded))
     return _base_table(node, name, columns, work, scans)
 
@@ -150,7 +152,7 @@ def _subselect(node: Any, level: Env, work: Work) -> Entry:
     outside = level if node.lateral else level.holding(())
     output = statement.select(node.subquery, outside.child(), work)
     name, columns = _alias(node)
-    fields = renamed(tuple(Field(n) for n in output.names), columns)
+    fields = renamed(output.fields(), columns)
     return _alone(node, Item(name, fields, unbounded=output.unbounded, by_name=name is not None))
 
 
@@ -279,14 +281,29 @@ def _leave_natural(left: Item, right: Item, work: Work) -> None:
 def _merge(node: Any, left: Item, right: Item, work: Work) -> tuple[Field, ...]:
     merged = []
     for name in calls.parts(node.usingClause or ()):
-        calls.operator(work, (ast.String("="),))
+        pairs = partial(_pairs, name, left, right, work)
+        calls.operator(work, (ast.String("="),), pairs)
         sources: list[Source] = []
         for side in (left, right):
-            matches = [f for f in side.fields if f.name == name]
+            matches = _of_name(side, name)
             if not matches and not side.unbounded:
                 raise work.unknown_column(name, (left, right))
             for each in matches:
                 work.read(each, (left, right), name)
                 sources.extend(each.sources)
-        merged.append(Field(name, tuple(dict.fromkeys(sources))))
+        merged.append(Field(name, tuple(dict.fromkeys(sources)), partial(_merged_kind, pairs)))
     return tuple(merged)
+
+
+def _of_name(item: Item, name: str) -> list[Field]:
+    return [each for each in item.fields if each.name == name]
+
+
+def _pairs(name: str, left: Item, right: Item, work: Work) -> list[kinds.Pair]:
+    """The types that a column of USING has on either side."""
+    one, other = ([kinds.of_field(each, work) for each in _of_name(side, name)] or [kinds.UNKNOWN] for side in (left, right))
+    return [(kinds.together(one), kinds.together(other))]
+
+
+def _merged_kind(pairs: Callable[[], list[kinds.Pair]]) -> kinds.Kind:
+    return kinds.together(kind for pair in pairs() for kind in pair)

@@ -8,8 +8,9 @@ search goes on outwards too, so that the answer holds every column the server co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from ostiary_tools.snapshot import ColumnInfo, Relation
 
@@ -23,6 +24,8 @@ class Field:
     name: str
     sources: tuple[Source, ...] = ()
     """Columns of base relations that are read when it is."""
+    kind: Callable[[], tuple[str, str] | None] | None = None
+    """Finds its type, as `kinds` says it, where it is made of more than `sources`."""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,12 @@ class Output:
 
     names: tuple[str, ...]
     unbounded: bool = False
+    kinds: tuple[Callable[[], tuple[str, str] | None] | None, ...] = ()
+    """As in `Field`, for each name; empty when none is known."""
+
+    def fields(self) -> tuple[Field, ...]:
+        """Its columns as those of an item."""
+        return tuple(Field(name, kind=kind) for name, kind in zip_longest(self.names, self.kinds[: len(self.names)]))
 
 
 @dataclass(slots=True)
@@ -144,4 +153,4 @@ def renamed(fields: tuple[Field, ...], names: tuple[str, ...]) -> tuple[Field, .
     """Apply a column alias list to the first fields."""
     if not names:
         return fields
-    return tuple(Field(names[n], each.sources) if n < len(names) else each for n, each in enumerate(fields))
+    return tuple(Field(names[n], each.sources, each.kind) if n < len(names) else each for n, each in enumerate(fields))

@@ -4,19 +4,22 @@ Every output column without a name of its own gets the one the server would give
 the text, so that what a later name binds to is certain.
 """
 
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from pglast import ast, enums, parse_sql
 
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import calls, expressions, relations, scope
+from ostiary_tools.sql import calls, expressions, kinds, relations, scope
 from ostiary_tools.sql.naming import column_name
 from ostiary_tools.sql.scope import Cte, Env, Field, Item, Output
 from ostiary_tools.sql.tree import put
 from ostiary_tools.sql.work import Work
+
+Kindly = Callable[[], kinds.Kind] | None
 
 __all__ = ["column_name", "cte_output", "parse_template", "select"]
 
@@ -94,26 +97,39 @@ def _select_arms(query: Any, env: Env, work: Work, cte: Cte) -> None:
 
 def _named(cte: Cte, output: Output) -> None:
     names = tuple(cte.renames[n] if n < len(cte.renames) else name for n, name in enumerate(output.names))
-    cte.output = Output((*names, *cte.extra), output.unbounded)
+    cte.output = Output((*names, *cte.extra), output.unbounded, output.kinds)
 
 
 def _set_operation(node: Any, level: Env, work: Work) -> Output:
     output = select(node.larg, level.child(), work)
-    select(node.rarg, level.child(), work)
+    other = select(node.rarg, level.child(), work)
+    output = replace(output, kinds=tuple(partial(_arms, *pair) for pair in zip(output.kinds, other.kinds, strict=False)))
     _sort_output(node, output, level, work)
     return output
 
 
 def _values(node: Any, level: Env, work: Work) -> Output:
     put(node, "valuesLists", expressions.visit(node.valuesLists, level, work))
-    output = Output(tuple(f"column{n}" for n in range(1, len(node.valuesLists[0]) + 1)))
+    places = range(len(node.valuesLists[0]))
+    made = tuple(partial(_column_of, node.valuesLists, place, level, work) for place in places)
+    output = Output(tuple(f"column{place + 1}" for place in places), kinds=made)
     _sort_output(node, output, level, work)
     return output
 
 
+def _arms(left: Kindly, right: Kindly) -> kinds.Kind:
+    """The type of a column of a set operation."""
+    return kinds.together((left(), right())) if left is not None and right is not None else kinds.UNKNOWN
+
+
+def _column_of(rows: tuple[tuple[Any, ...], ...], place: int, level: Env, work: Work) -> kinds.Kind:
+    """The type of a column of VALUES."""
+    return kinds.of_one_among((row[place] for row in rows if place < len(row)), level, work)
+
+
 def _sort_output(node: Any, output: Output, level: Env, work: Work) -> None:
     """ORDER BY and LIMIT of a set operation or VALUES: they see the output columns."""
-    item = Item(None, tuple(Field(n) for n in output.names), unbounded=output.unbounded, by_name=False)
+    item = Item(None, output.fields(), unbounded=output.unbounded, by_name=False)
     inside = level.holding((item,))
     put(node, "sortClause", expressions.visit(node.sortClause, inside, work))
     _limits(node, inside, work)
@@ -169,6 +185,7 @@ def _ends_in_star(node: Any, kind: str, path: str) -> bool:
 def _targets(nodes: tuple[Any, ...], level: Env, work: Work) -> tuple[tuple[Any, ...] | None, Output]:
     targets: list[Any] = []
     names: list[str] = []
+    made: list[Kindly] = []
     unbounded = False
     for node in nodes:
         value: Any = node.val
@@ -176,6 +193,7 @@ def _targets(nodes: tuple[Any, ...], level: Env, work: Work) -> tuple[tuple[Any,
             expanded, output = _star(node, level, work)
             targets.extend(expanded)
             names.extend(output.names)
+            made.extend(output.kinds)
             unbounded = unbounded or output.unbounded
             continue
         if _ends_in_star(value, "A_Indirection", "indirection"):
@@ -189,7 +207,8 @@ def _targets(nodes: tuple[Any, ...], level: Env, work: Work) -> tuple[tuple[Any,
             names.append(name)
             if not is_column:
                 put(node, "name", name)
-    return tuple(targets) or None, Output(tuple(names), unbounded)
+            made.append(partial(kinds.of_one_among, (node.val,), level, work))
+    return tuple(targets) or None, Output(tuple(names), unbounded, () if unbounded else tuple(made))
 
 
 def _star(node: Any, level: Env, work: Work) -> tuple[list[Any], Output]:
@@ -203,10 +222,12 @@ def _star(node: Any, level: Env, work: Work) -> tuple[list[Any], Output]:
     if all(columns) and not any(i.unbounded for i in items):
         for each in fields:
             work.read(each, items, each.name)
-        return [ast.ResTarget(val=c) for c in columns], Output(tuple(f.name for f in fields))
+        made = tuple(partial(kinds.of_field, each, work) for each in fields)
+        return [ast.ResTarget(val=c) for c in columns], Output(tuple(f.name for f in fields), kinds=made)
     expressions.whole_row(items, work, star=True)
     node.val.fields = node.val.fields[-2:]
-    return [node], Output(tuple(f.name for f in fields), any(i.unbounded for i in items))
+    made = tuple(partial(kinds.of_field, each, work) for each in fields)
+    return [node], Output(tuple(f.name for f in fields), any(i.unbounded for i in items), made)
 
 
 def _spelled(field: Field, item: Item, level: Env) -> Any:

@@ -12,7 +12,8 @@ from ostiary_policies.model import Access, Function
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql import suggestions
-from ostiary_tools.sql.inventory import FUNCTIONS
+from ostiary_tools.sql.definitions import objection
+from ostiary_tools.sql.inventory import FUNCTIONS, REFUSED_FUNCTIONS
 from ostiary_tools.sql.scope import Env, Field, Item
 from ostiary_tools.view import SchemaView
 
@@ -27,10 +28,14 @@ class Work:
     keeps_rows: bool = False
     """A row may have to keep its table's type, because a field is taken of an expression."""
     accesses: set[Access] = field(default_factory=set)
+    kinds: dict[int, tuple[object, tuple[str, str] | None]] = field(default_factory=dict)
+    """Types found so far, by the identity of the expression, which is kept so that it stays one."""
 
     def scan(self, relation: Relation) -> None:
         """The relation is scanned, whether or not a column of it is named."""
         self.accesses.add(Access(Action.READ, relation.resource(self.view.datasource)))
+        if relation.runs:
+            self.run(relation.runs, f"{relation.schema}.{relation.name}")
 
     def sees_all(self, relation: Relation) -> bool:
         """Whether no column of the relation is hidden."""
@@ -39,11 +44,15 @@ class Work:
     def use_row_type(self, relation: Relation) -> None:
         """The relation's row type is named."""
         self.accesses.add(Access(Action.SEE, relation.resource(self.view.datasource)))
+        for column in relation.columns:
+            self.run(column.runs, f"{relation.schema}.{relation.name}.{column.name}")
 
     def read_all(self, relation: Relation) -> None:
         """Every visible column of the relation is read."""
         for column in self.view.columns(relation):
             self.accesses.add(Access(Action.READ, relation.column_resource(self.view.datasource, column)))
+            if column.runs:
+                self.run(column.runs, f"{relation.schema}.{relation.name}.{column.name}")
 
     def read(self, found: Field, items: Iterable[Item], written: str, env: Env | None = None) -> None:
         """The field is read. Raises Refused when it is made of a column the caller may not see."""
@@ -52,6 +61,8 @@ class Work:
             if resource not in self.view.visible:
                 raise self.unknown_column(written, items, env)
             self.accesses.add(Access(Action.READ, resource))
+            if column.runs:
+                self.run(column.runs, f"{relation.schema}.{relation.name}.{column.name}")
 
     def shows(self, found: Field) -> bool:
         """Whether the caller may see every column the field is made of."""
@@ -65,9 +76,31 @@ class Work:
         return resource if resource in self.view.visible else None
 
     def execute(self, schema: str, name: str) -> None:
-        """The function is called, by the caller or by an operator, cast or domain it uses. Raises Refused."""
+        """The function is called, by the caller or by an operator or cast it uses. Raises Refused."""
         if schema == "pg_catalog":
+            reason = REFUSED_FUNCTIONS.get(name, "")
+            if reason not in ("", "internals of the server"):
+                raise Refused("function", f"the function `{name}` is not run: {reason}", "use a built-in operator")
             return
+        self._state(schema, name)
+        self.run(self.view.snapshot.called.get((schema, name), ()), f"{schema}.{name}")
+
+    def run(self, functions: Iterable[tuple[str, str]], owner: str) -> None:
+        """Using what is so named runs these functions, which nobody wrote in the statement. Raises Refused."""
+        for schema, name in functions:
+            if schema != "pg_catalog":
+                self._state(schema, name)
+                continue
+            volatile = any(f.volatility == "volatile" for f in self.view.snapshot.functions.get((schema, name), ()))
+            reached = objection(name, volatile=volatile)
+            if reached:
+                raise Refused(
+                    "definition",
+                    f"using `{owner}` does more than read: its definition reaches {reached}",
+                    "use another table or column",
+                )
+
+    def _state(self, schema: str, name: str) -> None:
         if (schema, name) not in self.view.snapshot.functions:
             raise Refused("function", f"unknown function `{name}`", "search_schema finds the functions you may use")
         self.accesses.add(Access(Action.EXECUTE, self.view.snapshot.function_resource(schema, name)))
