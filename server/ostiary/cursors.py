@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _SECRET_BYTES = 18
 _HANDLE = re.compile(r"[A-Za-z0-9_-]{24}", re.ASCII)
 _NONCE_BYTES = 12
+_BODY_BYTES = 500_000
+"""A longer statement, with its values, is not kept: cursors are many."""
 _AGAIN = "run the statement again"
 
 
@@ -79,8 +81,11 @@ class Cursors:
         id_, key = _derived(handle)
         version = world.views[position.datasource].snapshot.version
         stored = StoredCursor(who.agent, who.roles, position.datasource, policy_hash, version, b"")
+        plain = _body(position)
+        if len(plain) > _BODY_BYTES:
+            return None
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        body = nonce + AESGCM(key).encrypt(nonce, _body(position), _bound(stored, id_))
+        body = nonce + AESGCM(key).encrypt(nonce, plain, _bound(stored, id_))
         try:
             await self._table.put(id_, replace(stored, body=body), self._lifetime_s)
         except JournalError as error:

@@ -38,6 +38,8 @@ class PermittedSession:
     async def rows(self, statement: Statement) -> Rows:
         """Run one of the statements that were judged."""
         reader = self._covered(statement)
+        if self.permit.intent.to_file:
+            raise Refused("permit", "the permit of this call covers a file and no rows", "export the statement")
         return await (self.ahead.rows() if self.ahead is not None else reader.rows(statement))
 
     async def export(self, statement: Statement, *, name: str, format_: ExportFormat) -> Exported:

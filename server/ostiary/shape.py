@@ -53,7 +53,7 @@ def shape(result: Result, max_chars: int, limit_bytes: int | None = None) -> Rep
 def continued(reply: Reply, handle: str | None, *, by_key: bool) -> Reply:
     """The reply of a page, ending in the cursor of the next; without one when it could not be kept."""
     if handle is None:
-        said = "no cursor could be kept for the next page: run it again later, or filter and aggregate"
+        said = "no cursor could be kept for the next page: run it again later or in a shorter form, or filter and aggregate"
     else:
         said = f'next page: query(cursor="{handle}")'
     shifting = "; pages may shift: to prevent it, end ORDER BY in a unique key and select that" if handle and not by_key else ""

@@ -190,9 +190,33 @@ async def test_a_page_is_given_without_a_cursor_when_none_can_be_kept_and_says_s
         await opened.site.fetch(fault, role="ostiary_admin")
         reply = await asked(client, sql="select id from people order by id")
         assert len(lines(reply)) == 200
-        assert reply.endswith("no cursor could be kept for the next page: run it again later, or filter and aggregate")
+        assert reply.endswith(
+            "no cursor could be kept for the next page: run it again later or in a shorter form, or filter and aggregate"
+        )
         site = opened.site
     assert [r["status"] for r in await site.records() if r["kind"] == "o"] == ["ok"]
+
+
+@pytest.mark.asyncio
+async def test_values_too_long_to_be_kept_have_no_cursor(library: OpenLibrary):
+    async with library() as opened, opened.client() as client:
+        for length, kept in ((100_000, True), (600_000, False)):
+            reply = await asked(client, sql="select id from people where name <> $1 order by id", params=["x" * length])
+            assert bool(cursor_of(reply)) is kept
+            assert len(lines(reply)) == 200
+
+
+@pytest.mark.asyncio
+async def test_a_key_that_compares_otherwise_than_its_column_is_none(library: OpenLibrary):
+    """By a collation without regard to case, rows could be equal in the order and differ in the key."""
+    async with library() as opened, opened.client() as client, opened.admin() as admin:
+        await admin.execute(
+            "CREATE TABLE words (w text NOT NULL, n int);"
+            'CREATE UNIQUE INDEX ON words (w COLLATE "C") INCLUDE (n);'
+            "INSERT INTO words SELECT 'w' || n, n FROM generate_series(100, 109) n"
+        )
+        await opened.house.datasources["shop"].refresh()
+        assert SHIFTS in await asked(client, sql="select w, n from words order by w", max_rows=1)
 
 
 @pytest.mark.asyncio

@@ -97,8 +97,8 @@ def _unique_keys(relation: Relation) -> list[tuple[str, ...]]:
         return []
     if relation.kind is RelationKind.TABLE and relation.has_children:
         return []  # an inheriting table keeps keys of its own
-    odd = {frozenset(i.columns) for i in relation.indexes if i.unique and " COLLATE " in i.definition}
-    keys = [key for key in (relation.primary_key, *relation.unique_keys) if key and frozenset(key) not in odd]
+    odd = [set(i.columns) for i in relation.indexes if i.unique and " COLLATE " in i.definition]
+    keys = [key for key in (relation.primary_key, *relation.unique_keys) if key and not any(columns >= set(key) for columns in odd)]
     return [key for key in keys if all((c := relation.column(name)) is not None and c.not_null for name in key)]
 
 
