@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 ADMIN = "ostiary_admin"
+NO_SYSTEM_POSTGRES = "no PostgreSQL of the system with contrib: nothing like /usr/lib/postgresql/*/lib/dblink.so"
 _numbers = count(1)
 
 
@@ -79,16 +80,23 @@ class PostgresServer:
         self.run("psql", *command, text_in=statement)
 
 
-def new_server(root: Path, settings: Mapping[str, str] | None = None) -> PostgresServer:
-    """A server made and not started, in an empty directory."""
+def new_server(root: Path, settings: Mapping[str, str] | None = None, binaries: Path | None = None) -> PostgresServer:
+    """A server made and not started, in an empty directory; of the embedded PostgreSQL unless its programs are named."""
     user = "nobody" if os.geteuid() == 0 else None
-    binaries = _reachable_binaries(root, user)
+    binaries = binaries or _reachable_binaries(root, user)
     if user is not None:
         os.chown(root, pwd.getpwnam(user).pw_uid, -1)
     root.chmod(0o700)
     server = PostgresServer(binaries, root, user, settings or {})
     server.make()
     return server
+
+
+def system_binaries() -> Path | None:
+    """Programs of the newest PostgreSQL that the system's packages brought together with contrib; `None` without."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/postgres")]
+    found = [path for path in found if (path.parent / "lib" / "dblink.so").exists()]
+    return max(found, key=lambda path: float(path.parent.name), default=None)
 
 
 def _reachable_binaries(root: Path, user: str | None) -> Path:
@@ -116,6 +124,22 @@ def postgres_server() -> Iterator[PostgresServer]:
     """The session's server; durable settings are off because nothing here tests durability."""
     root = short_directory()
     server = new_server(root, {"fsync": "off"})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def system_server() -> Iterator[PostgresServer]:
+    """A server of the newest PostgreSQL that the system's packages brought; without one the test is skipped."""
+    binaries = system_binaries()
+    if binaries is None:
+        pytest.skip(NO_SYSTEM_POSTGRES)
+    root = short_directory()
+    server = new_server(root, {"fsync": "off"}, binaries)
     server.start()
     try:
         yield server
