@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -305,10 +305,10 @@ def attacked(request: pytest.FixtureRequest) -> Fortress:
 
 
 @contextmanager
-def raised(binaries: Path | None = None) -> Iterator[Fortress]:
+def raised(binaries: Path | None = None, settings: Mapping[str, str] | None = None) -> Iterator[Fortress]:
     """A cluster in which nothing writes unless an attack does: every byte of its log counts."""
     root = short_directory()
-    server = new_server(root, _SETTINGS | {"cluster_name": f"c{secrets.token_hex(12)}"}, binaries)
+    server = new_server(root, {**_SETTINGS, "cluster_name": f"c{secrets.token_hex(12)}", **(settings or {})}, binaries)
     # With checksums a reader writes to the log when it is the first to see that a row is committed. Without them it fails.
     server.run("pg_checksums", "--disable", "-D", str(server.data), check=False)
     folder = root / "files"
