@@ -4,7 +4,8 @@ Each server is started over stdio by a real MCP client, once for each of two sho
 differ in nothing but their secrets, as a superuser and as a role that may only SELECT.
 A fingerprint of the whole cluster and random canary values judge what its tool did.
 Peers know no forbidden columns or hidden tables, so only attacks count that would be
-harm under any policy: those of statements.toml, functions.toml and extensions.toml.
+harm under any policy: those of statements.toml, functions.toml and extensions.toml
+that do not name what only our policy forbids.
 
 Install each peer in a folder of its own below PEERS, what is missing is skipped:
 
@@ -19,6 +20,7 @@ Install each peer in a folder of its own below PEERS, what is missing is skipped
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import statistics
 import sys
@@ -48,6 +50,7 @@ from ostiary import __version__
 from ostiary_tools.control.migrate import migrate
 
 HARM_TO_ANY = ("statements: ", "functions: ", "extensions: ")
+FORBIDDEN = re.compile(r"vault|payroll|salary|national_id|notes|password_hash|spy|collected|codeword|<<<|hushed|employees|regclass")
 BIG = "select g as id, md5(g::text) as name, g * 1.25 as price, 'x' as flag from generate_series(1, 200000) g"
 HONEST = "origin_honest"
 """A database that survives when the attacked ones are made anew."""
@@ -78,7 +81,7 @@ def peers(installed: Path) -> list[Peer]:
     ]  # fmt: skip
     found = []
     for peer in known:
-        program = Path(peer.serve("", Path(tempfile.mkdtemp())).args[3])
+        program = Path(peer.serve("", Path(tempfile.mkdtemp())).args[6])
         if program.exists():
             found.append(peer)
         else:
@@ -88,7 +91,7 @@ def peers(installed: Path) -> list[Peer]:
 
 def _started(program: Path, *arguments: str, **environment: str) -> StdioServerParameters:
     # `timeout` ends it, and what it started, even when it no longer listens to its client.
-    words = ["-k", "5", "1200", str(program), *arguments]
+    words = ["-k", "5", "1200", "sh", "-c", 'exec "$0" "$@" 2>/dev/null', str(program), *arguments]
     places = {"PATH": os.environ["PATH"], "HOME": tempfile.gettempdir(), "PGAPPNAME": "bare"}
     return StdioServerParameters(command="timeout", args=words, env={**places, **environment})
 
@@ -138,7 +141,8 @@ class Running:
     async def stop(self) -> None:
         """End the processes."""
         with suppress(Exception):  # a server that is ended by force complains in many ways
-            await asyncio.wait_for(self.stack.aclose(), 15)
+            async with asyncio.timeout(15):  # in the task that opened them
+                await self.stack.aclose()
         self.stack, self.clients = AsyncExitStack(), {}
 
     async def call(self, twin: str, sql: str) -> t.CallToolResult:
@@ -174,8 +178,7 @@ async def attacked(peer: Peer, fortress: Fortress, host: str, login: str, every:
     """How many attacks came through, of how many."""
     through: list[str] = []
     await fortress.rebuild()
-    titles = [a.title for a in fortress.attacks() if a.sql and not a.toothless and not a.bare and a.title.startswith(HARM_TO_ANY)]
-    titles = [title for title in titles if _offered(fortress, title)][::every]
+    titles = [a.title for a in fortress.attacks() if _harms_any(a, fortress.offers)][::every]
     one = Running(peer, fortress, host, login)
     await one.start()
     before = await fortress.fingerprint()
@@ -195,8 +198,10 @@ async def attacked(peer: Peer, fortress: Fortress, host: str, login: str, every:
     return len(through), len(titles)
 
 
-def _offered(fortress: Fortress, title: str) -> bool:
-    return next(a for a in fortress.attacks() if a.title == title).needs <= fortress.offers
+def _harms_any(attack: Attack, offers: set[str]) -> bool:
+    if attack.sql is None or attack.toothless or attack.bare or not attack.needs <= offers:
+        return False
+    return attack.title.startswith(HARM_TO_ANY) and not FORBIDDEN.search(attack.sql)
 
 
 async def measured(peer: Peer, fortress: Fortress, host: str, every: int) -> list[str]:
