@@ -19,6 +19,7 @@ from typing import Any
 import asyncpg
 import pytest
 from fix_postgres import PostgresServer, new_server, short_directory
+from fix_waiting import until
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.types import TextContent
@@ -182,14 +183,6 @@ class Serving:
     async def query(self, sql: str) -> Answer:
         """Call `query`."""
         return await self.call("query", sql=sql)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait for a fact; fail when it has not come true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 async def answered(ask: Callable[[], Coroutine[Any, Any, Answer]], seconds: float = 40) -> Answer:

@@ -191,7 +191,7 @@ class Gate:
         try:
             # The intent travels to the disk while the transaction opens and the statement is analysed;
             # nothing of the statement runs before it is durable.
-            async with self._transaction(permit) as reader:
+            async with self._transaction(permit, passage.world) as reader:
                 ahead = await _analysed(reader, permit)
                 await asyncio.shield(recording)
                 session = self._session(passage, reader, ahead)
@@ -233,10 +233,11 @@ class Gate:
             return
         await self._recorder.conclude(ticket, outcome, durable=durable)
 
-    def _transaction(self, permit: Permit) -> AbstractAsyncContextManager[Reader | None]:
+    def _transaction(self, permit: Permit, world: World) -> AbstractAsyncContextManager[Reader | None]:
         if not permit.intent.statements or permit.intent.datasource is None:
             return nullcontext(None)
-        return self._datasources[permit.intent.datasource].read(self._limits(permit))
+        relied = world.view(permit.intent.datasource).snapshot.relied_on(access.resource for access in permit.intent.accesses)
+        return self._datasources[permit.intent.datasource].read(self._limits(permit), relied)
 
     def _limits(self, permit: Permit) -> ReadLimits:
         """The server's bounds on what the permit reads, or the permit's where they are stricter."""

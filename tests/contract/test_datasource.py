@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 import asyncpg
 import pytest
 from fix_postgres import PostgresServer
+from fix_waiting import until
 
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
+from ostiary_tools.datasources.statement import PostgresReader
 from ostiary_tools.errors import DatabaseError, Refused, TimedOut, ToolError, Unavailable
 from ostiary_tools.paging import following, page
 from ostiary_tools.position import Position
@@ -56,12 +58,45 @@ async def one(datasource: PostgresDatasource, text: str, *parameters: str | None
     return (await ask(datasource, text, *parameters)).rows[0][0]
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await condition():  # noqa: ASYNC110  the server is watched, and it sets no event
-            await asyncio.sleep(0.02)
+async def end(reader: PostgresReader, ending: str) -> None:
+    """Let the call end so, its transaction open and its session full."""
+    match ending:
+        case "failed":
+            with pytest.raises(DatabaseError):
+                await reader.rows(Statement("SELECT 1 / (n - n) FROM pg_catalog.generate_series(1, 2) AS n"))
+        case "timed out":
+            await reader.connection.execute("SET statement_timeout = '50ms'")
+            with pytest.raises(DatabaseError, match="cancelled in the database server"):
+                await reader.rows(Statement("SELECT pg_sleep(60)"))
+        case "cancelled":
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await reader.rows(Statement("SELECT pg_sleep(60)"))
 
 
+BOUND = [
+    ("SELECT pg_typeof($1::int), $1 + 1", ("41",), ("integer", "42")),
+    ("SELECT $1::numeric * 3", ("0.1",), ("0.3",)),
+    ("SELECT $1::numeric", ("12345678901234567890.123456789",), ("12345678901234567890.123456789",)),
+    ("SELECT $1::date + 1", ("2024-02-28",), ("2024-02-29",)),
+    ("SELECT $1::timestamp - $2::interval", ("2026-03-01T00:00:00", "1 day"), ("2026-02-28 00:00:00",)),
+    ("SELECT $1::uuid", ("6F1C0F7A-0000-4000-8000-000000000001",), ("6f1c0f7a-0000-4000-8000-000000000001",)),
+    ("SELECT $1::json ->> 'a', $2::jsonb @> '{\"b\": [1]}'", ('{"a": "x"}', '{"b": [1, 2]}'), ("x", "t")),
+    ("SELECT $1::int[] || 3, 'b' = ANY ($2::text[])", ("{1,2}", '{a,"b"}'), ("{1,2,3}", "t")),
+    ("SELECT $1::boolean, $2::boolean", ("yes", "f"), ("t", "f")),
+    ("SELECT $1::text IS NULL, $2::int IS NULL, $3::text = ''", (None, None, ""), ("t", "t", "t")),
+    *(
+        ("SELECT $1::text = $2, length($1::text)", (text, text), ("t", str(len(text))))
+        for text in (
+            "'; DROP TABLE t; --",
+            "' OR '1'='1",
+            "\\'; DROP TABLE t; --",
+            '$1 $$ $a$ " /* --',
+            "E'\\x27'",
+            "a\u202eb\ufeffc\u0430",
+        )
+    ),
+]
 VALUES = [
     ("smallint", "-32768"),
     ("bigint", "9223372036854775807"),
@@ -177,6 +212,17 @@ async def test_parameters_keep_the_types_their_places_have(server: PostgresServe
         )
         with pytest.raises(DatabaseError, match="has 1 parameters and 2 values"):
             await ask(datasource, "SELECT $1::int", "1", "2")
+
+
+@pytest.mark.asyncio
+async def test_values_are_bound_as_their_types_and_never_as_sql(server: PostgresServer, database: str) -> None:
+    async with opened(server, database) as datasource:
+        answers = [(text, (await ask(datasource, text, *values)).rows[0]) for text, values, _ in BOUND]
+        assert answers == [(text, expected) for text, _, expected in BOUND]
+        for text, value in (("SELECT $1::int", "1; DROP TABLE t"), ("SELECT $1::date", "tomorrowish"), ("SELECT $1::json", "{")):
+            with pytest.raises(DatabaseError) as raised:
+                await ask(datasource, text, value)
+            assert value not in raised.value.message
 
 
 @pytest.mark.asyncio
@@ -340,8 +386,9 @@ async def test_nothing_is_written(server: PostgresServer, database: str, stateme
 
 
 @pytest.mark.asyncio
-async def test_no_state_of_a_session_survives_a_call(server: PostgresServer, database: str) -> None:
-    """What an agent leaves is gone, whatever door it found; so the state is made past the reader."""
+@pytest.mark.parametrize("ending", ["answered", "failed", "timed out", "cancelled"])
+async def test_no_state_of_a_session_survives_a_call(server: PostgresServer, database: str, ending: str) -> None:
+    """What an agent leaves is gone, whatever door it found and however it ended; so the state is made past the reader."""
     left = """
         SET work_mem = '99MB';
         SET search_path = pg_temp;
@@ -367,6 +414,7 @@ async def test_no_state_of_a_session_survives_a_call(server: PostgresServer, dat
             await reader.connection.execute("COMMIT")
             await reader.connection.execute("CREATE TEMPORARY TABLE left_over (a int); SELECT pg_advisory_lock(42)")
             await reader.connection.execute(left)
+            await end(reader, ending)
         found = {}
         async with datasource.read(LIMITS) as reader:
             assert await reader.connection.fetchval("SELECT pg_backend_pid()") == session
@@ -394,6 +442,27 @@ async def test_limits_and_role_stand_inside_the_transaction(server: PostgresServ
             rows = await ask(datasource, "SELECT " + ", ".join(f"current_setting('{name}')" for name in names))
             assert rows.rows == (("10s", "1500ms", "7s", 'pg_catalog, "odd schema", public', "on", 'odd "role'),)
         await connection.execute('DROP ROLE "odd ""role"')
+
+
+@pytest.mark.asyncio
+async def test_a_transaction_that_stands_between_analysis_and_run_is_ended_by_the_server(
+    server: PostgresServer, database: str
+) -> None:
+    """From PostgreSQL 17 on; before it no limit of the server reaches this state, and only our own process ends it."""
+    async with admin(server, database) as connection, opened(server, database, idle_timeout_s=0.3) as datasource:
+        if (await datasource.snapshot()).server_version < 170_000:
+            pytest.skip("this server has no transaction_timeout")
+
+        async def gone() -> bool:
+            return not await connection.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid)
+
+        async with datasource.read(ReadLimits(0.3, 10, 1000)) as reader:
+            pid = reader.connection.get_server_pid()
+            prepared = await reader.prepare(Statement("SELECT 1"))
+            await until(gone)
+            with pytest.raises(Unavailable, match="the connection to the database was lost"):
+                await prepared.rows()
+        assert await one(datasource, "SELECT 1") == "1"
 
 
 @pytest.mark.asyncio

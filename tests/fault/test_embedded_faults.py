@@ -6,12 +6,12 @@ import asyncio
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 import pytest
+from fix_waiting import until
 
 from ostiary_tools.embedded import ADMIN, AGENT, CONTROL, SHOP, EmbeddedError, attach, attached, status, stop
 from ostiary_tools.embedded.account import server_account
@@ -32,14 +32,6 @@ async def value(dsn: str, query: str) -> object:
         return await connection.fetchval(query)
     finally:
         await connection.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for a fact; fail when it has not come true within half a minute."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 async def postmaster_of(home: Path) -> int:

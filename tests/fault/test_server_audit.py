@@ -9,8 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fix_faults import Installation, answered, crash, executed, external, kept_asking, until
+from fix_faults import Installation, answered, crash, executed, external, kept_asking
 from fix_postgres import PostgresServer, short_directory
+from fix_waiting import until
 
 from ostiary.exits import Exit
 from ostiary_tools.control.migrate import migrate

@@ -2,9 +2,11 @@
 
 import asyncio
 
+import asyncpg
 import pytest
-from fix_faults import Installation, answered, crash, executed, until
+from fix_faults import Installation, answered, crash, executed
 from fix_postgres import PostgresServer
+from fix_waiting import until
 
 pytestmark = pytest.mark.fault
 
@@ -72,3 +74,32 @@ async def test_calls_go_on_after_every_session_of_the_datasource_was_ended(
         )
         answer = await serving.query(SQL.format(mark="mark_after"))
         assert not answer.failed, answer.text
+
+
+@pytest.mark.asyncio
+async def test_a_datasource_restarted_between_judgement_and_run_fails_the_call_and_runs_nothing(
+    installation: Installation, shop_server: PostgresServer, control_server: PostgresServer
+) -> None:
+    """The call stands judged and analysed while its intent waits for the audit log."""
+    holder, watch = await asyncpg.connect(control_server.dsn()), await asyncpg.connect(shop_server.dsn())
+
+    async def analysed() -> bool:
+        return bool(await watch.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%mark_' || 'between%'"))
+
+    async with installation.serving() as serving:
+        assert not (await serving.query(SQL.format(mark="mark_before"))).failed
+        held = holder.transaction()
+        await held.start()
+        await holder.execute("LOCK TABLE audit.log IN ACCESS EXCLUSIVE MODE")
+        asking = asyncio.create_task(serving.query(SQL.format(mark="mark_between")))
+        await until(analysed)
+        watch.terminate()
+        await asyncio.to_thread(shop_server.stop, "immediate")
+        await asyncio.to_thread(shop_server.start)
+        await held.rollback()
+        failed = await asking
+        assert failed.code in ("unavailable", "not_recorded"), failed.text
+        answer = await answered(lambda: serving.query(SQL.format(mark="mark_again")))
+        assert "\n5\n" in answer.text
+    await holder.close()
+    assert "mark_between" not in executed(shop_server)

@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from fix_faults import Installation, Serving, answered, until
+from fix_faults import Installation, Serving, answered
 from fix_postgres import short_directory
+from fix_waiting import until
 from mcp import MCPError
 
 pytestmark = pytest.mark.fault

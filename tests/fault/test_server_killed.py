@@ -9,8 +9,9 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from fix_faults import Installation, Record, Serving, crash, embedded, executed, kept_asking, kill_postgres, until
+from fix_faults import Installation, Record, Serving, crash, embedded, executed, kept_asking, kill_postgres
 from fix_postgres import PostgresServer
+from fix_waiting import until
 from mcp import MCPError
 
 from ostiary_tools.embedded import status

@@ -15,6 +15,7 @@ import mcp.types as t
 import pytest
 from fix_postgres import PostgresServer
 from fix_server import HIDES, READS_ALL, MakeSite, Site
+from fix_waiting import until
 from mcp import Client, MCPError
 
 from ostiary.app import House, open_house, terms
@@ -99,12 +100,6 @@ async def told(asked: Awaitable[Any]) -> str:
         return _DRAWN.sub("data", str(answer.model_dump_json()))
     except MCPError as error:
         return error.error.model_dump_json()
-
-
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while not await condition():  # noqa: ASYNC110  the database is watched, and it sets no event
-            await asyncio.sleep(0.02)
 
 
 def calls(records: list[dict[str, Any]]) -> list[tuple[str, str, str, str]]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from fix_waiting import until
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import get_default_environment
 
@@ -246,12 +247,14 @@ async def _dsn(config: Config) -> str:
 
 
 async def _until(dsn: str, *, running: bool) -> None:
-    """Wait, at most 20 s, until the slow statement is running or gone."""
+    """Wait until the slow statement is running or gone."""
     connection = await asyncpg.connect(dsn)
     try:
-        async with asyncio.timeout(20):
-            while bool(await connection.fetchval(RUNNING)) is not running:  # noqa: ASYNC110 - another process has no event of ours
-                await asyncio.sleep(0.05)
+
+        async def seen() -> bool:
+            return bool(await connection.fetchval(RUNNING)) is running
+
+        await until(seen)
     finally:
         await connection.close()
 

@@ -3,6 +3,7 @@
 ToolError                code, message, hint
 ├── Refused              a statement or argument that is not run, under which rule
 ├── Unavailable          the database cannot be reached, or gave no connection in time
+├── SchemaChanged        what the statement was judged by is no longer what the database holds
 ├── TimedOut             the statement ran past its limit and was cancelled in the server
 ├── NotWritten           the file of an export could not be written; nothing of it is left
 └── DatabaseError        the server's own error, with its SQLSTATE
@@ -42,6 +43,12 @@ class Unavailable(ToolError):
     """The datasource gave no usable connection; nothing was executed, or what was is rolled back."""
 
     code = "unavailable"
+
+
+class SchemaChanged(ToolError):
+    """Something the statement names was redefined after it was judged; nothing of it ran."""
+
+    code = "schema_changed"
 
 
 class TimedOut(ToolError):

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
+from typing import NamedTuple
 
-from ostiary_policies.model import Column, Function, Schema, Table
+from ostiary_policies.model import Column, Function, Resource, Schema, Table
 
 Name = tuple[str, str]
 """Schema and name."""
@@ -169,6 +170,18 @@ class Cast:
     function: Name
 
 
+MarkKey = tuple[str, str, str]
+"""`relation` or `function`, its schema, its name."""
+
+
+class Mark(NamedTuple):
+    """What something was made of when the snapshot was taken."""
+
+    oid: int
+    """Of a relation; 0 for the overloads of a function."""
+    word: str
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """Everything known of a datasource's schema at one moment."""
@@ -198,8 +211,10 @@ class Snapshot:
     """Function → what a call of it runs besides: defaults of its arguments, and its types' own functions."""
     always: tuple[Name, ...] = ()
     """Functions that any statement may run: an owner's comparisons and implicit casts of built-in types."""
+    marks: Mapping[MarkKey, Mark] = field(default_factory=dict, repr=False)
+    """What each relation and each function of users was made of, in a word that the server can be asked for again."""
     version: str = ""
-    """A digest of all of the above except the date and estimates: equal when nothing an agent could name has changed."""
+    """A digest of all of the above except the marks, the date and estimates: equal when nothing an agent could name has changed."""
 
     @cached_property
     def functions_by_name(self) -> Mapping[str, tuple[FunctionInfo, ...]]:
@@ -217,6 +232,17 @@ class Snapshot:
             for key in relation.foreign_keys:
                 found.setdefault((key.target_schema, key.target_table), []).append((relation, key))
         return {target: tuple(keys) for target, keys in found.items()}
+
+    def relied_on(self, resources: Iterable[Resource]) -> Mapping[MarkKey, Mark]:
+        """The marks of these tables, of those of these columns, and of these functions, where they have one."""
+        keys: set[MarkKey] = set()
+        for resource in resources:
+            match resource:
+                case Table(schema=schema, name=name) | Column(schema=schema, table=name):
+                    keys.add(("relation", schema, name))
+                case Function(schema=schema, name=name):
+                    keys.add(("function", schema, name))
+        return {key: self.marks[key] for key in keys if key in self.marks}
 
     def schema_resource(self, schema: str) -> Schema:
         """What policy judges when this schema is touched."""

@@ -8,9 +8,10 @@ pools, callers or policy.
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from asyncpg.pool import PoolConnectionProxy
 
@@ -22,6 +23,8 @@ from ostiary_tools.snapshot import (
     ForeignKey,
     FunctionInfo,
     Index,
+    Mark,
+    MarkKey,
     OperatorInfo,
     Relation,
     RelationKind,
@@ -30,6 +33,9 @@ from ostiary_tools.snapshot import (
     least_trusted,
 )
 
+_SYSTEM = ("pg_catalog", "information_schema")
+_OF_MARKS = ("stamp", "relation_oids", "relation_marks", "function_marks")
+"""Read by their own names, and no part of the digest."""
 _KINDS = {
     "r": RelationKind.TABLE,
     "p": RelationKind.PARTITIONED_TABLE,
@@ -49,6 +55,7 @@ class CatalogRows:
 
     stamp: str
     sections: Mapping[str, Sequence[Row]]
+    marks: Mapping[MarkKey, Mark]
 
 
 _QUERIES = {name: section.query for file in ("catalog.sql", "implicit.sql") for name, section in load_sections(file).items()}
@@ -59,7 +66,32 @@ async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> Cat
     stamp = str(await connection.fetchval(_QUERIES["stamp"]))
     if stamp == known_stamp:
         return None
-    return CatalogRows(stamp, {name: await connection.fetch(query) for name, query in _QUERIES.items() if name != "stamp"})
+    sections = {name: await connection.fetch(query) for name, query in _QUERIES.items() if name not in _OF_MARKS}
+    oids = [row["oid"] for row in await connection.fetch(_QUERIES["relation_oids"])]
+    names = {(row["schema"], row["name"]) for row in sections["functions"] if row["schema"] not in _SYSTEM}
+    marks = [marks_of("relation", await connection.fetch(_QUERIES["relation_marks"], oids))]
+    marks += [marks_of("function", await connection.fetch(_QUERIES["function_marks"], *_unzipped(names)))]
+    return CatalogRows(stamp, sections, marks[0] | marks[1])
+
+
+def mark_queries(relied: Mapping[MarkKey, Mark]) -> Iterator[tuple[str, str, list[Any]]]:
+    """The queries for those marks as they are now, each with the kind it is for and its parameters."""
+    oids = [mark.oid for mark in relied.values() if mark.oid]
+    if oids:
+        yield "relation", _QUERIES["relation_marks"], [oids]
+    names = {key[1:] for key in relied if key[0] == "function"}
+    if names:
+        yield "function", _QUERIES["function_marks"], _unzipped(names)
+
+
+def marks_of(kind: str, rows: Iterable[Row]) -> dict[MarkKey, Mark]:
+    """The marks that such a query gave; what no longer exists has none."""
+    return {(kind, row["schema"], row["name"]): Mark(row["oid"], row["mark"]) for row in rows}
+
+
+def _unzipped(names: Iterable[Name]) -> list[Any]:
+    names = list(names)
+    return [[schema for schema, _ in names], [name for _, name in names]]
 
 
 def parse_tags(comment: str) -> frozenset[str]:
@@ -101,6 +133,7 @@ def build_snapshot(
         ),
         called=running.called(),
         always=running.functions(SERVER),
+        marks=rows.marks,
         version=_digest(sections, search_path, tags),
     )
 

@@ -1,5 +1,5 @@
 -- Reads a PostgreSQL catalog (14 to 18) for the snapshot. One section a query, `catalog.py` splits at the names.
--- No section returns an OID and each is ordered by names in the C collation, so that the digest of its rows is the
+-- No section but those of marks returns an OID and each is ordered by names in the C collation, so that the digest of its rows is the
 -- same for every process and after a dump and restore. Temporary and TOAST schemas never appear.
 
 -- :stamp
@@ -171,6 +171,37 @@ LEFT JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_proc'::pg_catalog
 LEFT JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid
 WHERE n.nspname !~ '^pg_(toast_)?temp_'
 ORDER BY n.nspname COLLATE "C", p.proname COLLATE "C", pg_catalog.pg_get_function_identity_arguments(p.oid) COLLATE "C"
+
+-- :relation_oids
+-- Which relations there are, in this database alone.
+SELECT c.oid::int8 AS oid FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+
+-- :relation_marks
+-- What relations ($1: OIDs) are made of, in a word that changes when one is redefined, renamed or commented anew, and not when it
+-- is analysed, filled or refreshed. Cheap for few, so that every call can ask again: by OID planning takes half the time.
+SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name,
+    pg_catalog.md5(pg_catalog.concat_ws('/', c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
+        (SELECT pg_catalog.string_agg(pg_catalog.concat(a.attnum, ':', a.xmin), ',' ORDER BY a.attnum)
+            FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0),
+        (SELECT pg_catalog.string_agg(pg_catalog.concat(r.oid, ':', r.xmin), ',' ORDER BY r.oid)
+            FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid),
+        (SELECT pg_catalog.string_agg(pg_catalog.concat(d.objsubid, ':', d.xmin), ',' ORDER BY d.objsubid)
+            FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass))) AS mark
+FROM pg_catalog.pg_class c
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY ($1::pg_catalog.oid[])
+
+-- :function_marks
+-- The same for functions ($1, $2: schemas and names), all overloads together: a new one may be called in place of an old one.
+SELECT 0::int8 AS oid, n.nspname::text AS schema, p.proname::text AS name,
+    pg_catalog.md5(pg_catalog.string_agg(pg_catalog.concat(p.oid, ':', p.xmin), ',' ORDER BY p.oid)) AS mark
+FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.name[]), pg_catalog.unnest($2::pg_catalog.name[])) AS wanted (schema, name)
+JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.schema
+JOIN pg_catalog.pg_proc p ON p.proname = wanted.name AND p.pronamespace = n.oid
+GROUP BY n.nspname, p.proname
 
 -- :types
 -- Types that users and extensions made; array types and the row types of relations are left out.

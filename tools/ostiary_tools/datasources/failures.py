@@ -83,6 +83,8 @@ _SPEAKS_OF_THE_STATEMENT = frozenset(
 """Found in the statement itself. Others of class 42 speak of what lies behind it: the policy or rule of a table, a view's query."""
 _INPUT = re.compile(r"invalid input (?:value for enum|syntax for type) ([^:\"]{1,60}):")
 _GONE = frozenset({"08", "57"})
+_ENDED = frozenset({"25P03", "25P04"})
+"""The server ended the session: its transaction stood idle, or lasted, too long."""
 _CONNECTING = {
     "28": "it refuses the configured login",
     "3D": "the configured database does not exist",
@@ -102,7 +104,7 @@ def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, 
         return TimedOut(
             f"the statement ran longer than {timeout_s:g} s and was cancelled", "narrow it, aggregate, or look at its plan"
         )
-    if sqlstate[:2] in _GONE and sqlstate != "57014":
+    if sqlstate in _ENDED or (sqlstate[:2] in _GONE and sqlstate != "57014"):
         return Unavailable("the connection to the database was lost", "try again")
     offset = _offset(error) if analysing else None
     if analysing and sqlstate in _SPEAKS_OF_THE_STATEMENT:

@@ -1,13 +1,13 @@
 """The contract of a datasource, in words and types. `tests/contract` holds every engine to it."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from ostiary_policies.model import Statement
 from ostiary_tools.result import ColumnHead, Rows
-from ostiary_tools.snapshot import Snapshot
+from ostiary_tools.snapshot import Mark, MarkKey, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Reader(Protocol):
     """An open read-only transaction."""
 
     async def prepare(self, statement: Statement) -> Prepared:
-        """Have the server analyse a judged statement; nothing of it runs. Raises as `rows`."""
+        """Have the server analyse a judged statement; nothing of it runs. Raises as `rows`, and SchemaChanged."""
         ...
 
     async def rows(self, statement: Statement) -> Rows:
@@ -97,9 +97,11 @@ class Datasource(Protocol):
         """Read the catalog now. Raises Unavailable."""
         ...
 
-    def read(self, limits: ReadLimits) -> AbstractAsyncContextManager[Reader]:
+    def read(self, limits: ReadLimits, relied: Mapping[MarkKey, Mark] = ...) -> AbstractAsyncContextManager[Reader]:
         """Open a READ ONLY transaction on a pooled session; roll back and reset the session afterwards.
 
+        `relied` are the marks of what the statements were judged by, out of the snapshot: a statement is analysed, which
+        locks its relations against redefinition, and not run when a mark is another by then (SchemaChanged).
         Raises Unavailable when no connection is to be had within the acquire timeout.
         """
         ...

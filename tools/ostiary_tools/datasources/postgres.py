@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -23,9 +24,9 @@ from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem, i
 from ostiary_tools.datasources.port import PoolState, ReadLimits
 from ostiary_tools.datasources.powers import read_powers
 from ostiary_tools.datasources.statement import PostgresReader, TypeName
-from ostiary_tools.errors import Unavailable
+from ostiary_tools.errors import SchemaChanged, Unavailable
 from ostiary_tools.powers import Power, unaccepted
-from ostiary_tools.snapshot import Snapshot
+from ostiary_tools.snapshot import Mark, MarkKey, Snapshot
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ SESSION = {
 }
 """What values look like, whatever the server or the role is configured to."""
 
+_NOTHING: Mapping[MarkKey, Mark] = MappingProxyType({})
+_HAS_TRANSACTION_TIMEOUT = 170_000
 _CATALOG_TIMEOUT_S = 60.0
 _RESET_TIMEOUT_S = 10.0
 _FIRST_RETRY_S = 0.5
@@ -141,15 +144,25 @@ class PostgresDatasource:
         )
 
     @asynccontextmanager
-    async def read(self, limits: ReadLimits) -> AsyncIterator[PostgresReader]:
+    async def read(self, limits: ReadLimits, relied: Mapping[MarkKey, Mark] = _NOTHING) -> AsyncIterator[PostgresReader]:
         """Open the transaction on a pooled session; roll back and empty the session behind the caller's back."""
         if self._snapshot is None:
             await self.refresh()
-        connection = await self._begin(opening(self._settings, "BEGIN READ ONLY", limits.timeout_s))
+        connection = await self._begin(opening(self._settings, "BEGIN READ ONLY", limits.timeout_s) + self._whole(limits))
         try:
-            yield PostgresReader(connection, limits, self._types)
+            yield PostgresReader(connection, limits, relied, self._types)
+        except SchemaChanged:
+            # The next call waits for the new one instead of being judged by this one again.
+            self._snapshot = None
+            raise
         finally:
             self._give_back(connection)
+
+    def _whole(self, limits: ReadLimits) -> str:
+        """Bound the transaction as a whole: between analysis and run the driver leaves it in a state that no other limit ends."""
+        if self._snapshot is None or self._snapshot.server_version < _HAS_TRANSACTION_TIMEOUT:
+            return ""
+        return f"SET LOCAL transaction_timeout = {_milliseconds(limits.timeout_s + self._settings.idle_timeout_s)};"
 
     async def snapshot(self) -> Snapshot:
         """Give the snapshot, at most one time to live old unless the database cannot be read."""

@@ -18,11 +18,13 @@ from asyncpg.prepared_stmt import PreparedStatement
 from pglast.parser import scan
 
 from ostiary_policies.model import Statement
+from ostiary_tools.datasources.catalog import mark_queries, marks_of
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.streaming import SERVER_GRACE_S, StatementStream
-from ostiary_tools.errors import DatabaseError
+from ostiary_tools.errors import DatabaseError, SchemaChanged
 from ostiary_tools.result import ColumnHead, Rows
+from ostiary_tools.snapshot import Mark, MarkKey
 
 _MIN_WIDTH = 64
 _TEXT_OIDS = frozenset({25, 1043})
@@ -54,6 +56,8 @@ class PostgresReader:
 
     connection: PoolConnectionProxy
     limits: ReadLimits
+    relied: Mapping[MarkKey, Mark]
+    """Marks of what the statements were judged by."""
     types: dict[int, TypeName] = field(repr=False)
     """By OID; filled as types are met, shared by the readers of a datasource."""
 
@@ -70,6 +74,8 @@ class PostgresReader:
     async def _wrapped(self, statement: Statement, row_chars: int | None, max_rows: int) -> "PreparedRows":
         _check_sendable(statement)
         prepared = await self._prepare(statement.text)
+        # The server has locked the statement's relations by now, until the transaction ends.
+        await self._confirm()
         attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
         if len(parameters) != len(statement.parameters):
             message = f"the statement has {len(parameters)} parameters and {len(statement.parameters)} values were given"
@@ -102,6 +108,14 @@ class PostgresReader:
             if isinstance(failure, DatabaseError) and not placed:
                 failure.offset = None
             raise failure from None
+
+    async def _confirm(self) -> None:
+        """Raise SchemaChanged when something relied on is no longer what it was."""
+        now: dict[MarkKey, Mark] = {}
+        for kind, query, wanted in mark_queries(self.relied):
+            now |= marks_of(kind, await self._fetch(query, *wanted))
+        if now != self.relied:
+            raise SchemaChanged("a table or function of the statement was changed meanwhile, so nothing was run", "try again")
 
     async def _learn_types(self) -> None:
         """Tell the driver of every type that it is text, so that it looks into none.
