@@ -125,8 +125,8 @@ async def harms(
         await asyncio.sleep(0.01)
 
 
-_DRAWN = re.compile(r"data-[0-9a-f]{6}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|policy: \w+")
-"""What differs between two replies without telling anything: marks and call ids."""
+_DRAWN = re.compile(r"cursor=\"[^\"]+\"|data-[0-9a-f]{6}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|policy: \w+")
+"""What differs between two replies without telling anything: marks, call ids and cursors."""
 
 
 def plain(reply: str) -> str:

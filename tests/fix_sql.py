@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ostiary_policies.model import Resource
+from ostiary_tools.details import Details
 from ostiary_tools.snapshot import ColumnInfo, ForeignKey, FunctionInfo, OperatorInfo, Relation, RelationKind, Snapshot, TypeInfo
 from ostiary_tools.view import SchemaView
 
@@ -24,6 +25,14 @@ _TABLES = {
     "secrets": "id token",
     "order_totals": "customer_id spent",
 }
+_CATALOGS = {
+    ("pg_catalog", "pg_class"): ("oid", "relname", "relnamespace", "relkind"),
+    ("pg_catalog", "pg_namespace"): ("oid", "nspname", "nspowner", "nspacl"),
+    ("pg_catalog", "pg_authid"): ("oid", "rolname", "rolpassword"),
+    ("information_schema", "tables"): ("table_catalog", "table_schema", "table_name", "table_type"),
+    ("information_schema", "columns"): ("table_schema", "table_name", "column_name", "ordinal_position"),
+}
+"""A few columns of a few catalogs."""
 _REFERENCES = {
     "orders": {"customer_id": "customers"},
     "order_items": {"order_id": "orders", "product_id": "products"},
@@ -69,6 +78,13 @@ def sample_cases() -> list[Case]:
             title, _, sql = block.partition("\n")
             found.append(Case(f"{path.stem}: {title}", sql.strip().removesuffix(";")))
     return found
+
+
+def blocks(text: str) -> Iterator[Case]:
+    """The statements of one text, each under its `-- title:` line."""
+    for block in text.split("-- title: ")[1:]:
+        title, _, sql = block.partition("\n")
+        yield Case(title.strip(), sql.strip().removesuffix(";"))
 
 
 def view_of(snapshot: Snapshot) -> SchemaView:
@@ -127,6 +143,7 @@ def shop_snapshot() -> Snapshot:
             ("public", "positive"): TypeInfo("public", "positive", "domain"),
             ("public", "pair"): TypeInfo("public", "pair", "composite"),
         },
+        details=Details(catalogs=_CATALOGS),
         operators={"<->>": (OperatorInfo("public", "<->>", "public", "discount"),)},
     )
 

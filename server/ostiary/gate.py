@@ -6,6 +6,7 @@ in that order; a failure at any step is a refusal and stands in the audit log.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -50,6 +51,9 @@ _FILE_VALUE_CHARS = 1_000_000
 
 _PLAN_IN_THREAD_CHARS = 2_000
 """Longer arguments are planned away from the event loop: judging SQL takes about a millisecond per thousand characters."""
+
+_CATALOG = re.compile(r"pg_|information_schema|reg[a-z]+|u&", re.IGNORECASE)
+"""What a text that reads a catalog holds; the first of a caller makes the catalog's rows, some microseconds a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,9 +331,10 @@ class _Draft:
 
 
 async def _plan(tool: Tool[Any], args: Args, world: World) -> Intent:
-    length = sum(len(value) for value in args.model_dump().values() if isinstance(value, str))
-    kept = len(world.position.statement.text) if world.position else 0
-    return await _away(length + kept, tool.plan, args, world)
+    texts = [value for value in args.model_dump().values() if isinstance(value, str)]
+    texts += [world.position.statement.text] if world.position else []
+    slow = any(map(_CATALOG.search, texts))
+    return await _away(sum(map(len, texts)) + slow * _PLAN_IN_THREAD_CHARS, tool.plan, args, world)
 
 
 async def _away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

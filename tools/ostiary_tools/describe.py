@@ -5,7 +5,6 @@ full detail and the prompts use the same text. A key or an index that touches
 anything hidden is left out, and so is the definition of a view.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -14,10 +13,11 @@ from pydantic import Field
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
 from ostiary_tools.api import Args, Hints, Rows, Session, Surface, Text, ToolError, World
+from ostiary_tools.catalogs.sight import HARMLESS_DEFAULT, visible_indexes
 from ostiary_tools.diagram import er_diagram, visible_foreign_keys
 from ostiary_tools.errors import Refused
 from ostiary_tools.identifiers import find_relation, identifier, one_line, qualified
-from ostiary_tools.snapshot import ColumnInfo, Index, Relation
+from ostiary_tools.snapshot import ColumnInfo, Relation
 from ostiary_tools.sql.judge import Judged, judge
 from ostiary_tools.view import SchemaView
 
@@ -25,7 +25,6 @@ Samples = Mapping[str, Sequence[str]]
 """Column → a few of its values."""
 
 _SAMPLE_ROWS = 3
-_HARMLESS_DEFAULT = re.compile(r"(?:-?\d+(?:\.\d+)?|true|false|now\(\)|CURRENT_(?:DATE|TIME|TIMESTAMP)|'[^']{0,40}'::[\w\" .()]+)")
 
 
 class DescribeArgs(Args):
@@ -143,7 +142,7 @@ def _column_line(view: SchemaView, relation: Relation, column: ColumnInfo, sampl
         f"  {identifier(column.name)} {column.type}",
         "not null" if column.not_null else "",
         "generated" if column.generated else "",
-        f"default {column.default}" if readable and not column.generated and _HARMLESS_DEFAULT.fullmatch(column.default) else "",
+        f"default {column.default}" if readable and not column.generated and HARMLESS_DEFAULT.fullmatch(column.default) else "",
         "" if readable else "[no read]",
         f"-- {one_line(column.comment)}" if column.comment else "",
         f"e.g. {' | '.join(samples)}" if samples else "",
@@ -176,20 +175,10 @@ def _refers(other: Relation, relation: Relation) -> bool:
 
 
 def _index_lines(view: SchemaView, relation: Relation) -> list[str]:
-    visible = {column.name for column in view.columns(relation)}
-    shown = [index for index in relation.indexes if visible.issuperset(index.columns) and not _names_hidden_function(view, index)]
     return [
-        f"{'unique index' if index.unique else 'index'} {identifier(index.name)} {one_line(index.definition)}" for index in shown
+        f"{'unique index' if index.unique else 'index'} {identifier(index.name)} {one_line(index.definition)}"
+        for index in visible_indexes(view, relation)
     ]
-
-
-def _names_hidden_function(view: SchemaView, index: Index) -> bool:
-    called = set(re.findall(r'([\w$]+)"?\(', index.definition))
-    return any(
-        overload.schema != "pg_catalog" and view.snapshot.function_resource(overload.schema, name) not in view.visible
-        for name in called
-        for overload in view.snapshot.functions_by_name.get(name, ())
-    )
 
 
 def _list(names: Sequence[str]) -> str:

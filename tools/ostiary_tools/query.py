@@ -8,7 +8,7 @@ from pydantic import Field
 from ostiary_policies.model import Intent, Permit
 from ostiary_tools.api import Args, CursorHandle, Hints, Position, Redacted, Refused, Rows, Session, Surface, World
 from ostiary_tools.paging import page
-from ostiary_tools.sql import bind, judge
+from ostiary_tools.sql import bind, judge, own
 
 
 class QueryArgs(Args):
@@ -61,7 +61,8 @@ class Query:
         asked = permit.intent.arguments["max_rows"]
         position = session.world.position
         if position is None:
-            position = Position(permit.intent.datasource or "", statement, asked)
+            view = session.world.view(permit.intent.datasource)
+            position = Position(view.datasource, own(statement, view), asked)
         elif asked is not None:
             position = replace(position, max_rows=asked)
         rows = await session.rows(statement)

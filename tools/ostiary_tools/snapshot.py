@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ostiary_policies.model import Column, Function, Resource, Schema, Table
+from ostiary_tools.details import Details
 
 Name = tuple[str, str]
 """Schema and name."""
@@ -213,8 +214,13 @@ class Snapshot:
     """Functions that any statement may run: an owner's comparisons and implicit casts of built-in types."""
     marks: Mapping[MarkKey, Mark] = field(default_factory=dict, repr=False)
     """What each relation and each function of users was made of, in a word that the server can be asked for again."""
+    details: Details = field(default_factory=Details)
+    """What the offered catalogs show beyond all that."""
     version: str = ""
-    """A digest of all of the above except the marks, the date and estimates: equal when nothing an agent could name has changed."""
+    """A digest of all of the above except the marks, the date, estimates and the database's own name.
+
+    Equal when nothing an agent could name has changed.
+    """
 
     @cached_property
     def functions_by_name(self) -> Mapping[str, tuple[FunctionInfo, ...]]:

@@ -8,6 +8,7 @@ it); `visible` and `readable` say which of it exists for the caller.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from ostiary_policies.model import Principal, Resource
 from ostiary_tools.errors import Refused, Unavailable
@@ -22,6 +23,8 @@ class SchemaView:
     snapshot: Snapshot
     visible: frozenset[Resource]
     readable: frozenset[Resource]
+    kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What others made from this view and would make again; it goes when the view goes."""
 
     @property
     def datasource(self) -> str:

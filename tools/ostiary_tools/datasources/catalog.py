@@ -15,6 +15,7 @@ from typing import Any
 
 from asyncpg.pool import PoolConnectionProxy
 
+from ostiary_tools.datasources.details import build_details
 from ostiary_tools.datasources.implicit import SERVER, Name, Row, Running, with_children
 from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.snapshot import (
@@ -58,7 +59,8 @@ class CatalogRows:
     marks: Mapping[MarkKey, Mark]
 
 
-_QUERIES = {name: section.query for file in ("catalog.sql", "implicit.sql") for name, section in load_sections(file).items()}
+_FILES = ("catalog.sql", "details.sql", "implicit.sql")
+_QUERIES = {name: section.query for file in _FILES for name, section in load_sections(file).items()}
 
 
 async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> CatalogRows | None:
@@ -134,6 +136,7 @@ def build_snapshot(
         called=running.called(),
         always=running.functions(SERVER),
         marks=rows.marks,
+        details=build_details(sections),
         version=_digest(sections, search_path, tags),
     )
 
@@ -276,7 +279,7 @@ def _operators(rows: Iterable[Row]) -> dict[str, tuple[OperatorInfo, ...]]:
 def _digest(sections: Mapping[str, Sequence[Row]], search_path: tuple[str, ...], tags: Mapping[str, frozenset[str]]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(repr((search_path, sorted((path, sorted(words)) for path, words in tags.items()))).encode())
-    for name in sorted(sections.keys() - {"estimates"}):
+    for name in sorted(sections.keys() - {"database", "estimates"}):
         digest.update(f"\n{name}\n".encode())
         for row in sections[name]:
             digest.update(repr(tuple(row.values())).encode())

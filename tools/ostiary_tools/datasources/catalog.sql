@@ -1,5 +1,5 @@
 -- Reads a PostgreSQL catalog (14 to 18) for the snapshot. One section a query, `catalog.py` splits at the names.
--- No section but those of marks returns an OID and each is ordered by names in the C collation, so that the digest of its rows is the
+-- No section here but those of marks returns an OID and each is ordered by names in the C collation, so that the digest of its rows is the
 -- same for every process and after a dump and restore. Temporary and TOAST schemas never appear.
 
 -- :stamp
@@ -44,6 +44,11 @@ FROM (
     SELECT 'w' || pg_catalog.sum(pg_catalog.hashtextextended(w.xmin::text || '/' || w.oid::text, 0)) FROM pg_catalog.pg_foreign_data_wrapper w
     UNION ALL
     SELECT 'x' || pg_catalog.sum(pg_catalog.hashtextextended(x.xmin::text || '/' || x.oid::text, 0)) FROM pg_catalog.pg_extension x
+    UNION ALL
+    SELECT 'q' || pg_catalog.sum(pg_catalog.hashtextextended(q.xmin::text || '/' || q.seqrelid::text, 0)) FROM pg_catalog.pg_sequence q
+    UNION ALL
+    SELECT 'j' || pg_catalog.sum(pg_catalog.hashtextextended(j.xmin::text || '/' || j.inhrelid::text || '/' || j.inhseqno::text, 0))
+    FROM pg_catalog.pg_inherits j
     UNION ALL
     SELECT 'h' || pg_catalog.sum(pg_catalog.hashtextextended(h.xmin::text || '/' || h.objoid::text || '/' || h.objsubid::text, 0))
     FROM pg_catalog.pg_description h

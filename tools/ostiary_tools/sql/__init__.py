@@ -1,5 +1,5 @@
 """Judging SQL: text in, the printed statement and every access it would make out. Pure, no I/O."""
 
-from ostiary_tools.sql.judge import Judged, bind, judge
+from ostiary_tools.sql.judge import Judged, bind, judge, own
 
-__all__ = ["Judged", "bind", "judge"]
+__all__ = ["Judged", "bind", "judge", "own"]

@@ -14,6 +14,8 @@ from ostiary_tools.view import SchemaView
 
 def check(work: Work, *, verbose: bool) -> None:
     """Refuse a plan that could name what the caller may not see. Raises Refused."""
+    if verbose and work.supplied:
+        raise Refused("explain", "`EXPLAIN (VERBOSE)` over a catalog would print all of it", "leave VERBOSE out")
     relations = work.view.snapshot.relations
     if all(_whole(r, work.view) for r in relations.values()):
         return

@@ -12,7 +12,7 @@ from typing import Any
 from pglast import ast, enums
 
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import calls, kinds, scope, statement
+from ostiary_tools.sql import calls, kinds, lookups, scope, statement
 from ostiary_tools.sql.scope import Env, Item
 from ostiary_tools.sql.tree import CHILDREN, put
 from ostiary_tools.sql.work import Work
@@ -121,6 +121,9 @@ def _row_star(node: Any, env: Env, work: Work) -> Any:
 
 
 def _call(node: Any, env: Env, work: Work) -> Any:
+    answer = lookups.call(node, work)
+    if answer is not None:
+        return visit(answer, env, work)
     node.funcname = calls.function_name(work, node.funcname)
     rows = _typed_rows(node, env, work)
     if node.args:
@@ -155,6 +158,9 @@ def _typed_rows(node: Any, env: Env, work: Work) -> list[Any]:
 def _cast(node: Any, env: Env, work: Work) -> Any:
     if isinstance(node.arg, ast.FuncCall) and calls.parts(node.arg.funcname)[-1] == "pg_typeof" and is_text(node.typeName):
         return visit(node.arg, env, work)
+    answer = lookups.cast(node, work)
+    if answer is not None:
+        return visit(answer, env, work)
     put(node, "arg", visit(node.arg, env, work))
     calls.type_name(work, node.typeName, partial(kinds.before_cast, node.arg, env, work))
     visit_parts(node.typeName, env, work)
@@ -176,6 +182,7 @@ def _type(node: Any, env: Env, work: Work) -> Any:
 
 
 def _operator(node: Any, env: Env, work: Work) -> Any:
+    lookups.compare(node, work)
     forms = enums.A_Expr_Kind
     equal = node.kind in (forms.AEXPR_DISTINCT, forms.AEXPR_NOT_DISTINCT, forms.AEXPR_NULLIF)
     calls.operator(work, _EQUALS if equal else node.name, partial(kinds.operands, node, env, work))

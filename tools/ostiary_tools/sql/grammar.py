@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from pglast import ast
 
+from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
+from ostiary_tools.sql import catalogs
 from ostiary_tools.sql.inventory import NODES
 from ostiary_tools.sql.tree import levels
 
@@ -42,6 +44,8 @@ class Grammar:
     """EXPLAIN shows every column that a scan carries."""
     selects_fields: bool = False
     """A field is taken of an expression's value: `(array_agg(t))[1].name`."""
+    catalogs: tuple[Name, ...] = ()
+    """Offered catalogs it reads."""
 
 
 def check(tree: Any) -> Grammar:
@@ -54,6 +58,7 @@ def check(tree: Any) -> Grammar:
         raise _refusal(select, "is not run here")
     parameters: set[int] = set()
     selects_fields = False
+    supplied: set[int] = set()
     count = 0
     for depth, level in enumerate(levels(select), 1):
         count += len(level)
@@ -62,10 +67,12 @@ def check(tree: Any) -> Grammar:
         for node in level:
             if type(node).__name__ not in NODES:
                 raise _refusal(node, "is not allowed")
-            if isinstance(node, ast.ParamRef):
+            if isinstance(node, ast.ParamRef) and id(node) not in supplied:
                 parameters.add(node.number or 0)
             elif isinstance(node, ast.A_Indirection) and not isinstance(node.arg, ast.ColumnRef):
                 selects_fields |= any(isinstance(part, (ast.String, ast.A_Star)) for part in node.indirection or ())
+            if isinstance(node, ast.RangeSubselect) and catalogs.scanned(node) is not None:
+                supplied.add(id(catalogs.parameter(node)))
     if parameters != set(range(1, len(parameters) + 1)):
         raise Refused("parameters", "parameters must be numbered `$1`, `$2` … without a gap", "renumber them")
     verbose = any(str(option.defname).lower() == "verbose" for option in options)

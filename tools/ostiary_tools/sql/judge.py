@@ -6,14 +6,15 @@ statement and never widen it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pglast.parser import fingerprint
 
 from ostiary_policies.model import Access, Resource, Statement
+from ostiary_tools.catalogs import Name, value
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import explaining, grammar, printing, statement
+from ostiary_tools.sql import catalogs, explaining, grammar, printing, statement
 from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.scope import Env
 from ostiary_tools.sql.tree import same
@@ -35,6 +36,11 @@ class Judged:
     """The text without its constants, for the audit log."""
     kind: Literal["select", "explain"]
     parameter_count: int
+    """The caller's own."""
+    catalogs: tuple[Name, ...] = ()
+    """Offered catalogs it reads, in the order of the parameters that follow the caller's."""
+    supplied: tuple[str, ...] = field(default=(), repr=False)
+    """The value of each of them."""
 
 
 _Key = tuple[str, str, str, frozenset[Resource]]
@@ -53,7 +59,7 @@ def judge(text: str, view: SchemaView) -> Judged:
     """
     key = (text, view.datasource, view.snapshot.version, view.visible)
     if (known := _memory.get(key)) is not None:
-        return known
+        return _supplied(known, view)
     try:
         judged = judge_afresh(text, view)
     except RecursionError as error:
@@ -62,7 +68,7 @@ def judge(text: str, view: SchemaView) -> Judged:
         if len(_memory) >= _KEPT:
             _memory.clear()
         _memory[key] = _memory[judged.statement.text, *key[1:]] = judged
-    return judged
+    return _supplied(judged, view)
 
 
 def bind(judged: Judged, values: Sequence[str | float | bool | None]) -> Statement:
@@ -70,7 +76,12 @@ def bind(judged: Judged, values: Sequence[str | float | bool | None]) -> Stateme
     if judged.parameter_count != len(values):
         message = f"the statement has {judged.parameter_count} parameters and {len(values)} values were given"
         raise Refused("parameters", message, "give one value for each of $1, $2 …")
-    return Statement(judged.statement.text, tuple(map(_as_text, values)))
+    return Statement(judged.statement.text, (*map(_as_text, values), *judged.supplied))
+
+
+def own(statement: Statement, view: SchemaView) -> Statement:
+    """A bound statement without what the judge supplied: what is kept of it to be judged and bound again."""
+    return Statement(statement.text, statement.parameters[: judge(statement.text, view).parameter_count])
 
 
 def judge_afresh(text: str, view: SchemaView) -> Judged:
@@ -78,8 +89,8 @@ def judge_afresh(text: str, view: SchemaView) -> Judged:
     tree, checked, accesses = classify(text, view)
     printed = printing.print_tree(tree)
     if printed != text:
-        again, checked, accesses_again = classify(printed, view)
-        if accesses_again != accesses or not same(tree, again):
+        again, checked_again, accesses_again = classify(printed, view)
+        if accesses_again != accesses or checked_again.catalogs != checked.catalogs or not same(tree, again):
             raise printing.unprintable()
     return _judged(printed, checked, accesses)
 
@@ -93,14 +104,26 @@ def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Acc
     statement.select(checked.select, Env(), work)
     if checked.kind == "explain":
         explaining.check(work, verbose=checked.verbose)
-    return tree, checked, work.accesses
+    names = catalogs.number(work, checked.parameter_count)
+    return tree, replace(checked, catalogs=names), work.accesses
 
 
 def _judged(printed: str, checked: grammar.Grammar, accesses: set[Access]) -> Judged:
     ordered = tuple(sorted(accesses, key=repr))
     return Judged(
-        Statement(printed), ordered, fingerprint(printed), printing.redact(printed), checked.kind, checked.parameter_count
+        Statement(printed),
+        ordered,
+        fingerprint(printed),
+        printing.redact(printed),
+        checked.kind,
+        checked.parameter_count,
+        checked.catalogs,
     )
+
+
+def _supplied(judged: Judged, view: SchemaView) -> Judged:
+    """With the values of the catalogs it reads; they are kept by the view, not by the memory."""
+    return replace(judged, supplied=tuple(value(view, name) for name in judged.catalogs)) if judged.catalogs else judged
 
 
 def _as_text(value: str | float | bool | None) -> str | None:

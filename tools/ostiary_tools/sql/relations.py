@@ -12,15 +12,15 @@ from typing import Any
 
 from pglast import ast
 
+from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import calls, kinds, statement
+from ostiary_tools.sql import calls, catalogs, kinds, statement
 from ostiary_tools.sql.expressions import visit, visit_parts
 from ostiary_tools.sql.scope import Env, Field, Item, Scan, Source, renamed
 from ostiary_tools.sql.tree import put
 from ostiary_tools.sql.work import Work
 
 _SAMPLING = frozenset({"bernoulli", "system"})
-_CATALOGS = ("information_schema", "pg_catalog", "pg_toast", "pg_temp")
 Entry = tuple[Any, Item, tuple[Item, ...]]
 """The node (or what takes its place), its item, and every item a name can reach through it."""
 
@@ -95,11 +95,23 @@ def _table(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
         raise work.unknown_table(f"{node.catalogname}.{node.schemaname}.{node.relname}")
     cte = level.ctes.get(node.relname) if node.schemaname is None else None
     name, columns = _alias(node)
+    if cte is None and (catalog := catalogs.find(node, work)) is not None:
+        source = catalogs.scan(catalog)
+        source.alias = node.alias or ast.Alias(aliasname=node.relname)
+        return _catalog(source, catalog, catalog[0] if name is None else None, work)
     if cte is not None:
         output = statement.cte_output(cte, work)
         fields = renamed(output.fields(), columns)
         return _alone(node, Item(name or cte.name, fields, unbounded=output.unbounded))
     return _base_table(node, name, columns, work, scans)
+
+
+def _catalog(node: Any, catalog: Name, schema: str | None, work: Work) -> Entry:
+    """A scan of an offered catalog, which is a subselect already."""
+    catalogs.use(catalog, node, work)
+    name, columns = _alias(node)
+    fields = renamed(tuple(Field(column) for column in catalogs.columns(catalog, work)), columns)
+    return _alone(node, Item(name, fields, schema=schema, by_name=name is not None))
 
 
 def _base_table(node: Any, name: str | None, columns: tuple[str, ...], work: Work, scans: Scans) -> Entry:
@@ -118,20 +130,15 @@ def _base_table(node: Any, name: str | None, columns: tuple[str, ...], work: Wor
 
 def _resolve(node: Any, work: Work) -> Any:
     schema, name = node.schemaname, node.relname
-    written = name if schema is None else f"{schema}.{name}"
-    if schema is not None and schema.startswith(_CATALOGS):
-        raise _catalog(written)
+    if schema is not None:
+        catalogs.check_closed(schema, name)
     for candidate in (schema,) if schema else work.view.snapshot.search_path:
         relation = work.view.relation(candidate, name)
         if relation is not None:
             return relation
-    if schema is None and name.startswith("pg_"):
-        raise _catalog(written)
-    raise work.unknown_table(written)
-
-
-def _catalog(written: str) -> Refused:
-    return Refused("catalog", f"the catalog `{written}` is closed", "use search_schema and describe to look at the schema")
+    if schema is None:
+        catalogs.check_closed(schema, name)
+    raise work.unknown_table(name if schema is None else f"{schema}.{name}")
 
 
 def _sample(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
@@ -140,6 +147,8 @@ def _sample(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
         raise Refused("sampling", f"unknown sampling method `{'.'.join(method)}`", "use `bernoulli` or `system`")
     if not isinstance(node.relation, ast.RangeVar):
         raise Refused("sampling", "only a table can be sampled", "sample the table itself")
+    if catalogs.find(node.relation, work) is not None:
+        raise Refused("sampling", "a catalog is not sampled", "use LIMIT")
     # The printer knows a method by its bare name only; `pg_catalog` stands first in the search path.
     put(node, "method", node.method[-1:])
     put(node, "args", visit(node.args, level.holding(()), work))
@@ -149,6 +158,8 @@ def _sample(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
 
 
 def _subselect(node: Any, level: Env, work: Work) -> Entry:
+    if (catalog := catalogs.scanned(node)) is not None:
+        return _catalog(node, catalog, None, work)
     outside = level if node.lateral else level.holding(())
     output = statement.select(node.subquery, outside.child(), work)
     name, columns = _alias(node)
@@ -165,7 +176,10 @@ def _functions(node: Any, level: Env, work: Work) -> Entry:
     unbounded = False
     functions = []
     for call, definitions in node.functions:
-        functions.append((visit(call, level, work), visit(definitions, level, work) if definitions else definitions))
+        visited = visit(call, level, work)
+        if isinstance(visited, ast.SubLink):
+            raise Refused("function", "a function of the catalog cannot stand in FROM", "call it in the SELECT list")
+        functions.append((visited, visit(definitions, level, work) if definitions else definitions))
         given = _function_columns(
             call, definitions, label if len(node.functions) == 1 else statement.column_name(call) or label, work
         )

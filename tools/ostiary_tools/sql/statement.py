@@ -199,16 +199,25 @@ def _targets(nodes: tuple[Any, ...], level: Env, work: Work) -> tuple[tuple[Any,
         if _ends_in_star(value, "A_Indirection", "indirection"):
             unbounded = True
         is_column = isinstance(value, ast.ColumnRef)
+        # What takes the place of a call or a cast keeps its name.
+        written = None if _is_subquery(value) else column_name(value)
         put(node, "val", expressions.visit(value, level, work))
         targets.append(node)
         if not _ends_in_star(value, "A_Indirection", "indirection"):
             # A subquery is called like its first column, which is known now that its star is spelled out.
-            name = node.name or column_name(node.val) or "?column?"
+            name = node.name or written or column_name(node.val) or "?column?"
             names.append(name)
             if not is_column:
                 put(node, "name", name)
             made.append(partial(kinds.of_one_among, (node.val,), level, work))
     return tuple(targets) or None, Output(tuple(names), unbounded, () if unbounded else tuple(made))
+
+
+def _is_subquery(node: Any) -> bool:
+    """Whether the value is called like a subquery's column."""
+    while isinstance(node, ast.TypeCast | ast.CollateClause | ast.A_Indirection | ast.CaseExpr):
+        node = node.defresult if isinstance(node, ast.CaseExpr) else node.arg
+    return isinstance(node, ast.SubLink)
 
 
 def _star(node: Any, level: Env, work: Work) -> tuple[list[Any], Output]:

@@ -6,6 +6,7 @@ visible names only.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Function
@@ -30,6 +31,8 @@ class Work:
     accesses: set[Access] = field(default_factory=set)
     kinds: dict[int, tuple[object, tuple[str, str] | None]] = field(default_factory=dict)
     """Types found so far, by the identity of the expression, which is kept so that it stays one."""
+    supplied: dict[tuple[str, str], list[Any]] = field(default_factory=dict)
+    """Offered catalogs that are scanned → the parameter of each scan."""
 
     def scan(self, relation: Relation) -> None:
         """The relation is scanned, whether or not a column of it is named."""

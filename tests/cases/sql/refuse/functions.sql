@@ -172,18 +172,18 @@ select * from ts_stat('select token::tsvector from secrets')
 -- title: sql in ts_rewrite
 -- rule: function
 select ts_rewrite('a'::tsquery, 'select 1')
--- title: view definition
+-- title: definition of a trigger
 -- rule: function
-select pg_get_viewdef(1)
+select pg_get_triggerdef(1)
 -- title: privilege probe
 -- rule: function
 select has_table_privilege('secrets', 'select')
 -- title: type probe by text
 -- rule: function
 select pg_input_is_valid('secrets', 'regclass')
--- title: to_regclass
+-- title: to_regrole
 -- rule: function
-select to_regclass('secrets')
+select to_regrole('secrets')
 -- title: dblink
 -- rule: function
 select * from dblink('host=x', 'select 1') as t(a int)

@@ -139,9 +139,51 @@ select * from pg_settings
 -- title: server file settings
 -- rule: catalog
 select * from pg_file_settings
--- title: the information schema
+-- title: grants in the information schema
 -- rule: catalog
-select * from information_schema.columns
+select * from information_schema.column_privileges
+-- title: options of foreign servers
+-- rule: catalog
+select * from information_schema.foreign_server_options
+-- title: texts of triggers
+-- rule: catalog
+select action_statement from information_schema.triggers
+-- title: dependencies
+-- rule: catalog
+select * from pg_depend
+-- title: rewritten rules
+-- rule: catalog
+select ev_action from pg_catalog.pg_rewrite
+-- title: a sample of a catalog
+-- rule: sampling
+select * from pg_class tablesample system (10)
+-- title: the writer of a catalog's row
+-- rule: unknown_column
+select c.nothing from pg_class c
+-- title: a transaction id of a catalog's row
+-- rule: system_column
+select xmin from pg_class
+-- title: the place of a catalog's row
+-- rule: unknown_column
+select ctid from pg_class
+-- title: a catalog's row type
+-- rule: type
+select null::pg_catalog.pg_class
+-- title: a catalog's row type lent to a value
+-- rule: type
+select * from jsonb_populate_recordset(null::pg_catalog.pg_class, '[]')
+-- title: a scan of a closed catalog spelled as the judge spells an open one
+-- rule: type
+select * from (select * from pg_catalog.jsonb_populate_recordset(null::pg_catalog.pg_authid, $1) as pg_authid) as x
+-- title: a column that a scan of the judge's spelling has not
+-- rule: type
+select * from (select oid from pg_catalog.jsonb_populate_recordset(null::pg_catalog.pg_class, $1) as pg_class) as x
+-- title: a function of the catalog in FROM
+-- rule: function
+select * from format_type(23, null) f
+-- title: what stands behind functions
+-- rule: unknown_table
+select * from behind.names
 -- title: large objects
 -- rule: catalog
 select data from pg_largeobject
@@ -164,10 +206,10 @@ select o.tableoid from orders o
 -- rule: system_column
 select xmin from orders
 -- title: a name of the catalog by cast
--- rule: type
+-- rule: unknown_table
 select 'secrets'::regclass
 -- title: a name of the catalog by typed literal
--- rule: type
+-- rule: unknown_table
 select regclass 'secrets'
 -- title: a name of the catalog by array cast
 -- rule: type
