@@ -1,8 +1,9 @@
 """One `query` over stdio beside its floor, and what a large result costs everyone else.
 
 Prints medians of interleaved rounds in one run, so that a slow minute slows all alike:
-Ostiary's `query`, a bare SDK tool that does the same durable work (`floor_server.py`),
-the bare SDK tool alone, and raw asyncpg.
+Ostiary's `query`, the same under a term of cost (each statement is planned once more),
+a bare SDK tool that does the same durable work (`floor_server.py`), the bare SDK tool
+alone, and raw asyncpg.
 
     python bench/query.py [--calls 300] [--rounds 5]
 """
@@ -15,9 +16,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 import asyncpg
 from mcp import Client, StdioServerParameters
@@ -46,10 +48,11 @@ async def main(home: Path, calls: int, rounds: int) -> None:
     async with attached(home / "data", print, runtime_dir=home / "run") as cluster, AsyncExitStack() as stack:
         await _prepare(cluster.dsn(names.ADMIN, names.SHOP))
         ostiary = await stack.enter_async_context(Client(_ostiary(home)))
+        gated = await stack.enter_async_context(Client(_ostiary(home, _thrifty(home))))
         floor = await stack.enter_async_context(Client(_floor(cluster.dsn(names.ADMIN, names.SHOP))))
         raw = await asyncpg.connect(cluster.dsn(names.AGENT, names.SHOP))
         stack.push_async_callback(raw.close)
-        await _latency(ostiary, floor, raw, calls, rounds)
+        await _latency((ostiary, gated, floor), raw, calls, rounds)
         await _large(ostiary, calls)
 
 
@@ -63,11 +66,22 @@ async def _prepare(dsn: str) -> None:
     await connection.close()
 
 
-def _ostiary(home: Path) -> StdioServerParameters:
+def _thrifty(home: Path) -> dict[str, str]:
+    """A role like the analyst with both terms of cost, high enough to refuse nothing here."""
+    policies = home / "policies"
+    policies.mkdir()
+    (policies / "thrifty.cedar").write_text(
+        '@id("thrifty") @max_cost("1e9") @max_rows_scanned("1000000000") '
+        'permit (principal in Role::"analyst", action == Action::"call", resource == Tool::"query");'
+    )
+    return {"OSTIARY_POLICY__DIRECTORY": str(policies)}
+
+
+def _ostiary(home: Path, more: Mapping[str, str] = MappingProxyType({})) -> StdioServerParameters:
     places = {f"OSTIARY_HOME__{part.upper()}": str(home / part) for part in ("data", "state")}
     places["OSTIARY_HOME__RUNTIME"] = str(home / "run")
     return StdioServerParameters(
-        command=sys.executable, args=["-m", "ostiary", "serve"], env={"PATH": os.environ["PATH"], **places}
+        command=sys.executable, args=["-m", "ostiary", "serve"], env={"PATH": os.environ["PATH"], **places, **more}
     )
 
 
@@ -76,9 +90,11 @@ def _floor(dsn: str) -> StdioServerParameters:
     return StdioServerParameters(command=sys.executable, args=[server, dsn, dsn], env={"PATH": os.environ["PATH"]})
 
 
-async def _latency(ostiary: Client, floor: Client, raw: asyncpg.Connection, calls: int, rounds: int) -> None:
+async def _latency(clients: tuple[Client, Client, Client], raw: asyncpg.Connection, calls: int, rounds: int) -> None:
+    ostiary, gated, floor = clients
     contestants: dict[str, Timed] = {
         "ostiary query": lambda: ostiary.call_tool("query", {"sql": SQL}),
+        "ostiary query, a term of cost in force": lambda: gated.call_tool("query", {"sql": SQL}),
         "floor: bare SDK tool + durable COPY + READ ONLY transaction": lambda: floor.call_tool("query", {"sql": SQL}),
         "bare SDK tool": lambda: floor.call_tool("bare", {}),
         "raw asyncpg": lambda: raw.fetch(SQL),

@@ -24,6 +24,7 @@ TAGS = {
     "public.customers.password_hash": ["secret"],
     "public.vault": ["hidden"],
     "public.payroll": ["hidden"],
+    "public.readings.code": ["hidden"],
     "public.etc": ["hidden"],
     "public.far_vault": ["hidden"],
     "public.near_vault": ["hidden"],

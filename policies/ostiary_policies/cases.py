@@ -12,7 +12,7 @@
 `audit_log` by its id as policies write it, with the attributes that kind has (`tags`,
 `table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`). `agent`, `rules` (exactly
 those that decide, in any order) and `terms` (`limit_rows`, `limit_bytes`, `timeout_s`,
-exactly) may be left out. A case is judged with all that its access presupposes.
+`max_cost`, `max_rows_scanned`, exactly) may be left out. A case is judged with all that its access presupposes.
 """
 
 import tomllib
@@ -148,7 +148,8 @@ def _resource(row: _Row, tags: frozenset[str]) -> Resource:
 
 
 def _terms(row: _Row) -> Obligations:
-    row.check({}, {"limit_rows": int, "limit_bytes": int, "timeout_s": int | float})
+    number = int | float
+    row.check({}, {"limit_rows": int, "limit_bytes": int, "timeout_s": number, "max_cost": number, "max_rows_scanned": int})
     return Obligations(**row.values)
 
 

@@ -100,6 +100,12 @@ class Engine:
             policy_hash=self.policy_hash,
         )
 
+    def stating(self, permit: Permit, term: str) -> tuple[str, ...]:
+        """Ids of the permit's rules that state the term, a field of `Obligations`, as strictly as it is in force; sorted."""
+        in_force = getattr(permit.obligations, term)
+        stated = {rule: self.policies.policies[rule].obligations for rule in permit.rules}
+        return tuple(rule for rule in sorted(stated) if in_force is not None and getattr(stated[rule], term) == in_force)
+
     def covers(self, permit: Permit, accesses: Iterable[Access]) -> bool:
         """Whether this policy set gave the permit and every access is among what it permits."""
         granted = frozenset(asked(permit.intent))

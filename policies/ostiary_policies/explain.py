@@ -41,6 +41,10 @@ def terms(obligations: Obligations) -> list[str]:
         said.append(f"at most {obligations.limit_bytes:,} bytes of text")
     if obligations.timeout_s is not None:
         said.append(f"at most {obligations.timeout_s:g} seconds in the database")
+    if obligations.max_cost is not None:
+        said.append(f"at most a cost of {obligations.max_cost:,.12g} as the planner estimates it")
+    if obligations.max_rows_scanned is not None:
+        said.append(f"at most {obligations.max_rows_scanned:,} rows scanned as the planner estimates them")
     return said
 
 

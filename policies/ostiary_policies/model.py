@@ -124,6 +124,8 @@ class Intent:
     statements: tuple[Statement, ...] = ()
     to_file: bool = False
     """Its rows leave as a file of the export folder, within the bounds of exports, and not in the reply."""
+    explained: tuple[Statement, ...] = ()
+    """Statements whose plan the call asks the server for. They are judged as the others and never run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,10 @@ class Obligations:
     """Bytes of the reply's text, UTF-8."""
     timeout_s: float | None = None
     """Seconds the statement may run in the server."""
+    max_cost: float | None = None
+    """In the planner's units, of the plan of each statement."""
+    max_rows_scanned: int | None = None
+    """Rows that the scans of each statement's plan must touch, as estimated."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 - `@limit_rows("1000")` rows of a reply, a positive whole number
 - `@limit_bytes("16000")` bytes of a reply's text in UTF-8, a positive whole number
 - `@timeout("30s")` or `@timeout("2.5")` seconds a statement may run in the server, the `s` may be left out
+- `@max_cost("1e6")` or `@max_cost("250000")` the planner's cost a statement may be estimated at, a positive number
+- `@max_rows_scanned("5000000")` rows a statement may be estimated to touch, a positive whole number
 """
 
 import re
@@ -11,9 +13,11 @@ from collections.abc import Iterable, Mapping
 from ostiary_policies.model import Obligations
 
 NONE = Obligations()
-NAMES = frozenset({"limit_rows", "limit_bytes", "timeout"})
+NAMES = frozenset({"limit_rows", "limit_bytes", "timeout", "max_cost", "max_rows_scanned"})
 
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
+_LARGE_COUNT = re.compile(r"[1-9][0-9]{0,14}")
+_COST = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:e[0-9]{1,2})?", re.ASCII)
 _SECONDS = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)s?", re.ASCII)
 _LONGEST_S = 86_400.0
 
@@ -24,6 +28,8 @@ def from_annotations(annotations: Mapping[str, str]) -> Obligations:
         limit_rows=_count(annotations, "limit_rows"),
         limit_bytes=_count(annotations, "limit_bytes"),
         timeout_s=_seconds(annotations, "timeout"),
+        max_cost=_cost(annotations, "max_cost"),
+        max_rows_scanned=_large_count(annotations, "max_rows_scanned"),
     )
 
 
@@ -34,6 +40,8 @@ def strictest(terms: Iterable[Obligations]) -> Obligations:
         limit_rows=min((t.limit_rows for t in all_terms if t.limit_rows is not None), default=None),
         limit_bytes=min((t.limit_bytes for t in all_terms if t.limit_bytes is not None), default=None),
         timeout_s=min((t.timeout_s for t in all_terms if t.timeout_s is not None), default=None),
+        max_cost=min((t.max_cost for t in all_terms if t.max_cost is not None), default=None),
+        max_rows_scanned=min((t.max_rows_scanned for t in all_terms if t.max_rows_scanned is not None), default=None),
     )
 
 
@@ -44,6 +52,24 @@ def _count(annotations: Mapping[str, str], name: str) -> int | None:
     if not _COUNT.fullmatch(written):
         raise ValueError(f"`@{name}` is a whole number from 1 to 999999999, not `{written}`")
     return int(written)
+
+
+def _large_count(annotations: Mapping[str, str], name: str) -> int | None:
+    written = annotations.get(name)
+    if written is None:
+        return None
+    if not _LARGE_COUNT.fullmatch(written):
+        raise ValueError(f"`@{name}` is a whole number from 1 to 999999999999999, not `{written}`")
+    return int(written)
+
+
+def _cost(annotations: Mapping[str, str], name: str) -> float | None:
+    written = annotations.get(name)
+    if written is None:
+        return None
+    if not _COST.fullmatch(written) or not float(written) > 0:
+        raise ValueError(f"`@{name}` is a positive number such as `1e6` or `250000`, not `{written}`")
+    return float(written)
 
 
 def _seconds(annotations: Mapping[str, str], name: str) -> float | None:

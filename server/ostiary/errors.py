@@ -9,7 +9,7 @@ CallFailed               code, message, hint: for the model to read
 UnknownTool              for the protocol: hidden and unknown are the same answer
 """
 
-from ostiary_tools.errors import DatabaseError, Refused, ToolError
+from ostiary_tools.errors import DatabaseError, Refused, TooCostly, ToolError
 
 
 class UnknownTool(Exception):
@@ -70,8 +70,13 @@ class Internal(CallFailed):
 
 def failed(error: ToolError) -> CallFailed:
     """A tool's error as the caller is told."""
-    rules = (error.rule,) if isinstance(error, Refused) else ()
-    return CallFailed(error.code, error.message, error.hint, rules)
+    match error:
+        case Refused():
+            return CallFailed(error.code, error.message, error.hint, (error.rule,))
+        case TooCostly():
+            return CallFailed(error.code, error.message, error.hint, error.rules)
+        case _:
+            return CallFailed(error.code, error.message, error.hint)
 
 
 def outcome_code(error: ToolError) -> str:

@@ -6,13 +6,12 @@ in that order; a failure at any step is a refusal and stands in the audit log.
 
 import asyncio
 import logging
-import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from uuid import UUID, uuid4
 
 import anyio
@@ -20,9 +19,11 @@ from pydantic import ValidationError
 
 from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
+from ostiary.costs import prepared
 from ostiary.cursors import Cursors, handle_in
 from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, UnknownTool, failed, outcome_code
 from ostiary.export.exporter import Bounds
+from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
 from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
@@ -39,21 +40,13 @@ from ostiary_tools.errors import DatabaseError, Refused, ToolError
 from ostiary_tools.packs import Registry
 from ostiary_tools.paging import following
 from ostiary_tools.result import Result, Rows
-from ostiary_tools.sql.judge import Judged, judge
+from ostiary_tools.sql.judge import Judged
 from ostiary_tools.sql.mending import mended
 
-P = ParamSpec("P")
-T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _FILE_VALUE_CHARS = 1_000_000
 """A longer value is not exported: some hundred rows of them are held in memory at once."""
-
-_PLAN_IN_THREAD_CHARS = 2_000
-"""Longer arguments are planned away from the event loop: judging SQL takes about a millisecond per thousand characters."""
-
-_CATALOG = re.compile(r"pg_|information_schema|reg[a-z]+|u&", re.IGNORECASE)
-"""What a text that reads a catalog holds; the first of a caller makes the catalog's rows, some microseconds a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +149,7 @@ class Gate:
                 raise no
             case Permit():
                 entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
-                return _Passage(tool, verdict, world, entry)
+                return _Passage(tool, verdict, world, entry, record.engine)
 
     async def _found(self, record: "_Draft") -> Tool[Any]:
         call = record.call
@@ -179,8 +172,8 @@ class Gate:
             if (handle := handle_in(args)) is not None:
                 position = await self._cursors.position(handle, record.who, record.engine.policy_hash, world)
                 world = replace(world, position=position)
-            intent = await _plan(tool, args, world)
-            return world, intent, _judge_again(intent, world)
+            intent = await planned(tool, args, world)
+            return world, intent, judged_again(intent, world)
         except ToolError as error:
             told = failed(error)
             reason = "" if isinstance(error, Refused) and error.quotes else told.message
@@ -193,10 +186,10 @@ class Gate:
         status, reply, error = Status.CANCELLED, None, ""
         recording = asyncio.create_task(self._recorder.intend(passage.entry))
         try:
-            # The intent travels to the disk while the transaction opens and the statement is analysed;
+            # The intent travels to the disk while the transaction opens and the statement is analysed and estimated;
             # nothing of the statement runs before it is durable.
             async with self._transaction(permit, passage.world) as reader:
-                ahead = await _analysed(reader, permit)
+                ahead = await _analysed(reader, passage)
                 await asyncio.shield(recording)
                 session = self._session(passage, reader, ahead)
                 result = await passage.tool.run(permit, session)
@@ -223,7 +216,7 @@ class Gate:
             return reply
         permit, world = passage.permit, passage.world
         view = world.view(result.position.datasource)
-        position = await _away(len(result.position.statement.text), following, result.position, result, reply.rows, view)
+        position = await away(len(result.position.statement.text), following, result.position, result, reply.rows, view)
         handle = await self._cursors.keep(position, permit.principal, permit.policy_hash, world)
         return continued(reply, handle, by_key=bool(position.after))
 
@@ -238,7 +231,7 @@ class Gate:
         await self._recorder.conclude(ticket, outcome, durable=durable)
 
     def _transaction(self, permit: Permit, world: World) -> AbstractAsyncContextManager[Reader | None]:
-        if not permit.intent.statements or permit.intent.datasource is None:
+        if not (permit.intent.statements or permit.intent.explained) or permit.intent.datasource is None:
             return nullcontext(None)
         relied = world.view(permit.intent.datasource).snapshot.relied_on(access.resource for access in permit.intent.accesses)
         return self._datasources[permit.intent.datasource].read(self._limits(permit), relied)
@@ -256,7 +249,8 @@ class Gate:
 
     def _session(self, passage: "_Passage", reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
         bounds = replace(self._terms.file, rows=self._limits(passage.permit).max_rows, bytes=self._file_bytes(passage.permit))
-        return PermittedSession(passage.permit, passage.world, reader, self._audit_reader, self._terms.exports, bounds, ahead)
+        permit, world, engine = passage.permit, passage.world, passage.engine
+        return PermittedSession(permit, world, engine, reader, self._audit_reader, self._terms.exports, bounds, ahead)
 
     def _file_bytes(self, permit: Permit) -> int:
         return min(self._terms.file.bytes, permit.obligations.limit_bytes or self._terms.file.bytes)
@@ -274,6 +268,7 @@ class _Passage:
     permit: Permit
     world: World
     entry: Entry
+    engine: Engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,64 +308,30 @@ class _Draft:
             datasource=datasource,
             sql="; ".join(j.redacted for j in judged) or None,
             fingerprint=" ".join(j.fingerprint for j in judged) or None,
-            obligations={
-                name: value
-                for name, value in (
-                    ("limit_rows", terms.limit_rows),
-                    ("limit_bytes", terms.limit_bytes),
-                    ("timeout_s", terms.timeout_s),
-                )
-                if value is not None
-            }
-            if terms
-            else {},
+            obligations={name: value for name, value in asdict(terms).items() if value is not None} if terms else {},
             reason=printable(reason),
             trace=printable(self.call.trace[:100]),
             schema_version=world.views[datasource].snapshot.version if world and datasource else "",
         )
 
 
-async def _plan(tool: Tool[Any], args: Args, world: World) -> Intent:
-    texts = [value for value in args.model_dump().values() if isinstance(value, str)]
-    texts += [world.position.statement.text] if world.position else []
-    slow = any(map(_CATALOG.search, texts))
-    return await _away(sum(map(len, texts)) + slow * _PLAN_IN_THREAD_CHARS, tool.plan, args, world)
-
-
-async def _away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do it where it cannot hold up others, when it is about a long text."""
-    return await asyncio.to_thread(work, *args, **kwargs) if chars > _PLAN_IN_THREAD_CHARS else work(*args, **kwargs)
-
-
 def _explained(failure: ToolError, passage: "_Passage") -> ToolError:
     """An error of the database in terms of what the caller wrote, where the tool takes SQL."""
     intent = passage.permit.intent
-    if not isinstance(failure, DatabaseError) or intent.datasource is None or len(intent.statements) != 1:
+    statements = (*intent.statements, *intent.explained)
+    if not isinstance(failure, DatabaseError) or intent.datasource is None or len(statements) != 1:
         return failure
     written = intent.arguments.get("sql")
     text = written if isinstance(written, str) and written else None
-    return mended(failure, intent.statements[0].text, text, passage.world.view(intent.datasource))
+    return mended(failure, statements[0].text, text, passage.world.view(intent.datasource))
 
 
-async def _analysed(reader: Reader | None, permit: Permit) -> Prepared | None:
+async def _analysed(reader: Reader | None, passage: _Passage) -> Prepared | None:
     """The permit's statement, prepared, where it is the only one: a second would take its place."""
-    statements = permit.intent.statements
-    ahead = reader is not None and len(statements) == 1 and not permit.intent.to_file
-    return await reader.prepare(statements[0]) if reader is not None and ahead else None
-
-
-def _judge_again(intent: Intent, world: World) -> tuple[Judged, ...]:
-    """Judge what will be run, from its own text: a tool that states less than its statements do is refused."""
-    if not intent.statements:
-        return ()
-    view = world.view(intent.datasource)
-    stated = frozenset(intent.accesses)
-    judged = tuple(judge(statement.text, view) for statement in intent.statements)
-    for statement, judgement in zip(intent.statements, judged, strict=True):
-        if judgement.statement.text != statement.text or not stated.issuperset(judgement.accesses):
-            hint = "this is a defect of the tool; tell its author"
-            raise Refused("judged_again", "the statement does more than its plan says", hint)
-    return judged
+    intent = passage.permit.intent
+    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file:
+        return None
+    return await prepared(reader, intent.statements[0], passage.permit, passage.world, passage.engine)
 
 
 def _invalid(error: ValidationError) -> str:

@@ -1,14 +1,17 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ostiary.costs import prepared, streamed
 from ostiary.export.exporter import Bounds, export
 from ostiary_policies.actions import Action
-from ostiary_policies.model import Permit, Statement
+from ostiary_policies.engine import Engine
+from ostiary_policies.model import Obligations, Permit, Statement
 from ostiary_tools.api import AuditReader, World
 from ostiary_tools.datasources.port import Prepared, Reader
 from ostiary_tools.errors import Refused
+from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import Exported, ExportFormat, Rows
 from ostiary_tools.sql.outputs import declared_types
 
@@ -19,6 +22,8 @@ class PermittedSession:
 
     permit: Permit
     world: World
+    engine: Engine
+    """The one that gave the permit."""
     reader: Reader | None
     audit_reader: AuditReader
     exports: Path
@@ -40,7 +45,8 @@ class PermittedSession:
         reader = self._covered(statement)
         if self.permit.intent.to_file:
             raise Refused("permit", "the permit of this call covers a file and no rows", "export the statement")
-        return await (self.ahead.rows() if self.ahead is not None else reader.rows(statement))
+        ready = self.ahead or await prepared(reader, statement, self.permit, self.world, self.engine)
+        return await ready.rows()
 
     async def export(self, statement: Statement, *, name: str, format_: ExportFormat) -> Exported:
         """Write the rows of one of the statements that were judged to a file."""
@@ -48,10 +54,25 @@ class PermittedSession:
         if not self.permit.intent.to_file:
             raise Refused("permit", "the permit of this call does not cover a file", "state `to_file` in the intent")
         declared = declared_types(statement.text, self.world.view(self.permit.intent.datasource))
-        stream = await reader.stream(statement)
+        stream = await streamed(reader, statement, self.permit, self.world, self.engine)
         return await export(stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds)
 
     def _covered(self, statement: Statement) -> Reader:
         if self.reader is None or statement not in self.permit.intent.statements:
-            raise Refused("permit", "the permit of this call does not cover that statement", "state it in the intent")
+            raise _not_covered()
         return self.reader
+
+    async def plan(self, statement: Statement) -> Plan:
+        """The server's plan of one of the statements that are explained. Nothing of it runs."""
+        if self.reader is None or statement not in self.permit.intent.explained:
+            raise _not_covered()
+        return await (await self.reader.prepare(statement)).estimate()
+
+    def terms(self, tool: str) -> Obligations | None:
+        """On what terms another tool might do the same; `None` when it might not."""
+        verdict = self.engine.decide(self.permit.principal, replace(self.permit.intent, tool=tool))
+        return verdict.obligations if isinstance(verdict, Permit) else None
+
+
+def _not_covered() -> Refused:
+    return Refused("permit", "the permit of this call does not cover that statement", "state it in the intent")

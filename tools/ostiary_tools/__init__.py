@@ -13,6 +13,7 @@ def pack() -> Iterable[Tool[Any]]:
     # imported here so that `import ostiary_tools` stays light for whoever only wants its types
     from ostiary_tools.audit import AuditLogTool, AuditVerifyTool
     from ostiary_tools.describe import Describe
+    from ostiary_tools.explain import Explain
     from ostiary_tools.export import Export
     from ostiary_tools.prompts import ExplainSlowQuery, QuestionToSql
     from ostiary_tools.query import Query
@@ -25,6 +26,7 @@ def pack() -> Iterable[Tool[Any]]:
         Describe(),
         Query(),
         Export(),
+        Explain(),
         Whoami(),
         AuditLogTool(),
         AuditVerifyTool(),

@@ -12,8 +12,9 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from ostiary_policies.model import Intent, Permit, Statement
-from ostiary_tools.errors import DatabaseError, NotWritten, Refused, TimedOut, ToolError, Unavailable
+from ostiary_policies.model import Intent, Obligations, Permit, Statement
+from ostiary_tools.errors import DatabaseError, NotWritten, Refused, ScansTooMuch, TimedOut, TooCostly, ToolError, Unavailable
+from ostiary_tools.plans.plan import Plan
 from ostiary_tools.position import Position, SortKey
 from ostiary_tools.result import ColumnHead, Exported, ExportFormat, Name, Names, Result, Rows, Text
 from ostiary_tools.view import SchemaView, World
@@ -31,12 +32,15 @@ __all__ = [
     "Name",
     "Names",
     "NotWritten",
+    "Obligations",
     "Permit",
+    "Plan",
     "Position",
     "Redacted",
     "Refused",
     "Result",
     "Rows",
+    "ScansTooMuch",
     "SchemaView",
     "Session",
     "SortKey",
@@ -44,6 +48,7 @@ __all__ = [
     "Surface",
     "Text",
     "TimedOut",
+    "TooCostly",
     "Tool",
     "ToolError",
     "Unavailable",
@@ -106,7 +111,8 @@ class Session(Protocol):
     async def rows(self, statement: Statement) -> Rows:
         """Run one of the permit's own statements in its read-only transaction.
 
-        Raises Refused for any other statement, and ToolError as the database answers.
+        Raises Refused for any other statement, TooCostly above a term of the permit, and
+        ToolError as the database answers.
         """
         ...
 
@@ -116,6 +122,14 @@ class Session(Protocol):
         Raises Refused for any other statement and unless the intent says `to_file`, NotWritten, and ToolError as the
         database answers; then nothing of the file is left.
         """
+        ...
+
+    async def plan(self, statement: Statement) -> Plan:
+        """The server's plan of one of the statements the permit lets be explained; nothing of it runs. Raises as `rows`."""
+        ...
+
+    def terms(self, tool: str) -> Obligations | None:
+        """On what terms the caller might do the same through another tool; `None` when policy would refuse."""
         ...
 
 

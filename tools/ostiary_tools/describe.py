@@ -13,7 +13,7 @@ from pydantic import Field
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
 from ostiary_tools.api import Args, Hints, Rows, Session, Surface, Text, ToolError, World
-from ostiary_tools.catalogs.sight import HARMLESS_DEFAULT, visible_indexes
+from ostiary_tools.catalogs.sight import HARMLESS_DEFAULT
 from ostiary_tools.diagram import er_diagram, visible_foreign_keys
 from ostiary_tools.errors import Refused
 from ostiary_tools.identifiers import find_relation, identifier, one_line, qualified
@@ -177,7 +177,7 @@ def _refers(other: Relation, relation: Relation) -> bool:
 def _index_lines(view: SchemaView, relation: Relation) -> list[str]:
     return [
         f"{'unique index' if index.unique else 'index'} {identifier(index.name)} {one_line(index.definition)}"
-        for index in visible_indexes(view, relation)
+        for index in view.indexes(relation)
     ]
 
 

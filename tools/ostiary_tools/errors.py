@@ -6,6 +6,8 @@ ToolError                code, message, hint
 ├── SchemaChanged        what the statement was judged by is no longer what the database holds
 ├── TimedOut             the statement ran past its limit and was cancelled in the server
 ├── NotWritten           the file of an export could not be written; nothing of it is left
+├── TooCostly            the estimated cost is above a term of the permit, so it was not run
+│   └── ScansTooMuch     the estimated rows are
 └── DatabaseError        the server's own error, with its SQLSTATE
 """
 
@@ -61,6 +63,22 @@ class NotWritten(ToolError):
     """The export folder did not take the file."""
 
     code = "not_written"
+
+
+class TooCostly(ToolError):
+    """Not run: the estimate of its plan is above the term that `code` names. `rules` are the policies that state it."""
+
+    code = "max_cost"
+
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
+        super().__init__(message, hint)
+        self.rules = rules
+
+
+class ScansTooMuch(TooCostly):
+    """Not run: it would touch more rows than a term allows."""
+
+    code = "max_rows_scanned"
 
 
 class DatabaseError(ToolError):

@@ -91,6 +91,8 @@ class Relation:
     """Other relations inherit from it (partitions or table inheritance)."""
     runs: tuple[Name, ...] = ()
     """As with a column: what stands behind a view, a row security policy, a foreign table."""
+    row_security: bool = False
+    """The database filters its rows by policies of its own."""
 
     def column(self, name: str) -> ColumnInfo | None:
         """The column of that name, or `None`."""

@@ -6,6 +6,7 @@ unqualified name binds to the inner table's column whether or not the agent may 
 it); `visible` and `readable` say which of it exists for the caller.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,10 @@ from typing import Any
 from ostiary_policies.model import Principal, Resource
 from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.position import Position
-from ostiary_tools.snapshot import ColumnInfo, Relation, Snapshot
+from ostiary_tools.snapshot import ColumnInfo, Index, Relation, Snapshot
+
+_CALLED = re.compile(r'([\w$]+)"?\(')
+"""A name before a bracket: a function, or the method of the index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,18 @@ class SchemaView:
         if relation.resource(self.datasource) not in self.readable:
             return ()
         return tuple(c for c in relation.columns if relation.column_resource(self.datasource, c) in self.readable)
+
+    def indexes(self, relation: Relation) -> tuple[Index, ...]:
+        """The indexes that name nothing hidden, no column and no function."""
+        visible = {column.name for column in self.columns(relation)}
+        return tuple(i for i in relation.indexes if visible.issuperset(i.columns) and not self._names_hidden_function(i))
+
+    def _names_hidden_function(self, index: Index) -> bool:
+        return any(
+            overload.schema != "pg_catalog" and self.snapshot.function_resource(overload.schema, name) not in self.visible
+            for name in set(_CALLED.findall(index.definition))
+            for overload in self.snapshot.functions_by_name.get(name, ())
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The agent's own picture: who it is here and what it may use."""
 
-from ostiary_policies.model import Intent, Permit
+from ostiary_policies.model import Intent, Obligations, Permit
 from ostiary_tools.api import Args, Hints, Session, Surface, Text, World
 
 
@@ -32,7 +32,8 @@ class Whoami:
             *(f"datasource: {name} ({_extent(world, name)})" for name in sorted(world.views)),
             *(f"datasource: {name} (not available: {why})" for name, why in sorted(world.unavailable.items())),
             f"tools: {', '.join(world.tools)}",
-            f"terms of this call: {_terms(terms.limit_rows, terms.limit_bytes, terms.timeout_s)}",
+            f"terms of this call: {_terms(terms)}",
+            *_terms_of_queries(session),
             f"policy: {permit.policy_hash}",
         ]
         return Text("\n".join(lines))
@@ -45,10 +46,17 @@ def _extent(world: World, name: str) -> str:
     return f"{len(relations)} tables and views, {readable} readable"
 
 
-def _terms(rows: int | None, size: int | None, seconds: float | None) -> str:
+def _terms_of_queries(session: Session) -> list[str]:
+    terms = session.terms("query")
+    return [f"terms of query: {_terms(terms)}"] if terms is not None else []
+
+
+def _terms(terms: Obligations) -> str:
     said = [
-        f"at most {rows} rows" if rows is not None else "",
-        f"{size} bytes" if size is not None else "",
-        f"{seconds:g} s" if seconds is not None else "",
+        f"at most {terms.limit_rows} rows" if terms.limit_rows is not None else "",
+        f"{terms.limit_bytes} bytes" if terms.limit_bytes is not None else "",
+        f"{terms.timeout_s:g} s" if terms.timeout_s is not None else "",
+        f"a cost of {terms.max_cost:,.12g}" if terms.max_cost is not None else "",
+        f"{terms.max_rows_scanned:,} rows scanned" if terms.max_rows_scanned is not None else "",
     ]
     return ", ".join(s for s in said if s) or "the server's own limits"

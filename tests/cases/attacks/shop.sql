@@ -76,3 +76,15 @@ CREATE USER MAPPING FOR PUBLIC SERVER nearby OPTIONS (user 'ostiary_admin', pass
 CREATE FOREIGN TABLE near_vault (token text) SERVER nearby OPTIONS (table_name 'kept');
 CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE etc (line text) SERVER files OPTIONS (filename '@folder@/secret.txt');
+
+
+-- For plans: a view whose filter is a secret and keeps other rows in each shop, a row policy of the database, and an
+-- index that names a hidden column. Nobody is to learn of them from an estimate.
+CREATE VIEW well_paid AS SELECT id, name FROM employees WHERE salary > 5000000 AND notes <> '@filter@';
+CREATE TABLE ledger (id integer PRIMARY KEY, amount numeric(12, 2) NOT NULL);
+INSERT INTO ledger SELECT n, CASE WHEN n % 2 = 0 THEN n ELSE @salary@ + n END FROM generate_series(1, 400) n;
+ALTER TABLE ledger ENABLE ROW LEVEL SECURITY;
+CREATE POLICY small ON ledger FOR SELECT USING (amount < 5000 AND amount::text <> '@policy@');
+CREATE TABLE readings (id integer PRIMARY KEY, value integer NOT NULL, code text NOT NULL);
+INSERT INTO readings SELECT n, n % 1000, '@code@' || n FROM generate_series(1, 4000) n;
+CREATE INDEX readings_value_code ON readings (value, code);

@@ -117,6 +117,20 @@ def test_an_intent_is_permitted_with_the_rules_and_the_strictest_terms_of_all_it
     )
 
 
+def test_a_term_is_traced_to_the_rules_that_state_it_as_strictly_as_it_is_in_force() -> None:
+    judge = engine(
+        '@id("call") @max_cost("50") permit (principal in Role::"r", action == Action::"call", resource);',
+        '@id("table") @max_cost("5e1") @timeout("9s") permit (principal in Role::"r", action == Action::"read", resource);',
+        '@id("see") @max_cost("51") permit (principal in Role::"r", action == Action::"see", resource);',
+        base="",
+    )
+    permit = judge.decide(WHO, Intent("query", accesses=(READ_TOTAL,), datasource="shop"))
+    assert isinstance(permit, Permit)
+    assert judge.stating(permit, "max_cost") == ("call", "table")
+    assert judge.stating(permit, "timeout_s") == ("table",)
+    assert judge.stating(permit, "max_rows_scanned") == ()
+
+
 def test_a_denial_names_every_access_that_was_itself_refused_once() -> None:
     judge = engine(
         '@id("no-pii") forbid (principal, action == Action::"read", resource is Column) when { resource.tags.contains("pii") };',

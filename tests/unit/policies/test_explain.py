@@ -24,12 +24,14 @@ EMAIL = Column("shop", "public", "customers", "email")
 
 
 def test_a_permit_is_told_with_its_rules_and_terms() -> None:
-    terms = Obligations(limit_rows=1000, limit_bytes=16_000, timeout_s=2.5)
+    terms = Obligations(limit_rows=1000, limit_bytes=16_000, timeout_s=2.5, max_cost=1e6, max_rows_scanned=5_000_000)
     assert explain(Permit(ANALYST, Intent("query"), terms, ("analyst-queries", "analyst-reads"), "sha256:")) == [
         "`analyst` may call `query` like this: permitted by `analyst-queries`, `analyst-reads`",
         "at most 1,000 rows",
         "at most 16,000 bytes of text",
         "at most 2.5 seconds in the database",
+        "at most a cost of 1,000,000 as the planner estimates it",
+        "at most 5,000,000 rows scanned as the planner estimates them",
     ]
 
 

@@ -187,12 +187,6 @@ def look(view: SchemaView) -> Sight:
     return replace(sight, functions=functions, numbers=numbers, bare=frozenset(key[:3] for key in numbers))
 
 
-def visible_indexes(view: SchemaView, relation: Relation) -> tuple[Index, ...]:
-    """The indexes of which the caller sees every column and every function."""
-    visible = {column.name for column in view.columns(relation)}
-    return tuple(i for i in relation.indexes if visible.issuperset(i.columns) and not _calls_hidden(view, i.definition))
-
-
 def _calls_hidden(view: SchemaView, expression: str) -> bool:
     return any(
         overload.schema != PG_CATALOG and view.snapshot.function_resource(overload.schema, name) not in view.visible
@@ -216,7 +210,7 @@ def _relation(view: SchemaView, relation: Relation) -> SeenRelation:
         columns,
         tuple(
             SeenIndex(index, known, told=not (known.expressions or known.predicate) or readable.issuperset(index.columns))
-            for index in visible_indexes(view, relation)
+            for index in view.indexes(relation)
             if (known := details.indexes.get((relation.schema, index.name))) is not None
         ),
         tuple(_constraints(view, relation, columns, details.constraints.get(name, ()))),
@@ -230,7 +224,7 @@ def _constraints(
 ) -> Iterator[SeenConstraint]:
     seen = {column.info.name for column in columns}
     readable = {column.info.name for column in columns if column.readable}
-    indexes = {index.name for index in visible_indexes(view, relation)}
+    indexes = {index.name for index in view.indexes(relation)}
     for constraint in constraints:
         # An exclusion may name columns in expressions, which its index knows.
         names = constraint.index in indexes if constraint.kind == "x" else seen.issuperset(constraint.columns)

@@ -166,6 +166,7 @@ def _relations(sections: Mapping[str, Sequence[Row]], tags: Mapping[str, frozens
             estimated_rows=estimates.get(name),
             has_children=row["has_children"],
             runs=running.functions(("relation", *name, "")),
+            row_security=row["row_security"],
         )
     return _tagged_by_children(found, with_children(sections["children"]))
 

@@ -68,6 +68,7 @@ ORDER BY n.nspname COLLATE "C"
 -- :relations
 -- Every relation that can stand in FROM: tables, partitioned tables, views, materialised views, foreign tables.
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind, c.relhassubclass AS has_children,
+    c.relrowsecurity AS row_security,
     coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), '') AS comment
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ostiary_policies.model import Statement
+from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import ColumnHead, Rows
 from ostiary_tools.snapshot import Mark, MarkKey, Snapshot
 
@@ -25,6 +26,13 @@ class ReadLimits:
 class Prepared(Protocol):
     """A statement that the server has analysed and not run. It lasts until the next statement of its transaction."""
 
+    async def estimate(self) -> Plan:
+        """The server's plan for exactly what `rows` would run, with its bound values; nothing of it runs.
+
+        Raises as `Reader.rows`, and Refused when the plan cannot be read. Afterwards `rows` may still be called.
+        """
+        ...
+
     async def rows(self) -> Rows:
         """Run it under the transaction's limits. Raises as `Reader.rows`."""
         ...
@@ -36,6 +44,10 @@ class RowStream(Protocol):
     @property
     def columns(self) -> tuple[ColumnHead, ...]:
         """Names and types of the columns."""
+        ...
+
+    async def estimate(self) -> Plan:
+        """As `Prepared.estimate`, of what `chunks` would run; before the first of them."""
         ...
 
     def chunks(self) -> AsyncGenerator[Sequence[tuple[str | None, ...]], None]:

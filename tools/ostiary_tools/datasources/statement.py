@@ -20,9 +20,11 @@ from pglast.parser import scan
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.catalog import mark_queries, marks_of
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
+from ostiary_tools.datasources.planning import plan_of
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.streaming import SERVER_GRACE_S, StatementStream
 from ostiary_tools.errors import DatabaseError, SchemaChanged
+from ostiary_tools.plans.plan import NOTHING_RUNS, Plan
 from ostiary_tools.result import ColumnHead, Rows
 from ostiary_tools.snapshot import Mark, MarkKey
 
@@ -69,7 +71,7 @@ class PostgresReader:
     async def stream(self, statement: Statement) -> StatementStream:
         """Likewise, to be read through a portal; here the limit of characters is one of each value."""
         each = await self._wrapped(statement, None, self.limits.max_rows)
-        return StatementStream(each.prepared, each.heads, each.parameters, self.limits)
+        return StatementStream(each.prepared, each.heads, each.parameters, self.limits, each.estimate)
 
     async def _wrapped(self, statement: Statement, row_chars: int | None, max_rows: int) -> "PreparedRows":
         _check_sendable(statement)
@@ -86,7 +88,8 @@ class PostgresReader:
         text, alone = bind_text(statement.text, [types[kind.oid].exact for kind in parameters])
         width = self.limits.max_chars if row_chars is None else max(row_chars // max(len(heads), 1), _MIN_WIDTH)
         query = text if alone else wrap(text, oids, width=width, max_rows=max_rows)
-        return PreparedRows(self, await self._prepare(query, placed=False), heads, statement.parameters, width, max_rows)
+        ready = await self._prepare(query, placed=False)
+        return PreparedRows(self, ready, heads, statement.parameters, width, max_rows, "" if alone else query)
 
     async def rows(self, statement: Statement) -> Rows:
         """Prepare the statement, then run it in the wrapper."""
@@ -113,7 +116,7 @@ class PostgresReader:
         """Raise SchemaChanged when something relied on is no longer what it was."""
         now: dict[MarkKey, Mark] = {}
         for kind, query, wanted in mark_queries(self.relied):
-            now |= marks_of(kind, await self._fetch(query, *wanted))
+            now |= marks_of(kind, await self.fetch(query, *wanted))
         if now != self.relied:
             raise SchemaChanged("a table or function of the statement was changed meanwhile, so nothing was run", "try again")
 
@@ -124,7 +127,7 @@ class PostgresReader:
         some: rows that hold a type without a binary form, pseudo-types of pg_statistic.
         """
         settings = self.connection._protocol.get_settings()  # noqa: SLF001  asyncpg's public set_type_codec refuses these kinds
-        for row in await self._fetch(_ALL_TYPES):
+        for row in await self.fetch(_ALL_TYPES):
             settings.add_python_codec(row["oid"], row["name"], row["schema"], [], "scalar", str, str, "text")
 
     async def run(self, prepared: PreparedStatement, *values: object) -> list[Any]:
@@ -137,14 +140,15 @@ class PostgresReader:
             raise self._failed(error, start, analysing=False) from None
         return found
 
-    async def _fetch(self, query: str, *values: object) -> list[Any]:
-        return await self.run(await self._prepare(query, again=False), *values)
+    async def fetch(self, query: str, *values: object) -> list[Any]:
+        """Prepare one of our own statements and run it. Raises ToolError."""
+        return await self.run(await self._prepare(query, again=False, placed=False), *values)
 
     async def _type_names(self, oids: set[int]) -> Mapping[int, TypeName]:
         # Copied before the wait: a refresh of the snapshot may empty the shared names meanwhile.
         known = {oid: self.types[oid] for oid in oids & self.types.keys()}
         if len(known) < len(oids):
-            rows = await self._fetch(_TYPE_NAMES, sorted(oids - known.keys()))
+            rows = await self.fetch(_TYPE_NAMES, sorted(oids - known.keys()))
             met = {row["oid"]: TypeName(row["head"], row["exact"]) for row in rows}
             self.types.update(met)
             known |= met
@@ -169,6 +173,12 @@ class PreparedRows:
     parameters: tuple[str | None, ...]
     width: int
     max_rows: int
+    planned: str
+    """The text whose plan is what runs; empty for an EXPLAIN, which runs nothing."""
+
+    async def estimate(self) -> Plan:
+        """Ask for the plan of what `rows` would run, with the same values: the server plans it for them, as it will then."""
+        return await plan_of(self.planned, self.parameters, self.reader.fetch) if self.planned else NOTHING_RUNS
 
     async def rows(self) -> Rows:
         """Run it."""

@@ -4,8 +4,8 @@ The server computes as far as it is asked; neither side holds more than a chunk.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from asyncpg.cursor import Cursor
 from asyncpg.prepared_stmt import PreparedStatement
@@ -13,6 +13,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.errors import Refused, TimedOut
+from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import ColumnHead
 
 SERVER_GRACE_S = 5.0
@@ -34,6 +35,11 @@ class StatementStream:
     columns: tuple[ColumnHead, ...]
     parameters: tuple[str | None, ...]
     limits: ReadLimits
+    ask_plan: Callable[[], Awaitable[Plan]] = field(repr=False)
+
+    async def estimate(self) -> Plan:
+        """The plan of what will be read. Raises ToolError."""
+        return await self.ask_plan()
 
     async def chunks(self) -> AsyncGenerator[Sequence[Row], None]:
         """The rows, some at a time. Raises ToolError."""

@@ -1,0 +1,48 @@
+"""What a call would do, from its tool and then from its statements' own text: two statements of it that must agree."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+from ostiary_policies.model import Intent
+from ostiary_tools.api import Args, Tool, World
+from ostiary_tools.errors import Refused
+from ostiary_tools.sql.judge import Judged, judge
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_IN_THREAD_CHARS = 2_000
+"""Longer arguments are planned away from the event loop: judging SQL takes about a millisecond per thousand characters."""
+
+_CATALOG = re.compile(r"pg_|information_schema|reg[a-z]+|u&", re.IGNORECASE)
+"""What a text that reads a catalog holds; the first of a caller makes the catalog's rows, some microseconds a column."""
+
+
+async def planned(tool: Tool[Any], args: Args, world: World) -> Intent:
+    """The tool's own statement of the call. Raises ToolError."""
+    texts = [value for value in args.model_dump().values() if isinstance(value, str)]
+    texts += [world.position.statement.text] if world.position else []
+    slow = any(map(_CATALOG.search, texts))
+    return await away(sum(map(len, texts)) + slow * _IN_THREAD_CHARS, tool.plan, args, world)
+
+
+async def away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do it where it cannot hold up others, when it is about a long text."""
+    return await asyncio.to_thread(work, *args, **kwargs) if chars > _IN_THREAD_CHARS else work(*args, **kwargs)
+
+
+def judged_again(intent: Intent, world: World) -> tuple[Judged, ...]:
+    """Judge what will be run, from its own text: a tool that states less than its statements do is refused."""
+    statements = (*intent.statements, *intent.explained)
+    if not statements:
+        return ()
+    view = world.view(intent.datasource)
+    stated = frozenset(intent.accesses)
+    judged = tuple(judge(statement.text, view) for statement in statements)
+    for statement, judgement in zip(statements, judged, strict=True):
+        if judgement.statement.text != statement.text or not stated.issuperset(judgement.accesses):
+            hint = "this is a defect of the tool; tell its author"
+            raise Refused("judged_again", "the statement does more than its plan says", hint)
+    return judged
