@@ -96,6 +96,8 @@ _CONNECTING = {
 
 def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, elapsed_s: float) -> ToolError:
     """Put the error of a statement in words; `analysing` says that nothing of it has been executed yet."""
+    if isinstance(error, TimeoutError):
+        return TimedOut(f"the server did not end the statement within {timeout_s:g} s as it was told to", "ask for less at once")
     if not isinstance(error, asyncpg.PostgresError) or not error.sqlstate:
         return Unavailable("the connection to the database was lost", "try again")
     sqlstate = str(error.sqlstate)

@@ -14,7 +14,7 @@ from pglast.parser import fingerprint
 from ostiary_policies.model import Access, Resource, Statement
 from ostiary_tools.catalogs import Name, value
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import catalogs, explaining, grammar, printing, statement
+from ostiary_tools.sql import catalogs, expansion, explaining, grammar, printing, statement
 from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.scope import Env
 from ostiary_tools.sql.tree import same
@@ -102,6 +102,7 @@ def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Acc
     work = Work(view, text, keeps_rows=checked.selects_fields)
     work.run(view.snapshot.always, "this database's own types")
     statement.select(checked.select, Env(), work)
+    expansion.check(checked.select)
     if checked.kind == "explain":
         explaining.check(work, verbose=checked.verbose)
     names = catalogs.number(work, checked.parameter_count)

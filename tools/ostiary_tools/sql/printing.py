@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from pglast import ast
+from pglast import ast, enums
 from pglast.parser import scan
+from pglast.precedence import ExprPrec, Side
 from pglast.printers import NODE_PRINTERS
 from pglast.stream import RawStream, maybe_double_quote_name
 from pglast.visitors import Ancestor
@@ -62,7 +63,9 @@ class _Printer(RawStream):
     def print_node(self, node: Any, is_name: bool = False, is_symbol: bool = False) -> None:
         """Find the printer by the kinds of the node and its parent; there are no comments to interleave."""
         kind = type(node)
-        if kind is ast.String and is_name:
+        if kind is ast.A_Expr and node.kind in _BETWEEN:
+            self._print_between(node)
+        elif kind is ast.String and is_name:
             super().print_node(node.sval, is_name=is_name, is_symbol=is_symbol)
         elif isinstance(node, ast.Node):
             (_particular(node) or NODE_PRINTERS[kind])(node, self)
@@ -70,7 +73,18 @@ class _Printer(RawStream):
             super().print_node(node, is_name=is_name, is_symbol=is_symbol)
         self.separator()
 
+    def _print_between(self, node: Any) -> None:
+        """The library's own forgets the parentheses around a left side that binds less."""
+        lower, upper = node.rexpr
+        self.print_operand(node.lexpr, ExprPrec.BETWEEN, Side.LEFT)
+        self.swrite(f"{node.name[0].sval} ")
+        self.print_b_expr(lower)
+        self.swrite("AND ")
+        self.print_operand(upper, ExprPrec.BETWEEN, Side.RIGHT)
 
+
+_KINDS = enums.A_Expr_Kind
+_BETWEEN = {_KINDS.AEXPR_BETWEEN, _KINDS.AEXPR_NOT_BETWEEN, _KINDS.AEXPR_BETWEEN_SYM, _KINDS.AEXPR_NOT_BETWEEN_SYM}
 _PARTICULAR = frozenset(key for key in NODE_PRINTERS if isinstance(key, tuple))
 """Kinds of parent and child of which the child has a printer of its own."""
 _PARTICULAR_CHILDREN = frozenset(child for _, child in _PARTICULAR)

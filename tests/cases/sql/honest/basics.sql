@@ -95,3 +95,9 @@ select (select * from (select name from customers where id = 2) as c), (select c
 
 -- title: a sampling method named with its schema
 select count(*) from orders tablesample pg_catalog.bernoulli (100) repeatable (3)
+
+-- title: a left side of BETWEEN that binds less than BETWEEN
+select id from orders where (id = 1) between false and (total > 1) and (status like 'p%') not between symmetric true and true order by id
+
+-- title: BETWEEN within BETWEEN
+select ((id between 1 and 2) between false and true) between true and (id between 2 and 9) as within from orders order by id
