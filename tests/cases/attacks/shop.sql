@@ -78,9 +78,9 @@ CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
 CREATE FOREIGN TABLE etc (line text) SERVER files OPTIONS (filename '@folder@/secret.txt');
 
 
--- For plans: a view whose filter is a secret and keeps other rows in each shop, a row policy of the database, and an
+-- For plans: a view whose filter keeps other rows in each shop, a row policy of the database, and an
 -- index that names a hidden column. Nobody is to learn of them from an estimate.
-CREATE VIEW well_paid AS SELECT id, name FROM employees WHERE salary > 5000000 AND notes <> '@filter@';
+CREATE VIEW well_paid AS SELECT id, name FROM employees WHERE salary > 5000000;
 CREATE TABLE ledger (id integer PRIMARY KEY, amount numeric(12, 2) NOT NULL);
 INSERT INTO ledger SELECT n, CASE WHEN n % 2 = 0 THEN n ELSE @salary@ + n END FROM generate_series(1, 400) n;
 ALTER TABLE ledger ENABLE ROW LEVEL SECURITY;
