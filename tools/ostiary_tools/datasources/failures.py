@@ -116,7 +116,7 @@ def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, 
     message, hint = _SENTENCES.get(sqlstate, _CLASSES.get(sqlstate[:2], unknown))
     # A constant of the statement: while it is analysed there is no other value.
     if analysing and (constant := _INPUT.match(str(error.message))):
-        return DatabaseError(sqlstate, f"a constant is not valid input for the type {constant[1]}", hint, offset=offset)
+        message = f"a constant is not valid input for the type {constant[1]}"
     return DatabaseError(sqlstate, message, hint, offset=offset)
 
 
