@@ -66,7 +66,11 @@ async def _answer(dsn: str, statement: str) -> tuple[list[str], list[str]]:
                 return heads, []
             text = ", ".join(f"concat(c{n})" for n in range(len(heads)))
             names = ", ".join(f"c{n}" for n in range(len(heads)))
-            rows = await connection.fetch(f"SELECT concat_ws('|', {text}) FROM ({statement}\n) AS q({names})") if heads else []
+            rows = (
+                await connection.fetch(f"SELECT array_to_string(ARRAY[{text}], '|') FROM ({statement}\n) AS q({names})")
+                if heads
+                else []
+            )
             return heads, [row[0] for row in rows]
     finally:
         await connection.close()

@@ -96,18 +96,10 @@ _CONNECTING = {
 
 def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, elapsed_s: float) -> ToolError:
     """Put the error of a statement in words; `analysing` says that nothing of it has been executed yet."""
-    if isinstance(error, TimeoutError):
-        return TimedOut(f"the server did not end the statement within {timeout_s:g} s as it was told to", "ask for less at once")
-    if not isinstance(error, asyncpg.PostgresError) or not error.sqlstate:
-        return Unavailable("the connection to the database was lost", "try again")
+    if ended := _ended(error, timeout_s, elapsed_s):
+        return ended
+    assert isinstance(error, asyncpg.PostgresError)  # noqa: S101 -- for the type checker: every other error ends the connection
     sqlstate = str(error.sqlstate)
-    # The server's clock began before ours, which measures from the last message only.
-    if sqlstate == "57014" and elapsed_s >= 0.9 * timeout_s:
-        return TimedOut(
-            f"the statement ran longer than {timeout_s:g} s and was cancelled", "narrow it, aggregate, or look at its plan"
-        )
-    if sqlstate in _ENDED or (sqlstate[:2] in _GONE and sqlstate != "57014"):
-        return Unavailable("the connection to the database was lost", "try again")
     offset = _offset(error) if analysing else None
     if analysing and sqlstate in _SPEAKS_OF_THE_STATEMENT:
         hint = "look the names up with `search_schema` or `describe`"
@@ -118,6 +110,21 @@ def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, 
     if analysing and (constant := _INPUT.match(str(error.message))):
         message = f"a constant is not valid input for the type {constant[1]}"
     return DatabaseError(sqlstate, message, hint, offset=offset)
+
+
+def _ended(error: BaseException, timeout_s: float, elapsed_s: float) -> ToolError | None:
+    """The error in words when it ended the statement from outside: by time, or with its connection."""
+    if isinstance(error, TimeoutError):
+        return TimedOut(f"the server did not end the statement within {timeout_s:g} s as it was told to", "ask for less at once")
+    sqlstate = str(error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
+    # The server's clock began before ours, which measures from the last message only.
+    if sqlstate == "57014" and elapsed_s >= 0.9 * timeout_s:
+        return TimedOut(
+            f"the statement ran longer than {timeout_s:g} s and was cancelled", "narrow it, aggregate, or look at its plan"
+        )
+    if not sqlstate or sqlstate in _ENDED or (sqlstate[:2] in _GONE and sqlstate != "57014"):
+        return Unavailable("the connection to the database was lost", "try again")
+    return None
 
 
 def _offset(error: asyncpg.PostgresError) -> int | None:
