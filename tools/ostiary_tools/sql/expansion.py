@@ -49,6 +49,14 @@ class _Reach:
     queries: Mapping[str, _Weighed] = field(default_factory=dict)
 
 
+def repeats(node: Any) -> bool:
+    """Whether the server may write down more than once what this node holds; a statement without such a node does not grow."""
+    if isinstance(node, ast.A_Expr):
+        plain = isinstance(node.lexpr, (ast.ColumnRef, ast.A_Const, ast.ParamRef))
+        return node.kind in _SYMMETRIC or (not plain and (node.kind in _BETWEEN or node.kind == _KINDS.AEXPR_IN))
+    return isinstance(node, (ast.RangeSubselect, ast.CommonTableExpr, ast.A_ArrayExpr, ast.A_Indirection))
+
+
 def check(select: Any) -> None:
     """Refuse a statement that would grow beyond the bound. Raises Refused."""
     if _query(select, _Reach()).total > MAX_WEIGHT:

@@ -11,7 +11,7 @@ from pglast import ast
 
 from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import catalogs
+from ostiary_tools.sql import catalogs, expansion
 from ostiary_tools.sql.inventory import NODES
 from ostiary_tools.sql.tree import levels
 
@@ -44,6 +44,8 @@ class Grammar:
     """EXPLAIN shows every column that a scan carries."""
     selects_fields: bool = False
     """A field is taken of an expression's value: `(array_agg(t))[1].name`."""
+    repeats: bool = False
+    """The server may write down some part of it more than once."""
     catalogs: tuple[Name, ...] = ()
     """Offered catalogs it reads."""
 
@@ -57,7 +59,7 @@ def check(tree: Any) -> Grammar:
     if not isinstance(select, ast.SelectStmt):
         raise _refusal(select, "is not run here")
     parameters: set[int] = set()
-    selects_fields = False
+    selects_fields = repeats = False
     supplied: set[int] = set()
     count = 0
     for depth, level in enumerate(levels(select), 1):
@@ -67,6 +69,7 @@ def check(tree: Any) -> Grammar:
         for node in level:
             if type(node).__name__ not in NODES:
                 raise _refusal(node, "is not allowed")
+            repeats = repeats or expansion.repeats(node)
             if isinstance(node, ast.ParamRef) and id(node) not in supplied:
                 parameters.add(node.number or 0)
             elif isinstance(node, ast.A_Indirection) and not isinstance(node.arg, ast.ColumnRef):
@@ -76,7 +79,7 @@ def check(tree: Any) -> Grammar:
     if parameters != set(range(1, len(parameters) + 1)):
         raise Refused("parameters", "parameters must be numbered `$1`, `$2` … without a gap", "renumber them")
     verbose = any(str(option.defname).lower() == "verbose" for option in options)
-    return Grammar("explain" if explains else "select", select, len(parameters), verbose, selects_fields)
+    return Grammar("explain" if explains else "select", select, len(parameters), verbose, selects_fields, repeats)
 
 
 def _refusal(node: Any, verb: str) -> Refused:

@@ -102,7 +102,8 @@ def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Acc
     work = Work(view, text, keeps_rows=checked.selects_fields)
     work.run(view.snapshot.always, "this database's own types")
     statement.select(checked.select, Env(), work)
-    expansion.check(checked.select)
+    if checked.repeats:
+        expansion.check(checked.select)
     if checked.kind == "explain":
         explaining.check(work, verbose=checked.verbose)
     names = catalogs.number(work, checked.parameter_count)
