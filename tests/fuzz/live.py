@@ -17,14 +17,13 @@ from fix_sql import CASES, sees_everything, view_of
 from fuzz.properties import Broken
 from pglast.parser import ParseError, scan
 
-from ostiary_policies.model import Statement
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
-from ostiary_tools.errors import DatabaseError, TimedOut, ToolError
+from ostiary_tools.errors import DatabaseError, TimedOut, ToolError, Unavailable
 from ostiary_tools.powers import Power
 from ostiary_tools.result import Rows
 from ostiary_tools.sql.inventory import REFUSED_FUNCTIONS
-from ostiary_tools.sql.judge import Judged
+from ostiary_tools.sql.judge import Judged, bind
 from ostiary_tools.view import SchemaView
 
 GENERATED = CASES.parent / "generated" / "schema.sql"
@@ -91,7 +90,7 @@ class Live:
         """Run the judged statement and the text itself. Raises Broken."""
         ours = await self._ours(judged)
         await self._no_trace(text)
-        if judged.parameter_count or _INCOMPARABLE.search(text):
+        if judged.parameter_count or judged.catalogs or _INCOMPARABLE.search(text):
             self.seen["run"] += 1
             return
         bare = await _bare(self.whole if view is self.everything else self.without, text)
@@ -108,9 +107,11 @@ class Live:
         values = tuple("1" for _ in range(judged.parameter_count))
         try:
             async with self.datasource.read(LIMITS) as reader:
-                return await reader.rows(Statement(judged.statement.text, values))
+                return await reader.rows(bind(judged, values))
         except (DatabaseError, TimedOut) as error:
             return error
+        except Unavailable as error:
+            raise Broken("unavailable", str(error)) from None
 
     async def _no_trace(self, text: str) -> None:
         traces = str(await self.bystander.fetchval(_TRACES))

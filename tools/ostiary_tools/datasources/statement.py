@@ -218,8 +218,10 @@ def wrap(text: str, oids: Sequence[int], *, width: int, max_rows: int) -> str:
     names = [f"c{place}" for place in range(1, len(oids) + 1)]
     values = ", ".join(_printed(name, oid, width + 1) for name, oid in zip(names, oids, strict=True))
     alias = f"q({', '.join(names)})" if names else "q"
-    # The newlines end a comment that the text might end with.
-    return f"SELECT {values} FROM (\n{text}\n) AS {alias} LIMIT {max_rows + 1}"  # noqa: S608  names and numbers are ours, the text is the judged one
+    # Merged with ours, a column would be computed once for each mention of it; OFFSET 0 keeps the judged statement apart and costs
+    # no step of its own. The newlines end a comment that the text might end with.
+    fenced = f"SELECT * FROM (\n{text}\n) AS j OFFSET 0"  # noqa: S608  the text is the judged one
+    return f"SELECT {values} FROM ({fenced}) AS {alias} LIMIT {max_rows + 1}"  # noqa: S608  names and numbers are ours
 
 
 def _printed(name: str, oid: int, width: int) -> str:

@@ -127,9 +127,11 @@ def _article(words: str) -> str:
 
 
 def _statement(top: Seen) -> Seen:
-    """The plan without the limit that every reply has, which stands on top, and the subselect that makes of it."""
+    """The plan without the limit that every reply has, which stands on top, and the subselects that make of it."""
     own = top.parts[0] if top.step.kind == "Limit" and len(top.parts) == 1 else top
-    return own.parts[0] if own.step.kind == "Subquery Scan" and len(own.parts) == 1 and not own.conditions else own
+    while own.step.kind == "Subquery Scan" and len(own.parts) == 1 and not own.conditions:
+        own = own.parts[0]
+    return own
 
 
 def _lines(seen: Seen, depth: int, view: SchemaView) -> Iterator[str]:

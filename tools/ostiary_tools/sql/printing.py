@@ -107,7 +107,7 @@ def print_tree(tree: Any) -> str:
         printer = _Printer()
         printer.print_node(tree)
         return str(printer.getvalue())
-    except (RecursionError, NotImplementedError, AttributeError, TypeError, KeyError) as error:
+    except (RuntimeError, ValueError, AttributeError, TypeError, LookupError) as error:
         raise unprintable() from error
     finally:
         # A node that knows what holds it lives until the collector comes by; a tree is freed at once without.
