@@ -87,11 +87,13 @@ def _check_meaning(text: str, printed: str) -> None:
 
 
 def _is_rewritten(tree: Any) -> bool:
-    """Stars, NATURAL, `unnest` of several and `pg_typeof` are written otherwise on purpose."""
+    """Stars, NATURAL, `unnest` of several, `pg_typeof` and questions to the catalog are written otherwise on purpose."""
     for node in _every(tree):
         if isinstance(node, ast.A_Star) or (isinstance(node, ast.JoinExpr) and node.isNatural):
             return True
-        if isinstance(node, ast.FuncCall) and node.funcname and node.funcname[-1].sval in ("unnest", "pg_typeof"):
+        if isinstance(node, ast.FuncCall) and node.funcname and node.funcname[-1].sval.startswith(("unnest", "pg_", "to_reg")):
+            return True
+        if isinstance(node, ast.TypeName) and node.names and node.names[-1].sval.startswith("reg"):
             return True
     return False
 
