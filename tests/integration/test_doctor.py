@@ -91,7 +91,8 @@ async def _reads_as_before(server: PostgresServer, database: str) -> None:
     owner = await asyncpg.connect(server.dsn(database=database))
     agent = await asyncpg.connect(server.dsn("shop_agent", database))
     try:
-        asked = sample_cases()
+        # What the catalogs show depends on who asks.
+        asked = [case for case in sample_cases() if not case.title.startswith("catalogs: ")]
         assert len(asked) >= 40
         for case in asked:
             if not case.sql.lower().startswith("explain"):

@@ -73,8 +73,8 @@ async def test_a_file_holds_the_rows_as_postgresql_writes_them_and_the_record_it
 @pytest.mark.asyncio
 async def test_the_same_name_never_overwrites(library: OpenLibrary):
     async with open_with(library) as (_, client, folder):
-        replies = await asyncio.gather(*(asked(client, "export", sql=f"select {n} as n", name="x") for n in range(5)))
-        assert len({path_of(reply) for reply in replies}) == len(names_in(folder)) == 5
+        replies = await asyncio.gather(*(asked(client, "export", sql=f"select {n} as n", name="x") for n in range(12)))
+        assert len({path_of(reply) for reply in replies}) == len(names_in(folder)) == 12
 
 
 @pytest.mark.asyncio

@@ -43,9 +43,14 @@ class NewFile:
         found = os.fstat(self._folder)
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
             raise NotWritten("the export folder is open to others", "its operator makes it the server's own, with mode 0700")
-        _remove_left_over(self._folder)
-        self._file = os.open(self._part, _NEW, 0o600, dir_fd=self._folder)
-        fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # One at a time: a file that is made and not yet locked would look like one that was left over.
+        fcntl.flock(self._folder, fcntl.LOCK_EX)
+        try:
+            _remove_left_over(self._folder)
+            self._file = os.open(self._part, _NEW, 0o600, dir_fd=self._folder)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        finally:
+            fcntl.flock(self._folder, fcntl.LOCK_UN)
 
     def used(self) -> int:
         """Bytes of all files in the folder now."""
