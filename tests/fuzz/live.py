@@ -145,7 +145,7 @@ async def _bare(connection: asyncpg.Connection, text: str) -> Bare:
     """The text in the wrapper that the datasource puts around it, so that the plans are alike; or its SQLSTATE."""
     if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text):
         return "cannot be sent"
-    wrapped = f"SELECT * FROM (\n{_without_end(text)}\n) AS q LIMIT {_MOST_ROWS + 1}"
+    wrapped = f"SELECT * FROM (SELECT * FROM (\n{_without_end(text)}\n) AS j OFFSET 0) AS q LIMIT {_MOST_ROWS + 1}"
     try:
         prepared = await connection.prepare(wrapped, name="")
         names = [attribute.name for attribute in prepared.get_attributes()]
