@@ -221,13 +221,14 @@ class Gate:
         return continued(reply, handle, by_key=bool(position.after))
 
     async def _conclude(self, recording: "asyncio.Task[Ticket]", outcome: Outcome, *, durable: bool) -> None:
-        """Record how it ended. An intent that never became durable has no outcome: nothing of it ran."""
+        """Record how it ended. An intent that never became durable has no outcome: nothing of it ran, and nothing of it is told."""
         try:
             ticket = await recording
         except RecordingFailed:
-            if outcome.status is Status.OK:
-                raise
-            return
+            # The server may have analysed and estimated the statement meanwhile; what it said of it is an answer too.
+            if outcome.status is Status.CANCELLED:
+                return
+            raise
         await self._recorder.conclude(ticket, outcome, durable=durable)
 
     def _transaction(self, permit: Permit, world: World) -> AbstractAsyncContextManager[Reader | None]:

@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import io
 import math
+import os
 import resource
 import stat
 import sys
@@ -21,7 +22,10 @@ from fix_pages import READERS, Library, OpenLibrary, asked
 from fix_server import HIDES, READS_ALL
 from mcp import Client
 
+from ostiary.export.exporter import Bounds, export
 from ostiary.export.formats import Csv
+from ostiary_policies.model import Statement
+from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.result import ColumnHead
 
 FEW = """
@@ -206,6 +210,29 @@ async def test_what_fails_or_is_cancelled_leaves_nothing(library: OpenLibrary):
         site = opened.site
     ends = [r["status"] for r in await site.records() if r["kind"] == "o"]
     assert ends == ["error", "error", "error", "cancelled"]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("step", ["link", "fsync", "unlink"])
+async def test_a_call_that_is_cancelled_as_its_file_appears_leaves_none(
+    library: OpenLibrary, monkeypatch: pytest.MonkeyPatch, step: str
+):
+    done, loop = getattr(os, step), asyncio.get_running_loop()
+
+    async with open_with(library) as (opened, _, folder), opened.house.datasources["shop"].read(ReadLimits(10, 10, 1000)) as reader:
+        stream = await reader.stream(Statement("SELECT 1 AS n"))
+        bounds = Bounds(rows=10, bytes=10_000, folder_bytes=10_000)
+        writing = asyncio.create_task(export(stream, folder, name="x", format_="csv", declared=[None], bounds=bounds))
+
+        def cancelling(*args: Any, **kwargs: Any) -> None:
+            loop.call_soon_threadsafe(writing.cancel)
+            done(*args, **kwargs)
+
+        monkeypatch.setattr(os, step, cancelling)
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+        monkeypatch.undo()
+        assert names_in(folder) == []
 
 
 @pytest.mark.asyncio

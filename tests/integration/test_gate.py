@@ -208,6 +208,7 @@ async def test_nothing_runs_while_the_audit_log_cannot_be_written(shop: OpenShop
     asked: list[tuple[str, dict[str, Any]]] = [
         ("query", {"sql": f"select id as {mark} from orders"}),
         ("query", {"sql": "delete from orders"}),
+        ("query", {"sql": "select 'an error of analysis'::date"}),
         ("whoami", {}),
         ("describe", {"tables": ["orders"]}),
         ("search_schema", {"query": "orders"}),

@@ -41,6 +41,7 @@ async def export(
     """Write the file. However this ends but well, also when cancelled, nothing of it is left. Raises ToolError."""
     new = NewFile(directory, name, "csv" if format_ == "csv" else "parquet")
     written = _Written(new)
+    kept = False
     try:
         await _in_thread(new.open)
         room = bounds.folder_bytes - await _in_thread(new.used)
@@ -51,12 +52,16 @@ async def export(
         rows, truncated = await _fill(stream, made, written, bounds)
         await _in_thread(made.finish)
         path = await _in_thread(new.keep)
+        kept = True
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         raise NotWritten(f"the file could not be written: {why}", "tell the operator of the server") from None
     finally:
         written.abandon()
-        await _in_thread(new.close)
+        if kept:
+            new.close()  # at once: cancelled while it waits, the call would leave a file that nobody was told of
+        else:
+            await _in_thread(new.discard)
     return Exported(str(path), rows, written.bytes, written.digest.hexdigest(), truncated)
 
 

@@ -21,9 +21,9 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NewFile:
-    """A file that is being written: `open`, write to it, `keep` it, and in any case `close`. Each raises OSError and NotWritten.
+    """A file that is being written: `open`, write to it, `keep` and `close` it, or `discard` it. All raise OSError and NotWritten.
 
-    The private fields hold one invariant: what `open` opened is open until `close`, which may be called at any time.
+    The private fields hold one invariant: what `open` opened is open until `close` or `discard`, which may be called at any time.
     """
 
     def __init__(self, directory: Path, name: str, suffix: str) -> None:
@@ -31,6 +31,7 @@ class NewFile:
         self._name = name
         self._suffix = suffix
         self._part = f".{secrets.token_hex(16)}.part"
+        self._final: str | None = None
         self._folder: int | None = None
         self._file: int | None = None
 
@@ -56,7 +57,7 @@ class NewFile:
         """Bytes of all files in the folder now."""
         assert self._folder is not None  # noqa: S101 -- it is open
         with os.scandir(self._folder) as entries:
-            return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+            return sum(map(_size, entries))
 
     def write(self, data: memoryview) -> None:
         """Write all of it."""
@@ -71,18 +72,32 @@ class NewFile:
         final = f"{self._name}-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}.{self._suffix}"
         # A link fails where something has that name, a rename would take its place.
         os.link(self._part, final, src_dir_fd=self._folder, dst_dir_fd=self._folder, follow_symlinks=False)
+        self._final = final
+        os.unlink(self._part, dir_fd=self._folder)
         os.fsync(self._folder)
         return self._directory / final
 
     def close(self) -> None:
-        """Close it. What was not kept is gone."""
-        if self._file is not None:
-            with suppress(OSError):
-                os.unlink(self._part, dir_fd=self._folder)
-            os.close(self._file)
-        if self._folder is not None:
-            os.close(self._folder)
+        """Close it."""
+        for opened in (self._file, self._folder):
+            if opened is not None:
+                os.close(opened)
         self._file = self._folder = None
+
+    def discard(self) -> None:
+        """Close it and leave nothing of it, also when it was kept."""
+        if self._file is not None:
+            for name in filter(None, (self._part, self._final)):
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self._folder)
+        self.close()
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # another export ended meanwhile
+        return 0
 
 
 def _remove_left_over(folder: int) -> None:

@@ -43,12 +43,15 @@ class Rejected(JournalError):
     """The server refused; nothing was written."""
 
 
-async def connect(dsn: str, name: str, *, statement_timeout_s: float = 30.0) -> Connection:
-    """Open a connection named `name` in the server's list of sessions. Raises Unreachable."""
+async def connect(dsn: str, name: str, *, statement_timeout_s: float = 30.0, flushed: bool = True) -> Connection:
+    """Open a connection named `name` in the server's list of sessions. Raises Unreachable.
+
+    `flushed`: a commit is answered when it is on the disk.
+    """
     settings = {
         "application_name": f"ostiary {name}",
         "search_path": "pg_catalog",
-        "synchronous_commit": "on",
+        "synchronous_commit": "on" if flushed else "off",
         "statement_timeout": str(int(statement_timeout_s * 1000)),
         "timezone": "UTC",
     }

@@ -84,7 +84,8 @@ class CursorTable:
 
     async def _fetch(self, statement: str, *values: object) -> Sequence[Any]:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._connected()
+            # A cursor that a crash takes costs its owner a statement, a flush would cost every truncated reply.
+            self._connection = await connect(self._dsn, "cursors", statement_timeout_s=5, flushed=False)
         try:
             found: Sequence[Any] = await self._connection.fetch(statement, *values, timeout=_PATIENCE_S)
             return found
@@ -96,9 +97,3 @@ class CursorTable:
                 self._connection.terminate()
                 raise Lost(f"the control database ended the session: {reason(error)}") from error
             raise Rejected(f"the control database refused: {reason(error)}") from error
-
-    async def _connected(self) -> Connection:
-        connection = await connect(self._dsn, "cursors", statement_timeout_s=5)
-        # A cursor that a crash takes costs its owner a statement, a flush would cost every truncated reply.
-        await connection.execute("SET synchronous_commit = off")
-        return connection

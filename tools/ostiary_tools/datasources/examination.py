@@ -1,6 +1,7 @@
 """Looks at one database as the doctor does: by a connection of its own, whether the datasource is served or not."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import asyncpg
@@ -55,7 +56,8 @@ async def examine(settings: PostgresSettings) -> Examination:
     except DRIVER_ERRORS as error:
         raise _unavailable(settings.name, f"its catalog cannot be read ({type(error).__name__})") from None
     finally:
-        await connection.close(timeout=settings.acquire_timeout_s)
+        with suppress(*DRIVER_ERRORS):  # a server that hangs or is gone: what is known of it stands
+            await connection.close(timeout=settings.acquire_timeout_s)
 
 
 async def _looked_at(settings: PostgresSettings, connection: asyncpg.Connection) -> Examination:
