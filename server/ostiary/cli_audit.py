@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ostiary.cli_options import ConfigOption, JsonOption, configured, print_json, say
+from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _print_records(records: list[dict[str, Any]]) -> None:
             " ".join(record.get("rules", ())),
         )
         # Text and not markup: what agents wrote stands here.
-        table.add_row(*(Text(_printable(str(cell))) for cell in cells), style="red" if bad else "")
+        table.add_row(*(Text(one_line(str(cell))) for cell in cells), style="red" if bad else "")
     Console().print(table)
 
 
@@ -241,11 +241,6 @@ def _what(record: dict[str, Any]) -> str:
 
 
 _HEAD = frozenset({"position", "at", "stream", "seq", "kind", "call_id", "event", "agent", "tool", "rules"})
-
-
-def _printable(text: str) -> str:
-    """Without the control characters by which a record could repaint the terminal."""
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _refuse_existing(target: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ostiary.cli_options import ConfigOption, JsonOption, configured, print_json, say
+from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
@@ -87,23 +87,22 @@ def _as_data(one: "Diagnosis | Unreachable") -> dict[str, Any]:
 
 def _print(one: "Diagnosis | Unreachable", *, sql: bool) -> None:
     from ostiary.doctor import Unreachable
-    from ostiary.redaction import printable
 
     if isinstance(one, Unreachable):
         say(f"error: {one.message}")
         say(f"hint: {one.hint}")
         return
     if sql:
-        typer.echo(one.sql, nl=False)
+        # `color`: otherwise what looks like a colour is cut out of names, and what remains may be the name of another table.
+        typer.echo(one.sql, nl=False, color=True)
         return
-    typer.echo(printable(f"{one.datasource}: login `{one.login}` in database `{one.database}`"))
+    typer.echo(one_line(f"{one.datasource}: login `{one.login}` in database `{one.database}`"))
     for power, group in groupby(one.findings, key=lambda finding: finding.power):
         _print_power(one, power, list(group))
     _print_end(one)
 
 
 def _print_power(one: "Diagnosis", power: "Power", found: "list[Finding]") -> None:
-    from ostiary.redaction import printable
     from ostiary_tools.powers import MEANINGS
 
     if not found[0].over_privileged:
@@ -115,7 +114,7 @@ def _print_power(one: "Diagnosis", power: "Power", found: "list[Finding]") -> No
     typer.secho(f"  {word}: {power}", fg=colour, nl=False)
     typer.echo(f", {MEANINGS[power]}")
     for line in _evidence(found):
-        typer.echo(printable(f"      {line}"))
+        typer.echo(one_line(f"      {line}"))
 
 
 def _evidence(found: "list[Finding]") -> Iterator[str]:

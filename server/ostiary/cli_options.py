@@ -37,3 +37,8 @@ def print_json(data: Any) -> None:
 def say(message: str) -> None:
     """A line of progress, on stderr."""
     typer.echo(message, err=True)
+
+
+def one_line(text: str) -> str:
+    """Without the control characters by which a name or a record could repaint the terminal, or begin a line of ours."""
+    return "".join(c if c.isprintable() else " " for c in text)

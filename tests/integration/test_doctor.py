@@ -44,6 +44,10 @@ REVOKE EXECUTE ON FUNCTION "a""b; DROP TABLE orders; --"."f(" FROM PUBLIC;
 CREATE FUNCTION risen() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT 1';
 GRANT CREATE ON SCHEMA public TO PUBLIC;
 GRANT INSERT ON orders TO PUBLIC;
+CREATE TABLE "\x1b[2J
+  it is served" (id int);
+GRANT INSERT ON "\x1b[2J
+  it is served" TO PUBLIC;
 CREATE TABLE vault (token text);
 COMMENT ON TABLE vault IS '@secret';
 """
@@ -69,6 +73,8 @@ async def test_the_login_it_prints_reads_what_policy_lets_and_may_do_nothing_els
     assert found.returncode == Exit.FAILED
     for line in ("  over-privileged: superuser, may do everything, on the server's machine too", "  it is not served"):
         assert line in found.stdout.splitlines()
+    assert "  it is served" not in found.stdout.splitlines()
+    assert "\x1b" not in found.stdout
     script = await asyncio.to_thread(doctor, before, "shop", "--sql")
     assert script.returncode == Exit.OK
     postgres_server.sql(script.stdout, database)
@@ -95,7 +101,8 @@ async def _reads_as_before(server: PostgresServer, database: str) -> None:
         asked = [case for case in sample_cases() if not case.title.startswith("catalogs: ")]
         assert len(asked) >= 40
         for case in asked:
-            if not case.sql.lower().startswith("explain"):
+            # Plans differ by the clock, and catalogs of the standard tell each login what it has rights to.
+            if not case.sql.lower().startswith("explain") and "information_schema" not in case.sql.lower():
                 assert await _copied(agent, case.sql) == await _copied(owner, case.sql), case.title
         await owner.execute("CREATE TABLE later (id int)")
         for forbidden in ("select * from vault", "delete from orders", "create table mine (id int)", "select risen()"):
