@@ -29,6 +29,10 @@ def nested(form: str, depth: int, inmost: str) -> str:
         ("array[coalesce({})]", "total"),
         ("row((({})::orders).*)::orders", "orders"),
         ("(select {} between 1 and 2)", "true"),
+        ("exists (select 1 from orders o{n} where o{n}.id = orders.id and ({} or o{n}.id = 1))", "true"),
+        ("json_array(select {})", "1"),
+        ("json_object('a': {} format json returning text)", "note"),
+        ("json_value({} format json, '$.a' returning text)", "note"),
     ],
 )
 def test_an_expression_that_doubles_with_each_level_is_refused(form: str, inmost: str):
@@ -52,6 +56,13 @@ def test_an_expression_that_doubles_with_each_level_is_refused(form: str, inmost
         "select x || x as x from ({} union all select 1) as q{n}",
         "select j.x || j.x as x from (({}) as q{n} join (select 1 as y) as o on true) as j",
         "select * from (select x, x || x as x2 from ({}) as i{n}) as q{n}(y, x)",
+        "with recursive q{n} as ({}) select x || x as x from q{n}",
+        "with recursive b{n} as (select x || x as x from a{n}), a{n} as ({}) select x from b{n}",
+        "select j.y || j.y as x from (({}) as q{n} cross join products p) as j(y)",
+        "select max(x) as x from ({} union all select status from orders) as q{n}",
+        "select max(x) as x from (select x from ({} union all select status from orders) as i{n}) as q{n}",
+        "with q{n} as ({} union all select status from orders) select (select max(x)) as x from q{n}",
+        "select (s{n}.r).status as x from (select row(1, 1, x || x, 1, null, null)::orders as r from ({}) as q{n}) as s{n}",
     ],
 )
 def test_subqueries_whose_columns_double_with_each_level_are_refused(form: str):
@@ -82,6 +93,14 @@ def test_subqueries_whose_columns_double_with_each_level_are_refused(form: str):
 )
 def test_large_statements_that_do_not_grow_pass(text: str):
     judge(text, VIEW)
+
+
+@pytest.mark.parametrize("sets", ["rollup", "cube"])
+def test_grouping_sets_without_number_are_refused(sets: str):
+    columns = ", ".join(f"(id + {n})" for n in range(300))
+    with pytest.raises(Refused, match="grows too large"):
+        judge(f"select count(*) from orders group by {sets} ({columns})", VIEW)
+    judge(f"select count(*) from orders group by {sets} (id, status, customer_id, note, total, placed_at)", VIEW)
 
 
 @pytest.mark.parametrize("case", list(cases("honest")), ids=lambda case: case.sql[:60])
