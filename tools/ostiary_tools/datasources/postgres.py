@@ -165,7 +165,7 @@ class PostgresDatasource:
         return f"SET LOCAL transaction_timeout = {_milliseconds(limits.timeout_s + self._settings.idle_timeout_s)};"
 
     async def snapshot(self) -> Snapshot:
-        """Give the snapshot, at most one time to live old unless the database cannot be read."""
+        """Give the snapshot; the first call that finds it older than its time to live has it read anew and gets the old one."""
         fresh = asyncio.get_running_loop().time() - self._checked_at < self._settings.snapshot_ttl_s
         if self._snapshot is not None and fresh:
             return self._snapshot
