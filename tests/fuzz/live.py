@@ -137,7 +137,8 @@ def _compare(ours: Rows | ToolError, bare: Bare) -> None:
     names, rows = bare
     if [head.name for head in ours.columns] != names:
         raise Broken("columns", f"{[head.name for head in ours.columns]} and not {names}")
-    if Counter(ours.rows) != Counter(rows[:_MOST_ROWS]):
+    # Of more rows than are fetched, which come first is the planner's.
+    if len(rows) <= _MOST_ROWS and Counter(ours.rows) != Counter(rows):
         raise Broken("rows", f"{ours.rows[:3]} and not {rows[:3]}")
 
 
