@@ -132,10 +132,6 @@ class Sight:
         builtin = self.builtin.get(name[1]) if name[0] == PG_CATALOG else None
         return builtin.oid if builtin is not None else self.numbers.get(("type", *name), RECORD)
 
-    def type_words(self, name: Name, words: str) -> str:
-        """The words that stand for a type, where the caller may see it."""
-        return words if name[0] == PG_CATALOG or ("type", *name) in self.numbers else "record"
-
     def sequence_of(self, relation: Name, column: str) -> SequenceDetail | None:
         """The sequence the column owns."""
         return self.owned.get((*relation, column))
@@ -185,14 +181,6 @@ def look(view: SchemaView) -> Sight:
     functions = tuple(f for f in _functions(view) if _types_seen(sight, f))
     numbers = _numbered(sight.numbers, map(function_key, functions))
     return replace(sight, functions=functions, numbers=numbers, bare=frozenset(key[:3] for key in numbers))
-
-
-def _calls_hidden(view: SchemaView, expression: str) -> bool:
-    return any(
-        overload.schema != PG_CATALOG and view.snapshot.function_resource(overload.schema, name) not in view.visible
-        for name in set(_CALL.findall(expression))
-        for overload in view.snapshot.functions_by_name.get(name, ())
-    )
 
 
 def _relation(view: SchemaView, relation: Relation) -> SeenRelation:
