@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
-from fix_sql import HIDDEN_COLUMNS, HIDDEN_FUNCTIONS, HIDDEN_TABLES, Case, cases, shop_snapshot, view_of
+from fix_sql import HIDDEN_COLUMNS, HIDDEN_FUNCTIONS, HIDDEN_TABLES, Case, cases, sees_everything, shop_snapshot, view_of
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Column, Function, Table
@@ -228,3 +228,15 @@ def test_the_deepest_tree_let_in_fits_the_small_stack_of_a_worker_thread(sql: st
     threading.stack_size(before)
     thread.join()
     assert ended == [True]
+
+
+def test_a_plan_behind_a_view_is_told_only_to_those_who_may_read_everything():
+    snapshot = shop_snapshot()
+    everything = sees_everything(snapshot)
+    salary = next(c for c in snapshot.relations["public", "employees"].columns if c.name == "salary")
+    unread = snapshot.relations["public", "employees"].column_resource("shop", salary)
+    limited = SchemaView(snapshot, everything.visible, everything.readable - {unread})
+    judge("explain select * from order_totals", everything)
+    judge("explain select * from orders", limited)
+    with pytest.raises(Refused, match="behind a view"):
+        judge("explain select * from order_totals", limited)

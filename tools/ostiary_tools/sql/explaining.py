@@ -1,7 +1,8 @@
 """What a plan would show that its statement does not name.
 
 A plan spells out what stands behind a view or a function, and a verbose one every
-column that a scan carries. It is shown when nothing of that can be hidden from the caller.
+column that a scan carries. It is shown when nothing of that can be hidden from the caller:
+conditions of a view or a function hold values of what they filter by, so all must be readable.
 """
 
 from ostiary_policies.actions import Action
@@ -17,7 +18,7 @@ def check(work: Work, *, verbose: bool) -> None:
     if verbose and work.supplied:
         raise Refused("explain", "`EXPLAIN (VERBOSE)` over a catalog would print all of it", "leave VERBOSE out")
     relations = work.view.snapshot.relations
-    if all(_whole(r, work.view) for r in relations.values()):
+    if all(_readable(r, work.view) for r in relations.values()):
         return
     scanned = [relations[a.resource.schema, a.resource.name] for a in work.accesses if isinstance(a.resource, Table)]
     if verbose and not all(_whole(r, work.view) for r in scanned):
@@ -36,3 +37,7 @@ def check(work: Work, *, verbose: bool) -> None:
 
 def _whole(relation: Relation, view: SchemaView) -> bool:
     return view.sees(relation) and len(view.columns(relation)) == len(relation.columns) and not relation.row_security
+
+
+def _readable(relation: Relation, view: SchemaView) -> bool:
+    return _whole(relation, view) and len(view.readable_columns(relation)) == len(relation.columns)

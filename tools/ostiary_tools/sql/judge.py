@@ -43,7 +43,7 @@ class Judged:
     """The value of each of them."""
 
 
-_Key = tuple[str, str, str, frozenset[Resource]]
+_Key = tuple[str, str, str, frozenset[Resource], frozenset[Resource]]
 
 _memory: dict[_Key, Judged] = {}
 _KEPT = 1_000
@@ -54,10 +54,10 @@ _KEPT_CHARS = 10_000
 def judge(text: str, view: SchemaView) -> Judged:
     """Judge one statement as the caller of `view`. Raises Refused and nothing else.
 
-    The answer follows from the text, the schema and what the caller may see of it, so it
+    The answer follows from the text, the schema and what the caller may see and read of it, so it
     is remembered by these; agents repeat themselves, and the gate asks for each plan again.
     """
-    key = (text, view.datasource, view.snapshot.version, view.visible)
+    key = (text, view.datasource, view.snapshot.version, view.visible, view.readable)
     if (known := _memory.get(key)) is not None:
         return _supplied(known, view)
     try:
