@@ -22,7 +22,9 @@ ORDER BY t.oid
 -- One row for each row of `relations`.
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relpersistence::text AS persistence, c.relrowsecurity AS row_security,
     c.relforcerowsecurity AS force_row_security, c.relispartition AS is_partition, c.relispopulated AS populated,
-    c.relreplident::text AS replica_identity, pg_catalog.pg_relation_is_updatable(c.oid, false) AS events,
+    c.relreplident::text AS replica_identity,
+    -- It locks what it looks at, and of a table it says nothing new.
+    CASE WHEN c.relkind IN ('r', 'p') THEN 28 ELSE pg_catalog.pg_relation_is_updatable(c.oid, false) END AS events,
     -- What a view's text names: relations, columns where it names some, and functions outside pg_catalog, also behind operators.
     ARRAY(SELECT DISTINCT ARRAY[un.nspname::text, u.relname::text, coalesce(a.attname::text, '')] AS used
         FROM pg_catalog.pg_rewrite r
