@@ -9,6 +9,9 @@ CallFailed               code, message, hint: for the model to read
 UnknownTool              for the protocol: hidden and unknown are the same answer
 """
 
+from pydantic import ValidationError
+
+from ostiary.redaction import printable
 from ostiary_tools.errors import DatabaseError, Refused, TooCostly, ToolError
 
 
@@ -82,3 +85,10 @@ def failed(error: ToolError) -> CallFailed:
 def outcome_code(error: ToolError) -> str:
     """What stands in the audit log: the code, with the SQLSTATE, and never the text."""
     return f"{error.code} {error.sqlstate}" if isinstance(error, DatabaseError) else error.code
+
+
+def wrong_arguments(error: ValidationError) -> str:
+    """Which argument is wrong and how, without repeating what was given."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    said = [f"`{printable('.'.join(map(str, e['loc'])))[:80]}`: {e['msg'].lower()}" for e in found[:5]]
+    return "; ".join(said)

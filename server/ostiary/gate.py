@@ -21,7 +21,7 @@ from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.costs import prepared
 from ostiary.cursors import Cursors, handle_in
-from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, UnknownTool, failed, outcome_code
+from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, UnknownTool, failed, outcome_code, wrong_arguments
 from ostiary.export.exporter import Bounds
 from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
@@ -39,6 +39,7 @@ from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLim
 from ostiary_tools.errors import DatabaseError, Refused, ToolError
 from ostiary_tools.packs import Registry
 from ostiary_tools.paging import following
+from ostiary_tools.plans.terms import has_terms
 from ostiary_tools.result import Result, Rows
 from ostiary_tools.sql.judge import Judged
 from ostiary_tools.sql.mending import mended
@@ -163,7 +164,7 @@ class Gate:
         try:
             return tool.args.model_validate(record.call.arguments)
         except ValidationError as error:
-            told = InvalidArguments(_invalid(error))
+            told = InvalidArguments(wrong_arguments(error))
             await self._recorder.refuse(record.entry("invalid", arguments=unjudged(record.call.arguments), reason=told.message))
             raise told from error
 
@@ -186,7 +187,7 @@ class Gate:
         status, reply, error = Status.CANCELLED, None, ""
         recording = asyncio.create_task(self._recorder.intend(passage.entry))
         try:
-            # The intent travels to the disk while the transaction opens and the statement is analysed and estimated;
+            # The intent travels to the disk while the transaction opens and the statement is analysed;
             # nothing of the statement runs before it is durable.
             async with self._transaction(permit, passage.world) as reader:
                 ahead = await _analysed(reader, passage)
@@ -328,18 +329,14 @@ def _explained(failure: ToolError, passage: "_Passage") -> ToolError:
 
 
 async def _analysed(reader: Reader | None, passage: _Passage) -> Prepared | None:
-    """The permit's statement, prepared, where it is the only one: a second would take its place."""
+    """The permit's statement, prepared, where it is the only one: a second would take its place.
+
+    Not where its plan is to be estimated: planning may compute what functions that call themselves stable give.
+    """
     intent = passage.permit.intent
-    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file:
+    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file or has_terms(passage.permit.obligations):
         return None
     return await prepared(reader, intent.statements[0], passage.permit, passage.world, passage.engine)
-
-
-def _invalid(error: ValidationError) -> str:
-    """Which argument is wrong and how, without repeating what was given."""
-    found = error.errors(include_input=False, include_url=False, include_context=False)
-    said = [f"`{printable('.'.join(map(str, e['loc'])))[:80]}`: {e['msg'].lower()}" for e in found[:5]]
-    return "; ".join(said)
 
 
 def _outcome(status: Status, duration_us: int, reply: Reply | None, error: str) -> Outcome:
