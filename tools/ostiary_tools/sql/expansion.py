@@ -110,11 +110,10 @@ def repeats(node: Any) -> bool:
     if isinstance(node, ast.A_Expr):
         plain = isinstance(node.lexpr, (ast.ColumnRef, ast.A_Const, ast.ParamRef))
         return node.kind in _SYMMETRIC or (not plain and (node.kind in _BETWEEN or node.kind == _KINDS.AEXPR_IN))
-    return isinstance(node, _TWICE + _HOLDING) or (isinstance(node, ast.SubLink) and node.subLinkType == _EXISTS)
+    return type(node) in _REPEATED or (isinstance(node, ast.SubLink) and node.subLinkType == _EXISTS)
 
 
 _EXISTS = enums.SubLinkType.EXISTS_SUBLINK
-_HOLDING = (ast.RangeSubselect, ast.CommonTableExpr, ast.A_Indirection, ast.GroupingSet)
 
 
 def check(select: Any) -> None:
@@ -330,6 +329,7 @@ _TWICE = (
     ast.JsonArrayQueryConstructor,  # its query is analysed once to count its columns, and once more
     ast.JsonValueExpr,  # kept as it was written beside the JSON it becomes
 )
+_REPEATED = frozenset({*_TWICE, ast.RangeSubselect, ast.CommonTableExpr, ast.A_Indirection, ast.GroupingSet})
 
 
 def _comparison(node: Any, reach: _Reach) -> int:
