@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import count
@@ -15,6 +16,8 @@ import pytest
 
 ADMIN = "ostiary_admin"
 NO_SYSTEM_POSTGRES = "no PostgreSQL of the system with contrib: nothing like /usr/lib/postgresql/*/lib/dblink.so"
+POSTGRES_15 = Path("/usr/lib/postgresql/15")
+"""Where Debian's packages put it."""
 _numbers = count(1)
 
 
@@ -119,25 +122,9 @@ def short_directory() -> Path:
     return Path(tempfile.mkdtemp(prefix="opg-", dir="/tmp"))
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """The session's server; durable settings are off because nothing here tests durability."""
-    root = short_directory()
-    server = new_server(root, {"fsync": "off"})
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop("immediate")
-        shutil.rmtree(root, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def system_server() -> Iterator[PostgresServer]:
-    """A server of the newest PostgreSQL that the system's packages brought; without one the test is skipped."""
-    binaries = system_binaries()
-    if binaries is None:
-        pytest.skip(NO_SYSTEM_POSTGRES)
+@contextmanager
+def _started(binaries: Path | None = None) -> Iterator[PostgresServer]:
+    """A server that runs while the block lasts; durable settings are off because nothing here tests durability."""
     root = short_directory()
     server = new_server(root, {"fsync": "off"}, binaries)
     server.start()
@@ -146,6 +133,39 @@ def system_server() -> Iterator[PostgresServer]:
     finally:
         server.stop("immediate")
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """The session's server."""
+    with _started() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def system_server() -> Iterator[PostgresServer]:
+    """A server of the newest PostgreSQL that the system's packages brought; without one the test is skipped."""
+    binaries = system_binaries()
+    if binaries is None:
+        pytest.skip(NO_SYSTEM_POSTGRES)
+    with _started(binaries) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server_15() -> Iterator[PostgresServer]:
+    """PostgreSQL 15 of the system with contrib, for tests that know what it has; skipped where its package is not installed."""
+    if not (POSTGRES_15 / "lib" / "dblink.so").exists():
+        pytest.skip(f"PostgreSQL 15 with contrib is not in {POSTGRES_15}")
+    with _started(POSTGRES_15 / "bin") as server:
+        yield server
+
+
+@pytest.fixture(scope="session", params=["embedded", "15"])
+def either_server(request: pytest.FixtureRequest) -> PostgresServer:
+    """The embedded server and PostgreSQL 15, one after the other."""
+    found: PostgresServer = request.getfixturevalue("postgres_server" if request.param == "embedded" else "server_15")
+    return found
 
 
 @pytest.fixture

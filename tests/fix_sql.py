@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
+
 from ostiary_policies.model import Resource
+from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
 from ostiary_tools.details import Details
 from ostiary_tools.snapshot import ColumnInfo, ForeignKey, FunctionInfo, OperatorInfo, Relation, RelationKind, Snapshot, TypeInfo
 from ostiary_tools.view import SchemaView
@@ -68,6 +71,17 @@ def cases(folder: str) -> Iterator[Case]:
 
 
 _FACT = re.compile(r"-- (rule|runs|since): (.*)\n")
+
+
+async def snapshot_of(dsn: str, datasource: str) -> Snapshot:
+    """What the server at that address says of itself."""
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await read_catalog(connection, "")
+    finally:
+        await connection.close()
+    assert rows is not None, "an empty stamp is never the known one, so the catalog is read"
+    return build_snapshot(datasource, rows, search_path=("public",), tags={})
 
 
 def sample_cases() -> list[Case]:

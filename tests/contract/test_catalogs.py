@@ -12,11 +12,10 @@ from typing import Any
 import asyncpg
 import pytest
 from fix_postgres import PostgresServer
-from fix_sql import Case, blocks
+from fix_sql import Case, blocks, snapshot_of
 
 from ostiary_policies.model import Resource
 from ostiary_tools.catalogs import OFFERED, STATED, value
-from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
 from ostiary_tools.snapshot import Snapshot
 from ostiary_tools.sql import bind, judge
 from ostiary_tools.view import SchemaView
@@ -57,18 +56,8 @@ def shop(server: PostgresServer) -> Iterator[Shop]:
     name = f"catalogs_{os.getpid()}_{next(_numbers)}"
     server.sql(f"CREATE DATABASE {name}")
     server.sql((CASES / "schema.sql").read_text("utf-8"), name)
-    yield Shop(server.dsn(database=name), asyncio.run(taken(server.dsn(database=name))))
+    yield Shop(server.dsn(database=name), asyncio.run(snapshot_of(server.dsn(database=name), "shop")))
     server.sql(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def taken(dsn: str) -> Snapshot:
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await read_catalog(connection, "")
-    finally:
-        await connection.close()
-    assert rows is not None
-    return build_snapshot("shop", rows, search_path=("public",), tags={})
 
 
 def seen(snapshot: Snapshot, *, without: str = "\0") -> SchemaView:
@@ -158,7 +147,7 @@ async def test_databases_that_differ_in_hidden_things_have_the_same_catalogs_byt
         server.sql("CREATE TABLE aaa_hidden_too (a integer)", name)
         server.sql((CASES / "schema.sql").read_text("utf-8"), name)
         server.sql(HIDDEN, name)
-        more = seen(await taken(server.dsn(database=name)), without="hidden")
+        more = seen(await snapshot_of(server.dsn(database=name), "shop"), without="hidden")
     finally:
         server.sql(f"DROP DATABASE {name} WITH (FORCE)")
     less = seen(shop.snapshot, without="hidden")

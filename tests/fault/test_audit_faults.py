@@ -13,7 +13,9 @@ from uuid import UUID
 
 import pytest
 from fix_audit import DONE, AuditLog, audit_log_at, entry
+from fix_disk import small_file_system
 from fix_postgres import PostgresServer, new_server, short_directory
+from fix_waiting import until
 
 from ostiary.audit.recorder import Recorder, RecordingFailed
 from ostiary_tools.control.migrate import migrate
@@ -49,13 +51,6 @@ async def lost(log: AuditLog, acknowledged: list[UUID]) -> set[UUID]:
     return set(acknowledged) - {row["call_id"] for row in await log.fetch("SELECT call_id FROM audit.log WHERE kind = 'i'")}
 
 
-async def enough(acknowledged: list[UUID], count: int) -> None:
-    """Wait until that many were acknowledged."""
-    async with asyncio.timeout(30):
-        while len(acknowledged) < count:  # noqa: ASYNC110 - sixty-four tasks append to it
-            await asyncio.sleep(0.01)
-
-
 @pytest.mark.asyncio
 async def test_no_acknowledged_intent_is_lost_when_the_database_is_killed(durable_server: PostgresServer, tmp_path: Path) -> None:
     log = audit_log_at(durable_server, "postgres", tmp_path)
@@ -64,7 +59,7 @@ async def test_no_acknowledged_intent_is_lost_when_the_database_is_killed(durabl
     async with log.recording() as recorder:
         async with asyncio.TaskGroup() as agents:
             tasks = [agents.create_task(agent(recorder, acknowledged)) for _ in range(AGENTS)]
-            await enough(acknowledged, 5_000)
+            await until(lambda: len(acknowledged) >= 5_000)
             backends = await log.fetch("SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'")
             for pid in [durable_server.postmaster(), *(row["pid"] for row in backends)]:
                 with contextlib.suppress(ProcessLookupError):
@@ -73,9 +68,7 @@ async def test_no_acknowledged_intent_is_lost_when_the_database_is_killed(durabl
         with pytest.raises(RecordingFailed):
             await recorder.intend(entry())
         await asyncio.to_thread(restart, durable_server)
-        async with asyncio.timeout(60):
-            while not recorder.state().recording:  # noqa: ASYNC110 - the writer mends itself
-                await asyncio.sleep(0.05)
+        await until(lambda: recorder.state().recording, seconds=60)
         await recorder.conclude(await recorder.intend(entry()), DONE)
         assert await lost(log, acknowledged) == set()
     report = await log.verify()
@@ -146,15 +139,8 @@ async def test_no_acknowledged_intent_is_lost_when_the_server_process_is_killed(
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of 160 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a small tmpfs needs root")
-    root = short_directory()
-    if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", root], check=False).returncode:
-        pytest.skip("this machine does not let us mount a tmpfs")
-    yield root
-    subprocess.run(["/bin/umount", "-l", root], check=True)
-    root.rmdir()
+    with small_file_system("160m") as directory:
+        yield directory
 
 
 @pytest.mark.asyncio

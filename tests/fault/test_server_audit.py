@@ -1,16 +1,14 @@
 """The audit database down, dying and full while agents call."""
 
 import asyncio
-import os
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fix_disk import small_file_system
 from fix_faults import Installation, answered, crash, executed, external, kept_asking
-from fix_postgres import PostgresServer, short_directory
+from fix_postgres import PostgresServer
 from fix_waiting import until
 
 from ostiary.exits import Exit
@@ -78,17 +76,8 @@ async def test_the_audit_database_dies_under_64_agents_and_nothing_ran_without_i
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of 128 MiB."""
-    directory = short_directory()
-    mounted = os.geteuid() == 0 and shutil.which("mount") is not None
-    if mounted:
-        mounted = subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", "size=128m", "tmpfs", directory], check=False).returncode == 0
-    if not mounted:
-        directory.rmdir()
-        pytest.skip("a small file system can only be mounted by root")
-    yield directory
-    subprocess.run(["/bin/umount", "--lazy", directory], check=True)
-    directory.rmdir()
+    with small_file_system("128m") as directory:
+        yield directory
 
 
 @pytest.mark.asyncio

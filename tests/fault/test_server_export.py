@@ -2,16 +2,14 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from fix_disk import small_file_system
 from fix_faults import Installation, Serving, answered
-from fix_postgres import short_directory
 from fix_waiting import until
 from mcp import MCPError
 
@@ -22,18 +20,8 @@ LONG = "select n, md5(n::text) from generate_series(1, 1000000) n"
 
 @pytest.fixture
 def small_disk() -> Iterator[Path]:
-    """A file system of 8 MiB."""
-    directory = short_directory()
-    mounted = os.geteuid() == 0 and shutil.which("mount") is not None
-    if mounted:
-        command = ["/bin/mount", "-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", str(directory)]
-        mounted = subprocess.run(command, check=False).returncode == 0
-    if not mounted:
-        directory.rmdir()
-        pytest.skip("a small file system can only be mounted by root")
-    yield directory
-    subprocess.run(["/bin/umount", "--lazy", directory], check=True)
-    directory.rmdir()
+    with small_file_system("8m") as directory:
+        yield directory
 
 
 @pytest.mark.asyncio

@@ -39,7 +39,7 @@ async def test_embedded_postgres_and_servers_killed_under_64_agents_lose_no_ackn
         await until(lambda: len(got) >= 300)
         await until_records(installation, asked_slowly)
         postmaster = (await status(embedded_home)).pid
-        assert postmaster is not None
+        assert postmaster is not None, "PostgreSQL has ended before it was killed"
         await kill_postgres(postmaster)
         for server in servers:
             os.kill(server.pid, signal.SIGKILL)
@@ -163,12 +163,15 @@ async def asked_until_the_end(serving: Serving) -> None:
 
 async def until_records(installation: Installation, fit: Callable[[list[Record]], bool]) -> list[Record]:
     """Wait until the log is as it should be, and give it."""
-    async with asyncio.timeout(40):
-        while True:
-            records = await installation.records()
-            if fit(records):
-                return records
-            await asyncio.sleep(0.05)
+    records: list[Record] = []
+
+    async def right() -> bool:
+        nonlocal records
+        records = await installation.records()
+        return fit(records)
+
+    await until(right, seconds=40)
+    return records
 
 
 def asked_slowly(records: list[Record]) -> bool:

@@ -30,7 +30,7 @@ async def main(dsn, statement):
         await reader.rows(Statement("SELECT 'standing'"))
         if statement:
             await reader.rows(Statement(statement))
-        await asyncio.sleep(600)
+        await asyncio.Event().wait()  # stands until it is killed
 
 asyncio.run(main(*sys.argv[1:3]))
 """

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from fix_pages import READERS, Library, OpenLibrary, asked
 from fix_server import HIDES, READS_ALL
+from fix_waiting import until
 from mcp import Client
 
 from ostiary.export.exporter import Bounds, export
@@ -201,12 +202,9 @@ async def test_what_fails_or_is_cancelled_leaves_nothing(library: OpenLibrary):
         }.items():
             assert said in await asked(client, "export", sql=sql, name="x")
         call = asyncio.create_task(asked(client, "export", sql="select generate_series(1, 100000000) as n", name="x"))
-        async with asyncio.timeout(20):
-            while not names_in(folder):  # noqa: ASYNC110  a folder is watched, and it sets no event
-                await asyncio.sleep(0.001)
-            call.cancel()
-            while names_in(folder):  # noqa: ASYNC110  likewise
-                await asyncio.sleep(0.01)
+        await until(lambda: bool(names_in(folder)))
+        call.cancel()
+        await until(lambda: not names_in(folder))
         site = opened.site
     ends = [r["status"] for r in await site.records() if r["kind"] == "o"]
     assert ends == ["error", "error", "error", "cancelled"]

@@ -1,15 +1,14 @@
 """Extensions under the shipped bundle for analysts: what computes is answered, what reaches further is refused."""
 
 import re
-import shutil
 import tomllib
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fix_postgres import PostgresServer, new_server, short_directory
+from fix_postgres import PostgresServer
 from fix_server import MakeSite
 
 from ostiary.app import House, open_house
@@ -18,7 +17,6 @@ from ostiary.gate import Call
 from ostiary_policies.model import Principal
 
 _CASES = Path(__file__).parent.parent / "cases" / "extensions"
-_OLD = Path("/usr/lib/postgresql/15")
 _SHARED = Path("/usr/share/postgresql/15/extension")
 _ANALYST = Principal("analyst", ("analyst",))
 _CONTRIB = """
@@ -49,24 +47,6 @@ ALTER FUNCTION seven_in_plpgsql() OWNER TO app_owner;
 _OWN_CALLS = ("int_array_enum(array[7])", "seven()", "seven_in_plpgsql()", "seven_of_another()", "crosstab('select 1, 2, 7')")
 _WITHOUT_A_NAME = {"adminpack", "lo", "tsm_system_rows"}
 """Refused before a name of theirs is looked up: functions in `pg_catalog`, a cast from `oid`, a sampling method."""
-
-
-@pytest.fixture(scope="module")
-def server_15() -> Iterator[PostgresServer]:
-    """PostgreSQL 15 of the system, with whatever extensions are installed for it."""
-    if not (_OLD / "bin").exists() or not (_SHARED / "hstore.control").exists():
-        pytest.skip("PostgreSQL 15 with contrib is not installed")
-    root = short_directory()
-    old = new_server(root, {"fsync": "off"})
-    shutil.rmtree(old.data)
-    old.binaries = _OLD / "bin"
-    old.make()
-    old.start()
-    try:
-        yield old
-    finally:
-        old.stop("immediate")
-        shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.mark.asyncio

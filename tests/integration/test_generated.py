@@ -5,9 +5,8 @@ The caller sees everything, so nothing but the judge and the printer stands betw
 
 import csv
 import io
-import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import IntEnum
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from fix_postgres import PostgresServer, new_server, short_directory
+from fix_postgres import PostgresServer
 from fix_sql import sees_everything
 from gen_queries import Asked, generated
 from pglast import ast, enums
@@ -31,7 +30,6 @@ from ostiary_tools.sql.inventory import NODES
 from ostiary_tools.view import SchemaView
 
 SCHEMA = Path(__file__).parent.parent / "cases" / "generated" / "schema.sql"
-OLD = Path("/usr/lib/postgresql/15/bin")
 LIMITS = ReadLimits(timeout_s=20, max_rows=100_000, max_chars=50_000_000)
 LONGEST = 1_000_000
 """Bytes of an answer; a product of many tables shows no more than a smaller one."""
@@ -84,26 +82,11 @@ async def test_two_thousand_generated_queries_are_judged_and_answered_as_on_a_ba
 
 @pytest.mark.slow
 @pytest.mark.asyncio
-async def test_generated_queries_are_judged_and_answered_by_an_older_server_that_knows_xml(older_server: PostgresServer):
-    async with _opened(older_server, "generated") as (datasource, bare):
+async def test_generated_queries_are_judged_and_answered_by_an_older_server_that_knows_xml(server_15: PostgresServer):
+    async with _opened(server_15, "generated") as (datasource, bare):
         asked, wrong = await _compared(datasource, bare, seed=20261122, wanted=2_000)
     assert not wrong, "\n\n".join(wrong)
     assert _forms(asked) >= XML
-
-
-@pytest.fixture
-def older_server() -> Iterator[PostgresServer]:
-    if not OLD.exists():
-        pytest.skip("PostgreSQL 15 is not installed")
-    root = short_directory()
-    server = new_server(root, {"fsync": "off"})
-    shutil.rmtree(server.data)
-    server.binaries = OLD
-    server.make()
-    server.start()
-    yield server
-    server.stop("immediate")
-    shutil.rmtree(root, ignore_errors=True)
 
 
 @asynccontextmanager

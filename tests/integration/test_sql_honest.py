@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import asyncpg
 import pytest
 from fix_postgres import PostgresServer
-from fix_sql import CASES, Case, cases, view_of
+from fix_sql import CASES, Case, cases, snapshot_of, view_of
 
-from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
 from ostiary_tools.sql import judge
 from ostiary_tools.view import SchemaView
 
@@ -41,20 +40,10 @@ def shops(postgres_server: PostgresServer) -> Iterator[Shops]:
     yield Shops(
         postgres_server.dsn(database=names[0]),
         postgres_server.dsn(database=names[1]),
-        asyncio.run(_view(postgres_server.dsn(database=names[0]))),
+        view_of(asyncio.run(snapshot_of(postgres_server.dsn(database=names[0]), "shop"))),
     )
     for name in names:
         postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-async def _view(dsn: str) -> SchemaView:
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await read_catalog(connection, "")
-    finally:
-        await connection.close()
-    assert rows is not None
-    return view_of(build_snapshot("shop", rows, search_path=("public",), tags={}))
 
 
 async def _answer(dsn: str, statement: str) -> tuple[list[str], list[str]]:

@@ -1,18 +1,13 @@
 """The reviewed list of built-ins, held against live servers."""
 
 import asyncio
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import asyncpg
-import pytest
-from fix_postgres import PostgresServer, new_server, short_directory
+from fix_postgres import PostgresServer
 from list_functions import Fact, facts, merged
 
 from ostiary_tools.sql.inventory import FUNCTIONS, INVENTORY, REASONS, REFUSED_FUNCTIONS, TYPES, VOLATILE, BuiltIn
 
-_OLD = Path("/usr/lib/postgresql/15/bin")
 _FUNCTIONS = """
 SELECT p.proname AS name, p.provolatile = 'v' AS volatile,
   coalesce((SELECT array_agg(DISTINCT t.typname::text)
@@ -29,26 +24,6 @@ _HARMLESS = {"regconfig", "regdictionary"}
 _REGTYPE = {"pg_typeof"}
 
 
-@pytest.fixture(scope="module", params=["embedded", "15"])
-def server(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    if request.param == "embedded":
-        yield postgres_server
-        return
-    if not _OLD.exists():
-        pytest.skip("PostgreSQL 15 is not installed")
-    root = short_directory()
-    old = new_server(root, {"fsync": "off"})
-    shutil.rmtree(old.data)
-    old.binaries = _OLD
-    old.make()
-    old.start()
-    try:
-        yield old
-    finally:
-        old.stop("immediate")
-        shutil.rmtree(root, ignore_errors=True)
-
-
 def _fetch(server: PostgresServer, statement: str) -> list[asyncpg.Record]:
     async def once() -> list[asyncpg.Record]:
         connection = await asyncpg.connect(server.dsn())
@@ -60,13 +35,13 @@ def _fetch(server: PostgresServer, statement: str) -> list[asyncpg.Record]:
     return asyncio.run(once())
 
 
-def test_every_built_in_function_of_the_server_is_reviewed(server: PostgresServer):
-    names = {row["name"] for row in _fetch(server, _FUNCTIONS)}
+def test_every_built_in_function_of_the_server_is_reviewed(either_server: PostgresServer):
+    names = {row["name"] for row in _fetch(either_server, _FUNCTIONS)}
     assert names - FUNCTIONS - REFUSED_FUNCTIONS.keys() == set()
 
 
-def test_the_inventory_says_of_every_function_what_the_server_says(server: PostgresServer):
-    assert merged(INVENTORY, *asyncio.run(facts(server.dsn()))) == INVENTORY
+def test_the_inventory_says_of_every_function_what_the_server_says(either_server: PostgresServer):
+    assert merged(INVENTORY, *asyncio.run(facts(either_server.dsn()))) == INVENTORY
 
 
 def test_a_function_of_a_later_version_is_undecided_and_refused():
@@ -75,14 +50,14 @@ def test_a_function_of_a_later_version_is_undecided_and_refused():
     assert "undecided" in REASONS
 
 
-def test_no_allowed_function_is_volatile_but_those_with_a_reason(server: PostgresServer):
-    assert {r["name"] for r in _fetch(server, _FUNCTIONS) if r["volatile"]} & FUNCTIONS <= VOLATILE.keys()
+def test_no_allowed_function_is_volatile_but_those_with_a_reason(either_server: PostgresServer):
+    assert {r["name"] for r in _fetch(either_server, _FUNCTIONS) if r["volatile"]} & FUNCTIONS <= VOLATILE.keys()
 
 
-def test_no_allowed_function_takes_or_gives_an_internal_value_or_a_name_of_the_catalog(server: PostgresServer):
+def test_no_allowed_function_takes_or_gives_an_internal_value_or_a_name_of_the_catalog(either_server: PostgresServer):
     found = {
         row["name"]
-        for row in _fetch(server, _FUNCTIONS)
+        for row in _fetch(either_server, _FUNCTIONS)
         if row["name"] in FUNCTIONS - _REGTYPE
         and any(
             t in ("internal", "cstring", "aclitem", "refcursor", "trigger")
@@ -93,16 +68,17 @@ def test_no_allowed_function_takes_or_gives_an_internal_value_or_a_name_of_the_c
     assert found == set()
 
 
-def test_no_built_in_operator_runs_a_refused_or_volatile_function(server: PostgresServer):
-    rows = _fetch(server, _OPERATORS)
+def test_no_built_in_operator_runs_a_refused_or_volatile_function(either_server: PostgresServer):
+    rows = _fetch(either_server, _OPERATORS)
     assert {r["name"] for r in rows if r["volatile"]} == set()
     assert {
         r["name"] for r in rows if REFUSED_FUNCTIONS.get(r["name"], "internals of the server") != "internals of the server"
     } <= {"aclcontains", "aclinsert", "aclremove", "aclitemeq"}
 
 
-def test_every_allowed_type_exists_on_the_server(server: PostgresServer):
+def test_every_allowed_type_exists_on_the_server(either_server: PostgresServer):
     names = {
-        r["name"] for r in _fetch(server, "SELECT typname AS name FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace")
+        r["name"]
+        for r in _fetch(either_server, "SELECT typname AS name FROM pg_type WHERE typnamespace = 'pg_catalog'::regnamespace")
     }
     assert names >= TYPES

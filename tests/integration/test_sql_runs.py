@@ -5,26 +5,22 @@ statement states is held against what it does.
 """
 
 import asyncio
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import asyncpg
 import pytest
-from fix_postgres import PostgresServer, new_server, short_directory
-from fix_sql import CASES, Case, cases, view_of
+from fix_postgres import PostgresServer
+from fix_sql import CASES, Case, cases, snapshot_of, view_of
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Function
-from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
 from ostiary_tools.datasources.statement import wrap
 from ostiary_tools.errors import Refused
 from ostiary_tools.sql import judge
 from ostiary_tools.sql.judge import Judged
 from ostiary_tools.view import SchemaView
 
-_OLD = Path("/usr/lib/postgresql/15/bin")
 _FOLDER = "runs"
 _ALL = tuple(cases(_FOLDER))
 _RUNNING = [c for c in _ALL if c.runs]
@@ -45,45 +41,15 @@ class House:
         return self.view.snapshot.server_version // 10_000
 
 
-@pytest.fixture(scope="module", params=["embedded", "15"])
-def server(request: pytest.FixtureRequest, postgres_server: PostgresServer) -> Iterator[PostgresServer]:
-    if request.param == "embedded":
-        yield postgres_server
-        return
-    if not _OLD.exists():
-        pytest.skip("PostgreSQL 15 is not installed")
-    root = short_directory()
-    old = new_server(root, {"fsync": "off"})
-    shutil.rmtree(old.data)
-    old.binaries = _OLD
-    old.make()
-    old.start()
-    try:
-        yield old
-    finally:
-        old.stop("immediate")
-        shutil.rmtree(root, ignore_errors=True)
-
-
 @pytest.fixture(scope="module")
-def house(server: PostgresServer) -> Iterator[House]:
+def house(either_server: PostgresServer) -> Iterator[House]:
     name = "sql_house"
-    server.sql(f"CREATE DATABASE {name}")
-    server.sql((CASES / _FOLDER / "house.sql").read_text("utf-8"), name)
-    server.sql("CREATE ROLE tenant LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO tenant", name)
-    yield House(server.dsn("tenant", name), asyncio.run(_view(server.dsn(database=name))))
-    server.sql(f"DROP DATABASE {name} WITH (FORCE)")
-    server.sql("DROP ROLE tenant")
-
-
-async def _view(dsn: str) -> SchemaView:
-    connection = await asyncpg.connect(dsn)
-    try:
-        rows = await read_catalog(connection, "")
-    finally:
-        await connection.close()
-    assert rows is not None
-    return view_of(build_snapshot("house", rows, search_path=("public",), tags={}))
+    either_server.sql(f"CREATE DATABASE {name}")
+    either_server.sql((CASES / _FOLDER / "house.sql").read_text("utf-8"), name)
+    either_server.sql("CREATE ROLE tenant LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO tenant", name)
+    yield House(either_server.dsn("tenant", name), view_of(asyncio.run(snapshot_of(either_server.dsn(database=name), "house"))))
+    either_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+    either_server.sql("DROP ROLE tenant")
 
 
 def _stated(judged: Judged) -> set[str]:

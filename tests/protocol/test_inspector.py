@@ -31,7 +31,7 @@ def inspect(config: Config, *arguments: str) -> Any:
 def test_the_inspector_lists_the_tools_of_an_analyst(ostiary_config: Config):
     tools = inspect(ostiary_config, "--method", "tools/list")["tools"]
 
-    assert [tool["name"] for tool in tools] == ["describe", "query", "search_schema", "whoami"]
+    assert [tool["name"] for tool in tools] == ["describe", "explain", "query", "search_schema", "whoami"]
 
 
 def test_the_inspector_gets_an_answer(ostiary_config: Config):
