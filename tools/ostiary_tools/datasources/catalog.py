@@ -8,7 +8,7 @@ pools, callers or policy.
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -76,14 +76,16 @@ async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> Cat
     return CatalogRows(stamp, sections, marks[0] | marks[1])
 
 
-def mark_queries(relied: Mapping[MarkKey, Mark]) -> Iterator[tuple[str, str, list[Any]]]:
-    """The queries for those marks as they are now, each with the kind it is for and its parameters."""
-    oids = [mark.oid for mark in relied.values() if mark.oid]
-    if oids:
-        yield "relation", _QUERIES["relation_marks"], [oids]
-    names = {key[1:] for key in relied if key[0] == "function"}
-    if names:
-        yield "function", _QUERIES["function_marks"], _unzipped(names)
+def unchanged_relations(marks: Iterable[Mark]) -> str:
+    """A statement with one row for each of these relations that still is what it was; it holds numbers and digests alone."""
+    oids, words = zip(*((str(mark.oid), mark.word) for mark in marks), strict=True)
+    now = _QUERIES["relation_marks"].replace("$1", f"'{{{','.join(oids)}}}'")
+    return f"SELECT FROM ({now}) AS now WHERE mark = ANY ('{{{','.join(words)}}}')"
+
+
+def function_marks(names: Iterable[Name]) -> tuple[str, list[Any]]:
+    """The query for the marks of functions as they are now, and its parameters."""
+    return _QUERIES["function_marks"], _unzipped(names)
 
 
 def marks_of(kind: str, rows: Iterable[Row]) -> dict[MarkKey, Mark]:

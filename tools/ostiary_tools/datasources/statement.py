@@ -1,6 +1,6 @@
 """Runs one judged statement inside an open read-only transaction.
 
-The statement is only ever prepared, never sent by the simple protocol. What runs is
+The judged statement is only ever prepared, never sent by the simple protocol. What runs is
 our wrapper around it: each value is printed by its type's own output function, cut
 to a width, and the rows are bounded, all in the server. As a subselect a statement
 can neither write (a data-modifying WITH must stand at the top) nor leave the
@@ -18,7 +18,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from pglast.parser import scan
 
 from ostiary_policies.model import Statement
-from ostiary_tools.datasources.catalog import mark_queries, marks_of
+from ostiary_tools.datasources.catalog import function_marks, marks_of, unchanged_relations
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
 from ostiary_tools.datasources.planning import plan_of
 from ostiary_tools.datasources.port import ReadLimits
@@ -29,6 +29,7 @@ from ostiary_tools.result import ColumnHead, Rows
 from ostiary_tools.snapshot import Mark, MarkKey
 
 _MIN_WIDTH = 64
+_CHANGED = "a table or function of the statement was changed meanwhile, so nothing was run"
 _TEXT_OIDS = frozenset({25, 1043})
 """`text` and `varchar`: their output is their value, so `left` can cut it without a copy of the whole."""
 _TYPE_NAMES = """
@@ -114,11 +115,23 @@ class PostgresReader:
 
     async def _confirm(self) -> None:
         """Raise SchemaChanged when something relied on is no longer what it was."""
-        now: dict[MarkKey, Mark] = {}
-        for kind, query, wanted in mark_queries(self.relied):
-            now |= marks_of(kind, await self.fetch(query, *wanted))
-        if now != self.relied:
-            raise SchemaChanged("a table or function of the statement was changed meanwhile, so nothing was run", "try again")
+        relations = [mark for mark in self.relied.values() if mark.oid]
+        functions = {key: mark for key, mark in self.relied.items() if not mark.oid}
+        if relations and await self._counted(unchanged_relations(relations)) != len(relations):
+            raise SchemaChanged(_CHANGED, "try again")
+        if functions:
+            query, wanted = function_marks(key[1:] for key in functions)
+            if marks_of("function", await self.fetch(query, *wanted)) != functions:
+                raise SchemaChanged(_CHANGED, "try again")
+
+    async def _counted(self, ours: str) -> int:
+        """How many rows one of our own statements has. It goes by the simple protocol, whose one roundtrip says no more."""
+        start = asyncio.get_running_loop().time()
+        try:
+            status = await self.connection.execute(ours, timeout=self._patience_s)
+        except DRIVER_ERRORS as error:
+            raise self._failed(error, start, analysing=True) from None
+        return int(status.removeprefix("SELECT "))
 
     async def _learn_types(self) -> None:
         """Tell the driver of every type that it is text, so that it looks into none.
