@@ -7,7 +7,7 @@ text: on connections of the 2025 era the SDK would send that text to the client.
 
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, unquote
 
 import anyio
@@ -21,7 +21,7 @@ from ostiary import __version__
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
 from ostiary.shape import Reply
-from ostiary.stdin import Wire, lines
+from ostiary.wire import Wire
 from ostiary_policies.model import Principal
 from ostiary_tools.api import Surface, Tool
 from ostiary_tools.result import Name, Names
@@ -68,12 +68,9 @@ class McpApp:
 
     async def serve_stdio(self) -> None:
         """Serve one stdio connection until the client closes it, or until cancelled."""
-        wire = Wire()
-        async with stdio_server(anyio.wrap_file(lines(wire))) as (read, write):
-            try:
-                await self.server.run(read, write, self.server.create_initialization_options())
-            finally:
-                wire.hang_up()
+        wire = cast("anyio.AsyncFile[str]", Wire())  # as much of one as the transport uses
+        async with stdio_server(wire, wire) as (read, write):
+            await self.server.run(read, write, self.server.create_initialization_options())
 
     async def list_tools(self, ctx: _Context, _: t.PaginatedRequestParams | None) -> t.ListToolsResult:
         """The caller's tools; private, because another caller's list differs."""
