@@ -1,11 +1,11 @@
 """One `query` over stdio beside its floor, and what a large result costs everyone else.
 
-Prints medians of interleaved rounds in one run, so that a slow minute slows all alike:
+Short rounds take turns and each is compared with the floor of its own round, so that a slow second slows all alike:
 Ostiary's `query`, the same under a term of cost (each statement is planned once more),
 a bare SDK tool that does the same durable work (`floor_server.py`), the bare SDK tool
 alone, and raw asyncpg.
 
-    python bench/query.py [--calls 300] [--rounds 5]
+    python bench/query.py [--calls 50] [--rounds 30]
 """
 
 import argparse
@@ -53,7 +53,7 @@ async def main(home: Path, calls: int, rounds: int) -> None:
         raw = await asyncpg.connect(cluster.dsn(names.AGENT, names.SHOP))
         stack.push_async_callback(raw.close)
         await _latency((ostiary, gated, floor), raw, calls, rounds)
-        await _large(ostiary, calls)
+        await _large(ostiary, calls * 10)
 
 
 async def _prepare(dsn: str) -> None:
@@ -99,17 +99,18 @@ async def _latency(clients: tuple[Client, Client, Client], raw: asyncpg.Connecti
         "bare SDK tool": lambda: floor.call_tool("bare", {}),
         "raw asyncpg": lambda: raw.fetch(SQL),
     }
-    taken: dict[str, list[float]] = {name: [] for name in contestants}
+    taken: dict[str, list[list[float]]] = {name: [] for name in contestants}
     for call in contestants.values():
         await _times(call, 30)
     for _ in range(rounds):
         for name, call in contestants.items():
-            taken[name] += await _times(call, calls)
+            taken[name].append(await _times(call, calls))
     table = Table("what", "median ms", "p95 ms", "x floor", title=f"{SQL}: {rounds} rounds of {calls} calls each, one at a time")
-    base = statistics.median(taken["floor: bare SDK tool + durable COPY + READ ONLY transaction"])
-    for name, times in taken.items():
-        median = statistics.median(times)
-        table.add_row(name, f"{median * 1e3:.2f}", f"{_percentile(times, 95) * 1e3:.2f}", f"{median / base:.2f}")
+    floors = [statistics.median(times) for times in taken["floor: bare SDK tool + durable COPY + READ ONLY transaction"]]
+    for name, per_round in taken.items():
+        times = [time for times in per_round for time in times]
+        ratio = statistics.median(statistics.median(times) / floor for times, floor in zip(per_round, floors, strict=True))
+        table.add_row(name, f"{statistics.median(times) * 1e3:.2f}", f"{_percentile(times, 95) * 1e3:.2f}", f"{ratio:.2f}")
     Console().print(table)
 
 
@@ -153,7 +154,7 @@ def _percentile(values: list[float], percent: int) -> float:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=300)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--calls", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=30)
     options = parser.parse_args()
     run(options.calls, options.rounds)

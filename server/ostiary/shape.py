@@ -6,6 +6,7 @@ into the database stands between marks with a name drawn for this reply, so that
 data cannot end its own fence and a model can tell data from instruction.
 """
 
+import re
 import secrets
 from dataclasses import dataclass, replace
 
@@ -14,6 +15,7 @@ from ostiary_tools.result import Exported, Names, Result, Rows, Text
 _MARGIN = 700
 """Kept for the fence, the types, the closing sentence and the cursor."""
 
+_MISREAD = re.compile(r'[,"\n\r]').search
 _TYPES = 250
 """Characters of the list of types."""
 
@@ -64,7 +66,7 @@ def csv_field(value: str | None) -> str:
     """One value in PostgreSQL's CSV: NULL is nothing, what could be misread is quoted."""
     if value is None:
         return ""
-    if value == "" or any(c in value for c in ',"\n\r'):
+    if not value or _MISREAD(value):
         return '"' + value.replace('"', '""') + '"'
     return value
 
@@ -116,4 +118,4 @@ def _cut(text: str, chars: int, octets: int) -> str:
 
 
 def _bytes(text: str) -> int:
-    return len(text.encode())
+    return len(text) if text.isascii() else len(text.encode())

@@ -28,12 +28,13 @@ _CHUNK = 200
 
 
 class Worlds:
-    """Builds a caller's `World`; keeps views and nothing else."""
+    """Builds a caller's `World`; keeps views and names of tools, and nothing else."""
 
     def __init__(self, datasources: Mapping[str, DatasourcePort], registry: Registry) -> None:
         self._datasources = datasources
         self._registry = registry
         self._views: OrderedDict[tuple[Principal, str, str, str], SchemaView] = OrderedDict()
+        self._callable: OrderedDict[tuple[Principal, str], tuple[str, ...]] = OrderedDict()
 
     async def world(self, engine: Engine, who: Principal) -> World:
         """What this caller may look at now. Datasources it may not see are not in it."""
@@ -46,7 +47,15 @@ class Worlds:
                 views[name] = await self._view(engine, who, await datasource.snapshot())
             except Unavailable as error:
                 unavailable[name] = error.message
-        return World(who, views, unavailable, tuple(callable_names(engine, who, self._registry)))
+        return World(who, views, unavailable, self._names(engine, who))
+
+    def _names(self, engine: Engine, who: Principal) -> tuple[str, ...]:
+        key = (who, engine.policy_hash)
+        if key not in self._callable:
+            self._callable[key] = tuple(callable_names(engine, who, self._registry))
+            while len(self._callable) > _KEPT:
+                self._callable.popitem(last=False)
+        return self._callable[key]
 
     async def _view(self, engine: Engine, who: Principal, snapshot: Snapshot) -> SchemaView:
         key = (who, engine.policy_hash, snapshot.datasource, snapshot.version)

@@ -23,7 +23,7 @@ from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem, is_lost
 from ostiary_tools.datasources.port import PoolState, ReadLimits
 from ostiary_tools.datasources.powers import read_powers
-from ostiary_tools.datasources.statement import PostgresReader, TypeName
+from ostiary_tools.datasources.statement import Known, PostgresReader
 from ostiary_tools.errors import SchemaChanged, Unavailable
 from ostiary_tools.powers import Power, unaccepted
 from ostiary_tools.snapshot import Mark, MarkKey, Snapshot
@@ -45,6 +45,7 @@ _HAS_TRANSACTION_TIMEOUT = 170_000
 _CATALOG_TIMEOUT_S = 60.0
 _RESET_TIMEOUT_S = 10.0
 _FIRST_RETRY_S = 0.5
+_PAUSE_S = 0.001
 _LAST_RETRY_S = 30.0
 
 
@@ -115,7 +116,7 @@ class PostgresDatasource:
     def __init__(self, settings: PostgresSettings, pool: asyncpg.Pool) -> None:
         self._settings = settings
         self._pool = pool
-        self._types: dict[int, TypeName] = {}
+        self._known = Known()
         self._releasing: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._problem = "it has not been reached yet"
@@ -150,7 +151,7 @@ class PostgresDatasource:
             await self.refresh()
         connection = await self._begin(opening(self._settings, "BEGIN READ ONLY", limits.timeout_s) + self._whole(limits))
         try:
-            yield PostgresReader(connection, limits, relied, self._types)
+            yield PostgresReader(connection, limits, relied, self._known)
         except SchemaChanged:
             # The next call waits for the new one instead of being judged by this one again.
             self._snapshot = None
@@ -199,7 +200,7 @@ class PostgresDatasource:
                     build_snapshot, self.name, rows, search_path=self._settings.search_path, tags=self._settings.tags
                 )
                 self._stamp = rows.stamp
-                self._types.clear()
+                self._known = Known()
             self._checked_at = asyncio.get_running_loop().time()
             if self._snapshot is None:
                 raise self._unavailable()
@@ -255,8 +256,10 @@ class PostgresDatasource:
 
     async def _acquire(self) -> PoolConnectionProxy:
         self._waiting += 1
+        # A bound on the waiting costs a task, and for one that is idle nobody waits; connecting has its own.
+        timeout_s = None if self._pool.get_idle_size() else self._settings.acquire_timeout_s
         try:
-            return await self._pool.acquire(timeout=self._settings.acquire_timeout_s)
+            return await self._pool.acquire(timeout=timeout_s)
         except TimeoutError:
             if self._pool.get_idle_size() == 0 and self._pool.get_size() == self._settings.pool_max:
                 busy = f"all {self._settings.pool_max} connections of datasource `{self.name}` are busy"
@@ -273,6 +276,9 @@ class PostgresDatasource:
         task.add_done_callback(self._releasing.discard)
 
     async def _release(self, connection: PoolConnectionProxy) -> None:
+        if not self._waiting:
+            # The reply goes first: emptying the session keeps the processor busy as long as a small statement does.
+            await asyncio.sleep(_PAUSE_S)
         # A session that cannot be emptied is closed by asyncpg, and the pool makes another.
         with suppress(*DRIVER_ERRORS):
             try:

@@ -29,6 +29,10 @@ from ostiary_tools.result import ColumnHead, Rows
 from ostiary_tools.snapshot import Mark, MarkKey
 
 _MIN_WIDTH = 64
+_NO_LONGER_MEANS = "42"
+"""SQLSTATE's class of names and rights: the server took this text before, so something has changed."""
+_REMEMBERED = 1000
+_REMEMBERED_CHARS = 10_000
 _CHANGED = "a table or function of the statement was changed meanwhile, so nothing was run"
 _TEXT_OIDS = frozenset({25, 1043})
 """`text` and `varchar`: their output is their value, so `left` can cut it without a copy of the whole."""
@@ -54,6 +58,44 @@ class TypeName:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """What the server said of a statement when it was analysed."""
+
+    heads: tuple[ColumnHead, ...]
+    oids: tuple[int, ...]
+    """Types of the columns."""
+    parameters: int
+    bound: str
+    """The text with its parameters cast."""
+    alone: bool
+    """It cannot be wrapped."""
+
+
+class Known:
+    """What a datasource learned under one snapshot; its readers share it."""
+
+    def __init__(self) -> None:
+        self.types: dict[int, TypeName] = {}
+        """By OID."""
+        self._shapes: dict[str, Shape] = {}
+
+    def shape(self, text: str) -> Shape | None:
+        """What was remembered of a statement."""
+        return self._shapes.get(text)
+
+    def remember(self, text: str, shape: Shape) -> None:
+        """For the next time; the oldest makes room, and a long text is not worth its place."""
+        if len(text) <= _REMEMBERED_CHARS:
+            self._shapes[text] = shape
+            while len(self._shapes) > _REMEMBERED:
+                del self._shapes[next(iter(self._shapes))]
+
+    def forget(self, text: str) -> None:
+        """It is no longer so."""
+        self._shapes.pop(text, None)
+
+
+@dataclass(frozen=True, slots=True)
 class PostgresReader:
     """The `Reader` of one open transaction."""
 
@@ -61,8 +103,8 @@ class PostgresReader:
     limits: ReadLimits
     relied: Mapping[MarkKey, Mark]
     """Marks of what the statements were judged by."""
-    types: dict[int, TypeName] = field(repr=False)
-    """By OID; filled as types are met, shared by the readers of a datasource."""
+    known: Known = field(repr=False)
+    """Of the snapshot that the statements were judged by."""
 
     async def prepare(self, statement: Statement) -> "PreparedRows":
         """Have the server analyse the statement and our wrapper around it."""
@@ -76,21 +118,40 @@ class PostgresReader:
 
     async def _wrapped(self, statement: Statement, row_chars: int | None, max_rows: int) -> "PreparedRows":
         _check_sendable(statement)
-        prepared = await self._prepare(statement.text)
+        known = self.known.shape(statement.text)
+        shape = known or await self._analysed(statement.text)
+        if shape.parameters != len(statement.parameters):
+            message = f"the statement has {shape.parameters} parameters and {len(statement.parameters)} values were given"
+            raise DatabaseError("08P01", message, "give one value for each of $1, $2, …")
+        width = self.limits.max_chars if row_chars is None else max(row_chars // max(len(shape.heads), 1), _MIN_WIDTH)
+        query = shape.bound if shape.alone else wrap(shape.bound, shape.oids, width=width, max_rows=max_rows)
+        ready = await (self._prepare_again(query, statement.text) if known else self._prepare(query, placed=False))
+        self.known.remember(statement.text, shape)
+        return PreparedRows(self, ready, shape.heads, statement.parameters, width, max_rows, "" if shape.alone else query)
+
+    async def _analysed(self, text: str) -> Shape:
+        prepared = await self._prepare(text)
         # The server has locked the statement's relations by now, until the transaction ends.
         await self._confirm()
         attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
-        if len(parameters) != len(statement.parameters):
-            message = f"the statement has {len(parameters)} parameters and {len(statement.parameters)} values were given"
-            raise DatabaseError("08P01", message, "give one value for each of $1, $2, …")
-        oids = [attribute.type.oid for attribute in attributes]
+        oids = tuple(attribute.type.oid for attribute in attributes)
         types = await self._type_names({*oids, *(kind.oid for kind in parameters)})
         heads = tuple(ColumnHead(attribute.name, types[attribute.type.oid].head) for attribute in attributes)
-        text, alone = bind_text(statement.text, [types[kind.oid].exact for kind in parameters])
-        width = self.limits.max_chars if row_chars is None else max(row_chars // max(len(heads), 1), _MIN_WIDTH)
-        query = text if alone else wrap(text, oids, width=width, max_rows=max_rows)
-        ready = await self._prepare(query, placed=False)
-        return PreparedRows(self, ready, heads, statement.parameters, width, max_rows, "" if alone else query)
+        bound, alone = bind_text(text, [types[kind.oid].exact for kind in parameters])
+        return Shape(heads, oids, len(parameters), bound, alone)
+
+    async def _prepare_again(self, query: str, text: str) -> PreparedStatement:
+        """Have the server analyse our wrapper around a text of known shape, which spares a roundtrip."""
+        try:
+            ready = await self._prepare(query, placed=False)
+        except DatabaseError as error:
+            if not error.sqlstate.startswith(_NO_LONGER_MEANS):
+                raise
+            # What is the matter now, the server says when it is asked anew.
+            self.known.forget(text)
+            raise SchemaChanged(_CHANGED, "try again") from None
+        await self._confirm()
+        return ready
 
     async def rows(self, statement: Statement) -> Rows:
         """Prepare the statement, then run it in the wrapper."""
@@ -159,11 +220,11 @@ class PostgresReader:
 
     async def _type_names(self, oids: set[int]) -> Mapping[int, TypeName]:
         # Copied before the wait: a refresh of the snapshot may empty the shared names meanwhile.
-        known = {oid: self.types[oid] for oid in oids & self.types.keys()}
+        known = {oid: self.known.types[oid] for oid in oids & self.known.types.keys()}
         if len(known) < len(oids):
             rows = await self.fetch(_TYPE_NAMES, sorted(oids - known.keys()))
             met = {row["oid"]: TypeName(row["head"], row["exact"]) for row in rows}
-            self.types.update(met)
+            self.known.types.update(met)
             known |= met
         return known
 
@@ -250,8 +311,8 @@ def _bounded(heads: tuple[ColumnHead, ...], records: Sequence[Iterable[str | Non
     rows: list[tuple[str | None, ...]] = []
     for record in records[:max_rows]:
         row = tuple(record)
-        if any(value is not None and len(value) > width for value in row):
-            clipped += sum(value is not None and len(value) > width for value in row)
+        if long := sum(1 for value in row if value is not None and len(value) > width):
+            clipped += long
             row = tuple(value[: width - 1] + "…" if value is not None and len(value) > width else value for value in row)
         rows.append(row)
     return Rows(heads, tuple(rows), truncated=len(records) > max_rows, clipped=clipped)
