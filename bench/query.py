@@ -53,7 +53,7 @@ async def main(home: Path, calls: int, rounds: int) -> None:
         raw = await asyncpg.connect(cluster.dsn(names.AGENT, names.SHOP))
         stack.push_async_callback(raw.close)
         await _latency((ostiary, gated, floor), raw, calls, rounds)
-        await _large(ostiary, calls * 10)
+        await _large(ostiary, calls, rounds)
 
 
 async def _prepare(dsn: str) -> None:
@@ -114,10 +114,9 @@ async def _latency(clients: tuple[Client, Client, Client], raw: asyncpg.Connecti
     Console().print(table)
 
 
-async def _large(ostiary: Client, calls: int) -> None:
-    quiet = await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), calls)
-    sizes, took = [], []
-    running = True
+async def _large(ostiary: Client, calls: int, rounds: int) -> None:
+    quiet, busy, sizes, took = [], [], [], []
+    running = False
 
     async def reader() -> None:
         while running:
@@ -126,10 +125,13 @@ async def _large(ostiary: Client, calls: int) -> None:
             took.append(time.perf_counter() - started)
             sizes.append(len(reply.content[0].text))  # type: ignore[union-attr]  # our replies are text
 
-    task = asyncio.create_task(reader())
-    busy = await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), calls)
-    running = False
-    await task
+    for _ in range(rounds):
+        quiet += await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), calls)
+        running = True
+        task = asyncio.create_task(reader())
+        busy += await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), calls)
+        running = False
+        await task
     table = Table("200,000 rows, SELECT *", "value", title="a large result, and another agent of the same process meanwhile")
     table.add_row("characters of the reply", f"{max(sizes):,}")
     table.add_row("median s", f"{statistics.median(took):.3f}")

@@ -8,6 +8,7 @@ data cannot end its own fence and a model can tell data from instruction.
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ostiary_tools.result import Exported, Names, Result, Rows, Text
@@ -15,6 +16,7 @@ from ostiary_tools.result import Exported, Names, Result, Rows, Text
 _MARGIN = 700
 """Kept for the fence, the types, the closing sentence and the cursor."""
 
+_QUOTED = re.compile(r'["\n\r]').search
 _MISREAD = re.compile(r'[,"\n\r]').search
 _TYPES = 250
 """Characters of the list of types."""
@@ -75,7 +77,7 @@ def _rows(result: Rows, chars: int, octets: int) -> Reply:
     header = ",".join(csv_field(column.name) for column in result.columns)
     lines, spent, size = [header], len(header), _bytes(header)
     for row in result.rows:
-        line = ",".join(csv_field(value) for value in row)
+        line = _line(row)
         spent, size = spent + len(line) + 1, size + _bytes(line) + 1
         if spent > chars or size > octets:
             break
@@ -83,6 +85,15 @@ def _rows(result: Rows, chars: int, octets: int) -> Reply:
     shown = len(lines) - 1
     truncated = result.truncated or shown < len(result.rows)
     return Reply(_fence("\n".join(lines)) + "\n" + _closing(result, shown, truncated), rows=shown, truncated=truncated)
+
+
+def _line(row: Sequence[str | None]) -> str:
+    """One row. Most hold nothing to be quoted, which their text shows sooner than their values do."""
+    given = [value for value in row if value]
+    line = ",".join(given)
+    if len(given) == len(row) and line.count(",") == len(row) - 1 and not _QUOTED(line):
+        return line
+    return ",".join([csv_field(value) for value in row])
 
 
 def _exported(file: Exported) -> str:

@@ -311,8 +311,8 @@ def _bounded(heads: tuple[ColumnHead, ...], records: Sequence[Iterable[str | Non
     rows: list[tuple[str | None, ...]] = []
     for record in records[:max_rows]:
         row = tuple(record)
-        if long := sum(1 for value in row if value is not None and len(value) > width):
-            clipped += long
+        if long := [value for value in row if value is not None and len(value) > width]:
+            clipped += len(long)
             row = tuple(value[: width - 1] + "…" if value is not None and len(value) > width else value for value in row)
         rows.append(row)
     return Rows(heads, tuple(rows), truncated=len(records) > max_rows, clipped=clipped)
