@@ -35,7 +35,7 @@ from ostiary_tools.packs import Registry, discover
 from ostiary_tools.powers import Power
 
 Progress = Callable[[str], None]
-_ALLOCATIONS = 20_000
+ALLOCATIONS = 20_000
 """Before the collector looks at the young: some calls' worth, where Python's own 700 are a fraction of one parsed statement."""
 SAMPLE = "shop"
 """Name of the sample datasource, served when none is configured."""
@@ -138,7 +138,7 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
         # What was built lives as long as the server: the collector need not look through it again in the middle of a call.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(_ALLOCATIONS)
+        gc.set_threshold(ALLOCATIONS)
         who = house.local
         serving = asyncio.create_task(McpApp(house.gate, lambda _: who, config.server.name).serve_stdio())
         for asked in (signal.SIGINT, signal.SIGTERM):

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ostiary_policies.model import Principal, Resource
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access, Principal, Resource
 from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.position import Position
 from ostiary_tools.snapshot import ColumnInfo, Index, Relation, Snapshot
@@ -29,6 +30,7 @@ class SchemaView:
     readable: frozenset[Resource]
     kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
     """What others made from this view and would make again; it goes when the view goes."""
+    _reads: dict[tuple[str, str, str], Access | None] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     @property
     def datasource(self) -> str:
@@ -51,6 +53,14 @@ class SchemaView:
     def columns(self, relation: Relation) -> tuple[ColumnInfo, ...]:
         """The columns that exist for the caller, in the table's order."""
         return tuple(c for c in relation.columns if relation.column_resource(self.datasource, c) in self.visible)
+
+    def reading(self, relation: Relation, column: ColumnInfo) -> Access | None:
+        """What it is to read the column, or `None` when that does not exist for the caller; every statement asks, so it is kept."""
+        key = (relation.schema, relation.name, column.name)
+        if key not in self._reads:
+            resource = relation.column_resource(self.datasource, column)
+            self._reads[key] = Access(Action.READ, resource) if resource in self.visible else None
+        return self._reads[key]
 
     def readable_columns(self, relation: Relation) -> tuple[ColumnInfo, ...]:
         """The columns whose values the caller may have; none when the table itself may not be read."""

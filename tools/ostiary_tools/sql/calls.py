@@ -22,7 +22,7 @@ _OPERATORS_BEHIND |= {f"{k} SYMMETRIC": v for k, v in tuple(_OPERATORS_BEHIND.it
 
 def parts(names: Any) -> tuple[str, ...]:
     """The words of a dotted name."""
-    return tuple(str(part.sval) for part in names)
+    return tuple([str(part.sval) for part in names])
 
 
 def bare_name(node: Any) -> str | None:

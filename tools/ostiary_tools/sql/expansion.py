@@ -108,8 +108,11 @@ class _Cte:
 def repeats(node: Any) -> bool:
     """Whether the server may write down more than once what this node holds; a statement without such a node does not grow."""
     if isinstance(node, ast.A_Expr):
+        kind = node.kind
+        if kind == _KINDS.AEXPR_OP:
+            return False
         plain = isinstance(node.lexpr, (ast.ColumnRef, ast.A_Const, ast.ParamRef))
-        return node.kind in _SYMMETRIC or (not plain and (node.kind in _BETWEEN or node.kind == _KINDS.AEXPR_IN))
+        return kind in _SYMMETRIC or (not plain and (kind in _BETWEEN or kind == _KINDS.AEXPR_IN))
     return type(node) in _REPEATED or (isinstance(node, ast.SubLink) and node.subLinkType == _EXISTS)
 
 
@@ -330,6 +333,8 @@ _TWICE = (
     ast.JsonValueExpr,  # kept as it was written beside the JSON it becomes
 )
 _REPEATED = frozenset({*_TWICE, ast.RangeSubselect, ast.CommonTableExpr, ast.A_Indirection, ast.GroupingSet})
+REPEATING = _REPEATED | {ast.A_Expr, ast.SubLink}
+"""Kinds of which `repeats` may be true."""
 
 
 def _comparison(node: Any, reach: _Reach) -> int:

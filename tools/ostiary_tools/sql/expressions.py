@@ -18,18 +18,20 @@ from ostiary_tools.sql.tree import CHILDREN, put
 from ostiary_tools.sql.work import Work
 
 _SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "xmax", "cmin", "cmax"})
+_QUALIFIED = 2
+"""Words of a column's name with its table's."""
 _EQUALS = (ast.String("="),)
 
 
 def visit(value: Any, env: Env, work: Work) -> Any:
     """Judge a node or a tuple of nodes and return what takes its place. Raises Refused."""
-    if isinstance(value, tuple):
+    kind = type(value)
+    if (handler := _HANDLERS.get(kind)) is not None:
+        return handler(value, env, work)
+    if kind is tuple:
         parts = [visit(part, env, work) for part in value]
         return tuple(parts) if any(map(is_not, parts, value)) else value
-    if not isinstance(value, ast.Node):
-        return value
-    handler = _HANDLERS.get(type(value).__name__)
-    return handler(value, env, work) if handler is not None else visit_parts(value, env, work)
+    return visit_parts(value, env, work) if isinstance(value, ast.Node) else value
 
 
 def visit_parts(node: Any, env: Env, work: Work) -> Any:
@@ -66,7 +68,8 @@ def _column(node: Any, env: Env, work: Work) -> Any:
         work.read(each, items, ".".join(words), env)
     if not found:
         _selected(name, items, ".".join(words), env, work)
-    node.fields = node.fields[-2:]
+    if len(words) > _QUALIFIED:
+        node.fields = node.fields[-2:]
     return node
 
 
@@ -232,25 +235,25 @@ def _forbidden(node: Any, _env: Env, _work: Work) -> Any:
     raise Refused("statement", f"`{type(node).__name__}` stands where a value is expected", "write a plain query")
 
 
-_HANDLERS: dict[str, Callable[[Any, Env, Work], Any]] = {
-    "A_Expr": _operator,
-    "A_Indirection": _indirection,
-    "CaseExpr": _case,
-    "CollateClause": _collation,
-    "ColumnRef": _column,
-    "FuncCall": _call,
-    "SelectStmt": _select,
-    "SortBy": _sort,
-    "SubLink": _sublink,
-    "TypeCast": _cast,
-    "TypeName": _type,
+_HANDLERS: dict[type, Callable[[Any, Env, Work], Any]] = {
+    ast.A_Expr: _operator,
+    ast.A_Indirection: _indirection,
+    ast.CaseExpr: _case,
+    ast.CollateClause: _collation,
+    ast.ColumnRef: _column,
+    ast.FuncCall: _call,
+    ast.SelectStmt: _select,
+    ast.SortBy: _sort,
+    ast.SubLink: _sublink,
+    ast.TypeCast: _cast,
+    ast.TypeName: _type,
     # These open a scope or name a relation; only `relations` and `statement` know how.
-    "JoinExpr": _forbidden,
-    "JsonTable": _forbidden,
-    "RangeFunction": _forbidden,
-    "RangeSubselect": _forbidden,
-    "RangeTableFunc": _forbidden,
-    "RangeTableSample": _forbidden,
-    "RangeVar": _forbidden,
-    "WithClause": _forbidden,
+    ast.JoinExpr: _forbidden,
+    ast.JsonTable: _forbidden,
+    ast.RangeFunction: _forbidden,
+    ast.RangeSubselect: _forbidden,
+    ast.RangeTableFunc: _forbidden,
+    ast.RangeTableSample: _forbidden,
+    ast.RangeVar: _forbidden,
+    ast.WithClause: _forbidden,
 }

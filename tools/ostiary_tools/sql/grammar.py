@@ -13,7 +13,7 @@ from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
 from ostiary_tools.sql import catalogs, expansion
 from ostiary_tools.sql.inventory import NODES
-from ostiary_tools.sql.tree import levels
+from ostiary_tools.sql.tree import CHILDREN, levels
 
 MAX_NODES = 30_000
 MAX_DEPTH = 250
@@ -27,6 +27,9 @@ _FORBIDDEN = {
     "MergeStmt": ("read_only", "`MERGE` writes", "only reads are run"),
     "CopyStmt": ("read_only", "`COPY` reaches files and programs of the server", "write a SELECT"),
 }
+_ALLOWED = frozenset(kind for kind in CHILDREN if kind.__name__ in NODES)
+_PLAIN = _ALLOWED - expansion.REPEATING - {ast.ParamRef, ast.A_Indirection, ast.RangeSubselect}
+"""Kinds of which nothing more is asked; most nodes are of these."""
 _STATEMENT_HINT = "write one SELECT, VALUES, TABLE, WITH or EXPLAIN without ANALYZE"
 _EXPLAIN_OPTIONS = frozenset({"verbose", "costs", "format", "generic_plan"})
 _EXPLAIN_OFF = frozenset({"summary", "memory", "analyze", "buffers", "settings", "wal", "timing"})
@@ -67,19 +70,29 @@ def check(tree: Any) -> Grammar:
         if count > MAX_NODES or depth > MAX_DEPTH:
             raise Refused("size", "the statement has too many parts or is nested too deeply", "split it into smaller statements")
         for node in level:
-            if type(node).__name__ not in NODES:
+            kind = type(node)
+            if kind not in _ALLOWED:
                 raise _refusal(node, "is not allowed")
+            if kind in _PLAIN:
+                continue
             repeats = repeats or expansion.repeats(node)
-            if isinstance(node, ast.ParamRef) and id(node) not in supplied:
+            selects_fields = selects_fields or _selects_field(node)
+            if kind is ast.ParamRef and id(node) not in supplied:
                 parameters.add(node.number or 0)
-            elif isinstance(node, ast.A_Indirection) and not isinstance(node.arg, ast.ColumnRef):
-                selects_fields |= any(isinstance(part, (ast.String, ast.A_Star)) for part in node.indirection or ())
-            if isinstance(node, ast.RangeSubselect) and catalogs.scanned(node) is not None:
+            elif isinstance(node, ast.RangeSubselect) and catalogs.scanned(node) is not None:
                 supplied.add(id(catalogs.parameter(node)))
     if parameters != set(range(1, len(parameters) + 1)):
         raise Refused("parameters", "parameters must be numbered `$1`, `$2` … without a gap", "renumber them")
     verbose = any(str(option.defname).lower() == "verbose" for option in options)
     return Grammar("explain" if explains else "select", select, len(parameters), verbose, selects_fields, repeats)
+
+
+def _selects_field(node: Any) -> bool:
+    return (
+        isinstance(node, ast.A_Indirection)
+        and not isinstance(node.arg, ast.ColumnRef)
+        and any(isinstance(part, (ast.String, ast.A_Star)) for part in node.indirection or ())
+    )
 
 
 def _refusal(node: Any, verb: str) -> Refused:

@@ -107,7 +107,7 @@ def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Acc
     if checked.kind == "explain":
         explaining.check(work, verbose=checked.verbose)
     names = catalogs.number(work, checked.parameter_count)
-    return tree, replace(checked, catalogs=names), work.accesses
+    return tree, replace(checked, catalogs=names) if names else checked, work.accesses
 
 
 def _judged(printed: str, checked: grammar.Grammar, accesses: set[Access]) -> Judged:

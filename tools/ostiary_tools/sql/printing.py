@@ -1,15 +1,17 @@
 """Tree to text."""
 
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from pglast import ast, enums
+from pglast.keywords import RESERVED_KEYWORDS, TYPE_FUNC_NAME_KEYWORDS
 from pglast.parser import scan
 from pglast.precedence import ExprPrec, Side
 from pglast.printers import NODE_PRINTERS
-from pglast.stream import RawStream, maybe_double_quote_name
+from pglast.stream import RawStream
 from pglast.visitors import Ancestor
 
 from ostiary_tools.errors import Refused
@@ -54,11 +56,14 @@ class _Printer(RawStream):
 
     def print_name(self, nodes: Any, sep: str = ".") -> None:
         """A dotted name, which most names are, in one go."""
-        if sep == "." and isinstance(nodes, tuple) and all(type(part) is ast.String for part in nodes):
-            self.write(sep.join([maybe_double_quote_name(part.sval) for part in nodes]))
-            self.separator()
+        if isinstance(nodes, str):
+            self.write(_name(nodes))
+        elif sep == "." and isinstance(nodes, tuple) and {type(part) for part in nodes} == _STRINGS:
+            self.write(sep.join([_name(part.sval) for part in nodes]))
         else:
             super().print_name(nodes, sep)
+            return
+        self.separator()
 
     def print_node(self, node: Any, is_name: bool = False, is_symbol: bool = False) -> None:
         """Find the printer by the kinds of the node and its parent; there are no comments to interleave."""
@@ -68,7 +73,8 @@ class _Printer(RawStream):
         elif kind is ast.String and is_name:
             super().print_node(node.sval, is_name=is_name, is_symbol=is_symbol)
         elif isinstance(node, ast.Node):
-            (_particular(node) or NODE_PRINTERS[kind])(node, self)
+            particular = _particular(node) if kind in _PARTICULAR_CHILDREN else None
+            (particular or NODE_PRINTERS[kind])(node, self)
         else:
             super().print_node(node, is_name=is_name, is_symbol=is_symbol)
         self.separator()
@@ -83,18 +89,27 @@ class _Printer(RawStream):
         self.print_operand(upper, ExprPrec.BETWEEN, Side.RIGHT)
 
 
+def _name(name: str) -> str:
+    if _PLAIN_NAME(name) and name not in _KEYWORDS:
+        return name
+    return '"' + name.replace('"', '""') + '"'
+
+
+_STRINGS = {ast.String}
+_PLAIN_NAME = re.compile("[a-z_][a-z0-9_]*").fullmatch
+_KEYWORDS = RESERVED_KEYWORDS | TYPE_FUNC_NAME_KEYWORDS
 _KINDS = enums.A_Expr_Kind
 _BETWEEN = {_KINDS.AEXPR_BETWEEN, _KINDS.AEXPR_NOT_BETWEEN, _KINDS.AEXPR_BETWEEN_SYM, _KINDS.AEXPR_NOT_BETWEEN_SYM}
 _PARTICULAR = frozenset(key for key in NODE_PRINTERS if isinstance(key, tuple))
 """Kinds of parent and child of which the child has a printer of its own."""
 _PARTICULAR_CHILDREN = frozenset(child for _, child in _PARTICULAR)
+_BARREN = frozenset({ast.A_Const, ast.Alias, ast.ColumnRef, ast.ParamRef, ast.RangeVar, ast.String})
+"""Kinds in which nothing asks what holds it, and half of all nodes."""
 _ASKING = frozenset({ast.BoolExpr, ast.JsonAggConstructor, ast.SelectStmt})
 """Kinds whose printers ask what holds the node. One that is missing here cannot be printed, so its statement is refused."""
 
 
 def _particular(node: Any) -> Callable[[Any, RawStream], None] | None:
-    if type(node) not in _PARTICULAR_CHILDREN:
-        return None
     above = getattr(node, "ancestors", None)
     return None if above is None else NODE_PRINTERS.get((type(abs(above).node), type(node)))
 
@@ -126,21 +141,25 @@ def _place(tree: Any) -> list[Any]:
         node = stack.pop()
         kind = type(node)
         for name in CHILDREN[kind]:
-            for part, holder in _held(getattr(node, name), node):
-                if type(part) in _ASKING or (kind, type(part)) in _PARTICULAR:
+            value = getattr(node, name)
+            if value is None:
+                continue
+            for part, holder in _held(value, node):
+                held = type(part)
+                if held in _ASKING or (held in _PARTICULAR_CHILDREN and (kind, held) in _PARTICULAR):
                     _tell(part, Ancestor(Ancestor(None, node, name), holder, name))
                     placed.append(part)
-                stack.append(part)
+                if held not in _BARREN:
+                    stack.append(part)
     return placed
 
 
-def _held(value: Any, holder: Any) -> Iterator[tuple[Any, Any]]:
+def _held(value: Any, holder: Any) -> Sequence[tuple[Any, Any]]:
     """The nodes in a field with what holds each: the node itself, or the tuple."""
     if isinstance(value, tuple):
-        for part in value:
-            yield from _held(part, value)
-    elif isinstance(value, ast.Node):
-        yield value, holder
+        held = [(part, value) for part in value if isinstance(part, ast.Node)]
+        return held if len(held) == len(value) else [each for part in value for each in _held(part, value)]
+    return ((value, holder),) if isinstance(value, ast.Node) else ()
 
 
 def unprintable() -> Refused:

@@ -6,7 +6,6 @@ what it joins.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -264,7 +263,7 @@ def _join(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
         has_ctid=name is None and any(i.has_ctid for i in inside),
         by_name=name is not None,
     )
-    reached = () if name is not None else tuple(replace(i, by_column=False) if i.by_column else i for i in inside)
+    reached = () if name is not None else tuple([i.by_name_alone() if i.by_column else i for i in inside])
     if node.join_using_alias is not None:
         reached = (*reached, Item(str(node.join_using_alias.aliasname), merged, by_column=False, scans=joined.scans))
     return node, joined, (*reached, joined)

@@ -55,6 +55,11 @@ class Item:
     """A bare `column` is seen."""
     base: bool = False
 
+    def by_name_alone(self) -> Item:
+        """The same without a way to name its columns bare."""
+        seen = (self.name, self.fields, self.scans, self.unbounded, self.schema, self.has_ctid, self.by_name)
+        return Item(*seen, by_column=False, base=self.base)
+
 
 @dataclass(frozen=True, slots=True)
 class Output:

@@ -59,10 +59,11 @@ def levels(root: Any) -> Iterator[list[Any]]:
 
 def nodes(value: Any) -> Sequence[Any]:
     """The nodes in a field's value, which is a node, nothing, or a tuple of these and of such tuples."""
+    if value is None:
+        return ()
     if isinstance(value, tuple):
-        if all(isinstance(part, ast.Node) for part in value):
-            return value
-        return [node for part in value for node in nodes(part)]
+        held = [part for part in value if isinstance(part, ast.Node)]
+        return held if len(held) == len(value) else [node for part in value for node in nodes(part)]
     return (value,) if isinstance(value, ast.Node) else ()
 
 

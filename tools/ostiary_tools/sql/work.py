@@ -60,10 +60,10 @@ class Work:
     def read(self, found: Field, items: Iterable[Item], written: str, env: Env | None = None) -> None:
         """The field is read. Raises Refused when it is made of a column the caller may not see."""
         for relation, column in found.sources:
-            resource = relation.column_resource(self.view.datasource, column)
-            if resource not in self.view.visible:
+            access = self.view.reading(relation, column)
+            if access is None:
                 raise self.unknown_column(written, items, env)
-            self.accesses.add(Access(Action.READ, resource))
+            self.accesses.add(access)
             if column.runs:
                 self.run(column.runs, f"{relation.schema}.{relation.name}.{column.name}")
 
