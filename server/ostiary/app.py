@@ -20,7 +20,7 @@ from ostiary.config import Config
 from ostiary.cursors import Cursors
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate, Terms
-from ostiary.identity import stdio_principal
+from ostiary.identity.principals import stdio_principal
 from ostiary.policy_files import Policies
 from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
@@ -146,6 +146,20 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
             asyncio.get_running_loop().add_signal_handler(asked, serving.cancel)
         with suppress(asyncio.CancelledError):
             await serving
+
+
+async def serve_http(config: Config, progress: Progress) -> None:
+    """Serve clients over HTTP until a signal asks to stop."""
+    from ostiary.http.application import application
+    from ostiary.http.serving import listening, serve, url_of
+    from ostiary.identity.caller import current
+    from ostiary.mcp_app import McpApp
+
+    with listening(config.http) as listener:
+        async with open_house(config, progress) as house:
+            mcp = McpApp(house.gate, lambda _: current(house.local), config.server.name, "http")
+            progress(f"listening on {url_of(listener)}")
+            await serve(application(mcp.server, config.http, ()), config.http, listener)
 
 
 async def load_policies(config: Config) -> Policies:

@@ -121,15 +121,20 @@ def _fault(failure: Exception) -> Exit:
 
 
 @app.command(epilog="Example: ostiary serve --role analyst --config ostiary.toml")
-def serve(config: ConfigOption = None, role: RoleOption = None) -> None:
-    """Serve one client on stdin and stdout."""
-    loaded = configured(config, {"agent.role": role})
+def serve(
+    config: ConfigOption = None,
+    role: RoleOption = None,
+    http: Annotated[bool, typer.Option("--http", help="Serve any number of clients over HTTP.")] = False,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on, with --http.")] = None,
+) -> None:
+    """Serve one client on stdin and stdout, or many over HTTP."""
+    loaded = configured(config, {"agent.role": role, "http.port": port})
     import structlog
 
-    from ostiary.app import serve_stdio
+    from ostiary.app import serve_http, serve_stdio
 
     log = structlog.get_logger("ostiary")
-    asyncio.run(serve_stdio(loaded, log.info))
+    asyncio.run(serve_http(loaded, log.info) if http else serve_stdio(loaded, log.info))
 
 
 @app.command(epilog="Example: ostiary demo")

@@ -73,8 +73,30 @@ class Server(Section):
     )
 
 
+class Http(Section):
+    """The server over HTTP, for `ostiary serve --http`."""
+
+    host: str = _setting(
+        "127.0.0.1", "Address to listen on. Any but this machine's own needs a way to recognise callers.", min_length=1
+    )
+    port: int = _setting(8765, "Port to listen on; 0 takes a free one.", ge=0, le=65_535)
+    hosts: tuple[str, ...] = _setting(
+        ("127.0.0.1:*", "localhost:*", "[::1]:*"),
+        "What the `Host` of a request may be; `:*` stands for any port. A name clients reach the server by belongs here.",
+        example=("db.example.com",),
+    )
+    origins: tuple[str, ...] = _setting(
+        ("http://127.0.0.1:*", "http://localhost:*", "http://[::1]:*"), "What the `Origin` of a request may be, if it has one."
+    )
+    request_bytes: int = _setting(4_194_304, "Size of a request.", unit="bytes", ge=1_000, le=100_000_000)
+    sessions: int = _setting(1_000, "Sessions of the 2025 era open at once.", unit="sessions", ge=1, le=100_000)
+    idle_session_s: float = _setting(1800.0, "Age at which a session that nobody uses ends.", unit="seconds", gt=0, le=86_400)
+    keep_alive_s: int = _setting(5, "How long an idle connection is kept open.", unit="seconds", ge=1, le=3600)
+    shutdown_s: int = _setting(10, "How long calls may go on after the server was asked to stop.", unit="seconds", ge=1, le=3600)
+
+
 class Agent(Section):
-    """Who calls on stdio. Whoever starts the server decides this; the caller cannot."""
+    """Who calls on stdio, and over HTTP where no caller is asked. Whoever starts the server decides this; the caller cannot."""
 
     name: Name = _setting("local", "The agent's name, in policies and in the audit table.")
     role: Name = _setting("analyst", "The role it acts in; one of `roles`.")
@@ -195,6 +217,7 @@ class Config(Section):
 
     server: Server = Server()
     agent: Agent = Agent()
+    http: Http = Http()
     home: Home
     control: Control = Control()
     audit: Audit = Audit()

@@ -1,0 +1,1 @@
+"""The server over HTTP: one application, served by one process or several."""

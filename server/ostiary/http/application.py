@@ -1,0 +1,67 @@
+"""Every HTTP route, in one Starlette application over one MCP server.
+
+`/mcp` speaks streamable HTTP in both eras, `/sse` and `/messages/` the older
+HTTP+SSE. It knows transports and no calls.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mcp.server import Server
+from mcp.server.sse import SseServerTransport
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.transport_security import TransportSecuritySettings
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ostiary.config.settings import Http
+from ostiary.http.doorstep import MeantForUs, Recognised
+from ostiary.identity.caller import Authenticator
+
+_ELSEWHERE = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+"""`MeantForUs` has checked Host and Origin of every request before, for all routes alike."""
+
+
+def application(server: Server[Any], http: Http, authenticators: Sequence[Authenticator], *, challenge: str = "") -> Starlette:
+    """The application. Without authenticators every caller is whom the MCP server takes for granted."""
+    manager = StreamableHTTPSessionManager(
+        app=server,
+        security_settings=_ELSEWHERE,
+        max_request_body_size=http.request_bytes,
+        session_idle_timeout=http.idle_session_s,
+        max_sessions=http.sessions,
+    )
+    sse = SseServerTransport("/messages/", security_settings=_ELSEWHERE)
+
+    def behind(app: ASGIApp) -> ASGIApp:
+        return Recognised(app, authenticators, challenge) if authenticators else app
+
+    return Starlette(
+        routes=[
+            Route("/mcp", behind(_Streamable(manager))),
+            Route("/sse", behind(_Sse(server, sse)), methods=["GET"]),
+            Mount("/messages/", behind(sse.handle_post_message)),
+        ],
+        middleware=[Middleware(MeantForUs, http.hosts, http.origins)],
+        lifespan=lambda _: manager.run(),
+    )
+
+
+class _Streamable:
+    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
+        self._manager = manager
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._manager.handle_request(scope, receive, send)
+
+
+class _Sse:
+    def __init__(self, server: Server[Any], transport: SseServerTransport) -> None:
+        self._server = server
+        self._transport = transport
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._transport.connect_sse(scope, receive, send) as (read, write):
+            await self._server.run(read, write, self._server.create_initialization_options())

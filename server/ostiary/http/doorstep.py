@@ -1,0 +1,96 @@
+"""What every HTTP request passes first: is it meant for this server, does it come from a page that may ask, who sends it.
+
+A web page that a user happens to open can reach a server on the user's own machine; its
+name in `Host` and `Origin` gives it away (DNS rebinding). That check has no switch.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from mcp.server.auth.middleware.auth_context import auth_context_var
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ostiary.identity.caller import Authenticator, Caller, NotRecognised, Unreachable
+
+_log = logging.getLogger(__name__)
+
+
+class MeantForUs:
+    """ASGI middleware: refuses a request whose `Host` or `Origin` is none of ours."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str]) -> None:
+        self._app = app
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._origins = frozenset(origin.lower() for origin in origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 421 or 403, or pass the request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        refused = self._refused(headers.getlist("host"), headers.getlist("origin"))
+        await (refused or self._app)(scope, receive, send)
+
+    def _refused(self, hosts: Sequence[str], origins: Sequence[str]) -> Response | None:
+        if len(hosts) != 1 or not _listed(hosts[0].lower(), self._hosts):
+            return PlainTextResponse("this server is not reached by that Host; see `http.hosts`\n", 421)
+        if len(origins) > 1 or not all(_listed(origin.lower(), self._origins) for origin in origins):
+            return PlainTextResponse("pages of that Origin may not ask; see `http.origins`\n", 403)
+        return None
+
+
+def _listed(given: str, listed: frozenset[str]) -> bool:
+    """Whether a host or an origin is in the list, where `:*` stands for any port or none."""
+    if given in listed:
+        return True
+    name, colon, port = given.rpartition(":")
+    return f"{name}:*" in listed if colon and port.isdigit() else f"{given}:*" in listed
+
+
+class Recognised:
+    """ASGI middleware: lets a request pass whose sender is recognised, and carries the caller along."""
+
+    def __init__(self, app: ASGIApp, authenticators: Sequence[Authenticator], challenge: str) -> None:
+        self._app = app
+        self._authenticators = authenticators
+        self._challenge = challenge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 401 or 503, or pass the request on with its caller."""
+        try:
+            found = await self._recognise(HTTPConnection(scope))
+        except NotRecognised as error:
+            _log.info("a credential was refused: %s", error)
+            await self._refusal("invalid_token")(scope, receive, send)
+            return
+        except Unreachable as error:
+            _log.warning("no caller can be recognised: %s", error)
+            response = PlainTextResponse("who you are cannot be checked now; try again\n", 503, {"Retry-After": "5"})
+            await response(scope, receive, send)
+            return
+        if found is None:
+            await self._refusal("")(scope, receive, send)
+            return
+        scope["user"] = user = AuthenticatedUser(found)
+        token = auth_context_var.set(user)
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            auth_context_var.reset(token)
+
+    async def _recognise(self, connection: HTTPConnection) -> Caller | None:
+        for authenticator in self._authenticators:
+            found = await authenticator.recognise(connection)
+            if found is not None:
+                return found
+        return None
+
+    def _refusal(self, error: str) -> Response:
+        parts = [f'error="{error}"'] if error else []
+        challenge = ", ".join([*parts, *([self._challenge] if self._challenge else [])])
+        return PlainTextResponse("authentication is required\n", 401, {"WWW-Authenticate": f"Bearer {challenge}".strip()})

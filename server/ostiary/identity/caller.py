@@ -1,0 +1,56 @@
+"""A caller who was recognised, in the form in which the SDK carries one along a request.
+
+The SDK binds sessions and sealed state to client, issuer and subject of an access
+token, so the principal travels inside one.
+"""
+
+from typing import Protocol
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken
+from starlette.requests import HTTPConnection
+
+from ostiary_policies.model import Principal
+
+
+class Caller(AccessToken):
+    """An access token that knows whom it stands for; its text is not kept."""
+
+    principal: Principal
+
+
+class Authenticator(Protocol):
+    """One way to be recognised."""
+
+    async def recognise(self, connection: HTTPConnection) -> Caller | None:
+        """The caller, or `None` when the request holds no credential of this kind.
+
+        Raises NotRecognised for one that is wrong, and Unreachable when nobody can say.
+        """
+
+
+class NotRecognised(Exception):
+    """A credential that is wrong; the text is for the log, never for the client."""
+
+
+class Unreachable(Exception):
+    """Whoever could say whether a credential is right does not answer."""
+
+
+def caller(principal: Principal, *, issuer: str, subject: str, expires_at: int | None = None) -> Caller:
+    """A recognised caller."""
+    return Caller(
+        token="",
+        client_id=principal.agent,
+        subject=subject,
+        scopes=[],
+        expires_at=expires_at,
+        claims={"iss": issuer},
+        principal=principal,
+    )
+
+
+def current(default: Principal) -> Principal:
+    """Whose request this is; the default where the transport asks nobody for a credential."""
+    token = get_access_token()
+    return token.principal if isinstance(token, Caller) else default
