@@ -1,46 +1,12 @@
 """A real server process over HTTP, and the SDK's client in front of it."""
 
-import asyncio
-import contextlib
-import os
-import re
-import signal
-import sys
-from collections.abc import AsyncIterator
-
 import httpx2
 import pytest
+from fix_http import serving
 from mcp import Client
 from mcp.client.sse import sse_client
 
 from ostiary.config import Config
-
-
-@contextlib.asynccontextmanager
-async def serving(config: Config, **environment: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """A server process on a free port, and its address."""
-    places = {f"OSTIARY_HOME__{part.upper()}": str(getattr(config.home, part)) for part in ("data", "state")}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ostiary", "serve", "--http", "--port", "0"),
-        env={"PATH": os.environ["PATH"], **places, **environment},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    assert process.stderr is not None
-    try:
-        async with asyncio.timeout(60):
-            while (found := re.search(r"http://[^/]+/mcp", (await process.stderr.readline()).decode())) is None:
-                assert process.returncode is None
-        draining = asyncio.create_task(process.stderr.read())
-        yield found[0], process
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(30):
-            assert await process.wait() == 0
-        await draining
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 @pytest.mark.parametrize("door", ["2026-07-28", "legacy", "sse"])

@@ -1,0 +1,38 @@
+"""A server process that is reached over HTTP."""
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+
+from ostiary.config import Config
+
+
+@contextlib.asynccontextmanager
+async def serving(config: Config, *options: str, **environment: str) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """A server process on a free port, and its address. It must end by itself, and well, when it is asked to."""
+    places = {f"OSTIARY_HOME__{part.upper()}": str(getattr(config.home, part)) for part in ("data", "state")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ostiary", "serve", "--http", "--port", "0", *options),
+        env={"PATH": os.environ["PATH"], **places, **environment},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            while (found := re.search(r"http://[^/]+/mcp", (await process.stderr.readline()).decode())) is None:
+                assert process.returncode is None
+        draining = asyncio.create_task(process.stderr.read())
+        yield found[0], process
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
+        await draining
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
