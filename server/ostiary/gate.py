@@ -25,6 +25,7 @@ from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, 
 from ostiary.export.exporter import Bounds
 from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
+from ostiary.progress import Tell
 from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
 from ostiary.session import PermittedSession
@@ -60,6 +61,8 @@ class Call:
     origin: str = "tool"
     transport: str = "stdio"
     trace: str = ""
+    tell: Tell | None = None
+    """For a client that asked how far the call is."""
     id: UUID = field(default_factory=uuid4)
 
 
@@ -150,7 +153,7 @@ class Gate:
                 raise no
             case Permit():
                 entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
-                return _Passage(tool, verdict, world, entry, record.engine)
+                return _Passage(tool, verdict, world, entry, record.engine, record.call.tell)
 
     async def _found(self, record: "_Draft") -> Tool[Any]:
         call = record.call
@@ -252,7 +255,8 @@ class Gate:
     def _session(self, passage: "_Passage", reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
         bounds = replace(self._terms.file, rows=self._limits(passage.permit).max_rows, bytes=self._file_bytes(passage.permit))
         permit, world, engine = passage.permit, passage.world, passage.engine
-        return PermittedSession(permit, world, engine, reader, self._audit_reader, self._terms.exports, bounds, ahead)
+        exports = self._terms.exports
+        return PermittedSession(permit, world, engine, reader, self._audit_reader, exports, bounds, ahead, passage.tell)
 
     def _file_bytes(self, permit: Permit) -> int:
         return min(self._terms.file.bytes, permit.obligations.limit_bytes or self._terms.file.bytes)
@@ -271,6 +275,7 @@ class _Passage:
     world: World
     entry: Entry
     engine: Engine
+    tell: Tell | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ text: on connections of the 2025 era the SDK would send that text to the client.
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, unquote
 
@@ -20,6 +21,7 @@ from pydantic import BaseModel
 from ostiary import __version__
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
+from ostiary.progress import Tell
 from ostiary.shape import Reply
 from ostiary.wire import Wire
 from ostiary_policies.model import Principal
@@ -30,6 +32,8 @@ _log = logging.getLogger(__name__)
 
 TEMPLATE = "schema://{datasource}/{schema}/{table}"
 """Address of a table resource; each part is percent-encoded."""
+
+_SLOW_CLIENT_S = 0.2
 
 _INSTRUCTIONS = (
     "Databases behind a policy. Find tables with search_schema, look at them with describe, read with query (one SELECT; "
@@ -72,8 +76,9 @@ class McpApp:
         async with stdio_server(wire, wire) as (read, write):
             await self.server.run(read, write, self.server.create_initialization_options())
 
-    async def list_tools(self, ctx: _Context, _: t.PaginatedRequestParams | None) -> t.ListToolsResult:
+    async def list_tools(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListToolsResult:
         """The caller's tools; private, because another caller's list differs."""
+        _only_page(params)
         tools = [_wire(tool) for tool in self._gate.tools(self._identify(ctx), Surface.TOOL)]
         return t.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
 
@@ -87,7 +92,10 @@ class McpApp:
 
     async def list_resources(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
         """A page of the tables the caller may see."""
-        after = _path(params.cursor) if params and params.cursor else ()
+        try:
+            after = _path(params.cursor) if params and params.cursor is not None else ()
+        except ValueError:
+            raise _wrong_cursor() from None
         try:
             reply = await self._call(ctx, "describe", {"after": after}, Surface.RESOURCES, "list")
         except MCPError:  # who may not describe has no resources
@@ -98,8 +106,9 @@ class McpApp:
             resources=[_resource(name) for name in names.names], next_cursor=following, ttl_ms=0, cache_scope="private"
         )
 
-    async def list_templates(self, _ctx: _Context, _: t.PaginatedRequestParams | None) -> t.ListResourceTemplatesResult:
+    async def list_templates(self, _: _Context, params: t.PaginatedRequestParams | None) -> t.ListResourceTemplatesResult:
         """The one address pattern."""
+        _only_page(params)
         template = t.ResourceTemplate(name="table", title="A table or view", uri_template=TEMPLATE, mime_type="text/plain")
         return t.ListResourceTemplatesResult(resource_templates=[template], ttl_ms=0, cache_scope="private")
 
@@ -116,8 +125,9 @@ class McpApp:
         contents = t.TextResourceContents(uri=uri, mime_type="text/plain", text=reply.text)
         return t.ReadResourceResult(contents=[contents], ttl_ms=0, cache_scope="private")
 
-    async def list_prompts(self, ctx: _Context, _: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
+    async def list_prompts(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
         """The caller's prompts."""
+        _only_page(params)
         prompts = [
             t.Prompt(name=p.name, title=p.title, description=p.description, arguments=_arguments(p.args))
             for p in self._gate.tools(self._identify(ctx), Surface.PROMPT)
@@ -146,11 +156,35 @@ class McpApp:
         self, ctx: _Context, tool: str, arguments: dict[str, Any], surface: Surface = Surface.TOOL, origin: str = "tool"
     ) -> Reply:
         trace = (ctx.meta or {}).get("traceparent", "")
-        call = Call(tool, arguments, surface, origin, self._transport, trace if isinstance(trace, str) else "")
+        trace = trace if isinstance(trace, str) else ""
+        call = Call(tool, arguments, surface, origin, self._transport, trace, _tell(ctx))
         try:
             return await self._gate.call(self._identify(ctx), call)
         except UnknownTool as error:
             raise MCPError(t.INVALID_PARAMS, str(error)) from None
+
+
+def _tell(ctx: _Context) -> Tell | None:
+    """What takes progress to the client; `None` for one that gave no token."""
+    if "progress_token" not in (ctx.meta or {}):
+        return None
+
+    async def tell(done: float, total: float | None, message: str) -> None:
+        # A client that reads slowly misses some; the call does not wait for it.
+        with anyio.move_on_after(_SLOW_CLIENT_S), suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await ctx.session.report_progress(done, total, message or None)
+
+    return tell
+
+
+def _only_page(params: t.PaginatedRequestParams | None) -> None:
+    """Refuse a cursor for a list that is never longer than a page, so that none was ever given out."""
+    if params is not None and params.cursor is not None:
+        raise _wrong_cursor()
+
+
+def _wrong_cursor() -> MCPError:
+    return MCPError(t.INVALID_PARAMS, "Unknown cursor")
 
 
 def _guarded(handler: Callable[[_Context, _Params], Awaitable[_Answer]]) -> Callable[[_Context, _Params], Awaitable[_Answer]]:

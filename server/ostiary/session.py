@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ostiary.costs import prepared, streamed
 from ostiary.export.exporter import Bounds, export
+from ostiary.progress import Tell, beating
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Obligations, Permit, Statement
@@ -32,6 +33,8 @@ class PermittedSession:
     """Of one file."""
     ahead: Prepared | None = None
     """The permit's only statement, analysed while the intent was recorded."""
+    tell: Tell | None = None
+    """Takes how far the call is to a client that asked for it."""
 
     @property
     def audit(self) -> AuditReader:
@@ -46,7 +49,8 @@ class PermittedSession:
         if self.permit.intent.to_file:
             raise Refused("permit", "the permit of this call covers a file and no rows", "export the statement")
         ready = self.ahead or await prepared(reader, statement, self.permit, self.world, self.engine)
-        return await ready.rows()
+        async with beating(self.tell):
+            return await ready.rows()
 
     async def export(self, statement: Statement, *, name: str, format_: ExportFormat) -> Exported:
         """Write the rows of one of the statements that were judged to a file."""
@@ -55,7 +59,14 @@ class PermittedSession:
             raise Refused("permit", "the permit of this call does not cover a file", "state `to_file` in the intent")
         declared = declared_types(statement.text, self.world.view(self.permit.intent.datasource))
         stream = await streamed(reader, statement, self.permit, self.world, self.engine)
-        return await export(stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds)
+        return await export(
+            stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds, tell=self.tell
+        )
+
+    async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """To the client, if it asked."""
+        if self.tell is not None:
+            await self.tell(done, total, message)
 
     def _covered(self, statement: Statement) -> Reader:
         if self.reader is None or statement not in self.permit.intent.statements:

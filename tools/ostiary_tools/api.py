@@ -128,6 +128,10 @@ class Session(Protocol):
         """The server's plan of one of the statements the permit lets be explained; nothing of it runs. Raises as `rows`."""
         ...
 
+    async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Tell a client that asked for it how far the call is; for any other nothing happens. `done` grows from call to call."""
+        ...
+
     def terms(self, tool: str) -> Obligations | None:
         """On what terms the caller might do the same through another tool; `None` when policy would refuse."""
         ...

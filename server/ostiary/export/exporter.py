@@ -13,6 +13,7 @@ import anyio
 
 from ostiary.export.folder import NewFile
 from ostiary.export.formats import Encoder, Row, encoder
+from ostiary.progress import RowsTold, Tell
 from ostiary_tools.datasources.port import RowStream
 from ostiary_tools.errors import NotWritten
 from ostiary_tools.result import Exported, ExportFormat
@@ -36,7 +37,14 @@ class Bounds:
 
 
 async def export(
-    stream: RowStream, directory: Path, *, name: str, format_: ExportFormat, declared: Sequence[str | None], bounds: Bounds
+    stream: RowStream,
+    directory: Path,
+    *,
+    name: str,
+    format_: ExportFormat,
+    declared: Sequence[str | None],
+    bounds: Bounds,
+    tell: Tell | None = None,
 ) -> Exported:
     """Write the file. However this ends but well, also when cancelled, nothing of it is left. Raises ToolError."""
     new = NewFile(directory, name, "csv" if format_ == "csv" else "parquet")
@@ -49,7 +57,7 @@ async def export(
             raise NotWritten("the export folder holds as much as it may", "its operator removes files that nobody needs")
         bounds = replace(bounds, bytes=min(bounds.bytes, room))
         made = await _in_thread(encoder, format_, stream.columns, declared, written)
-        rows, truncated = await _fill(stream, made, written, bounds)
+        rows, truncated = await _fill(stream, made, written, bounds, RowsTold(tell))
         await _in_thread(made.finish)
         path = await _in_thread(new.keep)
         kept = True
@@ -65,7 +73,7 @@ async def export(
     return Exported(str(path), rows, written.bytes, written.digest.hexdigest(), truncated)
 
 
-async def _fill(stream: RowStream, made: Encoder, written: "_Written", bounds: Bounds) -> tuple[int, bool]:
+async def _fill(stream: RowStream, made: Encoder, written: "_Written", bounds: Bounds, told: RowsTold) -> tuple[int, bool]:
     """Write rows until there are no more or no more are allowed; how many, and whether there would be more."""
     rows = 0
     async with aclosing(stream.chunks()) as chunks:
@@ -75,6 +83,7 @@ async def _fill(stream: RowStream, made: Encoder, written: "_Written", bounds: B
             rows += fitting
             if fitting < len(chunk):
                 return rows, True
+            await told(rows)
     return rows, False
 
 
