@@ -59,9 +59,7 @@ class PermittedSession:
             raise Refused("permit", "the permit of this call does not cover a file", "state `to_file` in the intent")
         declared = declared_types(statement.text, self.world.view(self.permit.intent.datasource))
         stream = await streamed(reader, statement, self.permit, self.world, self.engine)
-        return await export(
-            stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds, tell=self.tell
-        )
+        return await export(stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds, tell=self.tell)
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """To the client, if it asked."""
