@@ -72,7 +72,7 @@ class McpApp:
 
     async def serve_stdio(self) -> None:
         """Serve one stdio connection until the client closes it, or until cancelled."""
-        wire = cast("anyio.AsyncFile[str]", Wire())  # as much of one as the transport uses
+        wire = cast("anyio.AsyncFile[str]", Wire.standard())  # as much of one as the transport uses
         async with stdio_server(wire, wire) as (read, write):
             await self.server.run(read, write, self.server.create_initialization_options())
 

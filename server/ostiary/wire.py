@@ -17,17 +17,22 @@ _CHUNK = 1 << 18
 
 
 class Wire:
-    """What stood at the file descriptors 0 and 1; a line of text in, a text out.
+    """Two descriptors as a connection: a line of text in, a text out."""
 
-    Descriptor 0 reads as empty from now on, and 1 is the error stream, so that no child takes a line of ours and no
-    stray print tears one.
-    """
-
-    def __init__(self) -> None:
-        self._in = _taken(0, os.open(os.devnull, os.O_RDONLY))
-        self._out = _taken(1, os.dup(2))
+    def __init__(self, incoming: int, outgoing: int) -> None:
+        self._in = incoming
+        self._out = outgoing
         self._lines: deque[bytes] = deque()
         self._begun: list[bytes] = []
+
+    @classmethod
+    def standard(cls) -> Self:
+        """What stood at the descriptors 0 and 1.
+
+        0 reads as empty from now on, and 1 is the error stream, so that no child takes a line of ours and no stray print
+        tears one.
+        """
+        return cls(_taken(0, os.open(os.devnull, os.O_RDONLY)), _taken(1, os.dup(2)))
 
     def __aiter__(self) -> Self:
         """Over the lines; what is not UTF-8 is replaced, and fails as a message rather than as a stream."""
@@ -37,14 +42,22 @@ class Wire:
         while not self._lines:
             await _ready(self._in, select.POLLIN)
             chunk = os.read(self._in, _CHUNK)
-            if not chunk:
-                raise StopAsyncIteration
             *ended, begun = chunk.split(b"\n")
             for end in ended:
                 self._lines.append(b"".join([*self._begun, end]))
                 self._begun.clear()
             self._begun.append(begun)
+            if not chunk:
+                return self._last()
         return self._lines.popleft().decode(errors="replace")
+
+    def _last(self) -> str:
+        """The line that the end of the stream ended."""
+        line = b"".join(self._begun)
+        self._begun.clear()
+        if not line:
+            raise StopAsyncIteration
+        return line.decode(errors="replace")
 
     async def write(self, text: str) -> None:
         """Write all of it, at a time what a pipe that is ready surely takes; while the reader takes nothing, this waits."""
