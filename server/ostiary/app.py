@@ -16,6 +16,7 @@ from ostiary import __version__, policy_files
 from ostiary.audit.place import AuditPlace
 from ostiary.audit.reader import LogReader
 from ostiary.audit.recorder import Recorder, recording
+from ostiary.changes import Changes
 from ostiary.config import Config
 from ostiary.cursors import Cursors
 from ostiary.export.exporter import Bounds
@@ -26,6 +27,7 @@ from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
 from ostiary_tools.api import World
+from ostiary_tools.control.bus import Bus
 from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.migrate import migrate
 from ostiary_tools.datasources.port import Datasource
@@ -54,6 +56,7 @@ class House:
     audit: AuditPlace
     cursors: Cursors
     gate: Gate
+    changes: Changes
 
     @property
     def local(self) -> Principal:
@@ -87,8 +90,12 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         cursor_table = CursorTable(writer_dsn)
         stack.push_async_callback(cursor_table.close)
         cursors = Cursors(cursor_table, config.limits.cursor_s)
-        datasources = await _datasources(config, cluster, stack)
+        bus = Bus(writer_dsn)
+        stack.push_async_callback(bus.close)
+        datasources = await _datasources(config, cluster, stack, bus)
         worlds = Worlds(datasources, registry)
+        changes = Changes(worlds, policies, datasources, bus, _look_s(config))
+        stack.push_async_callback(changes.close)
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -99,7 +106,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             cursors=cursors,
             terms=terms(config),
         )
-        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, gate)
+        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, gate, changes)
 
 
 @asynccontextmanager
@@ -140,7 +147,7 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
         gc.freeze()
         gc.set_threshold(ALLOCATIONS)
         who = house.local
-        serving = asyncio.create_task(McpApp(house.gate, lambda _: who, config.server.name).serve_stdio())
+        serving = asyncio.create_task(McpApp(house.gate, lambda _: who, config.server.name, changes=house.changes).serve_stdio())
         for asked in (signal.SIGINT, signal.SIGTERM):
             # Once it has ended this does nothing: clients send SIGTERM while we close, and closing must not be cut short.
             asyncio.get_running_loop().add_signal_handler(asked, serving.cancel)
@@ -157,7 +164,7 @@ async def serve_http(config: Config, progress: Progress) -> None:
 
     with listening(config.http) as listener:
         async with open_house(config, progress) as house:
-            mcp = McpApp(house.gate, lambda _: current(house.local), config.server.name, "http")
+            mcp = McpApp(house.gate, lambda _: current(house.local), config.server.name, "http", house.changes)
             progress(f"listening on {url_of(listener)}")
             await serve(application(mcp.server, config.http, ()), config.http, listener)
 
@@ -212,10 +219,17 @@ def _sample_cluster(config: Config, progress: Progress) -> AbstractAsyncContextM
     return attached(config.home.data, progress, runtime_dir=config.home.runtime)
 
 
-async def _datasources(config: Config, cluster: Cluster | None, stack: AsyncExitStack) -> dict[str, Datasource]:
+def _look_s(config: Config) -> float:
+    """How often somebody's subscription has the schemas looked at: as often as the one that ages fastest."""
+    return min((source.snapshot_ttl_s for source in config.datasources.values()), default=PostgresSettings("", "").snapshot_ttl_s)
+
+
+async def _datasources(
+    config: Config, cluster: Cluster | None, stack: AsyncExitStack, bus: Bus | None = None
+) -> dict[str, Datasource]:
     opened: dict[str, Datasource] = {}
     for settings in _settings(config, cluster):
-        opened[settings.name] = datasource = await open_postgres(settings)
+        opened[settings.name] = datasource = await open_postgres(settings, bus.publish if bus else None)
         stack.push_async_callback(datasource.close)
     return opened
 

@@ -14,13 +14,16 @@ from urllib.parse import quote, unquote
 import anyio
 import mcp.types as t
 from mcp import MCPError
-from mcp.server import Server, ServerRequestContext
+from mcp.server import NotificationOptions, Server, ServerRequestContext
+from mcp.server.models import InitializationOptions
 from mcp.server.stdio import stdio_server
 from pydantic import BaseModel
 
 from ostiary import __version__
+from ostiary.changes import Changes, Path
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
+from ostiary.mcp_subscriptions import MOST_ADDRESSES, Subscriptions, too_many
 from ostiary.progress import Tell
 from ostiary.shape import Reply
 from ostiary.wire import Wire
@@ -50,12 +53,19 @@ class McpApp:
     """The handlers of one server for one caller per request."""
 
     def __init__(
-        self, gate: Gate, identify: Callable[[_Context], Principal], name: str = "ostiary", transport: str = "stdio"
+        self,
+        gate: Gate,
+        identify: Callable[[_Context], Principal],
+        name: str = "ostiary",
+        transport: str = "stdio",
+        changes: Changes | None = None,
     ) -> None:
         self._gate = gate
         self._identify = identify
         self._transport = transport
-        self.server: Server[Any] = Server(
+        self._subscriptions = Subscriptions(changes) if changes is not None else None
+        served = changes is not None
+        self.server: Server[Any] = _Server(
             name,
             version=__version__,
             title="Ostiary",
@@ -68,6 +78,9 @@ class McpApp:
             on_list_prompts=_guarded(self.list_prompts),
             on_get_prompt=_guarded(self.get_prompt),
             on_completion=_guarded(self.complete),
+            on_subscriptions_listen=_guarded(self.listen) if served else None,
+            on_subscribe_resource=_guarded(self.subscribe) if served else None,
+            on_unsubscribe_resource=_guarded(self.unsubscribe) if served else None,
         )
 
     async def serve_stdio(self) -> None:
@@ -100,6 +113,8 @@ class McpApp:
             reply = await self._call(ctx, "describe", {"after": after}, Surface.RESOURCES, "list")
         except MCPError:  # who may not describe has no resources
             return t.ListResourcesResult(resources=[], ttl_ms=0, cache_scope="private")
+        if self._subscriptions is not None:
+            await self._subscriptions.listed(ctx, self._identify(ctx))
         names = reply.names or Names(())
         following = _uri(names.names[-1]) if names.more else None
         return t.ListResourcesResult(
@@ -115,15 +130,48 @@ class McpApp:
     async def read_resource(self, ctx: _Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
         """A table's description; an address that names nothing the caller may see is unknown."""
         uri = str(params.uri)
-        unknown = MCPError(t.INVALID_PARAMS, "Unknown resource", {"uri": uri[:300]})
+        _, reply = await self._described(ctx, uri, "resource")
+        contents = t.TextResourceContents(uri=uri, mime_type="text/plain", text=reply.text)
+        return t.ReadResourceResult(contents=[contents], ttl_ms=0, cache_scope="private")
+
+    async def listen(self, ctx: _Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
+        """A stream of changes. Whoever asks must be able to read what it asks for, and asking is recorded so."""
+        asked = params.notifications
+        addresses = asked.resource_subscriptions = list(dict.fromkeys(asked.resource_subscriptions or ()))
+        if len(addresses) > MOST_ADDRESSES:
+            raise too_many()
+        paths = {uri: (await self._described(ctx, uri, "subscription"))[0] for uri in addresses}
+        if not addresses:
+            with suppress(MCPError):  # who may not describe has no resources, and no news of them
+                await self._call(ctx, "describe", {"limit": 1}, Surface.RESOURCES, "subscription")
+        return await self._told.listen(ctx, params, self._identify(ctx), paths)
+
+    async def subscribe(self, ctx: _Context, params: t.SubscribeRequestParams) -> t.EmptyResult:
+        """Likewise for an address, in the 2025 era."""
+        address = str(params.uri)
+        path, _ = await self._described(ctx, address, "subscription")
+        await self._told.subscribe(ctx, self._identify(ctx), address, path)
+        return t.EmptyResult()
+
+    async def unsubscribe(self, ctx: _Context, params: t.UnsubscribeRequestParams) -> t.EmptyResult:
+        """No more of it. Nothing is asked and nothing told, so there is nothing to record."""
+        self._told.unsubscribe(ctx, str(params.uri))
+        return t.EmptyResult()
+
+    @property
+    def _told(self) -> Subscriptions:
+        if self._subscriptions is None:
+            raise MCPError(t.METHOD_NOT_FOUND, "Method not found")
+        return self._subscriptions
+
+    async def _described(self, ctx: _Context, uri: str, origin: str) -> tuple[Path, Reply]:
+        """What the address shows the caller; one that names nothing it may see is unknown."""
         try:
             datasource, schema, table = _path(uri)
             asked = {"tables": [f"{_quoted(schema)}.{_quoted(table)}"], "datasource": datasource}
-            reply = await self._call(ctx, "describe", asked, origin="resource")
+            return (datasource, schema, table), await self._call(ctx, "describe", asked, origin=origin)
         except (ValueError, CallFailed, MCPError):
-            raise unknown from None
-        contents = t.TextResourceContents(uri=uri, mime_type="text/plain", text=reply.text)
-        return t.ReadResourceResult(contents=[contents], ttl_ms=0, cache_scope="private")
+            raise MCPError(t.INVALID_PARAMS, "Unknown resource", {"uri": uri[:300]}) from None
 
     async def list_prompts(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
         """The caller's prompts."""
@@ -162,6 +210,14 @@ class McpApp:
             return await self._gate.call(self._identify(ctx), call)
         except UnknownTool as error:
             raise MCPError(t.INVALID_PARAMS, str(error)) from None
+
+
+class _Server(Server[Any]):
+    """Says in the 2025 era, as in the modern one, that a list of resources may change."""
+
+    def create_initialization_options(self, *_: Any, **given: Any) -> InitializationOptions:
+        changing = NotificationOptions(resources_changed="subscriptions/listen" in self._request_handlers)
+        return super().create_initialization_options(changing, **given)
 
 
 def _tell(ctx: _Context) -> Tell | None:

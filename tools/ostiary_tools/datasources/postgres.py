@@ -10,7 +10,7 @@ are read with every refresh of the snapshot, and there is a snapshot only while 
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -75,8 +75,11 @@ class PostgresSettings:
     """What the login may do besides reading, by the operator's decision."""
 
 
-async def open_postgres(settings: PostgresSettings) -> "PostgresDatasource":
-    """Open the datasource; connecting goes on behind, and a database that is down does not fail it."""
+async def open_postgres(settings: PostgresSettings, changed: Callable[[str, str], None] | None = None) -> "PostgresDatasource":
+    """Open the datasource; connecting goes on behind, and a database that is down does not fail it.
+
+    `changed` hears the name and the schema version whenever a refresh finds another version than the one before.
+    """
     born: WeakKeyDictionary[asyncpg.Connection, float] = WeakKeyDictionary()
     clock = asyncio.get_running_loop().time
 
@@ -101,7 +104,7 @@ async def open_postgres(settings: PostgresSettings) -> "PostgresDatasource":
         init=note_birth,
         reset=empty,
     )
-    datasource = PostgresDatasource(settings, pool)
+    datasource = PostgresDatasource(settings, pool, changed)
     datasource.warm()
     return datasource
 
@@ -113,8 +116,10 @@ class PostgresDatasource:
     `read`, or in a task of `_releasing`; nobody else holds it.
     """
 
-    def __init__(self, settings: PostgresSettings, pool: asyncpg.Pool) -> None:
+    def __init__(self, settings: PostgresSettings, pool: asyncpg.Pool, changed: Callable[[str, str], None] | None) -> None:
         self._settings = settings
+        self._changed = changed
+        self._version = ""
         self._pool = pool
         self._known = Known()
         self._releasing: set[asyncio.Task[None]] = set()
@@ -201,10 +206,16 @@ class PostgresDatasource:
                 )
                 self._stamp = rows.stamp
                 self._known = Known()
+                self._note_version(self._snapshot.version)
             self._checked_at = asyncio.get_running_loop().time()
             if self._snapshot is None:
                 raise self._unavailable()
             return self._snapshot
+
+    def _note_version(self, version: str) -> None:
+        if self._changed is not None and self._version not in ("", version):
+            self._changed(self.name, version)
+        self._version = version
 
     def _judge_login(self, powers: frozenset[Power]) -> None:
         """Raise Unavailable, and give up the snapshot, while the login may do what nobody accepted."""

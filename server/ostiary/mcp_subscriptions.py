@@ -1,0 +1,172 @@
+"""Subscriptions in both eras: `subscriptions/listen` streams and `resources/subscribe` sessions.
+
+It words news for the protocol. Whether the caller may ask is the gate's to say, before
+anything here is called.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import mcp.types as t
+from mcp import MCPError
+from mcp.server import ServerRequestContext
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.connection import Connection
+from mcp.server.subscriptions import (
+    ListenHandler,
+    PromptsListChanged,
+    ResourcesListChanged,
+    ResourceUpdated,
+    ServerEvent,
+    ToolsListChanged,
+)
+
+from ostiary.changes import Changes, Listed, News, Path, Subscriber
+from ostiary_policies.model import Principal
+
+_log = logging.getLogger(__name__)
+
+MOST_ADDRESSES = 100
+"""Of one subscription, or of one session of the 2025 era."""
+_MOST_SUBSCRIBERS = 1_000
+_SUBSCRIBER = "ostiary subscriber"
+_SLOW_CLIENT_S = 5.0
+
+_Context = ServerRequestContext[Any]
+
+
+class Subscriptions:
+    """The subscriptions of one server."""
+
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
+        self._streams: set[ListenHandler] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+
+    async def listen(
+        self, ctx: _Context, params: t.SubscriptionsListenRequestParams, who: Principal, addresses: dict[str, Path]
+    ) -> t.SubscriptionsListenResult:
+        """Serve one stream of the modern era until its client leaves or its credential expires."""
+        self._room()
+        news = _Stream()
+        handler = ListenHandler(news)
+        subscriber = Subscriber(who, news.take, _expiry(), addresses)
+        await self._changes.remember(subscriber)
+        ends = None
+        if subscriber.until is not None:
+            ends = asyncio.get_running_loop().call_later(max(0.0, subscriber.until - time.time()), handler.close)
+        self._streams.add(handler)
+        try:
+            with self._changes.subscribed(subscriber):
+                return await handler(ctx, params)
+        finally:
+            self._streams.discard(handler)
+            if ends is not None:
+                ends.cancel()
+
+    async def subscribe(self, ctx: _Context, who: Principal, address: str, path: Path) -> None:
+        """Tell a session of the 2025 era of changes of an address."""
+        subscriber = self._session(ctx, who)
+        if len(subscriber.addresses) >= MOST_ADDRESSES:
+            raise too_many()
+        subscriber.addresses[address] = path
+        await self._changes.remember(subscriber)
+
+    def unsubscribe(self, ctx: _Context, address: str) -> None:
+        """Tell it no more; also of one it never subscribed to."""
+        subscriber: Subscriber | None = _connection(ctx).state.get(_SUBSCRIBER)
+        if subscriber is not None:
+            subscriber.addresses.pop(address, None)
+            subscriber.seen.pop(address, None)
+
+    async def listed(self, ctx: _Context, who: Principal) -> None:
+        """Tell a session of the 2025 era, which was given its resources, when that list changes."""
+        if ctx.protocol_version < "2026-07-28" and len(self._changes) < _MOST_SUBSCRIBERS:
+            await self._changes.remember(self._session(ctx, who))
+
+    def close(self) -> None:
+        """End every stream with its last frame."""
+        for handler in self._streams:
+            handler.close()
+
+    def _session(self, ctx: _Context, who: Principal) -> Subscriber:
+        """The subscriber that a connection of the 2025 era is; it goes when the connection closes."""
+        connection = _connection(ctx)
+        if _SUBSCRIBER not in connection.state:
+            self._room()
+            subscriber = Subscriber(who, lambda news: self._send(connection, news))
+            connection.state[_SUBSCRIBER] = subscriber
+            connection.exit_stack.callback(self._changes.remove, subscriber)
+            self._changes.add(subscriber)
+        found: Subscriber = connection.state[_SUBSCRIBER]
+        found.who, found.until = who, _expiry()
+        return found
+
+    def _room(self) -> None:
+        if len(self._changes) >= _MOST_SUBSCRIBERS:
+            raise MCPError(t.INTERNAL_ERROR, "Subscription limit reached")
+
+    def _send(self, connection: Connection, news: News) -> None:
+        if news is Listed.TOOLS:
+            return
+        task = asyncio.create_task(self._sent(connection, news), name="notification")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _sent(self, connection: Connection, news: News) -> None:
+        try:
+            # A client that does not read misses it: news are cues, and nothing is kept for it.
+            async with asyncio.timeout(_SLOW_CLIENT_S):
+                if isinstance(news, Listed):
+                    await connection.notify("notifications/resources/list_changed", None)
+                else:
+                    await connection.notify("notifications/resources/updated", {"uri": news})
+        except TimeoutError:
+            _log.info("a session that does not read was not told of a change")
+
+
+class _Stream:
+    """The SDK's bus for one stream: it hears the news of one subscriber."""
+
+    def __init__(self) -> None:
+        self._listener: Callable[[ServerEvent], None] | None = None
+
+    async def publish(self, event: ServerEvent) -> None:
+        """Hand over an event."""
+        if self._listener is not None:
+            self._listener(event)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        """Take the stream's listener; there is one."""
+        self._listener = listener
+        return lambda: None
+
+    def take(self, news: News) -> None:
+        """Hand over a piece of news."""
+        if self._listener is None:
+            return
+        if news is Listed.RESOURCES:
+            self._listener(ResourcesListChanged())
+        elif news is Listed.TOOLS:
+            self._listener(ToolsListChanged())
+            self._listener(PromptsListChanged())
+        else:
+            self._listener(ResourceUpdated(uri=news))
+
+
+def too_many() -> MCPError:
+    """The refusal of more addresses than one subscription may hold."""
+    return MCPError(t.INVALID_PARAMS, f"A subscription may name at most {MOST_ADDRESSES} resources")
+
+
+def _connection(ctx: _Context) -> Connection:
+    connection: Connection = ctx.session._connection  # noqa: SLF001 - a handler is given its connection by no other name
+    return connection
+
+
+def _expiry() -> float | None:
+    token = get_access_token()
+    return token.expires_at if token is not None else None
