@@ -77,7 +77,13 @@ def test_only_cedar_imports_cedarpy():
 
 def test_only_the_protocol_module_and_clients_import_the_sdk():
     # `http` and `identity` use its transports and its form of a caller; only `mcp_app` speaks the protocol.
-    doors = {"ostiary.mcp_subscriptions", "ostiary.http.application", "ostiary.http.doorstep", "ostiary.identity.caller"}
+    doors = {
+        "ostiary.mcp_subscriptions",
+        "ostiary.http.application",
+        "ostiary.http.doorstep",
+        "ostiary.http.operation",
+        "ostiary.identity.caller",
+    }
     assert importers("mcp", "mcp_types") == {"ostiary.mcp_app", "ostiary.demo", "ostiary.pytest_plugin"} | doors
 
 

@@ -22,6 +22,7 @@ from ostiary.cursors import Cursors
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate, Terms
 from ostiary.identity.principals import stdio_principal
+from ostiary.meter import Meter
 from ostiary.policy_files import Policies
 from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
@@ -55,6 +56,7 @@ class House:
     recorder: Recorder
     audit: AuditPlace
     cursors: Cursors
+    meter: Meter
     gate: Gate
     changes: Changes
 
@@ -96,6 +98,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         worlds = Worlds(datasources, registry)
         changes = Changes(worlds, policies, datasources, bus, _look_s(config))
         stack.push_async_callback(changes.close)
+        meter = Meter()
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -105,8 +108,9 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             audit_reader=LogReader(audit),
             cursors=cursors,
             terms=terms(config),
+            meter=meter,
         )
-        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, gate, changes)
+        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, meter, gate, changes)
 
 
 @asynccontextmanager
@@ -158,6 +162,8 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
 async def serve_http(config: Config, progress: Progress) -> None:
     """Serve clients over HTTP until a signal asks to stop."""
     from ostiary.http.application import application
+    from ostiary.http.metrics import Exposition
+    from ostiary.http.operation import Operation
     from ostiary.http.serving import listening, serve, url_of
     from ostiary.identity.caller import current
     from ostiary.mcp_app import McpApp
@@ -165,8 +171,10 @@ async def serve_http(config: Config, progress: Progress) -> None:
     with listening(config.http) as listener:
         async with open_house(config, progress) as house:
             mcp = McpApp(house.gate, lambda _: current(house.local), config.server.name, "http", house.changes)
+            page = Exposition(house.meter, house.recorder, house.datasources, house.policies)
+            operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
             progress(f"listening on {url_of(listener)}")
-            await serve(application(mcp.server, config.http, ()), config.http, listener)
+            await serve(application(mcp.server, config.http, (), operation), config.http, listener)
 
 
 async def load_policies(config: Config) -> Policies:

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 
 import anyio
 from pydantic import ValidationError
+from structlog.contextvars import bound_contextvars
 
 from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
@@ -23,6 +24,7 @@ from ostiary.costs import prepared
 from ostiary.cursors import Cursors, handle_in
 from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, UnknownTool, failed, outcome_code, wrong_arguments
 from ostiary.export.exporter import Bounds
+from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
 from ostiary.progress import Tell
@@ -30,6 +32,7 @@ from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
 from ostiary.session import PermittedSession
 from ostiary.shape import Reply, continued, shape
+from ostiary.trace import trace_id
 from ostiary.worlds import Worlds, callable_names
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
@@ -61,6 +64,7 @@ class Call:
     origin: str = "tool"
     transport: str = "stdio"
     trace: str = ""
+    """As `trace.traceparent` gave it."""
     tell: Tell | None = None
     """For a client that asked how far the call is."""
     id: UUID = field(default_factory=uuid4)
@@ -94,6 +98,7 @@ class Gate:
         audit_reader: AuditReader,
         cursors: Cursors,
         terms: Terms,
+        meter: Meter,
     ) -> None:
         self._registry = registry
         self._policies = policies
@@ -103,6 +108,7 @@ class Gate:
         self._audit_reader = audit_reader
         self._cursors = cursors
         self._terms = terms
+        self._meter = meter
 
     def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
         """The tools or prompts this caller may call, by name."""
@@ -115,6 +121,11 @@ class Gate:
         Raises UnknownTool for a tool that does not exist for the caller, and CallFailed
         for everything the model should read. Nothing else but cancellation leaves here.
         """
+        known = call.tool if (call.surface, call.tool) in self._registry else UNKNOWN
+        with bound_contextvars(call_id=str(call.id), trace_id=trace_id(call.trace)), self._meter.call(known, call.id):
+            return await self._answered(who, call)
+
+    async def _answered(self, who: Principal, call: Call) -> Reply:
         try:
             return await self._travel(who, call)
         except (UnknownTool, CallFailed):
@@ -129,14 +140,16 @@ class Gate:
     async def _travel(self, who: Principal, call: Call) -> Reply:
         record = _Draft(who, call, self._policies.engine)
         try:
-            passage = await self._admit(record)
+            with self._meter.stage(Stage.ADMIT):
+                passage = await self._admit(record)
         except (UnknownTool, CallFailed, RecordingFailed):
             raise
         except Exception:
             # A defect before the decision, perhaps of a third party's plan: a refusal, and on record like any other.
             await self._recorder.refuse(record.entry("error", arguments=unjudged(call.arguments)))
             raise
-        return await self._run(passage)
+        with self._meter.stage(Stage.RUN):
+            return await self._run(passage)
 
     async def _admit(self, record: "_Draft") -> "_Passage":
         """All that happens before anything runs. Each step records its own refusal."""
@@ -188,7 +201,7 @@ class Gate:
         permit = passage.permit
         started = time.perf_counter()
         status, reply, error = Status.CANCELLED, None, ""
-        recording = asyncio.create_task(self._recorder.intend(passage.entry))
+        recording = asyncio.create_task(self._intended(passage.entry))
         try:
             # The intent travels to the disk while the transaction opens and the statement is analysed;
             # nothing of the statement runs before it is durable.
@@ -213,6 +226,10 @@ class Gate:
             duration_us = round((time.perf_counter() - started) * 1e6)
             with anyio.CancelScope(shield=True):
                 await self._conclude(recording, _outcome(status, duration_us, reply, error), durable=permit.intent.to_file)
+
+    async def _intended(self, entry: Entry) -> Ticket:
+        with self._meter.stage(Stage.RECORD):
+            return await self._recorder.intend(entry)
 
     async def _continued(self, reply: Reply, result: Result, passage: "_Passage") -> Reply:
         """A reply that does not hold all rows, with the cursor of its next page; the page itself is given in any case."""
@@ -317,7 +334,7 @@ class _Draft:
             fingerprint=" ".join(j.fingerprint for j in judged) or None,
             obligations={name: value for name, value in asdict(terms).items() if value is not None} if terms else {},
             reason=printable(reason),
-            trace=printable(self.call.trace[:100]),
+            trace=self.call.trace,
             schema_version=world.views[datasource].snapshot.version if world and datasource else "",
         )
 

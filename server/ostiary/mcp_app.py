@@ -26,6 +26,7 @@ from ostiary.gate import Call, Gate
 from ostiary.mcp_subscriptions import MOST_ADDRESSES, Subscriptions, too_many
 from ostiary.progress import Tell
 from ostiary.shape import Reply
+from ostiary.trace import traceparent
 from ostiary.wire import Wire
 from ostiary_policies.model import Principal
 from ostiary_tools.api import Surface, Tool
@@ -203,13 +204,17 @@ class McpApp:
     async def _call(
         self, ctx: _Context, tool: str, arguments: dict[str, Any], surface: Surface = Surface.TOOL, origin: str = "tool"
     ) -> Reply:
-        trace = (ctx.meta or {}).get("traceparent", "")
-        trace = trace if isinstance(trace, str) else ""
-        call = Call(tool, arguments, surface, origin, self._transport, trace, _tell(ctx))
+        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), _tell(ctx))
         try:
             return await self._gate.call(self._identify(ctx), call)
         except UnknownTool as error:
             raise MCPError(t.INVALID_PARAMS, str(error)) from None
+
+
+def _trace(ctx: _Context) -> str:
+    """What the message says its trace is, else what its HTTP request says."""
+    headers = ctx.request.headers if ctx.request is not None else {}
+    return traceparent((ctx.meta or {}).get("traceparent")) or traceparent(headers.get("traceparent"))
 
 
 class _Server(Server[Any]):

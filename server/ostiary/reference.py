@@ -17,6 +17,8 @@ from ostiary.cli import app
 from ostiary.config.document import toml
 from ostiary.config.settings import SECTIONS, TABLE, Kind, Setting
 from ostiary.config.sources import variable
+from ostiary.http.metrics import FAMILIES
+from ostiary.meter import BOUNDS_S, OUTCOMES, STAGES_MEAN
 from ostiary_tools.sql.inventory import FUNCTIONS, INVENTORY, REASONS, VOLATILE, BuiltIn
 
 _CONFIGURATION = """\
@@ -59,6 +61,31 @@ the clock and chance. The others are refused for every role, and no policy opens
 overloads as one, on the catalogs of PostgreSQL {versions}; a name that is not listed, because another version brings it, is
 refused until it has been reviewed. Functions of extensions and your own are a matter of [policy](policy-language.md).
 """
+_METRICS = """\
+# Metrics
+
+Made from the table of metrics by `python -m ostiary.reference docs/reference`; do not edit it.
+
+`GET /metrics` of `ostiary serve --http` answers in Prometheus' text format to [who may know](../how-to/watch-the-server.md). The
+numbers are of the process that answers, since it started. No label holds a text of a caller's.
+
+| metric | type | labels | what it is |
+|---|---|---|---|
+{rows}
+
+## Labels
+
+`datasource` is a name of the configuration, `tool` a name of an installed tool, `unknown` for what is none.
+
+`outcome` is `ok`, or the [code](errors.md) that the agent was told; `unknown` for a tool that does not exist for its caller,
+`cancelled` for a call that was, `other` for a code of a third party's tool:
+
+{outcomes}, `other`.
+
+`stage` is a part of a call's way; a histogram has the upper bounds {bounds} seconds:
+
+{stages}
+"""
 _INTERNALS = "internals of the server"
 
 
@@ -68,7 +95,17 @@ def pages() -> Mapping[str, str]:
         "configuration.md": configuration_page(),
         "command-line.md": command_line_page(),
         "built-in-functions.md": functions_page(),
+        "metrics.md": metrics_page(),
     }
+
+
+def metrics_page() -> str:
+    """Every metric, and what its labels can be."""
+    rows = [f"| `{one.name}` | {one.kind} | {', '.join(f'`{label}`' for label in one.labels)} | {one.help} |" for one in FAMILIES]
+    stages = [f"- `{stage}`: {meaning}" for stage, meaning in STAGES_MEAN.items()]
+    outcomes = ", ".join(f"`{outcome}`" for outcome in sorted(OUTCOMES))
+    bounds = ", ".join(f"{bound:g}" for bound in BOUNDS_S)
+    return _METRICS.format(rows="\n".join(rows), stages="\n".join(stages), outcomes=fill(outcomes, 130), bounds=bounds)
 
 
 def configuration_page() -> str:

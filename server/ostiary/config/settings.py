@@ -79,7 +79,7 @@ class Http(Section):
     host: str = _setting(
         "127.0.0.1", "Address to listen on. Any but this machine's own needs a way to recognise callers.", min_length=1
     )
-    port: int = _setting(8765, "Port to listen on; 0 takes a free one.", ge=0, le=65_535)
+    port: int = _setting(8765, "Port to listen on; 0 takes a free one.", unit="port", ge=0, le=65_535)
     hosts: tuple[str, ...] = _setting(
         ("127.0.0.1:*", "localhost:*", "[::1]:*"),
         "What the `Host` of a request may be; `:*` stands for any port. A name clients reach the server by belongs here.",
@@ -93,6 +93,14 @@ class Http(Section):
     idle_session_s: float = _setting(1800.0, "Age at which a session that nobody uses ends.", unit="seconds", gt=0, le=86_400)
     keep_alive_s: int = _setting(5, "How long an idle connection is kept open.", unit="seconds", ge=1, le=3600)
     shutdown_s: int = _setting(10, "How long calls may go on after the server was asked to stop.", unit="seconds", ge=1, le=3600)
+
+
+class Operation(Section):
+    """Who may know how the server does: what is wrong, in `/readyz`, and `/metrics`. Everybody may ask whether it is ready."""
+
+    roles: tuple[Name, ...] = _setting(
+        ("operator",), "Roles whose callers may. Where no caller is asked for a credential, whoever asks from this machine may."
+    )
 
 
 class Agent(Section):
@@ -218,6 +226,7 @@ class Config(Section):
     server: Server = Server()
     agent: Agent = Agent()
     http: Http = Http()
+    operation: Operation = Operation()
     home: Home
     control: Control = Control()
     audit: Audit = Audit()

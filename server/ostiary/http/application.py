@@ -1,7 +1,7 @@
 """Every HTTP route, in one Starlette application over one MCP server.
 
 `/mcp` speaks streamable HTTP in both eras, `/sse` and `/messages/` the older
-HTTP+SSE. It knows transports and no calls.
+HTTP+SSE; beside them are the pages of the operator. It knows transports and no calls.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.config.settings import Http
 from ostiary.http.doorstep import MeantForUs, Recognised
+from ostiary.http.operation import Operation, routes
 from ostiary.identity.caller import Authenticator
 
 _ELSEWHERE = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """`MeantForUs` has checked Host and Origin of every request before, for all routes alike."""
 
 
-def application(server: Server[Any], http: Http, authenticators: Sequence[Authenticator], *, challenge: str = "") -> Starlette:
+def application(
+    server: Server[Any], http: Http, authenticators: Sequence[Authenticator], operation: Operation, *, challenge: str = ""
+) -> Starlette:
     """The application. Without authenticators every caller is whom the MCP server takes for granted."""
     manager = StreamableHTTPSessionManager(
         app=server,
@@ -38,11 +41,15 @@ def application(server: Server[Any], http: Http, authenticators: Sequence[Authen
     def behind(app: ASGIApp) -> ASGIApp:
         return Recognised(app, authenticators, challenge) if authenticators else app
 
+    def known(app: ASGIApp) -> ASGIApp:
+        return Recognised(app, authenticators, challenge, strangers=True)
+
     return Starlette(
         routes=[
             Route("/mcp", behind(_Streamable(manager))),
             Route("/sse", behind(_Sse(server, sse)), methods=["GET"]),
             Mount("/messages/", behind(sse.handle_post_message)),
+            *routes(operation, known if authenticators else None),
         ],
         middleware=[Middleware(MeantForUs, http.hosts, http.origins)],
         lifespan=lambda _: manager.run(),

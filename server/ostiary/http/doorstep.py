@@ -53,12 +53,16 @@ def _listed(given: str, listed: frozenset[str]) -> bool:
 
 
 class Recognised:
-    """ASGI middleware: lets a request pass whose sender is recognised, and carries the caller along."""
+    """ASGI middleware: lets a request pass whose sender is recognised, and carries the caller along.
 
-    def __init__(self, app: ASGIApp, authenticators: Sequence[Authenticator], challenge: str) -> None:
+    `strangers`: who shows no credential passes too, as nobody; a wrong one is refused all the same.
+    """
+
+    def __init__(self, app: ASGIApp, authenticators: Sequence[Authenticator], challenge: str, *, strangers: bool = False) -> None:
         self._app = app
         self._authenticators = authenticators
         self._challenge = challenge
+        self._strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 401 or 503, or pass the request on with its caller."""
@@ -74,7 +78,7 @@ class Recognised:
             await response(scope, receive, send)
             return
         if found is None:
-            await self._refusal("")(scope, receive, send)
+            await (self._app if self._strangers else self._refusal(""))(scope, receive, send)
             return
         scope["user"] = user = AuthenticatedUser(found)
         token = auth_context_var.set(user)

@@ -1,0 +1,121 @@
+"""`/metrics`: what the meter, the audit log and the pools say now, in Prometheus' text format.
+
+Everything is read when it is asked for; the registry is this process's own. No label
+holds a text of a caller's: tools are the registry's, datasources the configuration's.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from ostiary import __version__
+from ostiary.audit.recorder import Recorder, RecorderState
+from ostiary.meter import BOUNDS_S, Histogram, Meter
+from ostiary.policy_files import Policies
+from ostiary_tools.datasources.port import Datasource, PoolState
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+class Family(NamedTuple):
+    """A metric's name, kind, labels and meaning."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+_POOL = ("datasource",)
+CALLS = Family("ostiary_calls_total", "counter", ("tool", "outcome"), "Calls that ended, by tool and how.")
+IN_FLIGHT = Family("ostiary_calls_in_flight", "gauge", (), "Calls on their way.")
+STAGES = Family("ostiary_call_stage_seconds", "histogram", ("stage",), "Time of calls, by stage.")
+SIZE = Family("ostiary_pool_connections", "gauge", _POOL, "Connections open.")
+IDLE = Family("ostiary_pool_idle_connections", "gauge", _POOL, "Connections that nobody uses.")
+WAITING = Family("ostiary_pool_waiting", "gauge", _POOL, "Calls that wait for a connection.")
+HEALTHY = Family("ostiary_datasource_healthy", "gauge", _POOL, "1 while the datasource is served, else 0.")
+RECORDING = Family("ostiary_audit_recording", "gauge", (), "1 while records are written; at 0 every call is refused.")
+RECORDS = Family("ostiary_audit_records_total", "counter", (), "Records of this process's stream that are durable.")
+QUEUED = Family("ostiary_audit_queue", "gauge", (), "Records that wait to be written.")
+LAG = Family("ostiary_audit_unanchored", "gauge", (), "Durable records that no signed checkpoint covers yet.")
+PROBLEMS = Family("ostiary_audit_problems", "gauge", (), "What is wrong with the audit log; `/readyz` says it in words.")
+BUILD = Family("ostiary_build_info", "gauge", ("version", "policy"), "Always 1; version and hash of the policies in force.")
+FAMILIES = (CALLS, IN_FLIGHT, STAGES, SIZE, IDLE, WAITING, HEALTHY, RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, BUILD)
+"""Every metric, in the order of the page."""
+
+
+class Exposition:
+    """The page of one process."""
+
+    def __init__(self, meter: Meter, recorder: Recorder, datasources: Mapping[str, Datasource], policies: Policies) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_House(meter, recorder, datasources, policies))
+
+    def text(self) -> bytes:
+        """The page as it is now."""
+        return generate_latest(self._registry)
+
+
+class _House(Collector):
+    def __init__(self, meter: Meter, recorder: Recorder, datasources: Mapping[str, Datasource], policies: Policies) -> None:
+        self._meter = meter
+        self._recorder = recorder
+        self._datasources = datasources
+        self._policies = policies
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing: the registry would collect once at registration to learn the names."""
+        yield from ()
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family with its samples of now."""
+        yield from _of_calls(self._meter)
+        yield from _of_pools({name: datasource.state() for name, datasource in self._datasources.items()})
+        yield from _of_audit(self._recorder.state())
+        yield _gauge(BUILD, {(__version__, self._policies.engine.policy_hash): 1})
+
+
+def _of_calls(meter: Meter) -> Iterator[Metric]:
+    calls = CounterMetricFamily(CALLS.name, CALLS.help, labels=CALLS.labels)
+    for labels, count in sorted(meter.calls.items()):
+        calls.add_metric(labels, count)
+    yield calls
+    yield _gauge(IN_FLIGHT, {(): meter.in_flight})
+    stages = HistogramMetricFamily(STAGES.name, STAGES.help, labels=STAGES.labels)
+    for stage, durations in meter.durations.items():
+        stages.add_metric([stage], _buckets(durations), durations.sum_s)
+    yield stages
+
+
+def _buckets(durations: Histogram) -> list[tuple[str, float]]:
+    """Upper bound → how many took no longer."""
+    bounds = [*map(str, BOUNDS_S), "+Inf"]
+    return [(bound, sum(durations.counts[: n + 1])) for n, bound in enumerate(bounds)]
+
+
+def _of_pools(pools: Mapping[str, PoolState]) -> Iterator[Metric]:
+    yield _gauge(SIZE, {(name,): pool.size for name, pool in pools.items()})
+    yield _gauge(IDLE, {(name,): pool.idle for name, pool in pools.items()})
+    yield _gauge(WAITING, {(name,): pool.waiting for name, pool in pools.items()})
+    yield _gauge(HEALTHY, {(name,): pool.healthy for name, pool in pools.items()})
+
+
+def _of_audit(audit: RecorderState) -> Iterator[Metric]:
+    yield _gauge(RECORDING, {(): audit.recording})
+    records = CounterMetricFamily(RECORDS.name, RECORDS.help)
+    records.add_metric((), audit.records)
+    yield records
+    yield _gauge(QUEUED, {(): audit.queued})
+    yield _gauge(LAG, {(): audit.lag})
+    yield _gauge(PROBLEMS, {(): len(audit.problems)})
+
+
+def _gauge(family: Family, samples: Mapping[tuple[str, ...], float]) -> Metric:
+    made = GaugeMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, value in samples.items():
+        made.add_metric(labels, value)
+    return made

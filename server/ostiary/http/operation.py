@@ -1,0 +1,93 @@
+"""`/healthz`, `/readyz` and `/metrics`: what an operator and his machines ask.
+
+A stranger learns from them that the process lives, and whether it is ready; nothing
+else. Who may know more comes from this machine where no caller is asked for a
+credential, and has one of `operation.roles` where callers are.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ostiary.audit.recorder import Recorder
+from ostiary.http.metrics import CONTENT_TYPE, Exposition
+from ostiary.identity.caller import Caller
+from ostiary.readiness import Readiness, look, readiness
+from ostiary_tools.datasources.port import Datasource
+
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+"""Headers by which a proxy tells that it asks for somebody else."""
+_FRESH = {"Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What the three pages are made of."""
+
+    recorder: Recorder
+    datasources: Mapping[str, Datasource]
+    exposition: Exposition
+    roles: frozenset[str]
+    """Whose callers may know how the server does."""
+
+    async def readiness(self) -> Readiness:
+        """How it is now."""
+        await look(self.datasources.values())
+        return readiness(self.recorder.state(), ((name, source.state()) for name, source in self.datasources.items()))
+
+
+def routes(operation: Operation, recognised: Callable[[ASGIApp], ASGIApp] | None) -> list[Route]:
+    """The three pages. `recognised` refuses a wrong credential and lets pass who shows none; it is absent where nobody is asked."""
+
+    def may_know(connection: HTTPConnection) -> bool:
+        return _near(connection) if recognised is None else _in_role(operation.roles)
+
+    async def ready(request: Request) -> Response:
+        found = await operation.readiness()
+        words = found.problems if may_know(request) else ()
+        lines = ("ready" if found.ready else "not ready", *words)
+        return PlainTextResponse("".join(f"{line}\n" for line in lines), 200 if found.ready else 503, _FRESH)
+
+    async def metrics(request: Request) -> Response:
+        if not may_know(request):
+            return PlainTextResponse("you may not read this; see `operation.roles`\n", 403)
+        return Response(operation.exposition.text(), media_type=CONTENT_TYPE, headers=_FRESH)
+
+    behind = recognised or (lambda app: app)
+    return [
+        Route("/healthz", _alive),
+        Route("/readyz", behind(_Page(ready)), methods=["GET"]),
+        Route("/metrics", behind(_Page(metrics)), methods=["GET"]),
+    ]
+
+
+async def _alive(_: Request) -> Response:
+    return PlainTextResponse("alive\n", headers=_FRESH)
+
+
+class _Page:
+    """An endpoint as an application, so that it can stand behind another."""
+
+    def __init__(self, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
+        self._endpoint = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (await self._endpoint(Request(scope, receive)))(scope, receive, send)
+
+
+def _near(connection: HTTPConnection) -> bool:
+    """Whether it comes from this machine, and for nobody else."""
+    if connection.client is None or any(name in connection.headers for name in _FORWARDED):
+        return False
+    return ip_address(connection.client.host).is_loopback
+
+
+def _in_role(roles: frozenset[str]) -> bool:
+    token = get_access_token()
+    return isinstance(token, Caller) and not roles.isdisjoint(token.principal.roles)

@@ -1,0 +1,52 @@
+"""Whether this process can answer calls now, and in words what is wrong. For operators: an agent is told none of it."""
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ostiary.audit.recorder import RecorderState
+from ostiary_tools.datasources.port import Datasource, PoolState
+from ostiary_tools.errors import Unavailable
+
+_LOOK_S = 2.0
+"""How long one look may take: a probe has a time limit of its own, often a few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What a probe is answered."""
+
+    ready: bool
+    problems: tuple[str, ...]
+    """Sentences without secrets; also of what is wrong and stops nothing."""
+
+
+def readiness(audit: RecorderState, pools: Iterable[tuple[str, PoolState]]) -> Readiness:
+    """Ready is who records and reaches a datasource: one that is away is no reason to take the others from their agents."""
+    found = dict(pools)
+    serving = any(pool.healthy for pool in found.values())
+    return Readiness(audit.recording and serving, (*_of_audit(audit), *_of_pools(found.items())))
+
+
+def _of_audit(audit: RecorderState) -> Iterator[str]:
+    words = "every call is refused, because the audit log cannot be written" if not audit.recording else "the audit log"
+    yield from (f"{words}: {problem}" for problem in audit.problems[:1])
+    yield from (f"the audit log: {problem}" for problem in audit.problems[1:])
+    if not audit.guards.shape:
+        yield "the audit log: its tables, rights or triggers are not as its migration left them"
+    if not audit.guards.event_triggers:
+        yield "the audit log: no event triggers guard its schema; only a superuser can make them"
+
+
+def _of_pools(pools: Iterable[tuple[str, PoolState]]) -> Iterator[str]:
+    yield from (f"datasource `{name}`: {pool.problem}" for name, pool in pools if not pool.healthy)
+
+
+async def look(datasources: Collection[Datasource]) -> None:
+    """Have each datasource look at its database again if it has not for a while, so that a quiet one is not believed for ever."""
+    with suppress(TimeoutError, Unavailable):
+        async with asyncio.timeout(_LOOK_S):
+            for datasource in datasources:
+                if datasource.state().healthy:
+                    await datasource.snapshot()

@@ -1,0 +1,75 @@
+"""What operators and their machines ask of a server over HTTP."""
+
+import httpx2
+import pytest
+from fix_http import serving
+from fix_waiting import until
+from mcp import Client, MCPError
+from prometheus_client.parser import text_string_to_metric_families
+
+from ostiary.config import Config
+
+
+def samples(page: str) -> dict[tuple[str, ...], float]:
+    """(name, label values in order of their names …) → value."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+@pytest.mark.asyncio
+async def test_the_metrics_count_calls_by_tool_and_how_they_ended(ostiary_config: Config):
+    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http:
+        async with Client(url, mode="2026-07-28") as client:
+            await client.call_tool("query", {"sql": "select 1"})
+            await client.call_tool("query", {"sql": "delete from orders"})
+            await client.call_tool("query", {"sql": "select 1 / 0"})
+            await client.call_tool("query", {"sequel": "select 1"})
+            with pytest.raises(MCPError):
+                await client.call_tool("drop_everything_hostile", {})
+        answer = await http.get("/metrics")
+        found = samples(answer.text)
+
+    assert answer.status_code == 200
+    assert {key[1:]: n for key, n in found.items() if key[0] == "ostiary_calls_total"} == {
+        ("ok", "query"): 1,
+        ("refused", "query"): 1,
+        ("database_error", "query"): 1,
+        ("invalid_arguments", "query"): 1,
+        ("unknown", "unknown"): 1,
+    }
+    assert {key[1]: n for key, n in found.items() if key[0] == "ostiary_call_stage_seconds_count"} == {
+        "admit": 5,
+        "record": 2,
+        "run": 2,
+        "whole": 5,
+    }
+    assert found["ostiary_calls_in_flight",] == 0
+    assert found["ostiary_audit_recording",] == 1
+    assert found["ostiary_datasource_healthy", "shop"] == 1
+    assert found["ostiary_audit_records_total",] >= 5
+
+
+@pytest.mark.asyncio
+async def test_who_asks_from_this_machine_is_told_how_the_server_does(ostiary_config: Config):
+    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http:
+        alive = await http.get("/healthz")
+        await until(lambda: _is_ready(http))
+        ready = await http.get("/readyz")
+        forwarded = {name: await _asked_for_another(http, name) for name in ("Forwarded", "X-Forwarded-For", "X-Real-IP", "Via")}
+
+    assert (alive.status_code, alive.text) == (200, "alive\n")
+    assert (ready.status_code, ready.text) == (200, "ready\n")
+    assert forwarded == dict.fromkeys(forwarded, (403, "ready\n"))
+
+
+async def _is_ready(http: httpx2.AsyncClient) -> bool:
+    return (await http.get("/readyz")).status_code == 200
+
+
+async def _asked_for_another(http: httpx2.AsyncClient, header: str) -> tuple[int, str]:
+    """A proxy on this machine asks for whoever asked it; the header's value is the asker's to forge."""
+    given = {header: "127.0.0.1"}
+    return (await http.get("/metrics", headers=given)).status_code, (await http.get("/readyz", headers=given)).text
