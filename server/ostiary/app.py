@@ -166,15 +166,17 @@ async def serve_http(config: Config, progress: Progress) -> None:
     from ostiary.http.operation import Operation
     from ostiary.http.serving import listening, serve, url_of
     from ostiary.identity.caller import current
+    from ostiary.identity.recognition import open_recognition
     from ostiary.mcp_app import McpApp
 
     with listening(config.http) as listener:
-        async with open_house(config, progress) as house:
-            mcp = McpApp(house.gate, lambda _: current(house.local), config.server.name, "http", house.changes)
+        async with open_house(config, progress) as house, open_recognition(config) as recognition:
+            unasked = None if recognition.authenticators else house.local
+            mcp = McpApp(house.gate, lambda _: current(unasked), config.server.name, "http", house.changes)
             page = Exposition(house.meter, house.recorder, house.datasources, house.policies)
             operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
             progress(f"listening on {url_of(listener)}")
-            await serve(application(mcp.server, config.http, (), operation), config.http, listener)
+            await serve(application(mcp.server, config.http, recognition, operation), config.http, listener)
 
 
 async def load_policies(config: Config) -> Policies:

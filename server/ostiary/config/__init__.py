@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from ostiary.config.combinations import complaints
 from ostiary.config.problems import ConfigError, Problem, from_validation, in_order, origin_of
 from ostiary.config.secrets import has_password, is_reference, revealed
-from ostiary.config.settings import Config, Datasource, Kind, Section, setting_of
+from ostiary.config.section import Section
+from ostiary.config.settings import Config, Datasource, Kind, setting_of
 from ostiary.config.sources import (
     COMMAND_LINE,
     CONFIG_VARIABLE,

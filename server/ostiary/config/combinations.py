@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ostiary.config.callers import is_loopback
 from ostiary.config.secrets import same_database
 from ostiary.config.settings import Config
 
@@ -73,10 +74,36 @@ def _pools_and_times_fit(config: Config) -> Iterator[Complaint]:
             yield key, f"`pool_min` {datasource.pool_min} is more than `pool_max` {datasource.pool_max}; lower it"
 
 
+def _outsiders_are_asked_who_they_are(config: Config) -> Iterator[Complaint]:
+    http = config.http
+    if not http.authentication and not is_loopback(http.host):
+        problem = f"`{http.host}` is reached from other machines, and nobody would be asked who he is"
+        yield ("http", "host"), f"{problem}; set `http.authentication`, or listen on `127.0.0.1`"
+
+
+def _ways_to_be_recognised_are_whole(config: Config) -> Iterator[Complaint]:
+    ways, oauth = config.http.authentication, config.oauth
+    if "oauth" in ways:
+        for name in ("issuer", "resource", "roles"):
+            if not getattr(oauth, name):
+                yield ("oauth",), f"`http.authentication` names `oauth`, and `oauth.{name}` is not set"
+    elif oauth.issuer is not None:
+        yield ("oauth", "issuer"), '`oauth.issuer` has no effect; add `"oauth"` to `http.authentication`, or remove it'
+
+
+def _callers_get_configured_roles(config: Config) -> Iterator[Complaint]:
+    for value, roles in config.oauth.roles.items():
+        for role in sorted(set(roles) - set(config.agent.roles)):
+            yield ("oauth", "roles", value), f"role `{role}` is not configured; add it to `agent.roles`"
+
+
 RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _role_is_configured,
     _keys_lie_outside_the_data,
     _logins_of_the_audit_table_differ,
     _agents_stay_out_of_the_control_database,
     _pools_and_times_fit,
+    _outsiders_are_asked_who_they_are,
+    _ways_to_be_recognised_are_whole,
+    _callers_get_configured_roles,
 )

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import SecretStr
 
 from ostiary.config.secrets import redacted
-from ostiary.config.settings import SECTIONS, TABLE, Config, Section, Setting
+from ostiary.config.section import Section
+from ostiary.config.settings import SECTIONS, TABLE, Config, Setting
 
 _HEAD = """\
 # Configuration of Ostiary. Every line that begins with `# ` and holds a `=` shows a default or an

@@ -6,7 +6,6 @@ page, the listing of `ostiary check` and the suggestions in error messages. They
 know nothing of files, environment or command line.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,23 +13,17 @@ from pathlib import Path
 from types import MappingProxyType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 from pydantic.fields import FieldInfo
 
+from ostiary.config.callers import OAuth, Way
 from ostiary.config.secrets import checked_dsn
+from ostiary.config.section import Name, Section
+from ostiary.config.section import matching as _matching
+from ostiary.config.section import not_empty as _not_empty
+from ostiary.config.section import setting as _setting
 from ostiary_tools.powers import OVER_PRIVILEGED
 
-
-def _matching(pattern: str, sentence: str) -> AfterValidator:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise ValueError(f"must be {sentence}")
-        return text
-
-    return AfterValidator(check)
-
-
-Name = Annotated[str, _matching(r"[a-z][a-z0-9_-]{0,62}", "lower-case letters, digits, `_` and `-`, a letter first")]
 Identifier = Annotated[str, _matching(r"[^\0]{1,63}", "a name of 1 to 63 characters")]
 PowerName = Annotated[str, _matching("|".join(OVER_PRIVILEGED), f"one of {', '.join(OVER_PRIVILEGED)}")]
 Tag = Annotated[str, _matching(r"[a-z][a-z0-9_]*(:[a-z0-9_]+)?", "a tag such as `pii` or `pii:email`")]
@@ -42,25 +35,7 @@ def _postgres_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
-def _not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("must name at least one")
-    return values
-
-
 Dsn = Annotated[SecretStr, AfterValidator(_postgres_url)]
-
-
-def _setting(default: Any, help_: str, *, unit: str = "", example: Any = None, shown: str = "", **bounds: Any) -> Any:
-    """One row of the table. `shown` replaces a default that depends on the machine, `example` one that is unset."""
-    extra = {"unit": unit, "example": example, "shown": shown}
-    return Field(default=default, description=help_, json_schema_extra=extra, **bounds)
-
-
-class Section(BaseModel):
-    """A table of `ostiary.toml`; the docstring is its comment in the file and its text in the reference."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
 class Server(Section):
@@ -80,6 +55,11 @@ class Http(Section):
         "127.0.0.1", "Address to listen on. Any but this machine's own needs a way to recognise callers.", min_length=1
     )
     port: int = _setting(8765, "Port to listen on; 0 takes a free one.", unit="port", ge=0, le=65_535)
+    authentication: tuple[Way, ...] = _setting(
+        (),
+        "How callers are recognised: `oauth`. With none, whoever reaches the port is the `[agent]`.",
+        example=("oauth",),
+    )
     hosts: tuple[str, ...] = _setting(
         ("127.0.0.1:*", "localhost:*", "[::1]:*"),
         "What the `Host` of a request may be; `:*` stands for any port. A name clients reach the server by belongs here.",
@@ -227,6 +207,7 @@ class Config(Section):
     agent: Agent = Agent()
     http: Http = Http()
     operation: Operation = Operation()
+    oauth: OAuth = OAuth()
     home: Home
     control: Control = Control()
     audit: Audit = Audit()

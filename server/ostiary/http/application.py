@@ -4,8 +4,8 @@
 HTTP+SSE; beside them are the pages of the operator. It knows transports and no calls.
 """
 
-from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from mcp.server import Server
 from mcp.server.sse import SseServerTransport
@@ -13,22 +13,22 @@ from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.config.settings import Http
 from ostiary.http.doorstep import MeantForUs, Recognised
 from ostiary.http.operation import Operation, routes
-from ostiary.identity.caller import Authenticator
+from ostiary.identity.recognition import Recognition
 
 _ELSEWHERE = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """`MeantForUs` has checked Host and Origin of every request before, for all routes alike."""
 
 
-def application(
-    server: Server[Any], http: Http, authenticators: Sequence[Authenticator], operation: Operation, *, challenge: str = ""
-) -> Starlette:
-    """The application. Without authenticators every caller is whom the MCP server takes for granted."""
+def application(server: Server[Any], http: Http, recognition: Recognition, operation: Operation | None = None) -> Starlette:
+    """The application. Where nobody is asked, every caller is whom the MCP server takes for granted."""
     manager = StreamableHTTPSessionManager(
         app=server,
         security_settings=_ELSEWHERE,
@@ -39,21 +39,34 @@ def application(
     sse = SseServerTransport("/messages/", security_settings=_ELSEWHERE)
 
     def behind(app: ASGIApp) -> ASGIApp:
-        return Recognised(app, authenticators, challenge) if authenticators else app
+        return Recognised(app, recognition) if recognition.authenticators else app
 
     def known(app: ASGIApp) -> ASGIApp:
-        return Recognised(app, authenticators, challenge, strangers=True)
+        return Recognised(app, recognition, strangers=True)
 
     return Starlette(
         routes=[
             Route("/mcp", behind(_Streamable(manager))),
             Route("/sse", behind(_Sse(server, sse)), methods=["GET"]),
             Mount("/messages/", behind(sse.handle_post_message)),
-            *routes(operation, known if authenticators else None),
+            *(routes(operation, known if recognition.authenticators else None) if operation else ()),
+            *_metadata(recognition),
         ],
         middleware=[Middleware(MeantForUs, http.hosts, http.origins)],
         lifespan=lambda _: manager.run(),
     )
+
+
+def _metadata(recognition: Recognition) -> list[Route]:
+    """Where a client learns whom to ask for a token: the one address that names us, and the short one that clients try."""
+    if recognition.resource is None:
+        return []
+
+    async def answer(_: Request) -> Response:
+        return JSONResponse(recognition.resource, headers={"Cache-Control": "max-age=3600"})
+
+    path = urlsplit(recognition.metadata_url).path
+    return [Route(each, answer, methods=["GET"]) for each in dict.fromkeys((path, "/.well-known/oauth-protected-resource"))]
 
 
 class _Streamable:

@@ -14,7 +14,8 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ostiary.identity.caller import Authenticator, Caller, NotRecognised, Unreachable
+from ostiary.identity.caller import Caller, NotEntitled, NotRecognised, Unreachable
+from ostiary.identity.recognition import Recognition
 
 _log = logging.getLogger(__name__)
 
@@ -58,27 +59,17 @@ class Recognised:
     `strangers`: who shows no credential passes too, as nobody; a wrong one is refused all the same.
     """
 
-    def __init__(self, app: ASGIApp, authenticators: Sequence[Authenticator], challenge: str, *, strangers: bool = False) -> None:
+    def __init__(self, app: ASGIApp, recognition: Recognition, *, strangers: bool = False) -> None:
         self._app = app
-        self._authenticators = authenticators
-        self._challenge = challenge
+        self._recognition = recognition
         self._strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401 or 503, or pass the request on with its caller."""
-        try:
-            found = await self._recognise(HTTPConnection(scope))
-        except NotRecognised as error:
-            _log.info("a credential was refused: %s", error)
-            await self._refusal("invalid_token")(scope, receive, send)
-            return
-        except Unreachable as error:
-            _log.warning("no caller can be recognised: %s", error)
-            response = PlainTextResponse("who you are cannot be checked now; try again\n", 503, {"Retry-After": "5"})
-            await response(scope, receive, send)
-            return
-        if found is None:
-            await (self._app if self._strangers else self._refusal(""))(scope, receive, send)
+        """Answer 401, 403 or 503, or pass the request on with its caller."""
+        found = await self._recognise(HTTPConnection(scope))
+        if not isinstance(found, Caller):
+            stranger = self._app if self._strangers else self._challenge(401, "authentication is required")
+            await (found or stranger)(scope, receive, send)
             return
         scope["user"] = user = AuthenticatedUser(found)
         token = auth_context_var.set(user)
@@ -87,14 +78,24 @@ class Recognised:
         finally:
             auth_context_var.reset(token)
 
-    async def _recognise(self, connection: HTTPConnection) -> Caller | None:
-        for authenticator in self._authenticators:
-            found = await authenticator.recognise(connection)
-            if found is not None:
-                return found
-        return None
+    async def _recognise(self, connection: HTTPConnection) -> Caller | Response | None:
+        """The one caller, the answer to who is none, or `None` when no credential is shown."""
+        try:
+            return await self._recognition.caller(connection)
+        except NotRecognised as error:
+            _log.info("a credential was refused: %s", error)
+            return self._challenge(401, "authentication is required", error="invalid_token")
+        except NotEntitled as error:
+            _log.info("a caller was refused: %s", error)
+            if error.scopes:
+                return self._challenge(403, str(error), error="insufficient_scope", scope=" ".join(error.scopes))
+            return PlainTextResponse(f"{error}\n", 403)
+        except Unreachable as error:
+            _log.warning("no caller can be recognised: %s", error)
+            return PlainTextResponse("who you are cannot be checked now; try again\n", 503, {"Retry-After": "5"})
 
-    def _refusal(self, error: str) -> Response:
-        parts = [f'error="{error}"'] if error else []
-        challenge = ", ".join([*parts, *([self._challenge] if self._challenge else [])])
-        return PlainTextResponse("authentication is required\n", 401, {"WWW-Authenticate": f"Bearer {challenge}".strip()})
+    def _challenge(self, status: int, text: str, **parts: str) -> Response:
+        if self._recognition.metadata_url:
+            parts["resource_metadata"] = self._recognition.metadata_url
+        quoted = ", ".join(f'{name}="{value}"' for name, value in parts.items())
+        return PlainTextResponse(f"{text}\n", status, {"WWW-Authenticate": f"Bearer {quoted}".strip()})

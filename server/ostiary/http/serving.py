@@ -48,6 +48,7 @@ async def serve(app: ASGIApp, http: Http, listener: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # else a local client would choose its own address
         timeout_graceful_shutdown=http.shutdown_s,
         timeout_keep_alive=http.keep_alive_s,
     )

@@ -25,12 +25,22 @@ class Authenticator(Protocol):
     async def recognise(self, connection: HTTPConnection) -> Caller | None:
         """The caller, or `None` when the request holds no credential of this kind.
 
-        Raises NotRecognised for one that is wrong, and Unreachable when nobody can say.
+        Raises NotRecognised for one that is wrong, NotEntitled for one that is right and
+        opens nothing here, and Unreachable when nobody can say.
         """
 
 
 class NotRecognised(Exception):
     """A credential that is wrong; the text is for the log, never for the client."""
+
+
+class NotEntitled(Exception):
+    """A credential that is right and opens nothing here; the text may be told to its bearer."""
+
+    def __init__(self, message: str, scopes: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.scopes = scopes
+        """Those a token must have, where it lacks one."""
 
 
 class Unreachable(Exception):
@@ -50,7 +60,11 @@ def caller(principal: Principal, *, issuer: str, subject: str, expires_at: int |
     )
 
 
-def current(default: Principal) -> Principal:
-    """Whose request this is; the default where the transport asks nobody for a credential."""
+def current(default: Principal | None) -> Principal:
+    """Whose request this is; the default where nobody is asked for a credential. Raises NotRecognised when it is nobody's."""
     token = get_access_token()
-    return token.principal if isinstance(token, Caller) else default
+    if isinstance(token, Caller):
+        return token.principal
+    if default is None:
+        raise NotRecognised("the request has lost its caller")
+    return default

@@ -13,6 +13,7 @@ from ostiary_tools.powers import OVER_PRIVILEGED
 
 CANARY = "canary-2f81"
 ENVIRON = {"HOME": "/nowhere"}
+REACHED = "is reached from other machines, and nobody would be asked who he is; set `http.authentication`, or listen on `127.0.0.1`"
 
 
 @pytest.fixture(autouse=True)
@@ -136,6 +137,30 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
                 "[datasources.x]\ndsn = 'postgresql://a@other,H:5432/c?sslmode=require'\n"
             ),
             "ostiary.toml:5: `datasources.x` is the control database; keep the audit table in a database of its own",
+        ),
+        (
+            "[http]\nhost = '0.0.0.0'\n",
+            f"ostiary.toml:2: `0.0.0.0` {REACHED}",
+        ),
+        (
+            "[http]\nhost = 'localhost.example'\n",
+            f"ostiary.toml:2: `localhost.example` {REACHED}",
+        ),
+        (
+            "[oauth]\nissuer = 'http://login.example'\n",
+            "ostiary.toml:2: `oauth.issuer` must be an `https://` URL; `http://` only for addresses of this machine",
+        ),
+        (
+            "[oauth]\nalgorithms = ['HS256']\n",
+            "ostiary.toml:2: `oauth.algorithms` must be an asymmetric algorithm such as `RS256`, `PS256`, `ES256` or `EdDSA`",
+        ),
+        (
+            "[oauth]\nissuer = 'https://login.example'\n",
+            'ostiary.toml:2: `oauth.issuer` has no effect; add `"oauth"` to `http.authentication`, or remove it',
+        ),
+        (
+            "[http]\nauthentication = ['oauth']\n[oauth]\nissuer = 'https://l'\nresource = 'https://r'\n",
+            "ostiary.toml:4: `http.authentication` names `oauth`, and `oauth.roles` is not set",
         ),
         (
             "[datasources.x]\ndsn = 'postgresql://h/d'\npool_min = 9\npool_max = 2\n",

@@ -1,0 +1,77 @@
+"""The part of the table that says how callers over HTTP are recognised."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+from ostiary.config.section import Name, Section, matching, not_empty, setting
+
+Way = Annotated[str, matching("oauth", "`oauth`")]
+Algorithm = Annotated[
+    str, matching("(RS|PS|ES)(256|384|512)|EdDSA", "an asymmetric algorithm such as `RS256`, `PS256`, `ES256` or `EdDSA`")
+]
+
+
+def _https_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise ValueError("is no valid URL") from None
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise ValueError("must be an `https://` URL; `http://` only for addresses of this machine")
+    if not host or "@" in parts.netloc or "#" in url or "?" in url:
+        raise ValueError("must be a URL of host and path, without user, query and fragment")
+    return url
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach, or be, `host`; a name other than `localhost` is taken for somewhere else."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+Url = Annotated[str, AfterValidator(_https_url)]
+
+
+class OAuth(Section):
+    """Access tokens of an identity provider, where `http.authentication` names `oauth`. They are JSON Web Tokens (RFC 9068)."""
+
+    issuer: Url | None = setting(
+        None, "The provider, exactly as its tokens name it in `iss`.", example="https://login.example.com/realms/data"
+    )
+    resource: Url | None = setting(
+        None, "The address clients reach this server by; tokens must be meant for it.", example="https://db.example.com/mcp"
+    )
+    audience: str | None = setting(
+        None,
+        "What stands in `aud` where the provider writes something else than `resource`.",
+        min_length=1,
+        shown="oauth.resource",
+        example="api://ostiary",
+    )
+    jwks_url: Url | None = setting(
+        None,
+        "Where the provider's keys are.",
+        shown="what the provider's metadata names",
+        example="https://login.example.com/realms/data/keys",
+    )
+    algorithms: Annotated[tuple[Algorithm, ...], AfterValidator(not_empty)] = setting(
+        ("RS256", "PS256", "ES256", "EdDSA"), "The signatures that are accepted."
+    )
+    scopes: tuple[str, ...] = setting((), "Scopes a token must have, all of them.", example=("ostiary",))
+    agent_claim: str = setting("sub", "The claim that names the agent; one that its bearer cannot choose.", min_length=1)
+    roles_claim: str = setting(
+        "roles", "The claim that decides the roles; a dot leads into an object, as in `realm_access.roles`.", min_length=1
+    )
+    roles: Mapping[str, tuple[Name, ...]] = setting(
+        {},
+        "The roles each value of `roles_claim` stands for. A caller without any is refused.",
+        example={"data-analysts": ("analyst",)},
+    )
+    leeway_s: int = setting(30, "How far the provider's clock may be off.", unit="seconds", ge=0, le=300)

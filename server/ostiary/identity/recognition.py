@@ -1,0 +1,73 @@
+"""All configured ways to be recognised, open while the server runs."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.requests import HTTPConnection
+
+from ostiary.config import Config
+from ostiary.config.callers import OAuth
+from ostiary.identity import provider
+from ostiary.identity.caller import Authenticator, Caller, NotRecognised
+from ostiary.identity.keyring import Keyring
+from ostiary.identity.oauth import AccessTokens
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """How callers are recognised. Without an authenticator nobody is asked."""
+
+    authenticators: tuple[Authenticator, ...] = ()
+    resource: Mapping[str, Any] | None = None
+    """Metadata of the protected resource (RFC 9728), where access tokens are a way."""
+
+    async def caller(self, connection: HTTPConnection) -> Caller | None:
+        """Who sends this, or `None` when no credential is given. Raises what an Authenticator raises."""
+        found = [caller for way in self.authenticators if (caller := await way.recognise(connection))]
+        if len(found) > 1:
+            raise NotRecognised("the request brings several credentials")
+        if not found and "authorization" in connection.headers:
+            raise NotRecognised("the credential is of no kind that is accepted")
+        return found[0] if found else None
+
+    @property
+    def metadata_url(self) -> str:
+        """Where clients find the metadata, or empty."""
+        if self.resource is None:
+            return ""
+        parts = urlsplit(self.resource["resource"])
+        return f"{parts.scheme}://{parts.netloc}/.well-known/oauth-protected-resource{parts.path.rstrip('/')}"
+
+
+@asynccontextmanager
+async def open_recognition(config: Config) -> AsyncIterator[Recognition]:
+    """The ways that `http.authentication` names."""
+    authenticators: list[Authenticator] = []
+    async with AsyncExitStack() as stack:
+        if "oauth" in config.http.authentication:
+            authenticators.append(await _access_tokens(config.oauth, stack))
+        resource = protected_resource(config) if "oauth" in config.http.authentication else None
+        yield Recognition(tuple(authenticators), resource)
+
+
+async def _access_tokens(settings: OAuth, stack: AsyncExitStack) -> AccessTokens:
+    http = await stack.enter_async_context(provider.client())
+    keyring = Keyring(lambda: provider.keys(http, str(settings.issuer), settings.jwks_url))
+    stack.push_async_callback(keyring.close)
+    return AccessTokens(settings, keyring)
+
+
+def protected_resource(config: Config) -> Mapping[str, Any]:
+    """What a client without a token reads to get one."""
+    oauth = config.oauth
+    scopes = {"scopes_supported": list(oauth.scopes)} if oauth.scopes else {}
+    return {
+        "resource": oauth.resource,
+        "authorization_servers": [oauth.issuer],
+        "bearer_methods_supported": ["header"],
+        "resource_name": config.server.name,
+        **scopes,
+    }
