@@ -16,7 +16,7 @@ from typing import Any
 import asyncpg
 import mcp.types as t
 import uvicorn
-from floor_server import BEGIN, BODY
+from floor_server import BEGIN, BODY  # type: ignore[import-not-found]  # the script beside this one
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette

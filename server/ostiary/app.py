@@ -146,10 +146,7 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
     from ostiary.mcp_app import McpApp
 
     async with open_house(config, progress) as house:
-        # What was built lives as long as the server: the collector need not look through it again in the middle of a call.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(ALLOCATIONS)
+        _spare_what_stays()
         who = house.local
         serving = asyncio.create_task(McpApp(house.gate, lambda _: who, config.server.name, changes=house.changes).serve_stdio())
         for asked in (signal.SIGINT, signal.SIGTERM):
@@ -175,8 +172,16 @@ async def serve_http(config: Config, progress: Progress) -> None:
             mcp = McpApp(house.gate, lambda _: current(unasked), config.server.name, "http", house.changes)
             page = Exposition(house.meter, house.recorder, house.datasources, house.policies)
             operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
+            _spare_what_stays()
             progress(f"listening on {url_of(listener)}")
             await serve(application(mcp.server, config.http, recognition, operation), config.http, listener)
+
+
+def _spare_what_stays() -> None:
+    """What was built lives as long as the server: the collector need not look through it again in the middle of a call."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(ALLOCATIONS)
 
 
 async def load_policies(config: Config) -> Policies:

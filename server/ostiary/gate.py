@@ -115,6 +115,10 @@ class Gate:
         names = callable_names(self._policies.engine, who, self._registry)
         return [self._registry[surface, name] for name in names if (surface, name) in self._registry]
 
+    def tool(self, who: Principal, surface: Surface, name: str) -> Tool[Any] | None:
+        """The tool of that name; `None` also where there is one that this caller may not call."""
+        return self._known(self._policies.engine, who, surface, name)
+
     async def call(self, who: Principal, call: Call) -> Reply:
         """Answer one call.
 
@@ -170,11 +174,15 @@ class Gate:
 
     async def _found(self, record: "_Draft") -> Tool[Any]:
         call = record.call
-        tool = self._registry.get((call.surface, call.tool))
-        if tool is None or not record.engine.allows(record.who, Access(Action.CALL, ToolResource(tool.name))).allowed:
+        tool = self._known(record.engine, record.who, call.surface, call.tool)
+        if tool is None:
             await self._recorder.refuse(record.entry("unknown", arguments=unjudged(call.arguments)))
             raise UnknownTool(printable(call.tool[:100]))
         return tool
+
+    def _known(self, engine: Engine, who: Principal, surface: Surface, name: str) -> Tool[Any] | None:
+        tool = self._registry.get((surface, name))
+        return tool if tool is not None and engine.allows(who, Access(Action.CALL, ToolResource(tool.name))).allowed else None
 
     async def _accepted(self, tool: Tool[Any], record: "_Draft") -> Args:
         try:

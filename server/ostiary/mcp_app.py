@@ -5,9 +5,11 @@ protocol. It decides nothing. No exception of ours or of a library crosses it wi
 text: on connections of the 2025 era the SDK would send that text to the client.
 """
 
+import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, unquote
 
@@ -56,7 +58,7 @@ class McpApp:
     def __init__(
         self,
         gate: Gate,
-        identify: Callable[[_Context], Principal],
+        identify: Callable[[_Context | None], Principal],
         name: str = "ostiary",
         transport: str = "stdio",
         changes: Changes | None = None,
@@ -82,6 +84,7 @@ class McpApp:
             on_subscriptions_listen=_guarded(self.listen) if served else None,
             on_subscribe_resource=_guarded(self.subscribe) if served else None,
             on_unsubscribe_resource=_guarded(self.unsubscribe) if served else None,
+            get_tool_input_schema=self.mirrored,
         )
 
     async def serve_stdio(self) -> None:
@@ -103,6 +106,14 @@ class McpApp:
         except CallFailed as error:
             return t.CallToolResult(content=[t.TextContent(text=error.text())], is_error=True)
         return t.CallToolResult(content=[t.TextContent(text=reply.text)])
+
+    def mirrored(self, name: str) -> Mapping[str, Any] | None:
+        """The schema of one of the caller's tools whose arguments stand in headers too, so that the SDK compares them.
+
+        Left without this, it would have all tools listed at every call.
+        """
+        tool = self._gate.tool(self._identify(None), Surface.TOOL, name)
+        return input_schema(tool.args) if tool is not None and _in_headers(tool.args) else None
 
     async def list_resources(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
         """A page of the tables the caller may see."""
@@ -280,8 +291,14 @@ def _wire(tool: Tool[Any]) -> t.Tool:
     )
 
 
+@cache
+def _in_headers(args: type[BaseModel]) -> bool:
+    return "x-mcp-header" in json.dumps(input_schema(args))
+
+
+@cache
 def input_schema(args: type[BaseModel]) -> dict[str, Any]:
-    """JSON Schema without the titles pydantic adds: half of a tool list would be titles."""
+    """JSON Schema without the titles pydantic adds: half of a tool list would be titles. Made once, and not to be changed."""
     schema = args.model_json_schema()
     schema.pop("title", None)
     schema.pop("description", None)
