@@ -28,6 +28,7 @@ from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
 from ostiary_tools.api import World
+from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.bus import Bus
 from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.migrate import migrate
@@ -94,6 +95,8 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         cursors = Cursors(cursor_table, config.limits.cursor_s)
         bus = Bus(writer_dsn)
         stack.push_async_callback(bus.close)
+        approvals = ApprovalTable(writer_dsn)
+        stack.push_async_callback(approvals.close)
         datasources = await _datasources(config, cluster, stack, bus)
         worlds = Worlds(datasources, registry)
         changes = Changes(worlds, policies, datasources, bus, _look_s(config))
@@ -107,6 +110,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             recorder=recorder,
             audit_reader=LogReader(audit),
             cursors=cursors,
+            approvals=approvals,
             terms=terms(config),
             meter=meter,
         )
@@ -169,7 +173,8 @@ async def serve_http(config: Config, progress: Progress) -> None:
     with listening(config.http) as listener:
         async with open_house(config, progress) as house, open_recognition(config) as recognition:
             unasked = None if recognition.authenticators else house.local
-            mcp = McpApp(house.gate, lambda _: current(unasked), config.server.name, "http", house.changes)
+            given = (house.gate, lambda _: current(unasked), config.server.name, "http")
+            mcp = McpApp(*given, changes=house.changes, state_keys=config.http.keys)
             page = Exposition(house.meter, house.recorder, house.datasources, house.policies)
             operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
             _spare_what_stays()

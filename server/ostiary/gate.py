@@ -18,6 +18,7 @@ import anyio
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
+from ostiary.approvals import Ask, Asked, CannotAsk
 from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.costs import prepared
@@ -39,6 +40,7 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
+from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
 from ostiary_tools.errors import DatabaseError, Refused, ToolError
 from ostiary_tools.packs import Registry
@@ -67,6 +69,8 @@ class Call:
     """As `trace.traceparent` gave it."""
     tell: Tell | None = None
     """For a client that asked how far the call is."""
+    ask: Ask | None = None
+    """For a tool that wants an approval."""
     id: UUID = field(default_factory=uuid4)
 
 
@@ -97,6 +101,7 @@ class Gate:
         recorder: Recorder,
         audit_reader: AuditReader,
         cursors: Cursors,
+        approvals: ApprovalTable,
         terms: Terms,
         meter: Meter,
     ) -> None:
@@ -107,6 +112,7 @@ class Gate:
         self._recorder = recorder
         self._audit_reader = audit_reader
         self._cursors = cursors
+        self._approvals = approvals
         self._terms = terms
         self._meter = meter
 
@@ -123,7 +129,8 @@ class Gate:
         """Answer one call.
 
         Raises UnknownTool for a tool that does not exist for the caller, and CallFailed
-        for everything the model should read. Nothing else but cancellation leaves here.
+        for everything the model should read, Asked and CannotAsk when the call needs an
+        approval first. Nothing else but cancellation leaves here.
         """
         known = call.tool if (call.surface, call.tool) in self._registry else UNKNOWN
         with bound_contextvars(call_id=str(call.id), trace_id=trace_id(call.trace)), self._meter.call(known, call.id):
@@ -132,7 +139,7 @@ class Gate:
     async def _answered(self, who: Principal, call: Call) -> Reply:
         try:
             return await self._travel(who, call)
-        except (UnknownTool, CallFailed):
+        except (UnknownTool, CallFailed, Asked, CannotAsk):
             raise
         except RecordingFailed as error:
             _log.error("call %s was not recorded: %s", call.id, error)
@@ -170,7 +177,7 @@ class Gate:
                 raise no
             case Permit():
                 entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
-                return _Passage(tool, verdict, world, entry, record.engine, record.call.tell)
+                return _Passage(tool, verdict, world, entry, record.engine, record.call)
 
     async def _found(self, record: "_Draft") -> Tool[Any]:
         call = record.call
@@ -227,6 +234,9 @@ class Gate:
             raise failed(_explained(failure, passage)) from failure
         except RecordingFailed:
             raise
+        except (Asked, CannotAsk) as end:
+            status, error = Status.ERROR, "approval_asked" if isinstance(end, Asked) else "approval_impossible"
+            raise
         except Exception:
             status, error = Status.ERROR, "internal"
             raise
@@ -281,7 +291,8 @@ class Gate:
         bounds = replace(self._terms.file, rows=self._limits(passage.permit).max_rows, bytes=self._file_bytes(passage.permit))
         permit, world, engine = passage.permit, passage.world, passage.engine
         exports = self._terms.exports
-        return PermittedSession(permit, world, engine, reader, self._audit_reader, exports, bounds, ahead, passage.tell)
+        parts = (permit, world, engine, reader, self._audit_reader, exports, bounds, self._approvals, ahead)
+        return PermittedSession(*parts, tell=passage.call.tell, ask=passage.call.ask)
 
     def _file_bytes(self, permit: Permit) -> int:
         return min(self._terms.file.bytes, permit.obligations.limit_bytes or self._terms.file.bytes)
@@ -300,7 +311,7 @@ class _Passage:
     world: World
     entry: Entry
     engine: Engine
-    tell: Tell | None
+    call: Call
 
 
 @dataclass(frozen=True, slots=True)

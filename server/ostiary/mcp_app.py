@@ -7,7 +7,8 @@ text: on connections of the 2025 era the SDK would send that text to the client.
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any, TypeVar, cast
@@ -18,13 +19,16 @@ import mcp.types as t
 from mcp import MCPError
 from mcp.server import NotificationOptions, Server, ServerRequestContext
 from mcp.server.models import InitializationOptions
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.stdio import stdio_server
 from pydantic import BaseModel
 
 from ostiary import __version__
+from ostiary.approvals import TTL_S, Ask, Asked, CannotAsk
 from ostiary.changes import Changes, Path
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
+from ostiary.mcp_questions import asking, cannot_ask, question
 from ostiary.mcp_subscriptions import MOST_ADDRESSES, Subscriptions, too_many
 from ostiary.progress import Tell
 from ostiary.shape import Reply
@@ -61,7 +65,9 @@ class McpApp:
         identify: Callable[[_Context | None], Principal],
         name: str = "ostiary",
         transport: str = "stdio",
+        *,
         changes: Changes | None = None,
+        state_keys: Sequence[str] = (),
     ) -> None:
         self._gate = gate
         self._identify = identify
@@ -87,6 +93,10 @@ class McpApp:
             get_tool_input_schema=self.mirrored,
         )
 
+        keys = state_keys or [secrets.token_hex(32)]
+        boundary = RequestStateBoundary(RequestStateSecurity(keys=keys, ttl=TTL_S), default_audience=name)
+        self.server.middleware.append(boundary)
+
     async def serve_stdio(self) -> None:
         """Serve one stdio connection until the client closes it, or until cancelled."""
         wire = cast("anyio.AsyncFile[str]", Wire.standard())  # as much of one as the transport uses
@@ -99,10 +109,14 @@ class McpApp:
         tools = [_wire(tool) for tool in self._gate.tools(self._identify(ctx), Surface.TOOL)]
         return t.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
 
-    async def call_tool(self, ctx: _Context, params: t.CallToolRequestParams) -> t.CallToolResult:
+    async def call_tool(self, ctx: _Context, params: t.CallToolRequestParams) -> t.CallToolResult | t.InputRequiredResult:
         """Run one tool; what the model can react to is an error result, an unknown tool is a protocol error."""
         try:
-            reply = await self._call(ctx, params.name, params.arguments or {})
+            reply = await self._call(ctx, params.name, params.arguments or {}, ask=asking(ctx, params))
+        except Asked as asked:
+            return question(asked)
+        except CannotAsk:
+            raise cannot_ask() from None
         except CallFailed as error:
             return t.CallToolResult(content=[t.TextContent(text=error.text())], is_error=True)
         return t.CallToolResult(content=[t.TextContent(text=reply.text)])
@@ -213,9 +227,16 @@ class McpApp:
         return t.CompleteResult(completion=t.Completion(values=[n.path[-1] for n in names.names], has_more=names.more))
 
     async def _call(
-        self, ctx: _Context, tool: str, arguments: dict[str, Any], surface: Surface = Surface.TOOL, origin: str = "tool"
+        self,
+        ctx: _Context,
+        tool: str,
+        arguments: dict[str, Any],
+        surface: Surface = Surface.TOOL,
+        origin: str = "tool",
+        *,
+        ask: Ask | None = None,
     ) -> Reply:
-        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), _tell(ctx))
+        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), _tell(ctx), ask)
         try:
             return await self._gate.call(self._identify(ctx), call)
         except UnknownTool as error:

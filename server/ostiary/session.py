@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ostiary.approvals import Ask, CannotAsk, approved
 from ostiary.costs import prepared, streamed
 from ostiary.export.exporter import Bounds, export
 from ostiary.progress import Tell, beating
@@ -10,6 +11,7 @@ from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Obligations, Permit, Statement
 from ostiary_tools.api import AuditReader, World
+from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.datasources.port import Prepared, Reader
 from ostiary_tools.errors import Refused
 from ostiary_tools.plans.plan import Plan
@@ -31,10 +33,13 @@ class PermittedSession:
     """The folder of exports."""
     bounds: Bounds
     """Of one file."""
+    approvals: ApprovalTable
     ahead: Prepared | None = None
     """The permit's only statement, analysed while the intent was recorded."""
     tell: Tell | None = None
     """Takes how far the call is to a client that asked for it."""
+    ask: Ask | None = None
+    """Asks whoever is at the client's side."""
 
     @property
     def audit(self) -> AuditReader:
@@ -60,6 +65,12 @@ class PermittedSession:
         declared = declared_types(statement.text, self.world.view(self.permit.intent.datasource))
         stream = await streamed(reader, statement, self.permit, self.world, self.engine)
         return await export(stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds, tell=self.tell)
+
+    async def approve(self, question: str) -> bool:
+        """Ask for this call."""
+        if self.ask is None:
+            raise CannotAsk
+        return await approved(self.permit, question, self.ask, self.approvals)
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """To the client, if it asked."""

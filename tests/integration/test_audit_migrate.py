@@ -41,7 +41,7 @@ async def test_an_edited_migration_and_a_newer_database_are_refused(
     postgres_server: PostgresServer, fresh_database: Callable[[], str]
 ) -> None:
     dsn = postgres_server.dsn(database=fresh_database())
-    more = Migration(len(shipped()) + 1, "more", "CREATE TABLE public.more (x int)")
+    more = Migration(shipped()[-1].version + 1, "more", "CREATE TABLE public.more (x int)")
     assert await migrate(dsn, (*shipped(), more)) != ()
     with pytest.raises(Rejected, match="does not know"):
         await migrate(dsn)
@@ -56,7 +56,7 @@ async def test_a_failing_migration_leaves_nothing_and_the_guards_on(
     database = fresh_database()
     dsn = postgres_server.dsn(database=database)
     await migrate(dsn)
-    bad = Migration(len(shipped()) + 1, "bad", "CREATE TABLE audit.half (x int); SELECT 1 / 0")
+    bad = Migration(shipped()[-1].version + 1, "bad", "CREATE TABLE audit.half (x int); SELECT 1 / 0")
     with pytest.raises(Rejected, match="division by zero"):
         await migrate(dsn, (*shipped(), bad))
     connection = await asyncpg.connect(dsn)

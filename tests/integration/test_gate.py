@@ -70,6 +70,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         recorder=house.recorder,
         audit_reader=house.gate._audit_reader,
         cursors=house.cursors,
+        approvals=house.gate._approvals,
         terms=terms(house.config),
         meter=house.meter,
     )

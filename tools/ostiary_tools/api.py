@@ -132,6 +132,14 @@ class Session(Protocol):
         """Tell a client that asked for it how far the call is; for any other nothing happens. `done` grows from call to call."""
         ...
 
+    async def approve(self, question: str) -> bool:
+        """Whether whoever is at the client's side says yes to this call; each yes counts once.
+
+        The run may end here and begin anew with the answer, so do nothing before that must not be done twice. Raises
+        ToolError, and what the gate alone may catch.
+        """
+        ...
+
     def terms(self, tool: str) -> Obligations | None:
         """On what terms the caller might do the same through another tool; `None` when policy would refuse."""
         ...

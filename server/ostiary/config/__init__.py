@@ -31,7 +31,7 @@ from ostiary.places import places
 __all__ = ["FILE_NAME", "Config", "ConfigError", "Datasource", "Problem", "Section", "environment", "find", "load"]
 
 FILE_NAME = "ostiary.toml"
-_UNKNOWN_SECRET = "postgresql://"  # noqa: S105 stands in while the problem of the real one is reported
+_UNKNOWN_SECRET = "postgresql://unknown.until.it.can.be.read"  # noqa: S105 a login and a key; stands in while the problem of the real one is reported
 
 
 def environment() -> Mapping[str, str]:
@@ -138,6 +138,8 @@ def _secret(entry: Entry, environ: Mapping[str, str]) -> str:
         return revealed(value, environ, entry.folder)
     if (entry.stored or entry.origin == COMMAND_LINE) and has_password(value):
         raise ValueError('a password stands in it; write `"env:NAME"` or `"file:/path"` instead, or name a `passfile` in the URL')
+    if entry.stored and setting_of(entry.key) == setting_of(("http", "state_keys")):
+        raise ValueError('a secret stands in it; write `"env:NAME"` or `"file:/path"` instead')
     return value
 
 

@@ -97,7 +97,8 @@ def _origin(config: Config, name: str) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, SecretStr):
-        return redacted(value.get_secret_value())
+        secret = value.get_secret_value()
+        return redacted(secret) if "://" in secret else "***"
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):

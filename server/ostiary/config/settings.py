@@ -38,6 +38,19 @@ def _postgres_url(secret: SecretStr) -> SecretStr:
 Dsn = Annotated[SecretStr, AfterValidator(_postgres_url)]
 
 
+def _long_keys(secret: SecretStr) -> SecretStr:
+    keys = secret.get_secret_value().split()
+    if not keys or min(map(len, keys)) < _KEY_CHARS or len(set(keys)) < len(keys):
+        raise ValueError(
+            f"must be different keys of at least {_KEY_CHARS} characters, a line each; `openssl rand -hex 32` makes one"
+        )
+    return secret
+
+
+_KEY_CHARS = 32
+Keys = Annotated[SecretStr, AfterValidator(_long_keys)]
+
+
 class Server(Section):
     """How the server names itself and what it tells the operator."""
 
@@ -72,7 +85,19 @@ class Http(Section):
     sessions: int = _setting(1_000, "Sessions of the 2025 era open at once.", unit="sessions", ge=1, le=100_000)
     idle_session_s: float = _setting(1800.0, "Age at which a session that nobody uses ends.", unit="seconds", gt=0, le=86_400)
     keep_alive_s: int = _setting(5, "How long an idle connection is kept open.", unit="seconds", ge=1, le=3600)
+    state_keys: Keys | None = _setting(
+        None,
+        "Keys, a line each, that seal what a client is given to bring back with an answer. Every process behind one address "
+        "needs the same; unset, a process makes its own. The first seals and all open: to change one, add the new one last "
+        "everywhere, then put it first, then remove the old one.",
+        example="env:STATE_KEYS",
+    )
     shutdown_s: int = _setting(10, "How long calls may go on after the server was asked to stop.", unit="seconds", ge=1, le=3600)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of `state_keys`, none when it is unset."""
+        return tuple(self.state_keys.get_secret_value().split()) if self.state_keys is not None else ()
 
 
 class Operation(Section):

@@ -133,3 +133,26 @@ def test_the_same_database_is_known_by_host_and_name() -> None:
     assert same_database("postgresql:///x?host=/run/pg", "postgresql:///x?host=/run/pg&user=u")
     assert not same_database("postgresql://h/x", "postgresql://h:5433/x")
     assert not same_database("postgresql://h/x", "postgresql://h/y")
+
+
+def test_keys_of_state_come_from_a_private_place_and_are_never_shown(tmp_path: Path) -> None:
+    path = tmp_path / "ostiary.toml"
+    first, second = (f"{letter}{CANARY}{letter * 30}" for letter in "xy")
+
+    def keyed(written: str, keys: str) -> Config:
+        path.write_text(f"[http]\nstate_keys = {json.dumps(written)}\n")
+        return load(path, ENVIRON | {"KEYS": keys}, {})
+
+    config = keyed("env:KEYS", f"{first}\n{second}\n")
+    assert config.http.keys == (first, second)
+    assert [row.value for row in listing(config) if row.name == "http.state_keys"] == ["***"]
+    assert CANARY not in repr(config) + config.model_dump_json() + repr(listing(config))
+    for written, keys, said in (
+        (first, "", "a secret stands in it"),
+        ("env:KEYS", "short", "at least 32 characters"),
+        ("env:KEYS", f"{first} {first}", "different keys"),
+        ("env:KEYS", "", "is not set"),
+    ):
+        with pytest.raises(ConfigError, match=said) as caught:
+            keyed(written, keys)
+        assert CANARY not in str(caught.value)

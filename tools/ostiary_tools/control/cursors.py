@@ -4,18 +4,12 @@ Knows nothing of handles, keys and callers: it is given an id and a body it cann
 read. What it puts survives a stop of the database; a crash may take the last moments.
 """
 
-import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import asyncpg
-
-from ostiary_tools.control.connect import CONNECTION_ERRORS, Connection, Lost, Rejected, connect, disconnect, reason
+from ostiary_tools.control.link import Link
 
 _KEPT = "1 hour"
 """How long an expired cursor is kept, so that its owner is told why it ended."""
-_PATIENCE_S = 10.0
 _PURGED = 50
 """Expired rows removed with each new one, so that there are never many."""
 
@@ -47,53 +41,23 @@ class StoredCursor:
 
 
 class CursorTable:
-    """One connection, made when it is first needed and again when it broke; used by one call at a time."""
+    """The table of cursors."""
 
     def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-        self._connection: Connection | None = None
-        self._turn = asyncio.Lock()
+        # A cursor that a crash takes costs its owner a statement, a flush would cost every truncated reply.
+        # Both statements may run twice: a second row of the same id is refused.
+        self._link = Link(dsn, "cursors", flushed=False)
 
     async def put(self, id_: bytes, stored: StoredCursor, lifetime_s: float) -> None:
         """Keep a cursor. Raises JournalError when it is not kept."""
         owner = (stored.agent, list(stored.roles), stored.datasource)
-        await self._ask(_PUT, id_, *owner, stored.policy_hash, stored.schema_version, stored.body, lifetime_s)
+        await self._link.ask(_PUT, id_, *owner, stored.policy_hash, stored.schema_version, stored.body, lifetime_s)
 
     async def find(self, id_: bytes) -> StoredCursor | None:
         """The cursor, expired or not, or `None`. Raises JournalError."""
-        rows = await self._ask(_FIND, id_)
+        rows = await self._link.ask(_FIND, id_)
         return StoredCursor(**{**rows[0], "roles": tuple(rows[0]["roles"])}) if rows else None
 
     async def close(self) -> None:
         """Give the connection back."""
-        if self._connection is not None:
-            await disconnect(self._connection)
-            self._connection = None
-
-    async def _ask(self, statement: str, *values: object) -> Sequence[Any]:
-        async with self._turn:
-            idle = self._connection is not None
-            try:
-                return await self._fetch(statement, *values)
-            except Lost:
-                # A session that ended while nobody used it says nothing about the database. Both statements may run twice:
-                # a second row of the same id is refused.
-                if not idle:
-                    raise
-                return await self._fetch(statement, *values)
-
-    async def _fetch(self, statement: str, *values: object) -> Sequence[Any]:
-        if self._connection is None or self._connection.is_closed():
-            # A cursor that a crash takes costs its owner a statement, a flush would cost every truncated reply.
-            self._connection = await connect(self._dsn, "cursors", statement_timeout_s=5, flushed=False)
-        try:
-            found: Sequence[Any] = await self._connection.fetch(statement, *values, timeout=_PATIENCE_S)
-            return found
-        except CONNECTION_ERRORS as error:
-            self._connection.terminate()
-            raise Lost(f"the connection to the cursors broke: {reason(error)}") from error
-        except asyncpg.PostgresError as error:
-            if self._connection.is_closed() or str(error.sqlstate).startswith(("57P", "08", "XX")):
-                self._connection.terminate()
-                raise Lost(f"the control database ended the session: {reason(error)}") from error
-            raise Rejected(f"the control database refused: {reason(error)}") from error
+        await self._link.close()
