@@ -17,13 +17,14 @@ from ostiary.audit.place import AuditPlace
 from ostiary.audit.reader import LogReader
 from ostiary.audit.recorder import Recorder, recording
 from ostiary.changes import Changes
-from ostiary.config import Config
+from ostiary.config import Config, environment
 from ostiary.cursors import Cursors
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate, Terms
 from ostiary.identity.principals import stdio_principal
 from ostiary.meter import Meter
 from ostiary.policy_files import Policies
+from ostiary.telemetry import tracing
 from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
@@ -101,7 +102,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         worlds = Worlds(datasources, registry)
         changes = Changes(worlds, policies, datasources, bus, _look_s(config))
         stack.push_async_callback(changes.close)
-        meter = Meter()
+        meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
         gate = Gate(
             registry=registry,
             policies=policies,

@@ -77,8 +77,6 @@ class Meter:
         """The whole of one call; what leaves the block says how it ended. `tool` is a name of the registry, or `UNKNOWN`."""
         started = perf_counter()
         self.in_flight += 1
-        if self._tracer is not None:
-            get_current_span().set_attribute("ostiary.call_id", str(call_id))
         outcome = "ok"
         try:
             yield
@@ -89,6 +87,10 @@ class Meter:
             self.in_flight -= 1
             self.calls[tool, outcome] += 1
             self.durations[Stage.WHOLE].observe(perf_counter() - started)
+            if self._tracer is not None:
+                # The SDK's span of the request; it wrote the name that the client gave.
+                told = {"gen_ai.tool.name": tool, "ostiary.call_id": str(call_id), "ostiary.outcome": outcome}
+                get_current_span().set_attributes(told)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
