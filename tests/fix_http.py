@@ -23,8 +23,8 @@ async def serving(config: Config, *options: str, **environment: str) -> AsyncIte
     assert process.stderr is not None
     try:
         async with asyncio.timeout(60):
-            while (found := re.search(r"http://[^/]+/mcp", (await process.stderr.readline()).decode())) is None:
-                assert process.returncode is None
+            while (found := re.search(r"http://[^/]+/mcp", (line := await process.stderr.readline()).decode())) is None:
+                assert line, "the server ended before it listened"
         draining = asyncio.create_task(process.stderr.read())
         yield found[0], process
         if process.returncode is None:

@@ -21,9 +21,10 @@ from mcp.server import NotificationOptions, Server, ServerRequestContext
 from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.stdio import stdio_server
+from mcp.shared.uri_template import UriTemplate
 from pydantic import BaseModel
 
-from ostiary import __version__
+from ostiary import __version__, mcp_content
 from ostiary.approvals import TTL_S, Ask, Asked, CannotAsk
 from ostiary.changes import Changes, Path
 from ostiary.errors import CallFailed, UnknownTool
@@ -35,7 +36,7 @@ from ostiary.shape import Reply
 from ostiary.trace import traceparent
 from ostiary.wire import Wire
 from ostiary_policies.model import Principal
-from ostiary_tools.api import Surface, Tool
+from ostiary_tools.api import ResourceTool, Surface, Tool
 from ostiary_tools.result import Name, Names
 
 _log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ class McpApp:
             raise cannot_ask() from None
         except CallFailed as error:
             return t.CallToolResult(content=[t.TextContent(text=error.text())], is_error=True)
-        return t.CallToolResult(content=[t.TextContent(text=reply.text)])
+        return mcp_content.result_of(reply)
 
     def mirrored(self, name: str) -> Mapping[str, Any] | None:
         """The schema of one of the caller's tools whose arguments stand in headers too, so that the SDK compares them.
@@ -130,35 +131,37 @@ class McpApp:
         return input_schema(tool.args) if tool is not None and _in_headers(tool.args) else None
 
     async def list_resources(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
-        """A page of the tables the caller may see."""
+        """A page of the tables the caller may see, and before the first the resources of tool packs."""
         try:
             after = _path(params.cursor) if params and params.cursor is not None else ()
         except ValueError:
             raise _wrong_cursor() from None
+        packs = [] if after else [_own_resource(tool) for tool in self._resource_tools(ctx) if not _is_template(tool)]
         try:
             reply = await self._call(ctx, "describe", {"after": after}, Surface.RESOURCES, "list")
-        except MCPError:  # who may not describe has no resources
-            return t.ListResourcesResult(resources=[], ttl_ms=0, cache_scope="private")
+        except MCPError:  # who may not describe has no tables
+            return t.ListResourcesResult(resources=packs, ttl_ms=0, cache_scope="private")
         if self._subscriptions is not None:
             await self._subscriptions.listed(ctx, self._identify(ctx))
         names = reply.names or Names(())
         following = _uri(names.names[-1]) if names.more else None
-        return t.ListResourcesResult(
-            resources=[_resource(name) for name in names.names], next_cursor=following, ttl_ms=0, cache_scope="private"
-        )
+        resources = packs + [_resource(name) for name in names.names]
+        return t.ListResourcesResult(resources=resources, next_cursor=following, ttl_ms=0, cache_scope="private")
 
-    async def list_templates(self, _: _Context, params: t.PaginatedRequestParams | None) -> t.ListResourceTemplatesResult:
-        """The one address pattern."""
+    async def list_templates(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListResourceTemplatesResult:
+        """The address pattern of tables, and those of tool packs."""
         _only_page(params)
         template = t.ResourceTemplate(name="table", title="A table or view", uri_template=TEMPLATE, mime_type="text/plain")
-        return t.ListResourceTemplatesResult(resource_templates=[template], ttl_ms=0, cache_scope="private")
+        packs = [_own_template(tool) for tool in self._resource_tools(ctx) if _is_template(tool)]
+        return t.ListResourceTemplatesResult(resource_templates=[template, *packs], ttl_ms=0, cache_scope="private")
 
     async def read_resource(self, ctx: _Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
-        """A table's description; an address that names nothing the caller may see is unknown."""
+        """A table's description, or what a tool pack has there; an address that names nothing the caller may see is unknown."""
         uri = str(params.uri)
         _, reply = await self._described(ctx, uri, "resource")
-        contents = t.TextResourceContents(uri=uri, mime_type="text/plain", text=reply.text)
-        return t.ReadResourceResult(contents=[contents], ttl_ms=0, cache_scope="private")
+        tool = self._own(ctx, uri)
+        contents = mcp_content.contents_of(reply, uri, tool.mime_type if tool else "text/plain")
+        return t.ReadResourceResult(contents=contents, ttl_ms=0, cache_scope="private")
 
     async def listen(self, ctx: _Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
         """A stream of changes. Whoever asks must be able to read what it asks for, and asking is recorded so."""
@@ -193,11 +196,21 @@ class McpApp:
     async def _described(self, ctx: _Context, uri: str, origin: str) -> tuple[Path, Reply]:
         """What the address shows the caller; one that names nothing it may see is unknown."""
         try:
+            if (tool := self._own(ctx, uri)) is not None:
+                # Packs tell of no changes: the path is no table's, so no news ever fit it.
+                return (tool.name, "", ""), await self._call(ctx, tool.name, _variables(tool, uri), Surface.RESOURCE, origin)
             datasource, schema, table = _path(uri)
             asked = {"tables": [f"{_quoted(schema)}.{_quoted(table)}"], "datasource": datasource}
             return (datasource, schema, table), await self._call(ctx, "describe", asked, origin=origin)
         except (ValueError, CallFailed, MCPError):
             raise MCPError(t.INVALID_PARAMS, "Unknown resource", {"uri": uri[:300]}) from None
+
+    def _own(self, ctx: _Context, uri: str) -> ResourceTool[Any] | None:
+        """The resource of a tool pack at that address, if this caller may read it."""
+        return next((tool for tool in self._resource_tools(ctx) if _template(tool.uri).match(uri) is not None), None)
+
+    def _resource_tools(self, ctx: _Context) -> list[ResourceTool[Any]]:
+        return cast("list[ResourceTool[Any]]", self._gate.tools(self._identify(ctx), Surface.RESOURCE))
 
     async def list_prompts(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListPromptsResult:
         """The caller's prompts."""
@@ -209,9 +222,9 @@ class McpApp:
         return t.ListPromptsResult(prompts=prompts, ttl_ms=0, cache_scope="private")
 
     async def get_prompt(self, ctx: _Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
-        """One prompt as a user's message."""
+        """One prompt as messages of a user."""
         reply = await self._call(ctx, params.name, params.arguments or {}, Surface.PROMPT, "prompt")
-        return t.GetPromptResult(messages=[t.PromptMessage(role="user", content=t.TextContent(text=reply.text))])
+        return t.GetPromptResult(messages=mcp_content.messages_of(reply))
 
     async def complete(self, ctx: _Context, params: t.CompleteRequestParams) -> t.CompleteResult:
         """Names that fit, out of those the caller may see."""
@@ -337,6 +350,31 @@ def _arguments(args: type[BaseModel]) -> list[t.PromptArgument]:
 
 def _resource(name: Name) -> t.Resource:
     return t.Resource(uri=_uri(name), name="/".join(name.path), description=name.comment or None, mime_type="text/plain")
+
+
+def _own_resource(tool: ResourceTool[Any]) -> t.Resource:
+    return t.Resource(
+        uri=tool.uri, name=tool.name, title=tool.title, description=tool.description or None, mime_type=tool.mime_type
+    )
+
+
+def _own_template(tool: ResourceTool[Any]) -> t.ResourceTemplate:
+    return t.ResourceTemplate(
+        uri_template=tool.uri, name=tool.name, title=tool.title, description=tool.description or None, mime_type=tool.mime_type
+    )
+
+
+def _is_template(tool: ResourceTool[Any]) -> bool:
+    return UriTemplate.is_template(tool.uri)
+
+
+def _variables(tool: ResourceTool[Any], uri: str) -> dict[str, Any]:
+    return dict(_template(tool.uri).match(uri) or {})
+
+
+@cache
+def _template(uri: str) -> UriTemplate:
+    return UriTemplate.parse(uri)
 
 
 def _uri(name: Name) -> str:

@@ -6,12 +6,14 @@ into the database stands between marks with a name drawn for this reply, so that
 data cannot end its own fence and a model can tell data from instruction.
 """
 
+import json
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ostiary_tools.result import Exported, Names, Result, Rows, Text
+from ostiary_tools.result import Block, Content, Exported, Names, Result, Rows, Text
 
 _MARGIN = 700
 """Kept for the fence, the types, the closing sentence and the cursor."""
@@ -31,11 +33,14 @@ class Reply:
     truncated: bool = False
     names: Names | None = None
     file: Exported | None = None
+    blocks: tuple[Block, ...] = ()
+    """Instead of the text, when a tool has more than text to say; texts in it are fenced already."""
+    structured: Mapping[str, Any] | None = None
 
     @property
     def size(self) -> int:
-        """UTF-8 bytes."""
-        return len(self.text.encode(errors="surrogatepass"))
+        """UTF-8 bytes, of what is not text as base64."""
+        return len(self.text.encode(errors="surrogatepass")) + sum(map(_size, self.blocks))
 
 
 def shape(result: Result, max_chars: int, limit_bytes: int | None = None) -> Reply:
@@ -48,6 +53,8 @@ def shape(result: Result, max_chars: int, limit_bytes: int | None = None) -> Rep
             cut = _cut(text, chars, octets)
             note = "\ncut here: ask for less at once" if len(cut) < len(text) else ""
             return Reply((_fence(cut) if untrusted else cut) + note, truncated=bool(note))
+        case Content():
+            return _content(result, min(chars, octets))
         case Exported():
             return Reply(_exported(result), rows=result.rows, truncated=result.truncated, file=result)
         case Names(names=names, more=more):
@@ -85,6 +92,28 @@ def _rows(result: Rows, chars: int, octets: int) -> Reply:
     shown = len(lines) - 1
     truncated = result.truncated or shown < len(result.rows)
     return Reply(_fence("\n".join(lines)) + "\n" + _closing(result, shown, truncated), rows=shown, truncated=truncated)
+
+
+def _content(result: Content, budget: int) -> Reply:
+    """The blocks that fit, in order; the first that does not ends the reply, and a text says so."""
+    kept: list[Block] = []
+    for block in result.blocks:
+        fenced = Text(_fence(block.text)) if isinstance(block, Text) and block.untrusted else block
+        size = _size(fenced)
+        if size > budget:
+            kept.append(Text("the rest was left out: it does not fit into a reply"))
+            return Reply("", truncated=True, blocks=tuple(kept))
+        kept.append(fenced)
+        budget -= size
+    structured = result.structured
+    fits = structured is None or len(json.dumps(structured)) <= budget
+    return Reply("", truncated=not fits, blocks=tuple(kept), structured=structured if fits else None)
+
+
+def _size(block: Block) -> int:
+    """Bytes of it on the wire, roughly: base64 writes three bytes as four."""
+    data = block.text if isinstance(block, Text) else block.data
+    return _bytes(data) if isinstance(data, str) else (len(data) + 2) // 3 * 4
 
 
 def _line(row: Sequence[str | None]) -> str:

@@ -72,12 +72,13 @@ class Worlds:
 
 
 def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[str]:
-    """Names of the tools and prompts this caller may call, in order."""
+    """Names of the tools, prompts and resources this caller may call, in order."""
     return sorted(
         {
             name
             for surface, name in registry
-            if surface in (Surface.TOOL, Surface.PROMPT) and engine.allows(who, Access(Action.CALL, Tool(name))).allowed
+            if surface in (Surface.TOOL, Surface.PROMPT, Surface.RESOURCE)
+            and engine.allows(who, Access(Action.CALL, Tool(name))).allowed
         }
     )
 

@@ -16,18 +16,37 @@ from ostiary_policies.model import Intent, Obligations, Permit, Statement
 from ostiary_tools.errors import DatabaseError, NotWritten, Refused, ScansTooMuch, TimedOut, TooCostly, ToolError, Unavailable
 from ostiary_tools.plans.plan import Plan
 from ostiary_tools.position import Position, SortKey
-from ostiary_tools.result import ColumnHead, Exported, ExportFormat, Name, Names, Result, Rows, Text
+from ostiary_tools.result import (
+    Audio,
+    Block,
+    ColumnHead,
+    Content,
+    Embedded,
+    Exported,
+    ExportFormat,
+    Image,
+    Name,
+    Names,
+    Result,
+    Rows,
+    Text,
+)
 from ostiary_tools.view import SchemaView, World
 
 __all__ = [
     "Args",
+    "Audio",
     "AuditReader",
+    "Block",
     "ColumnHead",
+    "Content",
     "CursorHandle",
     "DatabaseError",
+    "Embedded",
     "ExportFormat",
     "Exported",
     "Hints",
+    "Image",
     "Intent",
     "Name",
     "Names",
@@ -38,6 +57,7 @@ __all__ = [
     "Position",
     "Redacted",
     "Refused",
+    "ResourceTool",
     "Result",
     "Rows",
     "ScansTooMuch",
@@ -69,6 +89,8 @@ class Surface(StrEnum):
     PROMPT = "prompt"
     RESOURCES = "resources"
     """The list of table resources; not callable by name."""
+    RESOURCE = "resource"
+    """A resource of its own, or a template of some: a `ResourceTool`."""
     COMPLETION = "completion"
     """Completion of a name; not callable by name."""
 
@@ -196,4 +218,18 @@ class Tool(Protocol[A_contra]):
 
     async def run(self, permit: Permit, session: Session) -> Result:
         """Do what was permitted. Raises ToolError."""
+        ...
+
+
+class ResourceTool(Tool[A_contra], Protocol[A_contra]):
+    """A tool of the surface `resource`: read by its address, and called under its name in policy and audit like any other."""
+
+    @property
+    def uri(self) -> str:
+        """The address, or a template of addresses whose variables `{…}` are the names of its arguments."""
+        ...
+
+    @property
+    def mime_type(self) -> str:
+        """Of its text."""
         ...

@@ -35,6 +35,8 @@ def discover(points: Iterable[EntryPoint] | None = None) -> Registry:
             key = (tool.surface, tool.name)
             if not _NAME.fullmatch(tool.name):
                 raise PackError(f"tool pack `{point.name}`: `{tool.name}` is no tool name; use lower case letters, digits and `_`")
+            if tool.surface is Surface.RESOURCE and not isinstance(getattr(tool, "uri", None), str):
+                raise PackError(f"tool pack `{point.name}`: the resource `{tool.name}` has no `uri`")
             if key in found:
                 raise PackError(f"tool `{tool.name}` comes from both `{origin[key]}` and `{point.name}`; uninstall one of them")
             found[key], origin[key] = tool, point.name

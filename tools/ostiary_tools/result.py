@@ -1,7 +1,8 @@
 """What a tool may return. What came from data says so, and is fenced on its way out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ostiary_tools.position import Position
 
@@ -70,4 +71,45 @@ class Exported:
     """The statement has more rows than the file."""
 
 
-Result = Rows | Text | Names | Exported
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A picture for the model."""
+
+    data: bytes
+    mime_type: str = "image/png"
+
+
+@dataclass(frozen=True, slots=True)
+class Audio:
+    """A sound for the model."""
+
+    data: bytes
+    mime_type: str = "audio/wav"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The contents of a resource, with its address."""
+
+    uri: str
+    data: str | bytes
+    mime_type: str = "text/plain"
+
+
+Block = Text | Image | Audio | Embedded
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Several blocks in order; in a prompt each is a message of its own.
+
+    All of them count towards the length of a reply, bytes as their base64. Only `Text` is fenced when it says that it is
+    untrusted: what was written by somebody in the database goes there.
+    """
+
+    blocks: tuple[Block, ...]
+    structured: Mapping[str, Any] | None = None
+    """The same for programs, as JSON; left out when it does not fit."""
+
+
+Result = Rows | Text | Names | Exported | Content
