@@ -1,11 +1,14 @@
 """Logs: to stderr alone, because stdout belongs to the protocol, and without secrets.
 
-Our own messages and those of the libraries (through `logging`) take the same way.
+Our own messages and those of the libraries (through `logging`) take the same way. A
+library is heard from warnings on, and tells where something failed without the text of
+the exception: below that, and in that, the MCP SDK quotes whole messages of clients.
 """
 
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Mapping, MutableMapping
 from typing import Any, Literal
 
@@ -17,6 +20,13 @@ _SECRET_NAME = re.compile(
     r"(^|[_.-])(dsn|passw(or)?d|passphrase|secret|token|key|credential|authorization|cookie)s?$", re.IGNORECASE
 )
 _HIDDEN = "***"
+_LIBRARIES = (
+    *("asyncio", "asyncpg", "httpcore2", "httpx2", "mcp", "opentelemetry"),
+    *("requests", "sse_starlette", "starlette", "urllib3", "uvicorn"),
+)
+_TOLD_ELSEWHERE = ("mcp.server.sse", "mcp.server.streamable_http_manager", "mcp.server.transport_security")
+"""They warn of requests that they refuse, of which `http.refusals` says a line."""
+_EVENT_CHARS = 300
 
 
 def configure(level: Literal["debug", "info", "warning", "error"], style: Literal["auto", "console", "json"]) -> None:
@@ -33,6 +43,7 @@ def configure(level: Literal["debug", "info", "warning", "error"], style: Litera
             foreign_pre_chain=before,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                _without_quotes,
                 # Tracebacks become text here, so that what they quote is redacted with the rest.
                 structlog.processors.format_exc_info,
                 redact,
@@ -43,12 +54,29 @@ def configure(level: Literal["debug", "info", "warning", "error"], style: Litera
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    for library in _LIBRARIES:
+        logging.getLogger(library).setLevel(max(logging.WARNING, root.level))
+    for library in _TOLD_ELSEWHERE:
+        logging.getLogger(library).setLevel(logging.ERROR)
     structlog.configure(
         processors=[*before, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
+
+
+def _without_quotes(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A library's message on one line, and instead of its exception the type and the place."""
+    if str(event.get("logger", "")).split(".")[0] not in _LIBRARIES:
+        return event
+    event["event"] = "".join(c if c.isprintable() else " " for c in str(event["event"])[:_EVENT_CHARS])
+    failure = event.pop("exc_info", None)
+    if isinstance(failure, tuple) and failure[1] is not None:
+        frames = traceback.extract_tb(failure[2])
+        place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+        event["failure"] = f"{type(failure[1]).__name__}{place}"
+    return event
 
 
 def _renderer(style: str) -> structlog.typing.Processor:

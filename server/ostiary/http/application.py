@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ostiary.config.settings import Http
 from ostiary.http.doorstep import MeantForUs, Recognised
 from ostiary.http.operation import Operation, routes
+from ostiary.http.refusals import Refusals
 from ostiary.http.tracing import Joined
 from ostiary.identity.recognition import Recognition
 
@@ -53,7 +54,7 @@ def application(server: Server[Any], http: Http, recognition: Recognition, opera
             *(routes(operation, known if recognition.authenticators else None) if operation else ()),
             *_metadata(recognition),
         ],
-        middleware=[Middleware(MeantForUs, http.hosts, http.origins), Middleware(Joined)],
+        middleware=[Middleware(Refusals), Middleware(MeantForUs, http.hosts, http.origins), Middleware(Joined)],
         lifespan=lambda _: manager.run(),
     )
 

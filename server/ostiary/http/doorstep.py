@@ -4,7 +4,6 @@ A web page that a user happens to open can reach a server on the user's own mach
 name in `Host` and `Origin` gives it away (DNS rebinding). That check has no switch.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from mcp.server.auth.middleware.auth_context import auth_context_var
@@ -14,10 +13,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ostiary.http.refusals import because
 from ostiary.identity.caller import Caller, NotEntitled, NotRecognised, Unreachable
 from ostiary.identity.recognition import Recognition
-
-_log = logging.getLogger(__name__)
 
 
 class MeantForUs:
@@ -83,15 +81,15 @@ class Recognised:
         try:
             return await self._recognition.caller(connection)
         except NotRecognised as error:
-            _log.info("a credential was refused: %s", error)
+            because(connection.scope, f"a credential was refused: {error}")
             return self._challenge(401, "authentication is required", error="invalid_token")
         except NotEntitled as error:
-            _log.info("a caller was refused: %s", error)
+            because(connection.scope, f"a caller was refused: {error}")
             if error.scopes:
                 return self._challenge(403, str(error), error="insufficient_scope", scope=" ".join(error.scopes))
             return PlainTextResponse(f"{error}\n", 403)
         except Unreachable as error:
-            _log.warning("no caller can be recognised: %s", error)
+            because(connection.scope, f"no caller can be recognised: {error}")
             return PlainTextResponse("who you are cannot be checked now; try again\n", 503, {"Retry-After": "5"})
 
     def _challenge(self, status: int, text: str, **parts: str) -> Response:

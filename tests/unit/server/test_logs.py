@@ -21,7 +21,10 @@ class Secretive:
 def logging_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    libraries = {name: logging.getLogger(name).level for name in (*logs._LIBRARIES, *logs._TOLD_ELSEWHERE)}
     yield
+    for name, before in libraries.items():
+        logging.getLogger(name).setLevel(before)
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
@@ -53,7 +56,7 @@ def test_secrets_are_in_no_line(style: Literal["auto", "console", "json"], capsy
         int(dsn)
     except ValueError:
         log.exception("failed")
-        logging.getLogger("mcp").exception("failed too")
+        logging.getLogger("a_tool_pack").exception("failed too")
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("Traceback") == 2
@@ -67,3 +70,23 @@ def test_configuring_again_replaces_what_was(capsys: pytest.CaptureFixture[str])
     structlog.get_logger("ostiary").info("quiet")
     structlog.get_logger("ostiary").error("loud")
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == ["loud"]
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_library_tells_where_it_failed_and_not_what_a_client_sent(
+    style: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("debug", style)
+    mcp = logging.getLogger("mcp.server.lowlevel")
+    mcp.debug("received %s", CANARY)
+    mcp.info("received %s", CANARY)
+    logging.getLogger("mcp.server.sse").warning("no session %s", CANARY)
+    mcp.warning("two\nlines")
+    try:
+        int(CANARY)
+    except ValueError:
+        mcp.exception("cannot read it")
+    said = capsys.readouterr().err
+    assert CANARY not in said
+    assert len(said.splitlines()) == 2
+    assert "ValueError at " in said
