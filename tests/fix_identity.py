@@ -26,6 +26,7 @@ from ostiary.config.settings import Http
 from ostiary.http.application import application
 from ostiary.identity.caller import current
 from ostiary.identity.recognition import Recognition, open_recognition
+from ostiary_tools.control.tokens import TokenTable
 
 AUDIENCE = "http://127.0.0.1/mcp"
 Answer = Callable[[Request], Awaitable[Response]]
@@ -111,7 +112,10 @@ def believing(config: Config, provider: Provider, **changed: Any) -> Config:
 @contextlib.asynccontextmanager
 async def door(config: Config) -> AsyncIterator[tuple[str, Recognition]]:
     """A server whose one tool answers with its caller, behind the real application."""
-    async with open_recognition(config) as recognition, listening(application(_naming(), config.http, recognition)) as url:
+    async with (
+        open_recognition(config, TokenTable("")) as recognition,
+        listening(application(_naming(), config.http, recognition)) as url,
+    ):
         yield url, recognition
 
 

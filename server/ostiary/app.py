@@ -33,6 +33,7 @@ from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.bus import Bus
 from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.migrate import migrate
+from ostiary_tools.control.tokens import TokenTable
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
@@ -61,6 +62,7 @@ class House:
     meter: Meter
     gate: Gate
     changes: Changes
+    tokens: TokenTable
 
     @property
     def local(self) -> Principal:
@@ -94,6 +96,8 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         cursor_table = CursorTable(writer_dsn)
         stack.push_async_callback(cursor_table.close)
         cursors = Cursors(cursor_table, config.limits.cursor_s)
+        tokens = TokenTable(writer_dsn)
+        stack.push_async_callback(tokens.close)
         bus = Bus(writer_dsn)
         stack.push_async_callback(bus.close)
         approvals = ApprovalTable(writer_dsn)
@@ -115,7 +119,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             terms=terms(config),
             meter=meter,
         )
-        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, meter, gate, changes)
+        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, meter, gate, changes, tokens)
 
 
 @asynccontextmanager
@@ -145,6 +149,20 @@ async def open_audit(config: Config, progress: Progress) -> AsyncIterator[AuditP
         yield _audit_place(config, cluster)
 
 
+@asynccontextmanager
+async def open_tokens(config: Config, progress: Progress) -> AsyncIterator[tuple[TokenTable, Recorder]]:
+    """The administrator's table of tokens, and the audit log that what he does is recorded in."""
+    async with AsyncExitStack() as stack:
+        cluster = await _cluster(config, stack, progress) if config.control.dsn is None else None
+        audit = _audit_place(config, cluster)
+        table = TokenTable(audit.admin_dsn)
+        stack.push_async_callback(table.close)
+        writer_dsn = _dsn(config.control.dsn, cluster, names.WRITER)
+        keys = {"private_key": audit.private_key, "public_key": audit.public_key, "anchor": audit.anchor}
+        facts = {"version": __version__, "command": "tokens"}
+        yield table, await stack.enter_async_context(recording(writer_dsn, **keys, facts=facts))
+
+
 async def serve_stdio(config: Config, progress: Progress) -> None:
     """Serve one stdio client until it hangs up, or a signal asks to stop: then calls end as cancelled, and are recorded so."""
     # The SDK costs most of a second to import; commands that only check something do without.
@@ -172,7 +190,7 @@ async def serve_http(config: Config, progress: Progress) -> None:
     from ostiary.mcp_app import McpApp
 
     with listening(config.http) as listener:
-        async with open_house(config, progress) as house, open_recognition(config) as recognition:
+        async with open_house(config, progress) as house, open_recognition(config, house.tokens) as recognition:
             unasked = None if recognition.authenticators else house.local
             given = (house.gate, lambda _: current(unasked), config.server.name, "http")
             mcp = McpApp(*given, changes=house.changes, state_keys=config.http.keys)

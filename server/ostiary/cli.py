@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ostiary import cli_audit, cli_config, cli_doctor, cli_policy
+from ostiary import cli_audit, cli_config, cli_doctor, cli_policy, cli_tokens
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
@@ -41,6 +41,7 @@ app.command(epilog="Example: ostiary doctor shop")(cli_doctor.doctor)
 app.command("config", epilog="Example: ostiary config --client claude-desktop")(cli_config.client_config)
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_audit.app, name="audit")
+app.add_typer(cli_tokens.app, name="tokens")
 
 
 def _print_version(asked: bool) -> None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from ostiary.config.section import Name, Section, matching, not_empty, setting
 
-Way = Annotated[str, matching("oauth", "`oauth`")]
+Way = Annotated[str, matching("oauth|tokens", "`oauth` or `tokens`")]
 Algorithm = Annotated[
     str, matching("(RS|PS|ES)(256|384|512)|EdDSA", "an asymmetric algorithm such as `RS256`, `PS256`, `ES256` or `EdDSA`")
 ]
@@ -75,3 +75,15 @@ class OAuth(Section):
         example={"data-analysts": ("analyst",)},
     )
     leeway_s: int = setting(30, "How far the provider's clock may be off.", unit="seconds", ge=0, le=300)
+
+
+class Tokens(Section):
+    """Tokens that `ostiary tokens create` makes, where `http.authentication` names `tokens`."""
+
+    cache_s: float = setting(
+        5.0,
+        "How long a token is believed without asking again; a revocation acts within it.",
+        unit="seconds",
+        ge=0,
+        le=60,
+    )

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 from pydantic.fields import FieldInfo
 
-from ostiary.config.callers import OAuth, Way
+from ostiary.config.callers import OAuth, Tokens, Way
 from ostiary.config.secrets import checked_dsn
 from ostiary.config.section import Name, Section
 from ostiary.config.section import matching as _matching
@@ -70,8 +70,8 @@ class Http(Section):
     port: int = _setting(8765, "Port to listen on; 0 takes a free one.", unit="port", ge=0, le=65_535)
     authentication: tuple[Way, ...] = _setting(
         (),
-        "How callers are recognised: `oauth`. With none, whoever reaches the port is the `[agent]`.",
-        example=("oauth",),
+        "How callers are recognised: `oauth`, `tokens` or both. With none, whoever reaches the port is the `[agent]`.",
+        example=("oauth", "tokens"),
     )
     hosts: tuple[str, ...] = _setting(
         ("127.0.0.1:*", "localhost:*", "[::1]:*"),
@@ -233,6 +233,7 @@ class Config(Section):
     http: Http = Http()
     operation: Operation = Operation()
     oauth: OAuth = OAuth()
+    tokens: Tokens = Tokens()
     home: Home
     control: Control = Control()
     audit: Audit = Audit()

@@ -11,6 +11,7 @@ from ostiary.identity.bearer import bearer_token
 from ostiary.identity.caller import Caller, NotRecognised, caller
 from ostiary.identity.claims import agent_in, demand_scopes, roles_in
 from ostiary.identity.keyring import Keyring
+from ostiary.identity.tokens import PREFIX
 from ostiary_policies.model import Principal
 
 TOKEN_CHARS = 8_192
@@ -31,7 +32,7 @@ class AccessTokens:
     async def recognise(self, connection: HTTPConnection) -> Caller | None:
         """The bearer of an access token."""
         token = bearer_token(connection.headers)
-        if token is None:
+        if token is None or token.startswith(PREFIX):
             return None
         settings = self._settings
         claims = await self._verified(token)

@@ -14,6 +14,8 @@ from ostiary.identity import provider
 from ostiary.identity.caller import Authenticator, Caller, NotRecognised
 from ostiary.identity.keyring import Keyring
 from ostiary.identity.oauth import AccessTokens
+from ostiary.identity.tokens import IssuedTokens
+from ostiary_tools.control.tokens import TokenTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,14 @@ class Recognition:
 
 
 @asynccontextmanager
-async def open_recognition(config: Config) -> AsyncIterator[Recognition]:
+async def open_recognition(config: Config, tokens: TokenTable) -> AsyncIterator[Recognition]:
     """The ways that `http.authentication` names."""
     authenticators: list[Authenticator] = []
     async with AsyncExitStack() as stack:
         if "oauth" in config.http.authentication:
             authenticators.append(await _access_tokens(config.oauth, stack))
+        if "tokens" in config.http.authentication:
+            authenticators.append(IssuedTokens(tokens, frozenset(config.agent.roles), config.tokens.cache_s))
         resource = protected_resource(config) if "oauth" in config.http.authentication else None
         yield Recognition(tuple(authenticators), resource)
 
