@@ -1,13 +1,16 @@
 """`ostiary init`, `check` and `config`: the configuration from the operator's side."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
-from ostiary.clients import FILES, Client, client_document, printed, serve_command
+from ostiary.clients import FILES, TOKEN, Client, address_document, client_document, printed, serve_command
 from ostiary.exits import CommandFailed, Exit
+
+if TYPE_CHECKING:
+    from ostiary.config import Config
 
 
 def init(
@@ -56,16 +59,35 @@ def client_config(
     client: Annotated[Client, typer.Option("--client", help="The client that is to start Ostiary.")],
     config: ConfigOption = None,
     role: RoleOption = None,
+    http: Annotated[bool, typer.Option("--http", help="Reach a server over HTTP instead of starting one.")] = False,
     json_: JsonOption = False,
 ) -> None:
-    """Print the configuration of a desktop client.
+    """Print the configuration of a client.
 
-    It holds the absolute command of this installation, and the configuration file that is in force here.
+    It holds the absolute command of this installation and the configuration file that is in force here, or with --http the address.
     """
     from ostiary.config import environment, find
 
-    configured(config, {"agent.role": role})
-    # The client starts elsewhere and with another environment, so the file that was found is named.
-    typer.echo(printed(client_document(client, serve_command(find(config, environment()), role))))
+    loaded = configured(config, {"agent.role": role})
+    if http:
+        if not FILES[client].token:
+            raise CommandFailed(
+                f"{client} takes no address in its file",
+                "add the address under Settings, Connectors; or let it start Ostiary, without `--http`",
+                Exit.USAGE,
+            )
+        token = bool(set(loaded.http.authentication) - {"oauth"})  # with it, clients get their tokens themselves
+        typer.echo(printed(address_document(client, _address(loaded), token=token)))
+        if token and not json_:
+            say(f"the token stands in no file: the client takes it from `{TOKEN}`, or asks for it")
+    else:
+        # The client starts elsewhere and with another environment, so the file that was found is named.
+        typer.echo(printed(client_document(client, serve_command(find(config, environment()), role))))
     if not json_:
         say(f"put this into {FILES[client].location}")
+
+
+def _address(config: "Config") -> str:
+    """Where clients reach the server: as the identity provider knows it, else where it listens."""
+    host = config.http.host
+    return config.oauth.resource or f"http://{f'[{host}]' if ':' in host else host}:{config.http.port}/mcp"

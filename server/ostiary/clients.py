@@ -1,4 +1,4 @@
-"""How desktop clients are told to start Ostiary: each in its own format, with the command of this installation."""
+"""How clients are told of Ostiary: each in its own format, with the command of this installation or the address of a server."""
 
 import json
 import sys
@@ -8,11 +8,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+TOKEN = "DATABASE_TOKEN"  # noqa: S105 a name
+"""What holds the token at the client's side: no file of a client should."""
+
 
 class Client(StrEnum):
     """The clients whose format is known."""
 
     CLAUDE_DESKTOP = "claude-desktop"
+    CLAUDE_CODE = "claude-code"
     VSCODE = "vscode"
     CURSOR = "cursor"
 
@@ -26,6 +30,8 @@ class ClientFile:
     key: str
     typed: bool
     """Each server states its transport."""
+    token: str = ""
+    """How it writes a variable of the user's environment, or what it asks for; empty where its file takes no address."""
 
 
 FILES: dict[Client, ClientFile] = {
@@ -35,8 +41,11 @@ FILES: dict[Client, ClientFile] = {
         "mcpServers",
         typed=False,
     ),
-    Client.VSCODE: ClientFile(".vscode/mcp.json in the workspace", "servers", typed=True),
-    Client.CURSOR: ClientFile(".cursor/mcp.json in the project, or ~/.cursor/mcp.json", "mcpServers", typed=False),
+    Client.CLAUDE_CODE: ClientFile(".mcp.json in the project", "mcpServers", typed=True, token=f"${{{TOKEN}}}"),
+    Client.VSCODE: ClientFile(".vscode/mcp.json in the workspace", "servers", typed=True, token=f"${{input:{TOKEN}}}"),
+    Client.CURSOR: ClientFile(
+        ".cursor/mcp.json in the project, or ~/.cursor/mcp.json", "mcpServers", typed=False, token=f"${{env:{TOKEN}}}"
+    ),
 }
 
 
@@ -45,6 +54,17 @@ def client_document(client: Client, command: Sequence[str]) -> dict[str, Any]:
     file = FILES[client]
     server: dict[str, Any] = {"type": "stdio"} if file.typed else {}
     return {file.key: {"ostiary": {**server, "command": command[0], "args": list(command[1:])}}}
+
+
+def address_document(client: Client, url: str, *, token: bool) -> dict[str, Any]:
+    """The client's JSON that reaches `url`, with a token of the user's if the server wants one that no login gives."""
+    file = FILES[client]
+    server: dict[str, Any] = {"type": "http"} if file.typed else {}
+    server |= {"url": url} | ({"headers": {"Authorization": f"Bearer {file.token}"}} if token else {})
+    document: dict[str, Any] = {file.key: {"ostiary": server}}
+    if token and client is Client.VSCODE:
+        document["inputs"] = [{"type": "promptString", "id": TOKEN, "description": "Token for Ostiary", "password": True}]
+    return document
 
 
 def serve_command(config: Path | None, role: str | None) -> tuple[str, ...]:

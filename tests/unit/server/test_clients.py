@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ostiary.clients import FILES, Client, client_document, printed, serve_command
+from ostiary.clients import FILES, Client, address_document, client_document, printed, serve_command
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,3 +38,17 @@ def test_the_configuration_file_is_named_absolutely(tmp_path: Path, monkeypatch:
 def test_the_shipped_mcp_json_is_the_bare_command() -> None:
     expected = {"mcpServers": {"ostiary": {"command": "ostiary", "args": ["serve"]}}}
     assert json.loads((ROOT / "mcp.json").read_text()) == expected
+
+
+def test_each_client_has_its_own_form_of_an_address_and_names_the_token_without_holding_it() -> None:
+    url = "https://db.example.com/mcp"
+    assert address_document(Client.CLAUDE_CODE, url, token=False) == {"mcpServers": {"ostiary": {"type": "http", "url": url}}}
+    bearer = {"Authorization": "Bearer ${DATABASE_TOKEN}"}
+    code = {"mcpServers": {"ostiary": {"type": "http", "url": url, "headers": bearer}}}
+    assert address_document(Client.CLAUDE_CODE, url, token=True) == code
+    bearer = {"Authorization": "Bearer ${env:DATABASE_TOKEN}"}
+    assert address_document(Client.CURSOR, url, token=True) == {"mcpServers": {"ostiary": {"url": url, "headers": bearer}}}
+    vscode = address_document(Client.VSCODE, url, token=True)
+    [asked] = vscode["inputs"]
+    assert vscode["servers"]["ostiary"]["headers"] == {"Authorization": f"Bearer ${{input:{asked['id']}}}"}
+    assert asked["password"] is True
