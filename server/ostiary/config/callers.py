@@ -1,7 +1,7 @@
 """The part of the table that says how callers over HTTP are recognised."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from ostiary.config.section import Name, Section, matching, not_empty, setting
 
-Way = Annotated[str, matching("oauth|tokens", "`oauth` or `tokens`")]
+Way = Annotated[str, matching("oauth|tokens|proxy", "`oauth`, `tokens` or `proxy`")]
 Algorithm = Annotated[
     str, matching("(RS|PS|ES)(256|384|512)|EdDSA", "an asymmetric algorithm such as `RS256`, `PS256`, `ES256` or `EdDSA`")
 ]
@@ -36,6 +36,16 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def _network(text: str) -> str:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ValueError("must be addresses or networks such as `10.0.0.0/8`, host bits zero") from None
+    return text
+
+
+Network = Annotated[str, AfterValidator(_network)]
+Header = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9-]{0,62}", "the name of a header")]
 Url = Annotated[str, AfterValidator(_https_url)]
 
 
@@ -87,3 +97,21 @@ class Tokens(Section):
         ge=0,
         le=60,
     )
+
+
+class Proxy(Section):
+    """A proxy that checks client certificates, where `http.authentication` names `proxy`; `[certificates.<name>]` says whose."""
+
+    addresses: tuple[Network, ...] = setting(
+        (), "Where the proxy's connections come from; from elsewhere its header is refused.", example=("10.0.0.7",)
+    )
+    header: Header = setting("X-Client-Subject", "The header in which it writes the subject of a certificate it has verified.")
+
+
+class Certificate(Section):
+    """A client certificate; `<name>` is the agent it stands for."""
+
+    subject: str = setting(
+        ..., "Its subject, letter for letter as the proxy writes it.", example="CN=nightly,O=Example", min_length=1
+    )
+    roles: Annotated[tuple[Name, ...], AfterValidator(not_empty)] = setting(..., "The agent's roles.", example=("analyst",))

@@ -91,10 +91,24 @@ def _ways_to_be_recognised_are_whole(config: Config) -> Iterator[Complaint]:
         yield ("oauth", "issuer"), '`oauth.issuer` has no effect; add `"oauth"` to `http.authentication`, or remove it'
 
 
+def _certificates_are_whole(config: Config) -> Iterator[Complaint]:
+    named, proxy, certificates = "proxy" in config.http.authentication, config.proxy, config.certificates
+    if named and not (proxy.addresses and certificates):
+        yield ("http", "authentication"), "`http.authentication` names `proxy`; set `proxy.addresses` and a `[certificates.<name>]`"
+    if not named and (proxy.addresses or certificates):
+        yield ("http", "authentication"), '`[proxy]` and `[certificates]` have no effect; add `"proxy"` to `http.authentication`'
+    subjects = [certificate.subject for certificate in certificates.values()]
+    for name, certificate in certificates.items():
+        if subjects.count(certificate.subject) > 1:
+            yield ("certificates", name, "subject"), f"the subject of `certificates.{name}` stands for several agents; keep one"
+
+
 def _callers_get_configured_roles(config: Config) -> Iterator[Complaint]:
-    for value, roles in config.oauth.roles.items():
+    given: dict[tuple[str, ...], tuple[str, ...]] = {("oauth", "roles", value): r for value, r in config.oauth.roles.items()}
+    given |= {("certificates", name, "roles"): certificate.roles for name, certificate in config.certificates.items()}
+    for key, roles in given.items():
         for role in sorted(set(roles) - set(config.agent.roles)):
-            yield ("oauth", "roles", value), f"role `{role}` is not configured; add it to `agent.roles`"
+            yield key, f"role `{role}` is not configured; add it to `agent.roles`"
 
 
 RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
@@ -105,5 +119,6 @@ RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _pools_and_times_fit,
     _outsiders_are_asked_who_they_are,
     _ways_to_be_recognised_are_whole,
+    _certificates_are_whole,
     _callers_get_configured_roles,
 )

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 from pydantic.fields import FieldInfo
 
-from ostiary.config.callers import OAuth, Tokens, Way
+from ostiary.config.callers import Certificate, OAuth, Proxy, Tokens, Way
 from ostiary.config.secrets import checked_dsn
 from ostiary.config.section import Name, Section
 from ostiary.config.section import matching as _matching
@@ -70,8 +70,8 @@ class Http(Section):
     port: int = _setting(8765, "Port to listen on; 0 takes a free one.", unit="port", ge=0, le=65_535)
     authentication: tuple[Way, ...] = _setting(
         (),
-        "How callers are recognised: `oauth`, `tokens` or both. With none, whoever reaches the port is the `[agent]`.",
-        example=("oauth", "tokens"),
+        "How callers are recognised: any of `oauth`, `tokens` and `proxy`. With none, whoever reaches the port is the `[agent]`.",
+        example=("oauth", "tokens", "proxy"),
     )
     hosts: tuple[str, ...] = _setting(
         ("127.0.0.1:*", "localhost:*", "[::1]:*"),
@@ -234,6 +234,8 @@ class Config(Section):
     operation: Operation = Operation()
     oauth: OAuth = OAuth()
     tokens: Tokens = Tokens()
+    proxy: Proxy = Proxy()
+    certificates: Mapping[Name, Certificate] = Field(default_factory=dict)
     home: Home
     control: Control = Control()
     audit: Audit = Audit()

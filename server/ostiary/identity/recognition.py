@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,9 +13,11 @@ from ostiary.config import Config
 from ostiary.config.callers import OAuth
 from ostiary.identity import provider
 from ostiary.identity.caller import Authenticator, Caller, NotRecognised
+from ostiary.identity.certificates import ClientCertificates
 from ostiary.identity.keyring import Keyring
 from ostiary.identity.oauth import AccessTokens
 from ostiary.identity.tokens import IssuedTokens
+from ostiary_policies.model import Principal
 from ostiary_tools.control.tokens import TokenTable
 
 
@@ -53,8 +56,17 @@ async def open_recognition(config: Config, tokens: TokenTable) -> AsyncIterator[
             authenticators.append(await _access_tokens(config.oauth, stack))
         if "tokens" in config.http.authentication:
             authenticators.append(IssuedTokens(tokens, frozenset(config.agent.roles), config.tokens.cache_s))
+        if "proxy" in config.http.authentication:
+            authenticators.append(_client_certificates(config))
         resource = protected_resource(config) if "oauth" in config.http.authentication else None
         yield Recognition(tuple(authenticators), resource)
+
+
+def _client_certificates(config: Config) -> ClientCertificates:
+    networks = tuple(map(ip_network, config.proxy.addresses))
+    known = config.certificates.items()
+    principals = {held.subject: Principal(agent, tuple(sorted(set(held.roles)))) for agent, held in known}
+    return ClientCertificates(config.proxy.header, networks, principals)
 
 
 async def _access_tokens(settings: OAuth, stack: AsyncExitStack) -> AccessTokens:

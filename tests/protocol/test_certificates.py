@@ -1,0 +1,60 @@
+"""The header of a proxy that has checked a client certificate, over real HTTP."""
+
+from pathlib import Path
+
+import httpx2
+import pytest
+from fix_identity import door
+
+from ostiary.config import Config, load
+
+SUBJECT = "CN=nightly,O=Example"
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 1,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
+
+
+def believing(folder: Path, network: str) -> Config:
+    """The configuration of a server whose proxy is in that network."""
+    path = folder / "ostiary.toml"
+    path.write_text(
+        f"[http]\nauthentication = ['proxy']\n[proxy]\naddresses = ['{network}']\n"
+        f"[certificates.nightly]\nsubject = '{SUBJECT}'\nroles = ['analyst']\n"
+    )
+    return load(path, {"HOME": str(folder)}, {})
+
+
+async def begin(url: str, *headers: tuple[str, str]) -> int:
+    async with httpx2.AsyncClient() as http:
+        every = [("Accept", "application/json, text/event-stream"), *headers]
+        return (await http.post(f"{url}/mcp", json=INITIALIZE, headers=every)).status_code
+
+
+@pytest.mark.asyncio
+async def test_the_subject_is_believed_once_whole_and_from_the_proxy(tmp_path: Path):
+    async with door(believing(tmp_path, "127.0.0.0/8")) as (url, _):
+        given = {
+            "right": await begin(url, ("X-Client-Subject", SUBJECT)),
+            "without": await begin(url),
+            "empty": await begin(url, ("X-Client-Subject", "")),
+            "unknown": await begin(url, ("X-Client-Subject", "CN=other")),
+            "longer": await begin(url, ("X-Client-Subject", f"{SUBJECT},OU=x")),
+            "other case": await begin(url, ("X-Client-Subject", SUBJECT.lower())),
+            "twice": await begin(url, ("X-Client-Subject", SUBJECT), ("x-client-subject", SUBJECT)),
+            "with a token": await begin(url, ("X-Client-Subject", ""), ("Authorization", "Bearer x")),
+        }
+
+    assert given.pop("right") == 200
+    assert set(given.values()) == {401}
+
+
+@pytest.mark.asyncio
+async def test_the_header_is_refused_from_anybody_else_whatever_he_says_of_his_address(tmp_path: Path):
+    async with door(believing(tmp_path, "10.0.0.7")) as (url, _):
+        plain = await begin(url, ("X-Client-Subject", SUBJECT))
+        claimed = await begin(url, ("X-Client-Subject", SUBJECT), ("X-Forwarded-For", "10.0.0.7"), ("Forwarded", "for=10.0.0.7"))
+
+    assert (plain, claimed) == (401, 401)
