@@ -1,8 +1,11 @@
 """What operators and their machines ask of a server over HTTP."""
 
+from pathlib import Path
+
 import httpx2
 import pytest
 from fix_http import serving
+from fix_identity import AUDIENCE, providing
 from fix_waiting import until
 from mcp import Client, MCPError
 from prometheus_client.parser import text_string_to_metric_families
@@ -73,3 +76,50 @@ async def _asked_for_another(http: httpx2.AsyncClient, header: str) -> tuple[int
     """A proxy on this machine asks for whoever asked it; the header's value is the asker's to forge."""
     given = {header: "127.0.0.1"}
     return (await http.get("/metrics", headers=given)).status_code, (await http.get("/readyz", headers=given)).text
+
+
+_ASKING = """
+[http]
+authentication = ["oauth"]
+[oauth]
+issuer = "{issuer}"
+resource = "{audience}"
+[oauth.roles]
+readers = ["analyst"]
+watchers = ["operator"]
+[datasources.away]
+dsn = "postgresql://nobody@127.0.0.1:1/away"
+"""
+
+
+@pytest.mark.asyncio
+async def test_only_callers_of_a_role_for_it_are_told_what_is_wrong(ostiary_config: Config, tmp_path: Path):
+    async with providing() as provider:
+        file = tmp_path / "ostiary.toml"
+        file.write_text(_ASKING.format(issuer=provider.url, audience=AUDIENCE))
+        tokens = {
+            "stranger": "",
+            "forger": "no.such.token",
+            "reader": provider.token(),
+            "watcher": provider.token(roles=["watchers"]),
+        }
+        async with serving(ostiary_config, "--config", str(file)) as (url, _):
+            told = {name: await _told(url.removesuffix("/mcp"), token) for name, token in tokens.items()}
+
+    bare = (503, "not ready\n")
+    assert {name: found[0] for name, found in told.items()} == dict.fromkeys(tokens, (200, "alive\n"))
+    assert {name: found[1] for name, found in told.items() if name != "watcher"} == {
+        "stranger": bare,
+        "forger": (401, "authentication is required\n"),
+        "reader": bare,
+    }
+    assert "datasource `away`: " in told["watcher"][1][1]
+    assert {name: found[2][0] for name, found in told.items()} == {"stranger": 403, "forger": 401, "reader": 403, "watcher": 200}
+
+
+async def _told(base: str, token: str) -> list[tuple[int, str]]:
+    """What the bearer gets of `/healthz`, `/readyz` and `/metrics`."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with httpx2.AsyncClient(base_url=base, headers=headers) as http:
+        answers = [await http.get(page) for page in ("/healthz", "/readyz", "/metrics")]
+    return [(answer.status_code, answer.text) for answer in answers]
