@@ -24,6 +24,7 @@ from ostiary.config import Config
 from ostiary.config.callers import OAuth
 from ostiary.config.settings import Http
 from ostiary.http.application import application
+from ostiary.http.streams import Streams
 from ostiary.identity.caller import current
 from ostiary.identity.recognition import Recognition, open_recognition
 from ostiary_tools.control.tokens import TokenTable
@@ -114,7 +115,7 @@ async def door(config: Config) -> AsyncIterator[tuple[str, Recognition]]:
     """A server whose one tool answers with its caller, behind the real application."""
     async with (
         open_recognition(config, TokenTable("")) as recognition,
-        listening(application(_naming(), config.http, recognition)) as url,
+        listening(_application(config, recognition)) as url,
     ):
         yield url, recognition
 
@@ -128,3 +129,12 @@ def _naming() -> Server[Any]:
         return t.CallToolResult(content=[t.TextContent(text=f"{who.agent} {' '.join(who.roles)}")])
 
     return Server("naming", on_list_tools=tools, on_call_tool=call)
+
+
+def _application(config: Config, recognition: Recognition) -> ASGIApp:
+    async def never() -> None:
+        """There is a place for every call: these call no gate."""
+
+    return application(
+        _naming(), config.http, recognition, streams=Streams(config.http, lambda: current(None).agent), crowded=never
+    )

@@ -182,9 +182,11 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
 async def serve_http(config: Config, progress: Progress) -> None:
     """Serve clients over HTTP until a signal asks to stop."""
     from ostiary.http.application import application
+    from ostiary.http.listener import listening, url_of
     from ostiary.http.metrics import Exposition
     from ostiary.http.operation import Operation
-    from ostiary.http.serving import listening, serve, url_of
+    from ostiary.http.serving import serve
+    from ostiary.http.streams import Streams
     from ostiary.identity.caller import current
     from ostiary.identity.recognition import open_recognition
     from ostiary.mcp_app import McpApp
@@ -198,7 +200,16 @@ async def serve_http(config: Config, progress: Progress) -> None:
             operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
             _spare_what_stays()
             progress(f"listening on {url_of(listener)}")
-            await serve(application(mcp.server, config.http, recognition, operation), config.http, listener)
+            streams = Streams(config.http, lambda: current(unasked).agent)
+            app = application(
+                mcp.server,
+                config.http,
+                recognition,
+                operation,
+                streams=streams,
+                crowded=lambda: house.gate.crowded(current(unasked), "http"),
+            )
+            await serve(app, config.http, listener, gone=house.gate.crowd.gone, end_streams=streams.end)
 
 
 def _spare_what_stays() -> None:
@@ -223,6 +234,8 @@ def terms(config: Config) -> Terms:
         exports=config.export_folder,
         file=Bounds(files.rows, files.bytes, files.folder_bytes),
         file_timeout_s=files.timeout_s,
+        calls=limits.calls,
+        calls_per_agent=limits.calls_per_agent,
     )
 
 

@@ -4,6 +4,7 @@ CallFailed               code, message, hint: for the model to read
 ├── ToolError            see ostiary_tools.errors; carried as its cause
 ├── Denied               policy said no
 ├── InvalidArguments     the tool's model refused the arguments
+├── Busy                 too many calls at once
 ├── NotRecorded          the audit log did not take the record, so nothing ran
 └── Internal             a defect of ours; the text stays in the log, the caller gets the call id
 UnknownTool              for the protocol: hidden and unknown are the same answer
@@ -12,7 +13,10 @@ UnknownTool              for the protocol: hidden and unknown are the same answe
 from pydantic import ValidationError
 
 from ostiary.redaction import printable
+from ostiary_policies.model import Intent
 from ostiary_tools.errors import DatabaseError, Refused, TooCostly, ToolError
+from ostiary_tools.sql.mending import mended
+from ostiary_tools.view import World
 
 
 class UnknownTool(Exception):
@@ -56,6 +60,13 @@ class InvalidArguments(CallFailed):
         super().__init__("invalid_arguments", message, "see the tool's input schema")
 
 
+class Busy(CallFailed):
+    """Too many calls at once; nothing of this one was looked at."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__("busy", why, "wait until one has ended, then try again")
+
+
 class NotRecorded(CallFailed):
     """The audit log did not take the record of this call, so nothing of it ran."""
 
@@ -92,3 +103,13 @@ def wrong_arguments(error: ValidationError) -> str:
     found = error.errors(include_input=False, include_url=False, include_context=False)
     said = [f"`{printable('.'.join(map(str, e['loc'])))[:80]}`: {e['msg'].lower()}" for e in found[:5]]
     return "; ".join(said)
+
+
+def explained(error: ToolError, intent: Intent, world: World) -> ToolError:
+    """An error of the database in terms of what the caller wrote, where the tool takes SQL."""
+    statements = (*intent.statements, *intent.explained)
+    if not isinstance(error, DatabaseError) or intent.datasource is None or len(statements) != 1:
+        return error
+    written = intent.arguments.get("sql")
+    text = written if isinstance(written, str) and written else None
+    return mended(error, statements[0].text, text, world.view(intent.datasource))

@@ -22,8 +22,20 @@ from ostiary.approvals import Ask, Asked, CannotAsk
 from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.costs import prepared
+from ostiary.crowd import Crowd
 from ostiary.cursors import Cursors, handle_in
-from ostiary.errors import CallFailed, Internal, InvalidArguments, NotRecorded, UnknownTool, failed, outcome_code, wrong_arguments
+from ostiary.errors import (
+    Busy,
+    CallFailed,
+    Internal,
+    InvalidArguments,
+    NotRecorded,
+    UnknownTool,
+    explained,
+    failed,
+    outcome_code,
+    wrong_arguments,
+)
 from ostiary.export.exporter import Bounds
 from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.planning import away, judged_again, planned
@@ -32,7 +44,7 @@ from ostiary.progress import Tell
 from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
 from ostiary.session import PermittedSession
-from ostiary.shape import Reply, continued, shape
+from ostiary.shape import Reply, continued, outcome_of, shape
 from ostiary.trace import trace_id
 from ostiary.worlds import Worlds, callable_names
 from ostiary_policies.actions import Action
@@ -42,13 +54,12 @@ from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
-from ostiary_tools.errors import DatabaseError, Refused, ToolError
+from ostiary_tools.errors import Refused, ToolError
 from ostiary_tools.packs import Registry
 from ostiary_tools.paging import following
 from ostiary_tools.plans.terms import has_terms
 from ostiary_tools.result import Result, Rows
 from ostiary_tools.sql.judge import Judged
-from ostiary_tools.sql.mending import mended
 
 _log = logging.getLogger(__name__)
 
@@ -86,6 +97,9 @@ class Terms:
     file: Bounds
     """Of one exported file."""
     file_timeout_s: float
+    calls: int
+    """At once."""
+    calls_per_agent: int
 
 
 class Gate:
@@ -115,6 +129,7 @@ class Gate:
         self._approvals = approvals
         self._terms = terms
         self._meter = meter
+        self.crowd = Crowd(in_all=terms.calls, per_agent=terms.calls_per_agent)
 
     def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
         """The tools or prompts this caller may call, by name."""
@@ -124,6 +139,18 @@ class Gate:
     def tool(self, who: Principal, surface: Surface, name: str) -> Tool[Any] | None:
         """The tool of that name; `None` also where there is one that this caller may not call."""
         return self._known(self._policies.engine, who, surface, name)
+
+    async def crowded(self, who: Principal, transport: str, origin: str = "tool") -> None:
+        """Nothing when there is a place for one more call of this caller. Raises Busy, or NotRecorded, when there is none."""
+        if not (why := self.crowd.full(who.agent)):
+            return
+        # Recorded without what the caller chose, so that a flood of different calls is one record and a number.
+        nameless = Call("", {}, origin=origin, transport=transport)
+        try:
+            await self._recorder.refuse(_Draft(who, nameless, self._policies.engine).entry("busy", reason=why))
+        except RecordingFailed as error:
+            raise NotRecorded from error
+        raise Busy(why)
 
     async def call(self, who: Principal, call: Call) -> Reply:
         """Answer one call.
@@ -138,7 +165,9 @@ class Gate:
 
     async def _answered(self, who: Principal, call: Call) -> Reply:
         try:
-            return await self._travel(who, call)
+            await self.crowded(who, call.transport, call.origin)
+            with self.crowd.place(who.agent):
+                return await self._travel(who, call)
         except (UnknownTool, CallFailed, Asked, CannotAsk):
             raise
         except RecordingFailed as error:
@@ -231,7 +260,7 @@ class Gate:
             return reply
         except ToolError as failure:
             status, error = Status.ERROR, outcome_code(failure)
-            raise failed(_explained(failure, passage)) from failure
+            raise failed(explained(failure, permit.intent, passage.world)) from failure
         except RecordingFailed:
             raise
         except (Asked, CannotAsk) as end:
@@ -243,7 +272,7 @@ class Gate:
         finally:
             duration_us = round((time.perf_counter() - started) * 1e6)
             with anyio.CancelScope(shield=True):
-                await self._conclude(recording, _outcome(status, duration_us, reply, error), durable=permit.intent.to_file)
+                await self._conclude(recording, outcome_of(status, duration_us, reply, error), durable=permit.intent.to_file)
 
     async def _intended(self, entry: Entry) -> Ticket:
         with self._meter.stage(Stage.RECORD):
@@ -358,17 +387,6 @@ class _Draft:
         )
 
 
-def _explained(failure: ToolError, passage: "_Passage") -> ToolError:
-    """An error of the database in terms of what the caller wrote, where the tool takes SQL."""
-    intent = passage.permit.intent
-    statements = (*intent.statements, *intent.explained)
-    if not isinstance(failure, DatabaseError) or intent.datasource is None or len(statements) != 1:
-        return failure
-    written = intent.arguments.get("sql")
-    text = written if isinstance(written, str) and written else None
-    return mended(failure, statements[0].text, text, passage.world.view(intent.datasource))
-
-
 async def _analysed(reader: Reader | None, passage: _Passage) -> Prepared | None:
     """The permit's statement, prepared, where it is the only one: a second would take its place.
 
@@ -378,10 +396,3 @@ async def _analysed(reader: Reader | None, passage: _Passage) -> Prepared | None
     if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file or has_terms(passage.permit.obligations):
         return None
     return await prepared(reader, intent.statements[0], passage.permit, passage.world, passage.engine)
-
-
-def _outcome(status: Status, duration_us: int, reply: Reply | None, error: str) -> Outcome:
-    if reply is None:
-        return Outcome(status, duration_us, error=error)
-    size, digest = (reply.file.bytes, reply.file.sha256) if reply.file else (reply.size, "")
-    return Outcome(status, duration_us, rows=reply.rows, bytes=size, truncated=reply.truncated, sha256=digest)

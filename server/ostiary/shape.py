@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ostiary.audit.record import Outcome, Status
 from ostiary_tools.result import Block, Content, Exported, Names, Result, Rows, Text
 
 _MARGIN = 700
@@ -159,3 +160,11 @@ def _cut(text: str, chars: int, octets: int) -> str:
 
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
+
+
+def outcome_of(status: Status, duration_us: int, reply: Reply | None, error: str) -> Outcome:
+    """What is recorded of it, by how it ended; without a reply, `error` says why."""
+    if reply is None:
+        return Outcome(status, duration_us, error=error)
+    size, digest = (reply.file.bytes, reply.file.sha256) if reply.file else (reply.size, "")
+    return Outcome(status, duration_us, rows=reply.rows, bytes=size, truncated=reply.truncated, sha256=digest)

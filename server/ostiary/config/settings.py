@@ -84,6 +84,18 @@ class Http(Section):
     request_bytes: int = _setting(4_194_304, "Size of a request.", unit="bytes", ge=1_000, le=100_000_000)
     sessions: int = _setting(1_000, "Sessions of the 2025 era open at once.", unit="sessions", ge=1, le=100_000)
     idle_session_s: float = _setting(1800.0, "Age at which a session that nobody uses ends.", unit="seconds", gt=0, le=86_400)
+    streams_per_agent: int = _setting(100, "Event streams that one agent may have open at once.", unit="streams", ge=1, le=100_000)
+    connections: int = _setting(2_000, "Connections open at once; one more is answered 503.", unit="connections", ge=1, le=100_000)
+    headers: int = _setting(100, "Headers of a request.", unit="headers", ge=10, le=10_000)
+    header_bytes: int = _setting(32_768, "Size of a request's headers together.", unit="bytes", ge=1_000, le=1_000_000)
+    receive_s: float = _setting(30.0, "Time in which a request must have arrived, headers and body.", unit="seconds", gt=0, le=3600)
+    send_s: float = _setting(
+        30.0,
+        "Time in which a client must have taken in what was sent to it; then its connection ends.",
+        unit="seconds",
+        gt=0,
+        le=3600,
+    )
     keep_alive_s: int = _setting(5, "How long an idle connection is kept open.", unit="seconds", ge=1, le=3600)
     state_keys: Keys | None = _setting(
         None,
@@ -179,6 +191,8 @@ class Limits(Section):
     rows: int = _setting(200, "Rows of a reply.", unit="rows", ge=1, le=100_000)
     reply_chars: int = _setting(16_000, "Length of a reply.", unit="characters", ge=1_000, le=1_000_000)
     timeout_s: float = _setting(30.0, "Time a statement may run in the database.", unit="seconds", gt=0, le=86_400)
+    calls: int = _setting(256, "Calls at once in each process of the server; one more is refused.", unit="calls", ge=1, le=100_000)
+    calls_per_agent: int = _setting(128, "Calls at once of one agent.", unit="calls", ge=1, le=100_000)
     cursor_s: float = _setting(900.0, "Time in which a truncated reply can be gone on with.", unit="seconds", gt=0, le=86_400)
 
 

@@ -19,17 +19,28 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.config.settings import Http
+from ostiary.http.crowding import Crowded, Uncrowded
 from ostiary.http.doorstep import MeantForUs, Recognised
 from ostiary.http.operation import Operation, routes
 from ostiary.http.refusals import Refusals
+from ostiary.http.streams import Streams
 from ostiary.http.tracing import Joined
+from ostiary.http.wellformed import WellFormed
 from ostiary.identity.recognition import Recognition
 
 _ELSEWHERE = TransportSecuritySettings(enable_dns_rebinding_protection=False)
 """`MeantForUs` has checked Host and Origin of every request before, for all routes alike."""
 
 
-def application(server: Server[Any], http: Http, recognition: Recognition, operation: Operation | None = None) -> Starlette:
+def application(
+    server: Server[Any],
+    http: Http,
+    recognition: Recognition,
+    operation: Operation | None = None,
+    *,
+    streams: Streams,
+    crowded: Crowded,
+) -> Starlette:
     """The application. Where nobody is asked, every caller is whom the MCP server takes for granted."""
     manager = StreamableHTTPSessionManager(
         app=server,
@@ -38,10 +49,11 @@ def application(server: Server[Any], http: Http, recognition: Recognition, opera
         session_idle_timeout=http.idle_session_s,
         max_sessions=http.sessions,
     )
-    sse = SseServerTransport("/messages/", security_settings=_ELSEWHERE)
+    sse = SseServerTransport("/messages/", _ELSEWHERE, http.request_bytes)
 
     def behind(app: ASGIApp) -> ASGIApp:
-        return Recognised(app, recognition) if recognition.authenticators else app
+        held = Uncrowded(streams.bounded(app), crowded)
+        return Recognised(held, recognition) if recognition.authenticators else held
 
     def known(app: ASGIApp) -> ASGIApp:
         return Recognised(app, recognition, strangers=True)
@@ -54,7 +66,12 @@ def application(server: Server[Any], http: Http, recognition: Recognition, opera
             *(routes(operation, known if recognition.authenticators else None) if operation else ()),
             *_metadata(recognition),
         ],
-        middleware=[Middleware(Refusals), Middleware(MeantForUs, http.hosts, http.origins), Middleware(Joined)],
+        middleware=[
+            Middleware(Refusals),
+            Middleware(WellFormed, http),
+            Middleware(MeantForUs, http.hosts, http.origins),
+            Middleware(Joined),
+        ],
         lifespan=lambda _: manager.run(),
     )
 

@@ -3,15 +3,19 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from ostiary.config.settings import Http
+from ostiary.http.connection import Connection, connections
+from ostiary.http.containment import Contained
 
-_BACKLOG = 1024
+_LOOK_S = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class _Server(uvicorn.Server):
@@ -22,28 +26,47 @@ class _Server(uvicorn.Server):
         yield
 
 
-@contextmanager
-def listening(http: Http) -> Iterator[socket.socket]:
-    """A socket that is bound and listens. Raises OSError when the address cannot be had."""
-    family, kind, _, _, address = socket.getaddrinfo(http.host, http.port, type=socket.SOCK_STREAM)[0]
-    with socket.socket(family, kind) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(_BACKLOG)
-        yield listener
+async def serve(
+    app: ASGIApp, http: Http, listener: socket.socket, *, gone: Callable[[], Awaitable[None]], end_streams: Callable[[], None]
+) -> None:
+    """Serve until SIGINT or SIGTERM: then calls get `shutdown_s` to end, and are cancelled and recorded so.
+
+    A second signal cancels them at once. `gone` waits until no call is on its way; only then streams are
+    ended, because replies travel on some of them.
+    """
+    server = _Server(_config(Contained(app), http))
+    stopping = asyncio.Event()
+
+    def stop() -> None:
+        if stopping.is_set():
+            _cancel(server)
+        stopping.set()
+        server.should_exit = True
+
+    async def after_the_last_call() -> None:
+        await stopping.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(http.shutdown_s):
+                await gone()
+        end_streams()
+
+    for asked in _SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(asked, stop)
+    beside = [asyncio.create_task(task) for task in (_looking(server), after_the_last_call())]
+    try:
+        await server.serve([listener])
+        # Those that were cancelled still record how they ended.
+        if server.server_state.tasks:
+            await asyncio.wait(server.server_state.tasks)
+    finally:
+        for task in beside:
+            task.cancel()
 
 
-def url_of(listener: socket.socket) -> str:
-    """Where clients on this machine reach it."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp"
-
-
-async def serve(app: ASGIApp, http: Http, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM: then calls get `shutdown_s` to end, and are cancelled and recorded so."""
-    config = uvicorn.Config(
+def _config(app: ASGIApp, http: Http) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
-        http="h11",
+        http=cast("type[asyncio.Protocol]", connections(http)),
         ws="none",
         log_config=None,
         access_log=False,
@@ -51,12 +74,18 @@ async def serve(app: ASGIApp, http: Http, listener: socket.socket) -> None:
         proxy_headers=False,  # else a local client would choose its own address
         timeout_graceful_shutdown=http.shutdown_s,
         timeout_keep_alive=http.keep_alive_s,
+        h11_max_incomplete_event_size=http.header_bytes,
     )
-    server = _Server(config)
-    for asked in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(asked, _stop, server)
-    await server.serve([listener])
 
 
-def _stop(server: uvicorn.Server) -> None:
-    server.should_exit = True
+async def _looking(server: uvicorn.Server) -> None:
+    clock = asyncio.get_running_loop().time
+    while True:
+        await asyncio.sleep(_LOOK_S)
+        for connection in tuple(server.server_state.connections):
+            cast("Connection", connection).look(clock())
+
+
+def _cancel(server: uvicorn.Server) -> None:
+    for task in tuple(server.server_state.tasks):
+        task.cancel()

@@ -1,0 +1,112 @@
+"""What a client may take of a server over HTTP, and how it is told that this was too much. Over bare sockets."""
+
+import asyncio
+import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import httpx2
+import pytest
+from fix_http import serving
+
+from ostiary.config import Config
+
+HEAD = "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+ACCEPT = "Accept: application/json, text/event-stream\r\nContent-Type: application/json\r\n"
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 0,
+    "method": "initialize",
+    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
+}
+JSON = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+
+
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    found = re.fullmatch(r"http://(.+):(\d+)/mcp", url)
+    assert found
+    reader, writer = await asyncio.open_connection(found[1], int(found[2]), limit=1000)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+async def answer(url: str, *parts: str) -> str:
+    """All that comes until the server hangs up."""
+    async with connected(url) as (reader, writer), asyncio.timeout(20):
+        for part in parts:
+            writer.write(part.encode("latin-1"))
+            await writer.drain()
+        return (await reader.read()).decode()
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_never_ends_is_given_up(ostiary_config: Config):
+    async with serving(ostiary_config, OSTIARY_HTTP__RECEIVE_S="1", OSTIARY_HTTP__KEEP_ALIVE_S="3600") as (url, _):
+        silent, in_headers, in_body, in_chunks, after_one = await asyncio.gather(
+            answer(url),
+            answer(url, HEAD),
+            answer(url, HEAD + ACCEPT + "Content-Length: 10\r\n\r\n{"),
+            answer(url, HEAD + ACCEPT + "Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"),
+            answer(url, "GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", HEAD),
+        )
+
+    assert silent == ""
+    assert {reply.split(" ")[1] for reply in (in_headers, in_body, in_chunks)} == {"408"}
+    assert re.findall(r"HTTP/1.1 (\d+)", after_one) == ["404", "408"]
+
+
+@pytest.mark.parametrize(
+    ("status", "request_"),
+    [
+        (431, HEAD + "X: y\r\n" * 200 + "\r\n"),
+        (431, HEAD + f"X: {'y' * 20_000}\r\nY: {'y' * 20_000}\r\n\r\n"),
+        (431, HEAD + "X: " + "y" * 300_000),
+        (413, HEAD + ACCEPT + "Content-Length: 5000000\r\n\r\n"),
+        (413, HEAD.replace("/mcp", "/messages/?session_id=" + "0" * 32) + ACCEPT + "Content-Length: 5000000\r\n\r\n"),
+    ],
+)
+@pytest.mark.asyncio
+async def test_a_request_that_is_too_large_is_refused(ostiary_config: Config, status: int, request_: str):
+    async with serving(ostiary_config, OSTIARY_HTTP__RECEIVE_S="1") as (url, _):
+        assert (await answer(url, request_)).split(" ")[1] == str(status)
+
+
+@pytest.mark.asyncio
+async def test_more_connections_sessions_and_streams_than_allowed_are_told_when_to_return(ostiary_config: Config):
+    bounds = {"OSTIARY_HTTP__SESSIONS": "2", "OSTIARY_HTTP__STREAMS_PER_AGENT": "1", "OSTIARY_HTTP__CONNECTIONS": "6"}
+    async with serving(ostiary_config, **bounds) as (url, _), httpx2.AsyncClient(headers=JSON) as http, AsyncExitStack() as stack:
+        opened = [await http.post(url, json=INITIALIZE) for _ in range(3)]
+        stream = await stack.enter_async_context(http.stream("GET", url.replace("/mcp", "/sse")))
+        another = await http.get(url.replace("/mcp", "/sse"))
+        for _ in range(5):
+            await stack.enter_async_context(connected(url))
+        turned_away = await answer(url)
+
+    assert [reply.status_code for reply in opened] == [200, 200, 503]
+    assert (stream.status_code, another.status_code) == (200, 429)
+    assert opened[2].headers["retry-after"] == another.headers["retry-after"] == "1"
+    assert turned_away.startswith("HTTP/1.1 503 ")
+    assert "retry-after: 1" in turned_away
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_stops_reading_is_dropped(ostiary_config: Config):
+    """It asks on one connection again and again and takes no reply in, so that every buffer on the way fills."""
+    async with serving(ostiary_config, OSTIARY_HTTP__SEND_S="1") as (url, _):
+        with pytest.raises(ConnectionError):
+            await asking_for_ever(int(url.split(":")[2].removesuffix("/mcp")))
+
+
+async def asking_for_ever(port: int) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)  # noqa: FBT003 the library's own way
+        async with asyncio.timeout(60):
+            await loop.sock_connect(client, ("127.0.0.1", port))
+            while True:
+                await loop.sock_sendall(client, b"GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000)
