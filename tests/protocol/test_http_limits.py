@@ -110,3 +110,27 @@ async def asking_for_ever(port: int) -> None:
             await loop.sock_connect(client, ("127.0.0.1", port))
             while True:
                 await loop.sock_sendall(client, b"GET /nowhere HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000)
+
+
+SMUGGLED = [
+    ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nMcp-Method: tools/list\r\nMcp-Method: tools/call\r\n\r\n"),
+    ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nMcp-Protocol-Version: 2025-11-25\r\nMcp-Protocol-Version: x\r\n\r\n"),
+    ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nMcp-Name: a\0b\r\n\r\n"),
+    ("400", "POST /mcp HTTP/1.1\r\nHost : 127.0.0.1\r\n\r\n"),
+    ("404", "GET http://127.0.0.1/mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+    ("404", "GET /mcp/../readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+    ("404", "GET //mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+    ("404", "GET /%6dcp HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+    ("404", "GET /x/%2e%2e/healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+    ("404", "OPTIONS * HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
+]
+
+
+@pytest.mark.asyncio
+async def test_what_two_programs_could_read_differently_is_refused(ostiary_config: Config):
+    async with serving(ostiary_config, OSTIARY_HTTP__KEEP_ALIVE_S="1", OSTIARY_HTTP__RECEIVE_S="2") as (url, _):
+        replies = await asyncio.gather(*(answer(url, request) for _, request in SMUGGLED))
+
+    assert [re.findall(r"HTTP/1.1 (\d+)", reply) for reply in replies] == [[status] for status, _ in SMUGGLED]
