@@ -79,6 +79,7 @@ def test_only_the_protocol_module_and_clients_import_the_sdk():
     # `http` and `identity` use its transports and its form of a caller; only `mcp_app` speaks the protocol.
     doors = {
         "ostiary.mcp_content",
+        "ostiary.mcp_calls",
         "ostiary.mcp_questions",
         "ostiary.mcp_subscriptions",
         "ostiary.http.application",

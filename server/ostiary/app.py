@@ -22,6 +22,7 @@ from ostiary.cursors import Cursors
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate, Terms
 from ostiary.identity.principals import stdio_principal
+from ostiary.jobs import Jobs
 from ostiary.meter import Meter
 from ostiary.policy_files import Policies
 from ostiary.telemetry import tracing
@@ -32,6 +33,8 @@ from ostiary_tools.api import World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.bus import Bus
 from ostiary_tools.control.cursors import CursorTable
+from ostiary_tools.control.jobs import JobTable
+from ostiary_tools.control.link import Link
 from ostiary_tools.control.migrate import migrate
 from ostiary_tools.control.tokens import TokenTable
 from ostiary_tools.datasources.port import Datasource
@@ -63,6 +66,7 @@ class House:
     gate: Gate
     changes: Changes
     tokens: TokenTable
+    jobs: Jobs
 
     @property
     def local(self) -> Principal:
@@ -100,6 +104,9 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         stack.push_async_callback(tokens.close)
         bus = Bus(writer_dsn)
         stack.push_async_callback(bus.close)
+        job_link = Link(writer_dsn, "jobs")
+        stack.push_async_callback(job_link.close)
+        job_table = JobTable(job_link)
         approvals = ApprovalTable(writer_dsn)
         stack.push_async_callback(approvals.close)
         datasources = await _datasources(config, cluster, stack, bus)
@@ -116,10 +123,13 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             audit_reader=LogReader(audit),
             cursors=cursors,
             approvals=approvals,
+            jobs=job_table,
             terms=terms(config),
             meter=meter,
         )
-        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, meter, gate, changes, tokens)
+        jobs = Jobs(job_table, gate.call)
+        stack.push_async_callback(jobs.close)
+        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, meter, gate, changes, tokens, jobs)
 
 
 @asynccontextmanager
@@ -171,7 +181,9 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
     async with open_house(config, progress) as house:
         _spare_what_stays()
         who = house.local
-        serving = asyncio.create_task(McpApp(house.gate, lambda _: who, config.server.name, changes=house.changes).serve_stdio())
+        serving = asyncio.create_task(
+            McpApp(house.gate, lambda _: who, config.server.name, changes=house.changes, jobs=house.jobs).serve_stdio()
+        )
         for asked in (signal.SIGINT, signal.SIGTERM):
             # Once it has ended this does nothing: clients send SIGTERM while we close, and closing must not be cut short.
             asyncio.get_running_loop().add_signal_handler(asked, serving.cancel)
@@ -195,7 +207,7 @@ async def serve_http(config: Config, progress: Progress) -> None:
         async with open_house(config, progress) as house, open_recognition(config, house.tokens) as recognition:
             unasked = None if recognition.authenticators else house.local
             given = (house.gate, lambda _: current(unasked), config.server.name, "http")
-            mcp = McpApp(*given, changes=house.changes, state_keys=config.http.keys)
+            mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=config.http.keys)
             page = Exposition(house.meter, house.recorder, house.datasources, house.policies)
             operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
             _spare_what_stays()

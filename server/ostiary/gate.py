@@ -53,6 +53,7 @@ from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
 from ostiary_tools.control.approvals import ApprovalTable
+from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
 from ostiary_tools.errors import Refused, ToolError
 from ostiary_tools.packs import Registry
@@ -116,6 +117,7 @@ class Gate:
         audit_reader: AuditReader,
         cursors: Cursors,
         approvals: ApprovalTable,
+        jobs: JobTable,
         terms: Terms,
         meter: Meter,
     ) -> None:
@@ -127,6 +129,7 @@ class Gate:
         self._audit_reader = audit_reader
         self._cursors = cursors
         self._approvals = approvals
+        self._jobs = jobs
         self._terms = terms
         self._meter = meter
         self.crowd = Crowd(in_all=terms.calls, per_agent=terms.calls_per_agent)
@@ -317,14 +320,13 @@ class Gate:
         )
 
     def _session(self, passage: "_Passage", reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
-        bounds = replace(self._terms.file, rows=self._limits(passage.permit).max_rows, bytes=self._file_bytes(passage.permit))
+        file = self._terms.file
+        size = min(file.bytes, passage.permit.obligations.limit_bytes or file.bytes)
+        bounds = replace(file, rows=self._limits(passage.permit).max_rows, bytes=size)
         permit, world, engine = passage.permit, passage.world, passage.engine
         exports = self._terms.exports
-        parts = (permit, world, engine, reader, self._audit_reader, exports, bounds, self._approvals, ahead)
+        parts = (permit, world, engine, reader, self._audit_reader, exports, bounds, self._approvals, self._jobs, ahead)
         return PermittedSession(*parts, tell=passage.call.tell, ask=passage.call.ask)
-
-    def _file_bytes(self, permit: Permit) -> int:
-        return min(self._terms.file.bytes, permit.obligations.limit_bytes or self._terms.file.bytes)
 
 
 _Planned = tuple[World, Intent, tuple[Judged, ...]]

@@ -29,9 +29,10 @@ from ostiary.approvals import TTL_S, Ask, Asked, CannotAsk
 from ostiary.changes import Changes, Path
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
+from ostiary.jobs import Jobs
+from ostiary.mcp_calls import asks_for_job, progress
 from ostiary.mcp_questions import asking, cannot_ask, question
 from ostiary.mcp_subscriptions import MOST_ADDRESSES, Subscriptions, too_many
-from ostiary.progress import Tell
 from ostiary.shape import Reply
 from ostiary.trace import traceparent
 from ostiary.wire import Wire
@@ -43,8 +44,6 @@ _log = logging.getLogger(__name__)
 
 TEMPLATE = "schema://{datasource}/{schema}/{table}"
 """Address of a table resource; each part is percent-encoded."""
-
-_SLOW_CLIENT_S = 0.2
 
 _INSTRUCTIONS = (
     "Databases behind a policy. Find tables with search_schema, look at them with describe, read with query (one SELECT; "
@@ -68,9 +67,11 @@ class McpApp:
         transport: str = "stdio",
         *,
         changes: Changes | None = None,
+        jobs: Jobs | None = None,
         state_keys: Sequence[str] = (),
     ) -> None:
         self._gate = gate
+        self._jobs = jobs
         self._identify = identify
         self._transport = transport
         self._subscriptions = Subscriptions(changes) if changes is not None else None
@@ -113,6 +114,11 @@ class McpApp:
     async def call_tool(self, ctx: _Context, params: t.CallToolRequestParams) -> t.CallToolResult | t.InputRequiredResult:
         """Run one tool; what the model can react to is an error result, an unknown tool is a protocol error."""
         try:
+            tools = self._gate.tools(self._identify(ctx), Surface.TOOL) if True in (params.arguments or {}).values() else []
+            if self._jobs is not None and asks_for_job(tools, params):
+                call = Call(params.name, params.arguments or {}, transport=self._transport, trace=_trace(ctx))
+                id_ = await self._jobs.start(self._identify(ctx), call)
+                return t.CallToolResult(content=[t.TextContent(text=f'it goes on as a job: job(id="{id_}") says how it stands')])
             reply = await self._call(ctx, params.name, params.arguments or {}, ask=asking(ctx, params))
         except Asked as asked:
             return question(asked)
@@ -249,7 +255,7 @@ class McpApp:
         *,
         ask: Ask | None = None,
     ) -> Reply:
-        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), _tell(ctx), ask)
+        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), progress(ctx), ask)
         try:
             return await self._gate.call(self._identify(ctx), call)
         except UnknownTool as error:
@@ -268,19 +274,6 @@ class _Server(Server[Any]):
     def create_initialization_options(self, *_: Any, **given: Any) -> InitializationOptions:
         changing = NotificationOptions(resources_changed="subscriptions/listen" in self._request_handlers)
         return super().create_initialization_options(changing, **given)
-
-
-def _tell(ctx: _Context) -> Tell | None:
-    """What takes progress to the client; `None` for one that gave no token."""
-    if "progress_token" not in (ctx.meta or {}):
-        return None
-
-    async def tell(done: float, total: float | None, message: str) -> None:
-        # A client that reads slowly misses some; the call does not wait for it.
-        with anyio.move_on_after(_SLOW_CLIENT_S), suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
-            await ctx.session.report_progress(done, total, message or None)
-
-    return tell
 
 
 def _only_page(params: t.PaginatedRequestParams | None) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from uuid import UUID
 
 from ostiary.approvals import Ask, CannotAsk, approved
 from ostiary.costs import prepared, streamed
@@ -12,10 +13,12 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Obligations, Permit, Statement
 from ostiary_tools.api import AuditReader, World
 from ostiary_tools.control.approvals import ApprovalTable
+from ostiary_tools.control.connect import JournalError
+from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.datasources.port import Prepared, Reader
-from ostiary_tools.errors import Refused
+from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.plans.plan import Plan
-from ostiary_tools.result import Exported, ExportFormat, Rows
+from ostiary_tools.result import Exported, ExportFormat, Job, Rows
 from ostiary_tools.sql.outputs import declared_types
 
 
@@ -34,6 +37,7 @@ class PermittedSession:
     bounds: Bounds
     """Of one file."""
     approvals: ApprovalTable
+    jobs: JobTable
     ahead: Prepared | None = None
     """The permit's only statement, analysed while the intent was recorded."""
     tell: Tell | None = None
@@ -71,6 +75,16 @@ class PermittedSession:
         if self.ask is None:
             raise CannotAsk
         return await approved(self.permit, question, self.ask, self.approvals)
+
+    async def job(self, id_: str, *, cancel: bool) -> Job | None:
+        """By its owner, who is asked for at each look."""
+        agent = self.permit.principal.agent
+        try:
+            if cancel:
+                await self.jobs.cancel(UUID(id_), agent)
+            return await self.jobs.find(UUID(id_), agent)
+        except JournalError as error:
+            raise Unavailable("jobs cannot be looked up now", "try again later") from error
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """To the client, if it asked."""

@@ -71,6 +71,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         audit_reader=house.gate._audit_reader,
         cursors=house.cursors,
         approvals=house.gate._approvals,
+        jobs=house.gate._jobs,
         terms=terms(house.config),
         meter=house.meter,
     )

@@ -15,6 +15,7 @@ def pack() -> Iterable[Tool[Any]]:
     from ostiary_tools.describe import Describe
     from ostiary_tools.explain import Explain
     from ostiary_tools.export import Export
+    from ostiary_tools.job import JobTool
     from ostiary_tools.prompts import ExplainSlowQuery, QuestionToSql
     from ostiary_tools.query import Query
     from ostiary_tools.resources import NameCompletion, TableResources
@@ -26,6 +27,7 @@ def pack() -> Iterable[Tool[Any]]:
         Describe(),
         Query(),
         Export(),
+        JobTool(),
         Explain(),
         Whoami(),
         AuditLogTool(),

@@ -25,6 +25,7 @@ from ostiary_tools.result import (
     Exported,
     ExportFormat,
     Image,
+    Job,
     Name,
     Names,
     Result,
@@ -35,6 +36,7 @@ from ostiary_tools.view import SchemaView, World
 
 __all__ = [
     "Args",
+    "AsJob",
     "Audio",
     "AuditReader",
     "Block",
@@ -48,6 +50,7 @@ __all__ = [
     "Hints",
     "Image",
     "Intent",
+    "Job",
     "Name",
     "Names",
     "NotWritten",
@@ -103,6 +106,10 @@ class CursorHandle:
     """Marks the field of `Args` that takes a cursor: the gate looks it up, and `World.position` says where it stands."""
 
 
+class AsJob:
+    """Marks the field of `Args` by which a caller asks that the call goes on after its answer: `Annotated[bool, AsJob()]`."""
+
+
 class AuditReader(Protocol):
     """Reads the audit log. A session offers it only when the permit covers `read_audit`."""
 
@@ -152,6 +159,10 @@ class Session(Protocol):
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """Tell a client that asked for it how far the call is; for any other nothing happens. `done` grows from call to call."""
+        ...
+
+    async def job(self, id_: str, *, cancel: bool) -> Job | None:
+        """The caller's own job, `None` for any other; `cancel` asks it to end first. Raises Unavailable."""
         ...
 
     async def approve(self, question: str) -> bool:

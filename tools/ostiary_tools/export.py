@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ostiary_policies.model import Intent, Permit
-from ostiary_tools.api import Args, Exported, ExportFormat, Hints, Redacted, Session, Surface, World
+from ostiary_tools.api import Args, AsJob, Exported, ExportFormat, Hints, Redacted, Session, Surface, World
 from ostiary_tools.sql import bind, judge
 
 
@@ -17,6 +17,7 @@ class ExportArgs(Args):
     format: Annotated[ExportFormat, Field(description="Form of the file.")] = "csv"
     params: Annotated[tuple[str | int | float | bool | None, ...], Redacted(), Field(description="Values of $1, $2 …")] = ()
     datasource: Annotated[str | None, Field(description="Needed when there are several.")] = None
+    job: Annotated[bool, AsJob(), Field(description="Answer at once, and go on: the tool `job` says how it stands.")] = False
 
 
 class Export:

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from ostiary_tools.position import Position
 
@@ -69,6 +71,22 @@ class Exported:
     """In hex."""
     truncated: bool = False
     """The statement has more rows than the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A call that goes on after its answer."""
+
+    id: UUID
+    tool: str
+    state: str
+    """`working`, `completed`, `failed`, `cancelled`, or `lost` when the process that ran it is gone."""
+    message: str
+    """How far it is, while it works."""
+    reply: str
+    """What it came to, once it completed or failed."""
+    created_at: datetime
+    updated_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

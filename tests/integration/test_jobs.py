@@ -1,0 +1,93 @@
+"""A call that goes on after its answer: its owner alone is told how it stands, at any process, until it ends or is lost."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from fix_pages import Library, OpenLibrary, asked
+from fix_waiting import until
+from mcp import Client
+
+from ostiary.app import House, open_house
+from ostiary.mcp_app import McpApp
+from ostiary_policies.model import Principal
+
+LONG = "select sum(sqrt(a.n + b.n)) from generate_series(1, 30000) a(n), generate_series(1, 30000) b(n)"
+UNKNOWN = "refused: unknown job, or one that ended long ago\nrule: job\nhint: call the tool again"
+NOBODYS = "00000000-0000-0000-0000-000000000000"
+
+
+@asynccontextmanager
+async def agents(library: OpenLibrary) -> AsyncIterator[tuple[Library, House, Any]]:
+    """Two servers of one control database, and what connects an agent to one of them."""
+    async with library() as opened, open_house(opened.site.config, lambda _: None) as other:
+
+        def agent(name: str = "ada", house: House = opened.house) -> Client:
+            return Client(McpApp(house.gate, lambda _: Principal(name, ("reader",)), jobs=house.jobs).server)
+
+        yield opened, other, agent
+
+
+async def began(client: Client, sql: str) -> str:
+    found = re.search(r'job\(id="([0-9a-f-]+)"\)', reply := await asked(client, "export", sql=sql, name="n", job=True))
+    assert found, reply
+    return found[1]
+
+
+async def _says(client: Client, id_: str, beginning: str) -> bool:
+    return (await asked(client, "job", id=id_)).startswith(beginning)
+
+
+@pytest.mark.asyncio
+async def test_a_job_ends_with_the_reply_of_its_call_for_its_owner_at_any_process(library: OpenLibrary):
+    async with agents(library) as (opened, other, agent), agent() as ada, agent(house=other) as elsewhere, agent("eve") as eve:
+        done, refused = await began(ada, "select id from people"), await began(ada, "select secret from people")
+        await until(lambda: _says(elsewhere, done, "export completed\n"))
+        await until(lambda: _says(elsewhere, refused, "export failed\n"))
+        told = await asked(elsewhere, "job", id=done)
+        answers = [await asked(client, "job", id=id_) for client, id_ in ((eve, done), (eve, NOBODYS), (ada, NOBODYS))]
+        cancelled = await asked(eve, "job", id=done, action="cancel")
+        records = await opened.site.records()
+    assert "900 rows" in told
+    assert [*answers, cancelled] == [UNKNOWN] * 4
+    exports = [r for r in records if r.get("tool") == "export" and "decision" in r]
+    assert sorted(r["decision"] for r in exports) == ["permit", "refused"]
+    assert sum(r.get("tool") == "job" and "decision" in r for r in records) >= 7
+
+
+@pytest.mark.asyncio
+async def test_a_job_is_cancelled_from_any_process_and_by_the_end_of_its_own(library: OpenLibrary):
+    async with agents(library) as (opened, other, agent), agent() as ada, agent(house=other) as elsewhere:
+        first = await began(ada, LONG)
+        assert await asked(ada, "job", id=first) == "export is working"
+        await asked(elsewhere, "job", id=first, action="cancel")
+        await until(lambda: _says(ada, first, "export was cancelled"))
+        second = await began(ada, LONG)
+        await until(lambda: _runs(opened))
+        await opened.house.jobs.close()
+        assert await asked(elsewhere, "job", id=second) == "export was cancelled"
+        outcomes = [r["status"] for r in await opened.site.records() if r["kind"] == "o" and r["status"] == "cancelled"]
+        assert not await _runs(opened)
+    assert len(outcomes) == 2
+
+
+async def _runs(opened: Library) -> bool:
+    async with opened.admin() as connection:
+        asks = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%sqrt%' AND pid <> pg_backend_pid()"
+        return bool(await connection.fetchval(asks))
+
+
+@pytest.mark.asyncio
+async def test_a_job_whose_process_died_is_lost_and_no_more_than_some_run_at_once(library: OpenLibrary):
+    async with agents(library) as (opened, _, agent), agent() as ada:
+        insert = "INSERT INTO jobs.job (id, agent, tool, updated_at) VALUES ($1, 'ada', 'export', now() - interval '31 s')"
+        await opened.site.fetch(insert, NOBODYS, role="ostiary_writer")
+        assert (await asked(ada, "job", id=NOBODYS)).startswith("export is lost")
+        for _ in range(4):
+            await began(ada, LONG)
+        assert (await asked(ada, "export", sql=LONG, name="n", job=True)).startswith("refused: too many jobs")
+        async with asyncio.timeout(20):
+            await opened.house.jobs.close()

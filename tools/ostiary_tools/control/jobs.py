@@ -1,0 +1,61 @@
+"""The table of jobs as a port: calls that go on after their answer, and how they stand.
+
+A job is its owner's alone: every look names an agent, and another's job is not found.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from ostiary_tools.control.link import Link
+from ostiary_tools.result import Job
+
+LOST_S = 30
+"""A job that nobody has spoken of for so long died with its process."""
+KEPT_H = 24
+"""How long a job can be asked about."""
+
+_CREATE = f"""
+WITH forgotten AS (
+    DELETE FROM jobs.job WHERE id IN (
+        SELECT id FROM jobs.job WHERE updated_at < now() - interval '{KEPT_H} hours' ORDER BY updated_at LIMIT 50
+    )
+)
+INSERT INTO jobs.job (id, agent, tool) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+"""  # noqa: S608  the constant above
+_BEAT = "UPDATE jobs.job SET updated_at = now(), message = $2 WHERE id = $1 RETURNING cancel_asked"
+_END = "UPDATE jobs.job SET updated_at = now(), state = $2, message = '', reply = $3 WHERE id = $1 AND state = 'working'"
+_FIND = f"""
+SELECT id, tool, message, reply, created_at, updated_at,
+    CASE WHEN state = 'working' AND updated_at < now() - interval '{LOST_S} s' THEN 'lost' ELSE state END AS state
+FROM jobs.job WHERE id = $1 AND agent = $2
+"""  # noqa: S608  the constant above
+_CANCEL = "UPDATE jobs.job SET cancel_asked = true WHERE id = $1 AND agent = $2 AND state = 'working'"
+
+
+@dataclass(frozen=True, slots=True)
+class JobTable:
+    """Every method raises JournalError."""
+
+    link: Link
+
+    async def create(self, id_: UUID, agent: str, tool: str) -> None:
+        """A new job that works; when this returns it is durable."""
+        await self.link.ask(_CREATE, id_, agent, tool)
+
+    async def beat(self, id_: UUID, message: str) -> bool:
+        """Say that it is alive and how far; whether it is asked to end."""
+        rows = await self.link.ask(_BEAT, id_, message)
+        return bool(rows and rows[0]["cancel_asked"])
+
+    async def end(self, id_: UUID, state: str, reply: str) -> None:
+        """Say how it ended; the first such word stands."""
+        await self.link.ask(_END, id_, state, reply)
+
+    async def find(self, id_: UUID, agent: str) -> Job | None:
+        """The agent's job."""
+        rows = await self.link.ask(_FIND, id_, agent)
+        return Job(**rows[0]) if rows else None
+
+    async def cancel(self, id_: UUID, agent: str) -> None:
+        """Ask the process that runs the agent's job to end it."""
+        await self.link.ask(_CANCEL, id_, agent)

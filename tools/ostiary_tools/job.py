@@ -1,0 +1,50 @@
+"""The `job` tool: how a call that goes on in the background stands, and its end."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ostiary_policies.model import Intent, Permit
+from ostiary_tools.api import Args, Hints, Job, Refused, Session, Surface, Text, World
+
+
+class JobArgs(Args):
+    """Arguments of `job`."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", description="As the call gave it.")]
+    action: Annotated[Literal["status", "cancel"], Field(description="`cancel` asks it to end.")] = "status"
+
+
+class JobTool:
+    """The `job` tool."""
+
+    name = "job"
+    title = "A call in the background"
+    description = "How a call that you began with `job` stands, its answer once it has ended, or its cancellation."
+    surface = Surface.TOOL
+    hints = Hints(read_only=False)
+    args = JobArgs
+
+    def plan(self, args: JobArgs, world: World) -> Intent:  # noqa: ARG002 - the protocol's shape
+        """Nothing of a database."""
+        return Intent(self.name, args.model_dump(mode="json"))
+
+    async def run(self, permit: Permit, session: Session) -> Text:
+        """Look, or ask it to end. Raises Refused for what is not the caller's, Unavailable."""
+        arguments = permit.intent.arguments
+        found = await session.job(arguments["id"], cancel=arguments["action"] == "cancel")
+        if found is None:
+            raise Refused("job", "unknown job, or one that ended long ago", "call the tool again")
+        return Text(_told(found))
+
+
+def _told(job: Job) -> str:
+    match job.state:
+        case "working":
+            return f"{job.tool} is working{f': {job.message}' if job.message else ''}"
+        case "lost":
+            return f"{job.tool} is lost: the server that ran it has ended. Nothing of its result is kept; call it again"
+        case "cancelled":
+            return f"{job.tool} was cancelled"
+        case _:
+            return f"{job.tool} {job.state}\n{job.reply}"
