@@ -26,6 +26,7 @@ from ostiary.config.settings import Http
 from ostiary.http.application import application
 from ostiary.http.streams import Streams
 from ostiary.identity.caller import current
+from ostiary.identity.guesses import Guesses
 from ostiary.identity.recognition import Recognition, open_recognition
 from ostiary_tools.control.tokens import TokenTable
 
@@ -114,7 +115,7 @@ def believing(config: Config, provider: Provider, **changed: Any) -> Config:
 async def door(config: Config) -> AsyncIterator[tuple[str, Recognition]]:
     """A server whose one tool answers with its caller, behind the real application."""
     async with (
-        open_recognition(config, TokenTable("")) as recognition,
+        open_recognition(config, TokenTable(""), Guesses(None, clock=lambda: 0.0)) as recognition,
         listening(_application(config, recognition)) as url,
     ):
         yield url, recognition

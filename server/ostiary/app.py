@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
@@ -42,6 +43,9 @@ from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
 from ostiary_tools.packs import Registry, discover
 from ostiary_tools.powers import Power
+
+if TYPE_CHECKING:
+    from ostiary.identity.recognition import Recognition
 
 Progress = Callable[[str], None]
 ALLOCATIONS = 20_000
@@ -200,11 +204,10 @@ async def serve_http(config: Config, progress: Progress) -> None:
     from ostiary.http.serving import serve
     from ostiary.http.streams import Streams
     from ostiary.identity.caller import current
-    from ostiary.identity.recognition import open_recognition
     from ostiary.mcp_app import McpApp
 
     with listening(config.http) as listener:
-        async with open_house(config, progress) as house, open_recognition(config, house.tokens) as recognition:
+        async with open_house(config, progress) as house, _recognition(config, house) as recognition:
             unasked = None if recognition.authenticators else house.local
             given = (house.gate, lambda _: current(unasked), config.server.name, "http")
             mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=config.http.keys)
@@ -229,6 +232,13 @@ def _spare_what_stays() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(ALLOCATIONS)
+
+
+def _recognition(config: Config, house: House) -> "AbstractAsyncContextManager[Recognition]":
+    from ostiary.identity.guesses import Guesses
+    from ostiary.identity.recognition import open_recognition
+
+    return open_recognition(config, house.tokens, Guesses(house.recorder, house.policies.engine.policy_hash))
 
 
 async def load_policies(config: Config) -> Policies:

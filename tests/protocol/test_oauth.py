@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from ostiary.config import Config, load
+from ostiary.identity.guesses import BURST
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 INITIALIZE = {
@@ -315,3 +316,18 @@ async def test_another_caller_finds_no_session_of_the_first(config: Config):
 
     assert (own.status_code, other.status_code, sent.status_code, taken.status_code) == (200, 404, 202, 404)
     assert (other.text, taken.text) == (nowhere.text, absent.text)
+
+
+@pytest.mark.asyncio
+async def test_who_guesses_on_waits_and_who_is_known_does_not(config: Config):
+    async with providing() as provider, door(believing(config, provider)) as (url, _):
+        known = provider.token()
+        await begin(url, known)
+        guesses = [await begin(url, f"guess{n}") for n in range(BURST + 2)]
+        other, again = await begin(url, provider.token(sub="bob")), await begin(url, known)
+        async with httpx2.AsyncClient() as http:
+            silent = await http.post(f"{url}/mcp", json=PING)
+
+    assert [guess.status_code for guess in guesses] == [401] * BURST + [429] * 2
+    assert guesses[-1].headers["retry-after"] == "1"
+    assert (other.status_code, again.status_code, silent.status_code) == (429, 200, 401)

@@ -65,6 +65,8 @@ async def test_a_token_works_until_it_is_revoked_and_all_of_it_is_on_record(osti
     named = {event["event"] for event in events if event.get("token") == listed["id"]}
     assert named == {"token_created", "token_revoked"}
     assert calls
+    denials = json.loads(await ostiary(ostiary_config, "audit", "show", "--kind", "denial", "--json"))
+    assert {"127.0.0.1"} == {row["arguments"]["address"] for row in denials if row["origin"] == "credential"}
     assert token.encode() not in everything(ostiary_config, events, calls)
 
 

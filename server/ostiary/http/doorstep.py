@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.http.refusals import because
 from ostiary.identity.caller import Caller, NotEntitled, NotRecognised, Unreachable
+from ostiary.identity.guesses import TooMany
 from ostiary.identity.recognition import Recognition
 
 
@@ -63,7 +64,7 @@ class Recognised:
         self._strangers = strangers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 401, 403 or 503, or pass the request on with its caller."""
+        """Answer 401, 403, 429 or 503, or pass the request on with its caller."""
         found = await self._recognise(HTTPConnection(scope))
         if not isinstance(found, Caller):
             stranger = self._app if self._strangers else self._challenge(401, "authentication is required")
@@ -80,6 +81,8 @@ class Recognised:
         """The one caller, the answer to who is none, or `None` when no credential is shown."""
         try:
             return await self._recognition.caller(connection)
+        except TooMany as error:
+            return PlainTextResponse("too many wrong credentials; try again later\n", 429, {"Retry-After": str(error.wait_s)})
         except NotRecognised as error:
             because(connection.scope, f"a credential was refused: {error}")
             return self._challenge(401, "authentication is required", error="invalid_token")

@@ -14,6 +14,7 @@ from ostiary.config.callers import OAuth
 from ostiary.identity import provider
 from ostiary.identity.caller import Authenticator, Caller, NotRecognised
 from ostiary.identity.certificates import ClientCertificates
+from ostiary.identity.guesses import Guesses
 from ostiary.identity.keyring import Keyring
 from ostiary.identity.oauth import AccessTokens
 from ostiary.identity.tokens import IssuedTokens
@@ -25,12 +26,24 @@ from ostiary_tools.control.tokens import TokenTable
 class Recognition:
     """How callers are recognised. Without an authenticator nobody is asked."""
 
+    guesses: Guesses
     authenticators: tuple[Authenticator, ...] = ()
     resource: Mapping[str, Any] | None = None
     """Metadata of the protected resource (RFC 9728), where access tokens are a way."""
 
     async def caller(self, connection: HTTPConnection) -> Caller | None:
-        """Who sends this, or `None` when no credential is given. Raises what an Authenticator raises."""
+        """Who sends this, or `None` when no credential is given. Raises what an Authenticator raises, and TooMany."""
+        self.guesses.admit(connection)
+        try:
+            found = await self._found(connection)
+        except NotRecognised as error:
+            await self.guesses.wrong(connection, str(error))
+            raise
+        if found is not None:
+            self.guesses.right(connection)
+        return found
+
+    async def _found(self, connection: HTTPConnection) -> Caller | None:
         found = [caller for way in self.authenticators if (caller := await way.recognise(connection))]
         if len(found) > 1:
             raise NotRecognised("the request brings several credentials")
@@ -48,7 +61,7 @@ class Recognition:
 
 
 @asynccontextmanager
-async def open_recognition(config: Config, tokens: TokenTable) -> AsyncIterator[Recognition]:
+async def open_recognition(config: Config, tokens: TokenTable, guesses: Guesses) -> AsyncIterator[Recognition]:
     """The ways that `http.authentication` names."""
     authenticators: list[Authenticator] = []
     async with AsyncExitStack() as stack:
@@ -59,7 +72,7 @@ async def open_recognition(config: Config, tokens: TokenTable) -> AsyncIterator[
         if "proxy" in config.http.authentication:
             authenticators.append(_client_certificates(config))
         resource = protected_resource(config) if "oauth" in config.http.authentication else None
-        yield Recognition(tuple(authenticators), resource)
+        yield Recognition(guesses, tuple(authenticators), resource)
 
 
 def _client_certificates(config: Config) -> ClientCertificates:
