@@ -80,6 +80,7 @@ def test_only_the_protocol_module_and_clients_import_the_sdk():
     doors = {
         "ostiary.mcp_content",
         "ostiary.mcp_calls",
+        "ostiary.mcp_input",
         "ostiary.mcp_questions",
         "ostiary.mcp_subscriptions",
         "ostiary.http.application",

@@ -21,12 +21,13 @@ from ostiary.changes import Changes
 from ostiary.config import Config, environment
 from ostiary.cursors import Cursors
 from ostiary.export.exporter import Bounds
-from ostiary.gate import Gate, Terms
+from ostiary.gate import Gate
 from ostiary.identity.principals import stdio_principal
 from ostiary.jobs import Jobs
 from ostiary.meter import Meter
 from ostiary.policy_files import Policies
 from ostiary.telemetry import tracing
+from ostiary.terms import Terms
 from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal

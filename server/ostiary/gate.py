@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -36,7 +35,6 @@ from ostiary.errors import (
     outcome_code,
     wrong_arguments,
 )
-from ostiary.export.exporter import Bounds
 from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
@@ -45,6 +43,7 @@ from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
 from ostiary.session import PermittedSession
 from ostiary.shape import Reply, continued, outcome_of, shape
+from ostiary.terms import Terms
 from ostiary.trace import trace_id
 from ostiary.worlds import Worlds, callable_names
 from ostiary_policies.actions import Action
@@ -52,6 +51,7 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
+from ostiary_tools.asking import Client, InputNeeded
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
@@ -82,25 +82,10 @@ class Call:
     tell: Tell | None = None
     """For a client that asked how far the call is."""
     ask: Ask | None = None
+    client: Client = field(default_factory=Client)
+    """Whom the tool may ask, with the answers it was given."""
     """For a tool that wants an approval."""
     id: UUID = field(default_factory=uuid4)
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """The server's own bounds; a policy may only be stricter."""
-
-    max_rows: int
-    timeout_s: float
-    reply_chars: int
-    exports: Path
-    """The folder of exported files."""
-    file: Bounds
-    """Of one exported file."""
-    file_timeout_s: float
-    calls: int
-    """At once."""
-    calls_per_agent: int
 
 
 class Gate:
@@ -171,7 +156,7 @@ class Gate:
             await self.crowded(who, call.transport, call.origin)
             with self.crowd.place(who.agent):
                 return await self._travel(who, call)
-        except (UnknownTool, CallFailed, Asked, CannotAsk):
+        except (UnknownTool, CallFailed, Asked, CannotAsk, InputNeeded):
             raise
         except RecordingFailed as error:
             _log.error("call %s was not recorded: %s", call.id, error)
@@ -185,7 +170,7 @@ class Gate:
         try:
             with self._meter.stage(Stage.ADMIT):
                 passage = await self._admit(record)
-        except (UnknownTool, CallFailed, RecordingFailed):
+        except (UnknownTool, CallFailed, RecordingFailed, InputNeeded):
             raise
         except Exception:
             # A defect before the decision, perhaps of a third party's plan: a refusal, and on record like any other.
@@ -236,8 +221,12 @@ class Gate:
             if (handle := handle_in(args)) is not None:
                 position = await self._cursors.position(handle, record.who, record.engine.policy_hash, world)
                 world = replace(world, position=position)
+            world = replace(world, client=record.call.client)
             intent = await planned(tool, args, world)
             return world, intent, judged_again(intent, world)
+        except InputNeeded as needed:
+            await self._recorder.refuse(record.entry("asked", args=args, reason=f"input is needed: {needed}"[:200]))
+            raise
         except ToolError as error:
             told = failed(error)
             reason = "" if isinstance(error, Refused) and error.quotes else told.message

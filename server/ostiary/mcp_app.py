@@ -10,7 +10,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, unquote
 
@@ -31,13 +31,14 @@ from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
 from ostiary.jobs import Jobs
 from ostiary.mcp_calls import asks_for_job, progress
+from ostiary.mcp_input import answered
 from ostiary.mcp_questions import asking, cannot_ask, question
 from ostiary.mcp_subscriptions import MOST_ADDRESSES, Subscriptions, too_many
 from ostiary.shape import Reply
 from ostiary.trace import traceparent
 from ostiary.wire import Wire
 from ostiary_policies.model import Principal
-from ostiary_tools.api import ResourceTool, Surface, Tool
+from ostiary_tools.api import Client, ResourceTool, Surface, Tool
 from ostiary_tools.result import Name, Names
 
 _log = logging.getLogger(__name__)
@@ -119,14 +120,15 @@ class McpApp:
                 call = Call(params.name, params.arguments or {}, transport=self._transport, trace=_trace(ctx))
                 id_ = await self._jobs.start(self._identify(ctx), call)
                 return t.CallToolResult(content=[t.TextContent(text=f'it goes on as a job: job(id="{id_}") says how it stands')])
-            reply = await self._call(ctx, params.name, params.arguments or {}, ask=asking(ctx, params))
+            run = partial(self._call, ctx, params.name, params.arguments or {}, ask=asking(ctx, params))
+            reply = await answered(ctx, params, lambda client: run(client=client))
         except Asked as asked:
             return question(asked)
         except CannotAsk:
             raise cannot_ask() from None
         except CallFailed as error:
             return t.CallToolResult(content=[t.TextContent(text=error.text())], is_error=True)
-        return mcp_content.result_of(reply)
+        return reply if isinstance(reply, t.InputRequiredResult) else mcp_content.result_of(reply)
 
     def mirrored(self, name: str) -> Mapping[str, Any] | None:
         """The schema of one of the caller's tools whose arguments stand in headers too, so that the SDK compares them.
@@ -142,7 +144,7 @@ class McpApp:
             after = _path(params.cursor) if params and params.cursor is not None else ()
         except ValueError:
             raise _wrong_cursor() from None
-        packs = [] if after else [_own_resource(tool) for tool in self._resource_tools(ctx) if not _is_template(tool)]
+        packs = [] if after else [mcp_content.resource_of(tool) for tool in self._resource_tools(ctx) if not _is_template(tool)]
         try:
             reply = await self._call(ctx, "describe", {"after": after}, Surface.RESOURCES, "list")
         except MCPError:  # who may not describe has no tables
@@ -158,7 +160,7 @@ class McpApp:
         """The address pattern of tables, and those of tool packs."""
         _only_page(params)
         template = t.ResourceTemplate(name="table", title="A table or view", uri_template=TEMPLATE, mime_type="text/plain")
-        packs = [_own_template(tool) for tool in self._resource_tools(ctx) if _is_template(tool)]
+        packs = [mcp_content.template_of(tool) for tool in self._resource_tools(ctx) if _is_template(tool)]
         return t.ListResourceTemplatesResult(resource_templates=[template, *packs], ttl_ms=0, cache_scope="private")
 
     async def read_resource(self, ctx: _Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
@@ -227,9 +229,12 @@ class McpApp:
         ]
         return t.ListPromptsResult(prompts=prompts, ttl_ms=0, cache_scope="private")
 
-    async def get_prompt(self, ctx: _Context, params: t.GetPromptRequestParams) -> t.GetPromptResult:
+    async def get_prompt(self, ctx: _Context, params: t.GetPromptRequestParams) -> t.GetPromptResult | t.InputRequiredResult:
         """One prompt as messages of a user."""
-        reply = await self._call(ctx, params.name, params.arguments or {}, Surface.PROMPT, "prompt")
+        call = partial(self._call, ctx, params.name, params.arguments or {}, Surface.PROMPT, "prompt")
+        reply = await answered(ctx, params, lambda client: call(client=client))
+        if isinstance(reply, t.InputRequiredResult):
+            return reply
         return t.GetPromptResult(messages=mcp_content.messages_of(reply))
 
     async def complete(self, ctx: _Context, params: t.CompleteRequestParams) -> t.CompleteResult:
@@ -254,8 +259,9 @@ class McpApp:
         origin: str = "tool",
         *,
         ask: Ask | None = None,
+        client: Client | None = None,
     ) -> Reply:
-        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), progress(ctx), ask)
+        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), progress(ctx), ask, client or Client())
         try:
             return await self._gate.call(self._identify(ctx), call)
         except UnknownTool as error:
@@ -343,18 +349,6 @@ def _arguments(args: type[BaseModel]) -> list[t.PromptArgument]:
 
 def _resource(name: Name) -> t.Resource:
     return t.Resource(uri=_uri(name), name="/".join(name.path), description=name.comment or None, mime_type="text/plain")
-
-
-def _own_resource(tool: ResourceTool[Any]) -> t.Resource:
-    return t.Resource(
-        uri=tool.uri, name=tool.name, title=tool.title, description=tool.description or None, mime_type=tool.mime_type
-    )
-
-
-def _own_template(tool: ResourceTool[Any]) -> t.ResourceTemplate:
-    return t.ResourceTemplate(
-        uri_template=tool.uri, name=tool.name, title=tool.title, description=tool.description or None, mime_type=tool.mime_type
-    )
 
 
 def _is_template(tool: ResourceTool[Any]) -> bool:

@@ -1,10 +1,12 @@
 """Replies as the protocol's content: blocks of a result, messages of a prompt, contents of a resource."""
 
 from base64 import b64encode
+from typing import Any
 
 import mcp.types as t
 
 from ostiary.shape import Reply
+from ostiary_tools.api import ResourceTool
 from ostiary_tools.result import Audio, Block, Embedded, Image, Text
 
 
@@ -28,6 +30,20 @@ def contents_of(reply: Reply, uri: str, mime_type: str) -> list[t.TextResourceCo
 def blocks_of(reply: Reply) -> list[t.ContentBlock]:
     """The reply's blocks; its text is one where it has no others."""
     return [_block(block) for block in reply.blocks] if reply.blocks else [t.TextContent(text=reply.text)]
+
+
+def resource_of(tool: ResourceTool[Any]) -> t.Resource:
+    """As `resources/list` names it."""
+    return t.Resource(
+        uri=tool.uri, name=tool.name, title=tool.title, description=tool.description or None, mime_type=tool.mime_type
+    )
+
+
+def template_of(tool: ResourceTool[Any]) -> t.ResourceTemplate:
+    """As `resources/templates/list` names it."""
+    return t.ResourceTemplate(
+        uri_template=tool.uri, name=tool.name, title=tool.title, description=tool.description or None, mime_type=tool.mime_type
+    )
 
 
 def _block(block: Block) -> t.ContentBlock:

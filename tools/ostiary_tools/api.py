@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from ostiary_policies.model import Intent, Obligations, Permit, Statement
+from ostiary_tools.asking import Answer, Client, Form, InputNeeded, Question, Roots, Sampling
 from ostiary_tools.errors import DatabaseError, NotWritten, Refused, ScansTooMuch, TimedOut, TooCostly, ToolError, Unavailable
 from ostiary_tools.plans.plan import Plan
 from ostiary_tools.position import Position, SortKey
@@ -35,11 +36,13 @@ from ostiary_tools.result import (
 from ostiary_tools.view import SchemaView, World
 
 __all__ = [
+    "Answer",
     "Args",
     "AsJob",
     "Audio",
     "AuditReader",
     "Block",
+    "Client",
     "ColumnHead",
     "Content",
     "CursorHandle",
@@ -47,8 +50,10 @@ __all__ = [
     "Embedded",
     "ExportFormat",
     "Exported",
+    "Form",
     "Hints",
     "Image",
+    "InputNeeded",
     "Intent",
     "Job",
     "Name",
@@ -58,11 +63,14 @@ __all__ = [
     "Permit",
     "Plan",
     "Position",
+    "Question",
     "Redacted",
     "Refused",
     "ResourceTool",
     "Result",
+    "Roots",
     "Rows",
+    "Sampling",
     "ScansTooMuch",
     "SchemaView",
     "Session",
@@ -224,7 +232,7 @@ class Tool(Protocol[A_contra]):
         ...
 
     def plan(self, args: A_contra, world: World) -> Intent:
-        """State what the call would do. Pure. Raises Refused."""
+        """State what the call would do. Pure. Raises Refused, and InputNeeded from `world.client.ask`."""
         ...
 
     async def run(self, permit: Permit, session: Session) -> Result:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Principal, Resource
+from ostiary_tools.asking import Client
 from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.position import Position
 from ostiary_tools.snapshot import ColumnInfo, Index, Relation, Snapshot
@@ -94,6 +95,9 @@ class World:
     """Names of the tools and prompts the caller may call."""
     position: Position | None = None
     """Where the caller's cursor stands, when the call gives one that is the caller's and still holds."""
+
+    client: Client = field(default_factory=Client)
+    """Whom the tool may ask before it states its intent."""
 
     def view(self, datasource: str | None) -> SchemaView:
         """The view of that datasource, or of the only one when none is named.

@@ -53,7 +53,7 @@ class Entry:
     arguments: Mapping[str, Any]
     """Canonical, redacted."""
     decision: str
-    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool), `refused` (grammar) or `error` (a defect)."""
+    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool), `refused` (grammar), `asked` (by the tool), `error` (a defect)."""
     rules: tuple[str, ...]
     policy_hash: str
     datasource: str | None = None

@@ -4,9 +4,9 @@ import asyncio
 import json
 import struct
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -15,12 +15,16 @@ from ostiary_tools.api import (
     Audio,
     Content,
     Embedded,
+    Form,
     Hints,
     Image,
     Intent,
     Permit,
+    Question,
     Refused,
     Result,
+    Roots,
+    Sampling,
     Session,
     Surface,
     Text,
@@ -117,6 +121,33 @@ class Id(Args):
     id: str
 
 
+@dataclass(frozen=True)
+class Asking(Fixture):
+    """Asks before it answers; in rounds, each of which has a state of its own."""
+
+    rounds: tuple[Mapping[str, Question], ...] = ()
+    stateful: bool = False
+    answer: Callable[[Any], Result] = lambda _: Text("asked and answered")
+
+    def plan(self, args: Args, world: World) -> Intent:
+        """Ask the questions of the round that the state names, of those that this client can answer."""
+        client = world.client
+        for number in range(int(client.state or 0), len(self.rounds)):
+            client.ask(self.rounds[number], str(number) if self.stateful else "")
+            client = replace(client, given={})
+        return super().plan(args, world)
+
+
+@dataclass(frozen=True)
+class Able(Fixture):
+    """Asks whatever the client can answer."""
+
+    def plan(self, args: Args, world: World) -> Intent:
+        """One question of each kind."""
+        world.client.ask({key: question for key, question in _THREE.items() if type(question) in world.client.kinds})
+        return super().plan(args, world)
+
+
 def _fail(_: Args) -> Result:
     raise Refused("fixture", "this tool intentionally returns an error for testing")
 
@@ -149,6 +180,78 @@ _MIXED = (
 )
 
 
+class Named(Args):
+    """A name."""
+
+    name: str
+
+
+class Coloured(Args):
+    """A colour."""
+
+    color: str
+
+
+class Confirmed(Args):
+    """A yes."""
+
+    ok: bool
+
+
+class InContext(Args):
+    """A context."""
+
+    context: str
+
+
+class Contact(Args):
+    """Who somebody is."""
+
+    username: Annotated[str, Field(description="User's response")]
+    email: Annotated[str, Field(description="User's email address")]
+
+
+class Defaults(Args):
+    """A default of each primitive type."""
+
+    name: str = "John Doe"
+    age: int = 30
+    score: float = 95.5
+    status: Literal["active", "inactive", "pending"] = "active"
+    verified: bool = True
+
+
+_PLAIN = ["option1", "option2", "option3"]
+_TITLED = [{"const": f"value{n}", "title": f"{word} Option"} for n, word in enumerate(("First", "Second", "Third"), 1)]
+_OLD = {"enum": ["opt1", "opt2", "opt3"], "enumNames": ["Option One", "Option Two", "Option Three"]}
+
+
+class Enums(Args):
+    """Every way to offer a choice."""
+
+    untitledSingle: Annotated[str, Field(json_schema_extra={"enum": _PLAIN})]  # noqa: N815 - the suite's name for it
+    titledSingle: Annotated[str, Field(json_schema_extra={"oneOf": _TITLED})]  # noqa: N815
+    legacyEnum: Annotated[str, Field(json_schema_extra=_OLD)]  # noqa: N815
+    untitledMulti: Annotated[list[str], Field(json_schema_extra={"items": {"type": "string", "enum": _PLAIN}})]  # noqa: N815
+    titledMulti: Annotated[list[str], Field(json_schema_extra={"items": {"anyOf": _TITLED}})]  # noqa: N815
+
+
+_NAME = Form("What is your name?", Named)
+_CONFIRM = {"confirm": Form("Please confirm", Confirmed)}
+_THREE: Mapping[str, Question] = {"user_name": _NAME, "greeting": Sampling("Generate a greeting", 50), "client_roots": Roots()}
+_STEPS: tuple[Mapping[str, Question], ...] = ({"step1": _NAME}, {"step2": Form("What is your favorite color?", Coloured)})
+
+
+class Message(Args):
+    """What to ask."""
+
+    message: str = "?"
+
+
+def _asking(name: str, *rounds: Mapping[str, Question], stateful: bool = False, **more: Any) -> Asking:
+    return Asking(name=name, rounds=rounds, stateful=stateful, **more)
+
+
 def pack() -> tuple[Tool[Any], ...]:
     """Everything the suite needs."""
     return (
@@ -159,6 +262,24 @@ def pack() -> tuple[Tool[Any], ...]:
         Fixture("test_multiple_content_types", _shown(*_MIXED)),
         Fixture("test_error_handling", _fail),
         Fixture("test_logging_tool", _said("This server never logs to its clients.")),
+        _asking("test_streaming_elicitation", {"user_name": _NAME}),
+        _asking("test_missing_capability", {"greeting": Sampling("Hello")}),
+        _asking("test_elicitation", {"contact": Form("Who are you?", Contact)}, args=Message),
+        _asking("test_elicitation_sep1034_defaults", {"all": Form("Defaults", Defaults)}),
+        _asking("test_elicitation_sep1330_enums", {"all": Form("Choices", Enums)}),
+        _asking("test_input_required_result_elicitation", {"user_name": _NAME}),
+        _asking("test_input_required_result_sampling", {"capital_question": Sampling("What is the capital of France?", 100)}),
+        _asking("test_input_required_result_list_roots", {"client_roots": Roots()}),
+        _asking("test_input_required_result_request_state", _CONFIRM, stateful=True, answer=_said("state-ok")),
+        _asking("test_input_required_result_tampered_state", _CONFIRM, stateful=True),
+        _asking("test_input_required_result_multiple_inputs", _THREE, stateful=True),
+        _asking("test_input_required_result_multi_round", *_STEPS, stateful=True),
+        Able("test_input_required_result_capabilities", _said("asked and answered")),
+        _asking(
+            "test_input_required_result_prompt",
+            {"user_context": Form("What context should the prompt use?", InContext)},
+            surface=Surface.PROMPT,
+        ),
         Reporting("test_tool_with_progress", _said("done")),
         FixedResource("static_text", _said("This is the content of the static text resource."), uri="test://static-text"),
         FixedResource("static_binary", _shown(Image(RED_DOT)), uri="test://static-binary", mime_type="image/png"),
