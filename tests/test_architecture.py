@@ -83,6 +83,7 @@ def test_only_the_protocol_module_and_clients_import_the_sdk():
         "ostiary.mcp_input",
         "ostiary.mcp_questions",
         "ostiary.mcp_subscriptions",
+        "ostiary.mcp_tasks",
         "ostiary.http.application",
         "ostiary.http.doorstep",
         "ostiary.http.operation",

@@ -41,7 +41,7 @@ from ostiary.policy_files import Policies
 from ostiary.progress import Tell
 from ostiary.redaction import printable, redacted, unjudged
 from ostiary.refusal import refusal
-from ostiary.session import PermittedSession
+from ostiary.session import Begin, PermittedSession
 from ostiary.shape import Reply, continued, outcome_of, shape
 from ostiary.terms import Terms
 from ostiary.trace import trace_id
@@ -82,9 +82,11 @@ class Call:
     tell: Tell | None = None
     """For a client that asked how far the call is."""
     ask: Ask | None = None
+    """For a tool that wants an approval."""
     client: Client = field(default_factory=Client)
     """Whom the tool may ask, with the answers it was given."""
-    """For a tool that wants an approval."""
+    begin: Begin | None = None
+    """Awaited when nothing stands in the way of the call any more and nothing of its result exists. Raises ToolError."""
     id: UUID = field(default_factory=uuid4)
 
 
@@ -245,6 +247,8 @@ class Gate:
                 ahead = await _analysed(reader, passage)
                 await asyncio.shield(recording)
                 session = self._session(passage, reader, ahead)
+                if passage.call.begin is not None and not permit.intent.to_file:  # a file begins when its statement may run
+                    await passage.call.begin()
                 result = await passage.tool.run(permit, session)
             reply = shape(result, self._terms.reply_chars, permit.obligations.limit_bytes)
             reply = await self._continued(reply, result, passage)
@@ -315,7 +319,8 @@ class Gate:
         permit, world, engine = passage.permit, passage.world, passage.engine
         exports = self._terms.exports
         parts = (permit, world, engine, reader, self._audit_reader, exports, bounds, self._approvals, self._jobs, ahead)
-        return PermittedSession(*parts, tell=passage.call.tell, ask=passage.call.ask)
+        call = passage.call
+        return PermittedSession(*parts, tell=call.tell, ask=call.ask, begin=call.begin)
 
 
 _Planned = tuple[World, Intent, tuple[Judged, ...]]

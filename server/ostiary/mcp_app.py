@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache, partial
 from typing import Any, TypeVar, cast
-from urllib.parse import quote, unquote
 
 import anyio
 import mcp.types as t
@@ -25,26 +24,25 @@ from mcp.shared.uri_template import UriTemplate
 from pydantic import BaseModel
 
 from ostiary import __version__, mcp_content
-from ostiary.approvals import TTL_S, Ask, Asked, CannotAsk
+from ostiary.addresses import TEMPLATE, address_of, path_of, quoted
+from ostiary.approvals import TTL_S, Asked, CannotAsk
 from ostiary.changes import Changes, Path
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Call, Gate
 from ostiary.jobs import Jobs
-from ostiary.mcp_calls import asks_for_job, progress
+from ostiary.mcp_calls import job_fields, progress
 from ostiary.mcp_input import answered
 from ostiary.mcp_questions import asking, cannot_ask, question
 from ostiary.mcp_subscriptions import MOST_ADDRESSES, Subscriptions, too_many
+from ostiary.mcp_tasks import EXTENSION, TaskParams, Tasks, created, declares
 from ostiary.shape import Reply
 from ostiary.trace import traceparent
 from ostiary.wire import Wire
 from ostiary_policies.model import Principal
 from ostiary_tools.api import Client, ResourceTool, Surface, Tool
-from ostiary_tools.result import Name, Names
+from ostiary_tools.result import Job, Name, Names
 
 _log = logging.getLogger(__name__)
-
-TEMPLATE = "schema://{datasource}/{schema}/{table}"
-"""Address of a table resource; each part is percent-encoded."""
 
 _INSTRUCTIONS = (
     "Databases behind a policy. Find tables with search_schema, look at them with describe, read with query (one SELECT; "
@@ -83,7 +81,7 @@ class McpApp:
             title="Ostiary",
             instructions=_INSTRUCTIONS,
             on_list_tools=_guarded(self.list_tools),
-            on_call_tool=_guarded(self.call_tool),
+            on_call_tool=cast("Any", _guarded(self.call_tool)),  # the SDK knows nothing of tasks
             on_list_resources=_guarded(self.list_resources),
             on_list_resource_templates=_guarded(self.list_templates),
             on_read_resource=_guarded(self.read_resource),
@@ -95,6 +93,12 @@ class McpApp:
             on_unsubscribe_resource=_guarded(self.unsubscribe) if served else None,
             get_tool_input_schema=self.mirrored,
         )
+
+        if jobs is not None:
+            tasks = Tasks(lambda ctx, arguments: self._call(ctx, "job", arguments, origin="task"))
+            self.server.extensions[EXTENSION] = {}
+            for method, handler in (("get", tasks.get), ("update", tasks.update), ("cancel", tasks.cancel)):
+                self.server.add_request_handler(f"tasks/{method}", TaskParams, _guarded(handler))
 
         keys = state_keys or [secrets.token_hex(32)]
         boundary = RequestStateBoundary(RequestStateSecurity(keys=keys, ttl=TTL_S), default_audience=name)
@@ -112,23 +116,38 @@ class McpApp:
         tools = [_wire(tool) for tool in self._gate.tools(self._identify(ctx), Surface.TOOL)]
         return t.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
 
-    async def call_tool(self, ctx: _Context, params: t.CallToolRequestParams) -> t.CallToolResult | t.InputRequiredResult:
+    async def call_tool(
+        self, ctx: _Context, params: t.CallToolRequestParams
+    ) -> t.CallToolResult | t.InputRequiredResult | dict[str, Any]:
         """Run one tool; what the model can react to is an error result, an unknown tool is a protocol error."""
         try:
-            tools = self._gate.tools(self._identify(ctx), Surface.TOOL) if True in (params.arguments or {}).values() else []
-            if self._jobs is not None and asks_for_job(tools, params):
-                call = Call(params.name, params.arguments or {}, transport=self._transport, trace=_trace(ctx))
-                id_ = await self._jobs.start(self._identify(ctx), call)
-                return t.CallToolResult(content=[t.TextContent(text=f'it goes on as a job: job(id="{id_}") says how it stands')])
-            run = partial(self._call, ctx, params.name, params.arguments or {}, ask=asking(ctx, params))
-            reply = await answered(ctx, params, lambda client: run(client=client))
+            reply = await answered(ctx, params, self._road(ctx, params))
         except Asked as asked:
             return question(asked)
         except CannotAsk:
             raise cannot_ask() from None
+        except UnknownTool as error:
+            raise _unknown(error) from None
         except CallFailed as error:
             return t.CallToolResult(content=[t.TextContent(text=error.text())], is_error=True)
-        return reply if isinstance(reply, t.InputRequiredResult) else mcp_content.result_of(reply)
+        match reply:
+            case t.InputRequiredResult():
+                return reply
+            case Job():
+                return created(reply) if declares(ctx) else mcp_content.job_of(reply)
+            case Reply():
+                return mcp_content.result_of(reply)
+
+    def _road(self, ctx: _Context, params: t.CallToolRequestParams) -> Callable[[Client], Awaitable[Reply | Job]]:
+        """What calls the tool, given whom it may ask: as a job where the caller asks for that, or takes tasks for an answer."""
+        who = self._identify(ctx)
+        asks = {name for name, value in (params.arguments or {}).items() if value is True}
+        tool = self._gate.tool(who, Surface.TOOL, params.name) if asks or declares(ctx) else None
+        fields = job_fields(tool.args) if tool is not None else frozenset()
+        as_job = fields if declares(ctx) else fields & asks
+        road = self._jobs.start if self._jobs is not None and as_job else self._gate.call
+        call = partial(Call, params.name, params.arguments or {}, transport=self._transport, trace=_trace(ctx))
+        return lambda client: road(who, call(tell=progress(ctx), ask=asking(ctx, params), client=client))
 
     def mirrored(self, name: str) -> Mapping[str, Any] | None:
         """The schema of one of the caller's tools whose arguments stand in headers too, so that the SDK compares them.
@@ -141,7 +160,7 @@ class McpApp:
     async def list_resources(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListResourcesResult:
         """A page of the tables the caller may see, and before the first the resources of tool packs."""
         try:
-            after = _path(params.cursor) if params and params.cursor is not None else ()
+            after = path_of(params.cursor) if params and params.cursor is not None else ()
         except ValueError:
             raise _wrong_cursor() from None
         packs = [] if after else [mcp_content.resource_of(tool) for tool in self._resource_tools(ctx) if not _is_template(tool)]
@@ -152,7 +171,7 @@ class McpApp:
         if self._subscriptions is not None:
             await self._subscriptions.listed(ctx, self._identify(ctx))
         names = reply.names or Names(())
-        following = _uri(names.names[-1]) if names.more else None
+        following = address_of(names.names[-1]) if names.more else None
         resources = packs + [_resource(name) for name in names.names]
         return t.ListResourcesResult(resources=resources, next_cursor=following, ttl_ms=0, cache_scope="private")
 
@@ -207,8 +226,8 @@ class McpApp:
             if (tool := self._own(ctx, uri)) is not None:
                 # Packs tell of no changes: the path is no table's, so no news ever fit it.
                 return (tool.name, "", ""), await self._call(ctx, tool.name, _variables(tool, uri), Surface.RESOURCE, origin)
-            datasource, schema, table = _path(uri)
-            asked = {"tables": [f"{_quoted(schema)}.{_quoted(table)}"], "datasource": datasource}
+            datasource, schema, table = path_of(uri)
+            asked = {"tables": [f"{quoted(schema)}.{quoted(table)}"], "datasource": datasource}
             return (datasource, schema, table), await self._call(ctx, "describe", asked, origin=origin)
         except (ValueError, CallFailed, MCPError):
             raise MCPError(t.INVALID_PARAMS, "Unknown resource", {"uri": uri[:300]}) from None
@@ -258,14 +277,17 @@ class McpApp:
         surface: Surface = Surface.TOOL,
         origin: str = "tool",
         *,
-        ask: Ask | None = None,
         client: Client | None = None,
     ) -> Reply:
-        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), progress(ctx), ask, client or Client())
+        call = Call(tool, arguments, surface, origin, self._transport, _trace(ctx), progress(ctx), client=client or Client())
         try:
             return await self._gate.call(self._identify(ctx), call)
         except UnknownTool as error:
-            raise MCPError(t.INVALID_PARAMS, str(error)) from None
+            raise _unknown(error) from None
+
+
+def _unknown(error: UnknownTool) -> MCPError:
+    return MCPError(t.INVALID_PARAMS, str(error))
 
 
 def _trace(ctx: _Context) -> str:
@@ -348,7 +370,7 @@ def _arguments(args: type[BaseModel]) -> list[t.PromptArgument]:
 
 
 def _resource(name: Name) -> t.Resource:
-    return t.Resource(uri=_uri(name), name="/".join(name.path), description=name.comment or None, mime_type="text/plain")
+    return t.Resource(uri=address_of(name), name="/".join(name.path), description=name.comment or None, mime_type="text/plain")
 
 
 def _is_template(tool: ResourceTool[Any]) -> bool:
@@ -362,21 +384,3 @@ def _variables(tool: ResourceTool[Any], uri: str) -> dict[str, Any]:
 @cache
 def _template(uri: str) -> UriTemplate:
     return UriTemplate.parse(uri)
-
-
-def _uri(name: Name) -> str:
-    return "schema://" + "/".join(quote(part, safe="") for part in name.path)
-
-
-def _path(uri: str) -> tuple[str, str, str]:
-    """Datasource, schema and table of an address. Raises ValueError for any other text."""
-    scheme, _, rest = uri.partition("://")
-    parts = tuple(unquote(part, errors="strict") for part in rest.split("/"))
-    if scheme != "schema" or len(parts) != 3 or not all(parts):  # noqa: PLR2004 - datasource, schema, table
-        raise ValueError(uri[:100])
-    return parts
-
-
-def _quoted(name: str) -> str:
-    """A SQL identifier: a name from an address is data, dots and quotes included."""
-    return '"' + name.replace('"', '""') + '"'

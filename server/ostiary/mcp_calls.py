@@ -1,15 +1,15 @@
 """What a request asks of its call besides its arguments: words on the way, and to go on after its answer."""
 
-from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import anyio
-import mcp.types as t
 from mcp.server import ServerRequestContext
+from pydantic import BaseModel
 
 from ostiary.progress import Tell
-from ostiary_tools.api import AsJob, Tool
+from ostiary_tools.api import AsJob
 
 _SLOW_CLIENT_S = 0.2
 
@@ -27,8 +27,8 @@ def progress(ctx: ServerRequestContext[Any]) -> Tell | None:
     return tell
 
 
-def asks_for_job(tools: Iterable[Tool[Any]], params: t.CallToolRequestParams) -> bool:
-    """Whether the call is of a tool, out of the caller's, that may go on after its answer, and wants that."""
-    given = {name for name, value in (params.arguments or {}).items() if value is True}
-    fields = (field for tool in tools if tool.name == params.name for field in tool.args.model_fields.items())
-    return any(name in given and any(isinstance(mark, AsJob) for mark in field.metadata) for name, field in fields)
+@cache
+def job_fields(args: type[BaseModel]) -> frozenset[str]:
+    """The arguments by which a call of the tool asks to go on after its answer; none where it may not."""
+    fields = args.model_fields.items()
+    return frozenset(name for name, field in fields if any(isinstance(mark, AsJob) for mark in field.metadata))

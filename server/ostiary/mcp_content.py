@@ -7,13 +7,18 @@ import mcp.types as t
 
 from ostiary.shape import Reply
 from ostiary_tools.api import ResourceTool
-from ostiary_tools.result import Audio, Block, Embedded, Image, Text
+from ostiary_tools.result import Audio, Block, Embedded, Image, Job, Text
 
 
 def result_of(reply: Reply) -> t.CallToolResult:
     """What `tools/call` answers."""
     structured = dict(reply.structured) if reply.structured is not None else None
     return t.CallToolResult(content=blocks_of(reply), structured_content=structured)
+
+
+def job_of(job: Job) -> t.CallToolResult:
+    """What `tools/call` answers for a call that goes on."""
+    return t.CallToolResult(content=[t.TextContent(text=f'it goes on as a job: job(id="{job.id}") says how it stands')])
 
 
 def messages_of(reply: Reply) -> list[t.PromptMessage]:

@@ -6,14 +6,13 @@ answers. The 2025 era asks forms on the stream of the request, and nothing else.
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import mcp.types as t
 from mcp import MCPError
 from mcp.server import ServerRequestContext
 
 from ostiary.errors import CallFailed
-from ostiary.shape import Reply
 from ostiary_tools.asking import Client, Form, InputNeeded, Question, Roots, Sampling
 
 _MODERN = "2026-07-28"
@@ -22,12 +21,13 @@ _ROUNDS = 8
 _CAPABILITY: Mapping[type, str] = {Form: "elicitation", Sampling: "sampling", Roots: "roots"}
 
 _Context = ServerRequestContext[Any]
+_Answer = TypeVar("_Answer")
 
 
 async def answered(
-    ctx: _Context, params: t.InputResponseRequestParams, call: Callable[[Client], Awaitable[Reply]]
-) -> Reply | t.InputRequiredResult:
-    """The reply to a call that may ask, or its questions. Raises MCPError for a client that cannot be asked them."""
+    ctx: _Context, params: t.InputResponseRequestParams, call: Callable[[Client], Awaitable[_Answer]]
+) -> _Answer | t.InputRequiredResult:
+    """The answer to a call that may ask, or its questions. Raises MCPError for a client that cannot be asked them."""
     client = _client(ctx, params)
     for _ in range(_ROUNDS):
         try:

@@ -1,5 +1,6 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -20,6 +21,8 @@ from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import Exported, ExportFormat, Job, Rows
 from ostiary_tools.sql.outputs import declared_types
+
+Begin = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,8 @@ class PermittedSession:
     """Takes how far the call is to a client that asked for it."""
     ask: Ask | None = None
     """Asks whoever is at the client's side."""
+    begin: Begin | None = None
+    """What a file waits for once its statement is prepared and within its terms."""
 
     @property
     def audit(self) -> AuditReader:
@@ -68,6 +73,8 @@ class PermittedSession:
             raise Refused("permit", "the permit of this call does not cover a file", "state `to_file` in the intent")
         declared = declared_types(statement.text, self.world.view(self.permit.intent.datasource))
         stream = await streamed(reader, statement, self.permit, self.world, self.engine)
+        if self.begin is not None:
+            await self.begin()
         return await export(stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds, tell=self.tell)
 
     async def approve(self, question: str) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ostiary.audit.record import Outcome, Status
-from ostiary_tools.result import Block, Content, Exported, Names, Result, Rows, Text
+from ostiary_tools.result import Block, Content, Exported, Job, Names, Result, Rows, Text
 
 _MARGIN = 700
 """Kept for the fence, the types, the closing sentence and the cursor."""
@@ -34,6 +34,8 @@ class Reply:
     truncated: bool = False
     names: Names | None = None
     file: Exported | None = None
+    job: Job | None = None
+    """Whose words the text is of."""
     blocks: tuple[Block, ...] = ()
     """Instead of the text, when a tool has more than text to say; texts in it are fenced already."""
     structured: Mapping[str, Any] | None = None
@@ -58,6 +60,9 @@ def shape(result: Result, max_chars: int, limit_bytes: int | None = None) -> Rep
             return _content(result, min(chars, octets))
         case Exported():
             return Reply(_exported(result), rows=result.rows, truncated=result.truncated, file=result)
+        case Job():
+            told = replace(result, reply=_cut(result.reply, chars, octets))
+            return Reply(_standing(told), truncated=told != result, job=told)
         case Names(names=names, more=more):
             return Reply("\n".join("/".join(name.path) for name in names), rows=len(names), truncated=more, names=result)
 
@@ -129,6 +134,18 @@ def _line(row: Sequence[str | None]) -> str:
 def _exported(file: Exported) -> str:
     more = "; TRUNCATED, more exist: export the rest by a narrower statement" if file.truncated else ""
     return f"{file.path}\n{file.rows} rows, {file.bytes} bytes, sha256 {file.sha256}{more}"
+
+
+def _standing(job: Job) -> str:
+    match job.state:
+        case "working":
+            return f"{job.tool} is working{f': {job.message}' if job.message else ''}"
+        case "lost":
+            return f"{job.tool} is lost: the server that ran it has ended. Nothing of its result is kept; call it again"
+        case "cancelled":
+            return f"{job.tool} was cancelled"
+        case _:
+            return f"{job.tool} {job.state}\n{job.reply}"
 
 
 def _closing(result: Rows, shown: int, truncated: bool) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ostiary_policies.model import Intent, Permit
-from ostiary_tools.api import Args, Hints, Job, Refused, Session, Surface, Text, World
+from ostiary_tools.api import Args, Hints, Job, Refused, Session, Surface, World
 
 
 class JobArgs(Args):
@@ -29,22 +29,10 @@ class JobTool:
         """Nothing of a database."""
         return Intent(self.name, args.model_dump(mode="json"))
 
-    async def run(self, permit: Permit, session: Session) -> Text:
+    async def run(self, permit: Permit, session: Session) -> Job:
         """Look, or ask it to end. Raises Refused for what is not the caller's, Unavailable."""
         arguments = permit.intent.arguments
         found = await session.job(arguments["id"], cancel=arguments["action"] == "cancel")
         if found is None:
             raise Refused("job", "unknown job, or one that ended long ago", "call the tool again")
-        return Text(_told(found))
-
-
-def _told(job: Job) -> str:
-    match job.state:
-        case "working":
-            return f"{job.tool} is working{f': {job.message}' if job.message else ''}"
-        case "lost":
-            return f"{job.tool} is lost: the server that ran it has ended. Nothing of its result is kept; call it again"
-        case "cancelled":
-            return f"{job.tool} was cancelled"
-        case _:
-            return f"{job.tool} {job.state}\n{job.reply}"
+        return found

@@ -130,4 +130,4 @@ class Content:
     """The same for programs, as JSON; left out when it does not fit."""
 
 
-Result = Rows | Text | Names | Exported | Content
+Result = Rows | Text | Names | Exported | Job | Content

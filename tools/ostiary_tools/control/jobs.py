@@ -20,7 +20,9 @@ WITH forgotten AS (
         SELECT id FROM jobs.job WHERE updated_at < now() - interval '{KEPT_H} hours' ORDER BY updated_at LIMIT 50
     )
 )
-INSERT INTO jobs.job (id, agent, tool) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING
+INSERT INTO jobs.job (id, agent, tool) VALUES ($1, $2, $3)
+ON CONFLICT (id) DO UPDATE SET updated_at = now()
+RETURNING id, tool, state, message, reply, created_at, updated_at
 """  # noqa: S608  the constant above
 _BEAT = "UPDATE jobs.job SET updated_at = now(), message = $2 WHERE id = $1 RETURNING cancel_asked"
 _END = "UPDATE jobs.job SET updated_at = now(), state = $2, message = '', reply = $3 WHERE id = $1 AND state = 'working'"
@@ -38,9 +40,10 @@ class JobTable:
 
     link: Link
 
-    async def create(self, id_: UUID, agent: str, tool: str) -> None:
+    async def create(self, id_: UUID, agent: str, tool: str) -> Job:
         """A new job that works; when this returns it is durable."""
-        await self.link.ask(_CREATE, id_, agent, tool)
+        rows = await self.link.ask(_CREATE, id_, agent, tool)
+        return Job(**rows[0])
 
     async def beat(self, id_: UUID, message: str) -> bool:
         """Say that it is alive and how far; whether it is asked to end."""
