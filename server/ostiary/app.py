@@ -6,12 +6,14 @@ It owns start and stop and decides nothing about a call.
 import asyncio
 import gc
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
+import socket
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
+from structlog.contextvars import bind_contextvars
 
 from ostiary import __version__, policy_files
 from ostiary.audit.place import AuditPlace
@@ -46,6 +48,7 @@ from ostiary_tools.packs import Registry, discover
 from ostiary_tools.powers import Power
 
 if TYPE_CHECKING:
+    from ostiary.http.lifeline import Lifeline
     from ostiary.identity.recognition import Recognition
 
 Progress = Callable[[str], None]
@@ -198,8 +201,40 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
 
 async def serve_http(config: Config, progress: Progress) -> None:
     """Serve clients over HTTP until a signal asks to stop."""
-    from ostiary.http.application import application
+    from ostiary.http.descriptors import as_many_as_allowed
     from ostiary.http.listener import listening, url_of
+
+    as_many_as_allowed()
+    with listening(config.http) as listener:
+        await _serve_on(listener, config, progress, lambda: progress(f"listening on {url_of(listener)}"))
+
+
+async def serve_workers(config: Config, options: Sequence[str], progress: Progress) -> int:
+    """Serve clients over HTTP by several processes; `options` name the configuration to them. The exit code."""
+    from ostiary.http.descriptors import as_many_as_allowed
+    from ostiary.http.listener import listening
+    from ostiary.http.workers import Workers
+
+    as_many_as_allowed()
+    with listening(config.http) as listener:
+        return await Workers(listener, config.http, options).serve(progress)
+
+
+async def serve_as_worker(config: Config, descriptor: int, progress: Progress) -> None:
+    """Be one of them, on the socket with that number. Raises CommandFailed when we are not."""
+    from ostiary.http.lifeline import Lifeline
+    from ostiary.http.listener import inherited
+
+    with inherited(descriptor) as listener:
+        line = await Lifeline.standard()
+        bind_contextvars(worker=line.told.worker)
+        await _serve_on(listener, config, progress, line.ready, line)
+
+
+async def _serve_on(
+    listener: socket.socket, config: Config, progress: Progress, ready: Callable[[], None], line: "Lifeline | None" = None
+) -> None:
+    from ostiary.http.application import application
     from ostiary.http.metrics import Exposition
     from ostiary.http.operation import Operation
     from ostiary.http.serving import serve
@@ -207,25 +242,26 @@ async def serve_http(config: Config, progress: Progress) -> None:
     from ostiary.identity.caller import current
     from ostiary.mcp_app import McpApp
 
-    with listening(config.http) as listener:
-        async with open_house(config, progress) as house, _recognition(config, house) as recognition:
-            unasked = None if recognition.authenticators else house.local
-            given = (house.gate, lambda _: current(unasked), config.server.name, "http")
-            mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=config.http.keys)
-            page = Exposition(house.meter, house.recorder, house.datasources, house.policies)
-            operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
-            _spare_what_stays()
-            progress(f"listening on {url_of(listener)}")
-            streams = Streams(config.http, lambda: current(unasked).agent)
-            app = application(
-                mcp.server,
-                config.http,
-                recognition,
-                operation,
-                streams=streams,
-                crowded=lambda: house.gate.crowded(current(unasked), "http"),
-            )
-            await serve(app, config.http, listener, gone=house.gate.crowd.gone, end_streams=streams.end)
+    keys, worker = (line.told.keys, str(line.told.worker)) if line else (config.http.keys, "")
+    async with open_house(config, progress) as house, _recognition(config, house) as recognition:
+        unasked = None if recognition.authenticators else house.local
+        given = (house.gate, lambda _: current(unasked), config.server.name, "http")
+        mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=keys)
+        page = Exposition(house.meter, house.recorder, house.datasources, house.policies, worker)
+        operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
+        _spare_what_stays()
+        streams = Streams(config.http, lambda: current(unasked).agent)
+        app = application(
+            mcp.server,
+            config.http,
+            recognition,
+            operation,
+            streams=streams,
+            crowded=lambda: house.gate.crowded(current(unasked), "http"),
+        )
+        ready()
+        cut = line.cut if line else None
+        await serve(app, config.http, listener, gone=house.gate.crowd.gone, end_streams=streams.end, cut=cut)
 
 
 def _spare_what_stays() -> None:

@@ -122,20 +122,28 @@ def _fault(failure: Exception) -> Exit:
 
 
 @app.command(epilog="Example: ostiary serve --role analyst --config ostiary.toml")
-def serve(
+def serve(  # noqa: PLR0917 typer calls it by name
     config: ConfigOption = None,
     role: RoleOption = None,
     http: Annotated[bool, typer.Option("--http", help="Serve any number of clients over HTTP.")] = False,
     port: Annotated[int | None, typer.Option("--port", help="Port to listen on, with --http.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes that serve, with --http.")] = None,
+    listener: Annotated[int | None, typer.Option("--listener", hidden=True)] = None,
 ) -> None:
     """Serve one client on stdin and stdout, or many over HTTP."""
-    loaded = configured(config, {"agent.role": role, "http.port": port})
+    loaded = configured(config, {"agent.role": role, "http.port": port, "http.workers": workers})
     import structlog
 
-    from ostiary.app import serve_http, serve_stdio
+    from ostiary.app import serve_as_worker, serve_http, serve_stdio, serve_workers
 
-    log = structlog.get_logger("ostiary")
-    asyncio.run(serve_http(loaded, log.info) if http else serve_stdio(loaded, log.info))
+    progress = structlog.get_logger("ostiary").info
+    if listener is not None:
+        asyncio.run(serve_as_worker(loaded, listener, progress))
+    elif http and loaded.http.workers > 1:
+        options = [f"--{name}={value}" for name, value in (("config", config), ("role", role)) if value is not None]
+        raise typer.Exit(asyncio.run(serve_workers(loaded, options, progress)))
+    else:
+        asyncio.run(serve_http(loaded, progress) if http else serve_stdio(loaded, progress))
 
 
 @app.command(epilog="Example: ostiary demo")

@@ -68,6 +68,13 @@ class Http(Section):
         "127.0.0.1", "Address to listen on. Any but this machine's own needs a way to recognise callers.", min_length=1
     )
     port: int = _setting(8765, "Port to listen on; 0 takes a free one.", unit="port", ge=0, le=65_535)
+    workers: int = _setting(
+        1,
+        "Processes that answer on that port. Bounds on calls, sessions and connections hold for each.",
+        unit="processes",
+        ge=1,
+        le=64,
+    )
     authentication: tuple[Way, ...] = _setting(
         (),
         "How callers are recognised: any of `oauth`, `tokens` and `proxy`. With none, whoever reaches the port is the `[agent]`.",
@@ -99,9 +106,9 @@ class Http(Section):
     keep_alive_s: int = _setting(5, "How long an idle connection is kept open.", unit="seconds", ge=1, le=3600)
     state_keys: Keys | None = _setting(
         None,
-        "Keys, a line each, that seal what a client is given to bring back with an answer. Every process behind one address "
-        "needs the same; unset, a process makes its own. The first seals and all open: to change one, add the new one last "
-        "everywhere, then put it first, then remove the old one.",
+        "Keys, a line each, that seal what a client is given to bring back with an answer. Every server behind one address "
+        "needs the same; unset, a server makes its own, for all its workers. The first seals and all open: to change one, add the "
+        "new one last everywhere, then put it first, then remove the old one.",
         example="env:STATE_KEYS",
     )
     shutdown_s: int = _setting(10, "How long calls may go on after the server was asked to stop.", unit="seconds", ge=1, le=3600)

@@ -31,6 +31,17 @@ def listening(http: Http) -> Iterator[socket.socket]:
         yield listener
 
 
+@contextmanager
+def inherited(descriptor: int) -> Iterator[socket.socket]:
+    """The socket that another process has bound for this one. Raises CommandFailed when there is none of that number."""
+    try:
+        listener = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise CommandFailed(f"nothing listens on descriptor {descriptor}", "leave out `--listener`", Exit.USAGE) from error
+    with listener:
+        yield listener
+
+
 def url_of(listener: socket.socket) -> str:
     """Where clients on this machine reach it."""
     host, port = listener.getsockname()[:2]

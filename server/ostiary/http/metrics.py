@@ -51,9 +51,13 @@ FAMILIES = (CALLS, IN_FLIGHT, STAGES, SIZE, IDLE, WAITING, HEALTHY, RECORDING, R
 class Exposition:
     """The page of one process."""
 
-    def __init__(self, meter: Meter, recorder: Recorder, datasources: Mapping[str, Datasource], policies: Policies) -> None:
+    def __init__(
+        self, meter: Meter, recorder: Recorder, datasources: Mapping[str, Datasource], policies: Policies, worker: str = ""
+    ) -> None:
+        """`worker` becomes a label of every sample where it is given."""
+        house = _House(meter, recorder, datasources, policies)
         self._registry = CollectorRegistry()
-        self._registry.register(_House(meter, recorder, datasources, policies))
+        self._registry.register(_Labelled(house, {"worker": worker}) if worker else house)
 
     def text(self) -> bytes:
         """The page as it is now."""
@@ -77,6 +81,19 @@ class _House(Collector):
         yield from _of_pools({name: datasource.state() for name, datasource in self._datasources.items()})
         yield from _of_audit(self._recorder.state())
         yield _gauge(BUILD, {(__version__, self._policies.engine.policy_hash): 1})
+
+
+class _Labelled(Collector):
+    def __init__(self, collector: _House, labels: Mapping[str, str]) -> None:
+        self._collector = collector
+        self._labels = labels
+        self.describe = collector.describe
+
+    def collect(self) -> Iterator[Metric]:
+        """The other's families with these labels in each sample."""
+        for family in self._collector.collect():
+            family.samples = [sample._replace(labels={**self._labels, **sample.labels}) for sample in family.samples]
+            yield family
 
 
 def _of_calls(meter: Meter) -> Iterator[Metric]:

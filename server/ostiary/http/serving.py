@@ -27,9 +27,15 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, http: Http, listener: socket.socket, *, gone: Callable[[], Awaitable[None]], end_streams: Callable[[], None]
+    app: ASGIApp,
+    http: Http,
+    listener: socket.socket,
+    *,
+    gone: Callable[[], Awaitable[None]],
+    end_streams: Callable[[], None],
+    cut: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM: then calls get `shutdown_s` to end, and are cancelled and recorded so.
+    """Serve until SIGINT or SIGTERM, or until `cut` returns: then calls get `shutdown_s` to end, and are cancelled and recorded so.
 
     A second signal cancels them at once. `gone` waits until no call is on its way; only then streams are
     ended, because replies travel on some of them.
@@ -37,11 +43,19 @@ async def serve(
     server = _Server(_config(Contained(app), http))
     stopping = asyncio.Event()
 
-    def stop() -> None:
+    def asked_by_signal() -> None:
         if stopping.is_set():
             _cancel(server)
+        stop()
+
+    def stop() -> None:
         stopping.set()
         server.should_exit = True
+
+    async def until_cut() -> None:
+        if cut is not None:
+            await cut()
+            stop()
 
     async def after_the_last_call() -> None:
         await stopping.wait()
@@ -51,8 +65,8 @@ async def serve(
         end_streams()
 
     for asked in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(asked, stop)
-    beside = [asyncio.create_task(task) for task in (_looking(server), after_the_last_call())]
+        asyncio.get_running_loop().add_signal_handler(asked, asked_by_signal)
+    beside = [asyncio.create_task(task) for task in (_looking(server), after_the_last_call(), until_cut())]
     try:
         await server.serve([listener])
         # Those that were cancelled still record how they ended.
