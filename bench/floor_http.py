@@ -1,8 +1,9 @@
 """The floor over HTTP: a bare low-level SDK server behind the same kind of uvicorn, with nothing of Ostiary in it.
 
-Its tool `bare` does nothing; `query` does the durable work of one call of ours: a row of an audit record's size is on
-disk (all that wait go in one COPY), and the statement runs in a READ ONLY transaction with its limits. Started by
-`http_agents.py` with the two DSNs; not a program of its own.
+Its tool `bare` does nothing. `short` does the durable work of one call: a row of an audit record's size
+is on disk (all that wait go in one COPY), and the statement runs in a READ ONLY transaction with its limits. `dialogue`
+has the whole dialogue with the database that a call of ours has, message for message. Started by `http_agents.py` with
+the two DSNs; not a program of its own.
 """
 
 import asyncio
@@ -25,6 +26,13 @@ from starlette.types import Receive, Scope, Send
 
 POOL = 5
 """Connections, as many as Ostiary has per datasource unless configured otherwise."""
+OUTCOME = "x" * 150
+LIMITS = """BEGIN READ ONLY;SET LOCAL statement_timeout = 30000;SET LOCAL lock_timeout = 2000;
+SET LOCAL idle_in_transaction_session_timeout = 60000;SET LOCAL search_path = "pg_catalog", "public";
+SET LOCAL transaction_timeout = 90000;"""
+UNCHANGED = "SELECT FROM pg_catalog.pg_class WHERE oid = 'categories'::pg_catalog.regclass AND relkind = 'r'"
+WRAPPED = """SELECT CASE WHEN c1 IS DISTINCT FROM NULL THEN pg_catalog.left(pg_catalog.concat(c1), 20001) END
+FROM (SELECT * FROM (\n{}\n) AS j OFFSET 0) AS q(c1) LIMIT 1001"""
 
 
 class Journal:
@@ -36,11 +44,16 @@ class Journal:
         self._waiting: list[tuple[tuple[Any, ...], asyncio.Future[None]]] = []
         self._writing = asyncio.Lock()
 
-    async def keep(self) -> None:
-        """Return when a new row is on disk."""
+    def note(self, body: str) -> asyncio.Future[None]:
+        """A row for the next that is written; the future resolves when it is on disk."""
         self._number += 1
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((self._number, uuid.uuid4(), BODY), done))
+        self._waiting.append(((self._number, uuid.uuid4(), body), done))
+        return done
+
+    async def keep(self) -> None:
+        """Return when a new row is on disk."""
+        done = self.note(BODY)
         async with self._writing:
             if done.done():
                 return
@@ -55,8 +68,9 @@ async def main(journal_dsn: str, data_dsn: str) -> None:
     """Serve on a free port of the loopback, whose address goes to stderr."""
     journal = Journal(await asyncpg.connect(journal_dsn, server_settings={"synchronous_commit": "on"}))
     pool = await asyncpg.create_pool(data_dsn, statement_cache_size=0, min_size=POOL, max_size=POOL)
+    emptied = await asyncpg.create_pool(data_dsn, statement_cache_size=0, min_size=POOL, max_size=POOL, reset=empty)
 
-    async def query(sql: str) -> str:
+    async def short(sql: str) -> str:
         await journal.keep()
         async with pool.acquire() as data:
             await data.execute(BEGIN)
@@ -64,12 +78,28 @@ async def main(journal_dsn: str, data_dsn: str) -> None:
             await data.execute("ROLLBACK")
         return "\n".join(str(row[0]) for row in rows)
 
+    async def dialogue(sql: str) -> str:
+        keeping = asyncio.create_task(journal.keep())
+        async with emptied.acquire() as data:
+            await data.execute(LIMITS)
+            # What it returns, then that its tables are still the ones that were judged, then our bounds around it.
+            (await data.prepare(sql, name="")).get_attributes()
+            await data.execute(UNCHANGED)
+            wrapped = await data.prepare(WRAPPED.format(sql), name="")
+            await keeping
+            rows = await wrapped.fetch()
+            await data.execute("ROLLBACK")
+        journal.note(OUTCOME)
+        return "\n".join(str(row[0]) for row in rows)
+
+    tools = {"short": short, "dialogue": dialogue}
+
     async def list_tools(_ctx: Any, _params: Any) -> t.ListToolsResult:
-        tools = [t.Tool(name=name, input_schema={"type": "object"}) for name in ("query", "bare")]
-        return t.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
+        listed = [t.Tool(name=name, input_schema={"type": "object"}) for name in ("bare", *tools)]
+        return t.ListToolsResult(tools=listed, ttl_ms=0, cache_scope="private")
 
     async def call_tool(_ctx: Any, params: t.CallToolRequestParams) -> t.CallToolResult:
-        text = await query((params.arguments or {})["sql"]) if params.name == "query" else "1"
+        text = await tools[params.name]((params.arguments or {})["sql"]) if params.name in tools else "1"
         return t.CallToolResult(content=[t.TextContent(text=text)])
 
     server: Server[Any] = Server("floor", on_list_tools=list_tools, on_call_tool=call_tool)
@@ -86,6 +116,11 @@ async def main(journal_dsn: str, data_dsn: str) -> None:
         await uvicorn.Server(
             uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False, server_header=False)
         ).serve([listener])
+
+
+async def empty(connection: asyncpg.Connection) -> None:
+    """Leave nothing of a caller to the next; the library's own reset leaves temporary tables."""
+    await connection.execute("DISCARD ALL")
 
 
 class _Endpoint:

@@ -1,6 +1,8 @@
 """Trees of PostgreSQL's grammar: which fields of a node hold nodes, every node of a tree, whether two trees say the same.
 
-The binding declares the type of each field, so no value has to be looked at to know that it is a leaf.
+The binding declares the type of each field, so no value has to be looked at to know that it is a leaf. It also checks
+and converts whatever a field is set to, even by its own parser, which hands over the right form already; that was most of
+the time of parsing, so it is not done in this process: who makes a node gives it the declared types.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +10,11 @@ from enum import Enum
 from typing import Any
 
 from pglast import ast
+
+if (checked := vars(ast.Node).get("__setattr__")) is not None:
+    # Only this kind gets from the parser what is not yet in form: 1 for true.
+    setattr(ast.Boolean, "__setattr__", checked)  # noqa: B010  assigned plainly, a type checker takes it for a mistake
+    delattr(ast.Node, "__setattr__")
 
 _NOT_SAID = frozenset(
     {
@@ -44,7 +51,7 @@ _SAYINGS = {kind: tuple(name for name in fields if name not in _NOT_SAID) for ki
 
 
 def put(node: Any, name: str, value: Any) -> None:
-    """Set a field that changed. The binding checks what it is given, which costs more than looking first."""
+    """Set a field that changed."""
     if value is not getattr(node, name):
         setattr(node, name, value)
 
