@@ -204,7 +204,7 @@ async def serve_http(config: Config, progress: Progress) -> None:
     from ostiary.http.descriptors import as_many_as_allowed
     from ostiary.http.listener import listening, url_of
 
-    as_many_as_allowed()
+    as_many_as_allowed(config.http)
     with listening(config.http) as listener:
         await _serve_on(listener, config, progress, lambda: progress(f"listening on {url_of(listener)}"))
 
@@ -215,7 +215,7 @@ async def serve_workers(config: Config, options: Sequence[str], progress: Progre
     from ostiary.http.listener import listening
     from ostiary.http.workers import Workers
 
-    as_many_as_allowed()
+    as_many_as_allowed(config.http)
     with listening(config.http) as listener:
         return await Workers(listener, config.http, options).serve(progress)
 

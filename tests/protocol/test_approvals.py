@@ -135,3 +135,24 @@ async def test_a_session_of_the_2025_era_is_asked_on_its_call_and_who_has_nobody
                 assert caught.value.code == t.MISSING_REQUIRED_CLIENT_CAPABILITY
     assert reply.content == [t.TextContent(text="launched a")]
     assert [r.get("error", "") for r in await site.records() if r["kind"] == "o"] == ["", *["approval_impossible"] * 2]
+
+
+@pytest.mark.asyncio
+async def test_workers_that_were_given_no_key_take_each_others_questions(make_shop: Callable[[], Awaitable[Site]], pack: Path):
+    """Every request comes on a connection of its own; of 24 about half reach another worker than the one that asked."""
+    site = await make_shop()
+    no_keys = {name: value for name, value in given(pack, "").items() if "KEYS" not in name}
+    async with serving(site.config, *options(site), "--workers", "2", **no_keys) as (url, _):
+        states = [await fresh(url, ask, f"rocket {n}") for n in range(12)]
+        replies = [await fresh(url, answer, f"rocket {n}", state, YES) for n, state in enumerate(states)]
+        again = [await fresh(url, answer, f"rocket {n}", state, YES) for n, state in enumerate(states)]
+    assert replies == [f"launched rocket {n}" for n in range(12)]
+    assert {reply.partition("\n")[0] for reply in again} == {"refused: this approval was used already"}
+    streams = await site.fetch("SELECT DISTINCT stream FROM audit.log WHERE kind = 'i'")
+    assert len(streams) == 2
+
+
+async def fresh(url: str, request: Callable[..., Awaitable[str]], *given: Any) -> str:
+    """The answer to it on a connection of its own."""
+    async with Client(url, mode="2026-07-28", elicitation_callback=agreeable) as client:
+        return await request(client, *given)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -107,6 +108,18 @@ async def test_what_keeps_a_worker_from_starting_ends_the_server_and_is_said_onc
     _, said = await process.communicate()
     assert process.returncode == 3
     assert said.count(b"error: the audit log cannot be used") == 1
+
+
+@pytest.mark.asyncio
+async def test_a_low_bound_on_open_files_is_raised_for_every_worker(ostiary_config: Config):
+    low, high = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, high))
+    try:
+        async with serving(ostiary_config, "--workers", "2") as (_, server):
+            bounds = [resource.prlimit(pid, resource.RLIMIT_NOFILE) for pid in (server.pid, *children(server.pid))]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (low, high))
+    assert bounds == [(high, high)] * 3
 
 
 @pytest.mark.asyncio
