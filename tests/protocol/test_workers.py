@@ -62,6 +62,16 @@ async def who_answers(url: str) -> str:
         return await one.worker()
 
 
+async def until_both_answer(url: str) -> None:
+    seen: set[str] = set()
+
+    async def both() -> bool:
+        seen.add(await who_answers(url))
+        return seen == {"0", "1"}
+
+    await until(both)
+
+
 async def ends(site: Site) -> dict[str, list[str]]:
     """How the call of each intent ended."""
     records = await site.records()
@@ -86,13 +96,18 @@ async def running(site: Site) -> int:
 async def test_two_workers_answer_at_one_address_and_a_session_is_unknown_to_the_other(ostiary_config: Config):
     async with serving(ostiary_config, "--workers", "2") as (url, server):
         assert len(children(server.pid)) == 2
-        assert {await who_answers(url) for _ in range(40)} == {"0", "1"}
+        await until_both_answer(url)
         async with httpx2.AsyncClient(headers=JSON) as http:
             opened = await http.post(url, json=message("initialize", INITIALIZE))
-        statuses = set()
-        for _ in range(40):
-            async with httpx2.AsyncClient(headers={**JSON, "Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}) as http:
+        session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
+        statuses: set[int] = set()
+
+        async def told() -> bool:
+            async with httpx2.AsyncClient(headers={**JSON, **session}) as http:
                 statuses.add((await http.post(url, json=message("tools/list", {}))).status_code)
+            return len(statuses) == 2
+
+        await until(told)
     assert statuses == {200, 404}
 
 
@@ -209,9 +224,33 @@ async def test_a_worker_killed_in_mid_call_is_replaced_its_call_ends_as_unknown_
         assert _well(await other.query(SHORT))
         await until(lambda: killed not in (now := children(server.pid)) and len(now) == 2)
         await until(lambda: _ended(site, ["ok", "unknown"]), seconds=60)
-        seen: set[str] = set()
-        await until(lambda: _both(url, seen))
+        await until_both_answer(url)
         assert set(before) & set(children(server.pid)) == set(before) - {killed}
+
+
+@pytest.mark.fault
+@pytest.mark.asyncio
+async def test_a_worker_that_cannot_be_replaced_now_is_replaced_when_it_can_and_the_other_answers(
+    make_shop: Callable[[], Awaitable[Site]],
+):
+    site = await make_shop()
+    policy = site.config.home.data.parent / "policies" / "own.cedar"
+    good = policy.read_text()
+    async with serving(site.config, *given(site), "--workers", "2", **AS_READER) as (url, server):
+        killed, lasting = children(server.pid)
+        policy.write_text("permit everything")
+        os.kill(killed, signal.SIGKILL)
+        tried: set[int] = set()
+        await until(lambda: len(_noted(tried, set(children(server.pid)) - {killed, lasting})) == 2)
+        assert await who_answers(url) == "1"
+        policy.write_text(good)
+        await until_both_answer(url)
+    assert lasting not in tried
+
+
+def _noted(seen: set[int], now: set[int]) -> set[int]:
+    seen |= now
+    return seen
 
 
 async def _elsewhere(url: str, one: Agent, stack: AsyncExitStack) -> Agent:
@@ -224,11 +263,6 @@ async def _elsewhere(url: str, one: Agent, stack: AsyncExitStack) -> Agent:
 
 async def _ended(site: Site, expected: list[str]) -> bool:
     return sorted(status for statuses in (await ends(site)).values() for status in statuses) == expected
-
-
-async def _both(url: str, seen: set[str]) -> bool:
-    seen.add(await who_answers(url))
-    return seen == {"0", "1"}
 
 
 async def _runs(site: Site) -> bool:

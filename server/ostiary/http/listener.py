@@ -38,6 +38,7 @@ def inherited(descriptor: int) -> Iterator[socket.socket]:
         listener = socket.socket(fileno=descriptor)
     except OSError as error:
         raise CommandFailed(f"nothing listens on descriptor {descriptor}", "leave out `--listener`", Exit.USAGE) from error
+    listener.set_inheritable(False)
     with listener:
         yield listener
 
