@@ -134,3 +134,20 @@ async def test_what_two_programs_could_read_differently_is_refused(ostiary_confi
         replies = await asyncio.gather(*(answer(url, request) for _, request in SMUGGLED))
 
     assert [re.findall(r"HTTP/1.1 (\d+)", reply) for reply in replies] == [[status] for status, _ in SMUGGLED]
+
+
+UNREADABLE = [
+    (-32700, "Parse error: the body is not JSON", "{"),
+    (-32700, "Parse error: the body is not JSON", "[" * 5000),
+    (-32602, "Validation error: the body is no JSON-RPC message", '{"jsonrpc": "2.0", "id": {}, "method": 7}'),
+]
+
+
+@pytest.mark.asyncio
+async def test_what_is_no_message_is_refused_without_the_parsers_words(ostiary_config: Config):
+    """On connections of the 2025 era; the SDK would quote its exception."""
+    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(headers=JSON) as http:
+        replies = [await http.post(url, content=body) for _, _, body in UNREADABLE]
+
+    assert [reply.status_code for reply in replies] == [400, 400, 400]
+    assert [reply.json()["error"] for reply in replies] == [{"code": code, "message": said} for code, said, _ in UNREADABLE]

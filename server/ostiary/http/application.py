@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from mcp.server import Server
 from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -19,6 +19,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.config.settings import Http
+from ostiary.http.arrival import Arrived
 from ostiary.http.crowding import Crowded, Uncrowded
 from ostiary.http.doorstep import MeantForUs, Recognised
 from ostiary.http.operation import Operation, routes
@@ -26,6 +27,7 @@ from ostiary.http.refusals import Refusals
 from ostiary.http.streams import Streams
 from ostiary.http.tracing import Joined
 from ostiary.http.wellformed import WellFormed
+from ostiary.http.wording import Reworded
 from ostiary.identity.recognition import Recognition
 
 _ELSEWHERE = TransportSecuritySettings(enable_dns_rebinding_protection=False)
@@ -52,7 +54,8 @@ def application(
     sse = SseServerTransport("/messages/", _ELSEWHERE, http.request_bytes)
 
     def behind(app: ASGIApp) -> ASGIApp:
-        held = Uncrowded(streams.bounded(app), crowded)
+        whole = RequestBodyLimitMiddleware(Arrived(app), http.request_bytes)
+        held = Uncrowded(streams.bounded(whole), crowded)
         return Recognised(held, recognition) if recognition.authenticators else held
 
     def known(app: ASGIApp) -> ASGIApp:
@@ -60,7 +63,7 @@ def application(
 
     return Starlette(
         routes=[
-            Route("/mcp", behind(_Streamable(manager))),
+            Route("/mcp", behind(Reworded(_Streamable(manager)))),
             Route("/sse", behind(_Sse(server, sse)), methods=["GET"]),
             Mount("/messages/", behind(sse.handle_post_message)),
             *(routes(operation, known if recognition.authenticators else None) if operation else ()),
