@@ -43,7 +43,6 @@ class Subscriptions:
 
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
-        self._streams: set[ListenHandler] = set()
         self._sending: set[asyncio.Task[None]] = set()
 
     async def listen(
@@ -58,12 +57,10 @@ class Subscriptions:
         ends = None
         if subscriber.until is not None:
             ends = asyncio.get_running_loop().call_later(max(0.0, subscriber.until - time.time()), handler.close)
-        self._streams.add(handler)
         try:
             with self._changes.subscribed(subscriber):
                 return await handler(ctx, params)
         finally:
-            self._streams.discard(handler)
             if ends is not None:
                 ends.cancel()
 
@@ -86,11 +83,6 @@ class Subscriptions:
         """Tell a session of the 2025 era, which was given its resources, when that list changes."""
         if ctx.protocol_version < "2026-07-28" and len(self._changes) < _MOST_SUBSCRIBERS:
             await self._changes.remember(self._session(ctx, who))
-
-    def close(self) -> None:
-        """End every stream with its last frame."""
-        for handler in self._streams:
-            handler.close()
 
     def _session(self, ctx: _Context, who: Principal) -> Subscriber:
         """The subscriber that a connection of the 2025 era is; it goes when the connection closes."""

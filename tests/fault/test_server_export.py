@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -12,6 +13,8 @@ from fix_disk import small_file_system
 from fix_faults import Installation, Serving, answered
 from fix_waiting import until
 from mcp import MCPError
+
+from ostiary_tools.control.jobs import LOST_S
 
 pytestmark = pytest.mark.fault
 
@@ -62,6 +65,27 @@ async def test_a_killed_server_leaves_a_hidden_half_that_the_next_export_removes
     ends = [r.body["status"] for r in await installation.records() if r.kind == "o"]
     assert sorted(ends) == ["ok", "ok", "unknown"]
     await installation.assert_verified()
+
+
+@pytest.mark.asyncio
+async def test_a_job_whose_server_is_killed_is_told_as_lost_by_another(installation: Installation, tmp_path: Path) -> None:
+    _into(installation, tmp_path / "files")
+    async with installation.serving("--role", "engineer") as serving:
+        begun = await serving.call("export", sql=f"{LONG}, generate_series(1, 1000) m", name="endless", job=True)
+        found = re.search(r'job\(id="([0-9a-f-]+)"\)', begun.text)
+        assert found, begun
+        assert (await serving.call("job", id=found[1])).text.startswith("export is working")
+        os.kill(serving.pid, signal.SIGKILL)
+        await serving.exit_code()
+    async with installation.serving("--role", "engineer") as serving:
+        assert (await serving.call("job", id=found[1])).text.startswith("export is working")
+
+        async def lost() -> bool:
+            return (await serving.call("job", id=found[1])).text.startswith("export is lost")
+
+        await until(lost, LOST_S + 30)
+    ends = [r.body["status"] for r in await installation.records() if r.kind == "o" and r.body.get("status") != "ok"]
+    assert ends == ["unknown"]
 
 
 def files(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fix_pages import Library, OpenLibrary, asked
+from fix_server import HIDES
 from fix_waiting import until
 from mcp import Client
 
@@ -91,3 +92,42 @@ async def test_a_job_whose_process_died_is_lost_and_no_more_than_some_run_at_onc
         assert (await asked(ada, "export", sql=LONG, name="n", job=True)).startswith("refused: too many jobs")
         async with asyncio.timeout(20):
             await opened.house.jobs.close()
+
+
+TERMS = """
+@id("others") permit (principal in Role::"other", action, resource);
+@id("thrifty") @max_cost("2000") permit (principal in Role::"thrifty", action == Action::"call", resource);
+@id("thrifty-reads") permit (principal in Role::"thrifty", action in [Action::"see", Action::"read"], resource);
+@id("no-events") forbid (principal in Role::"thrifty", action == Action::"read", resource is Column)
+when { resource in Table::"shop.public.events" };
+"""
+
+
+@pytest.mark.asyncio
+async def test_what_policy_refuses_is_refused_at_once_and_is_no_job(library: OpenLibrary):
+    async with library(policy=TERMS + HIDES) as opened:
+        who = Principal("ada", ("thrifty",))
+        async with Client(McpApp(opened.house.gate, lambda _: who, jobs=opened.house.jobs).server) as ada:
+            attempts = ("select id from events", "select secret from people", "select nope(", LONG)
+            said = [await asked(ada, "export", sql=sql, name="n", job=True) for sql in attempts]
+            assert "it goes on as a job" in await asked(ada, "export", sql="select id from people", name="n", job=True)
+        jobs = await opened.site.fetch("SELECT tool FROM jobs.job", role="ostiary_writer")
+        ends = [r.get("error") for r in await opened.site.records() if r["kind"] == "o"]
+    assert [reply.partition(":")[0] for reply in said] == ["denied", "refused", "refused", "max_cost"]
+    assert len(jobs) == 1
+    assert "max_cost" in ends
+
+
+@pytest.mark.asyncio
+async def test_a_job_takes_a_place_among_the_calls_at_once(library: OpenLibrary):
+    async with library(limits={"calls_per_agent": 2}) as opened:
+        server = McpApp(opened.house.gate, lambda _: Principal("ada", ("reader",)), jobs=opened.house.jobs).server
+        async with Client(server) as ada:
+            first, _ = [await began(ada, LONG) for _ in range(2)]
+            assert (await asked(ada, "export", sql=LONG, name="n", job=True)).startswith("busy: 2 calls of yours run already")
+            assert (await asked(ada, sql="select 1")).startswith("busy: 2 calls of yours run already")
+            assert (await asked(ada, "job", id=first, action="cancel")).startswith("busy")
+            await opened.house.jobs.close()
+            assert "1 row" in await asked(ada, sql="select 1")
+        jobs = await opened.site.fetch("SELECT state FROM jobs.job", role="ostiary_writer")
+    assert [job["state"] for job in jobs] == ["cancelled"] * 2

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import socket
 import sys
 
@@ -38,6 +39,37 @@ async def test_a_page_of_another_site_is_refused_at_every_door(ostiary_config: C
             foreign = await http.post(base + path, headers={"Host": "evil.example"}, json={})
             page = await http.post(base + path, headers={"Origin": "https://evil.example"}, json={})
             assert (foreign.status_code, page.status_code) == (421, 403)
+
+
+@pytest.mark.asyncio
+async def test_a_stop_does_not_wait_for_streams_that_would_stay_open(ostiary_config: Config):
+    """Calls would have ten minutes; nothing else is given them, so the server ends at once and well."""
+    own, accept = "io.modelcontextprotocol/", {"Accept": "application/json, text/event-stream"}
+    meta = {
+        f"{own}protocolVersion": "2026-07-28",
+        f"{own}clientInfo": {"name": "raw", "version": "0"},
+        f"{own}clientCapabilities": {},
+    }
+    listen = {"notifications": {"resourcesListChanged": True}, "_meta": meta}
+    hello = {"protocolVersion": "2025-11-25", "clientInfo": {"name": "raw", "version": "0"}, "capabilities": {}}
+    async with serving(ostiary_config, OSTIARY_HTTP__SHUTDOWN_S="600") as (url, process), httpx2.AsyncClient(timeout=60) as http:
+        begun = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        session = (await http.post(url, json=begun, headers=accept)).headers["mcp-session-id"]
+        body = {"jsonrpc": "2.0", "id": 2, "method": "subscriptions/listen", "params": listen}
+        modern = {**accept, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+        async with (
+            http.stream("POST", url, json=body, headers=modern) as subscription,
+            http.stream("GET", url, headers={"Accept": "text/event-stream", "Mcp-Session-Id": session}) as legacy,
+            http.stream("GET", url.replace("/mcp", "/sse")) as sse,
+        ):
+            assert [stream.status_code for stream in (subscription, legacy, sse)] == [200] * 3
+            lines = subscription.aiter_lines()
+            async with asyncio.timeout(20):
+                while "acknowledged" not in await anext(lines):
+                    pass
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(60):
+                assert await process.wait() == 0
 
 
 @pytest.mark.asyncio
