@@ -36,3 +36,16 @@ async def serving(config: Config, *options: str, **environment: str) -> AsyncIte
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+async def ostiary(config: Config, *arguments: str, expected: int = 0) -> str:
+    """What a command prints on stdout."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ostiary", *arguments),
+        env={"PATH": os.environ["PATH"], **{f"OSTIARY_HOME__{p.upper()}": str(getattr(config.home, p)) for p in ("data", "state")}},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == expected, err.decode()
+    return out.decode().strip()

@@ -84,8 +84,9 @@ async def test_a_job_whose_server_is_killed_is_told_as_lost_by_another(installat
             return (await serving.call("job", id=found[1])).text.startswith("export is lost")
 
         await until(lost, LOST_S + 30)
-    ends = [r.body["status"] for r in await installation.records() if r.kind == "o" and r.body.get("status") != "ok"]
-    assert ends == ["unknown"]
+    records = await installation.records()
+    [export] = [r.call for r in records if r.kind == "i" and r.body["tool"] == "export"]
+    assert [r.body["status"] for r in records if r.kind == "o" and r.call == export] == ["unknown"]
 
 
 def files(folder: Path) -> list[Path]:

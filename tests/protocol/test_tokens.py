@@ -1,33 +1,17 @@
 """Tokens made on the command line, shown to a real server over HTTP, and taken back."""
 
-import asyncio
 import json
-import os
-import sys
 from typing import Any
 
 import httpx2
 import pytest
-from fix_http import serving
+from fix_http import ostiary, serving
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from ostiary.config import Config
 from ostiary.identity.caller import NotRecognised
 from ostiary.identity.tokens import digest, new_token
-
-
-async def ostiary(config: Config, *arguments: str, expected: int = 0) -> str:
-    """What a command prints on stdout."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ostiary", *arguments),
-        env={"PATH": os.environ["PATH"], **{f"OSTIARY_HOME__{p.upper()}": str(getattr(config.home, p)) for p in ("data", "state")}},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    assert process.returncode == expected, err.decode()
-    return out.decode().strip()
 
 
 def test_a_mistyped_token_is_told_without_asking_anybody():
