@@ -67,7 +67,8 @@ _METRICS = """\
 Made from the table of metrics by `python -m ostiary.reference docs/reference`; do not edit it.
 
 `GET /metrics` of `ostiary serve --http` answers in Prometheus' text format to [who may know](../how-to/watch-the-server.md). The
-numbers are of the process that answers, since it started. No label holds a text of a caller's.
+numbers are of the process that answers, since it started; with `http.workers` each has the label `worker` too. No label holds
+a text of a caller's.
 
 | metric | type | labels | what it is |
 |---|---|---|---|

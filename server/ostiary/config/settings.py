@@ -70,7 +70,7 @@ class Http(Section):
     port: int = _setting(8765, "Port to listen on; 0 takes a free one.", unit="port", ge=0, le=65_535)
     workers: int = _setting(
         1,
-        "Processes that answer on that port. Bounds on calls, sessions and connections hold for each.",
+        "Processes that answer on that port; clients of the 2025 era need one. Bounds on calls and connections hold for each.",
         unit="processes",
         ge=1,
         le=64,

@@ -97,10 +97,11 @@ class Workers:
             worker = self._workers[number]
             code = await worker.process.wait()
             worker.line.close()
-            lasted = asyncio.get_running_loop().time() - worker.since > _LASTED_S
-            delay = _SOON_S if lasted else min(2 * delay, _LATE_S)
+            if asyncio.get_running_loop().time() - worker.since > _LASTED_S:
+                delay = _SOON_S
             _log.warning("worker %d ended with %d; another starts in %.1f s", number, _exit_code(code), delay)
             await asyncio.sleep(delay)
+            delay = min(2 * delay, _LATE_S)
             with suppress(_Died):
                 await self._start(number)
                 _log.info("worker %d is replaced", number)
