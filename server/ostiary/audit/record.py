@@ -46,14 +46,16 @@ class Entry:
     agent: str
     roles: tuple[str, ...]
     transport: str
-    """`stdio`, later `http` and `sse`."""
+    """`stdio` or `http`."""
     origin: str
-    """`tool`, `resource`, `prompt`, `completion` or `list`."""
+    """`tool`, `resource`, `prompt`, `completion`, `list`, `subscription`, `task`, or `credential`: a wrong one, of no call."""
     tool: str
     arguments: Mapping[str, Any]
     """Canonical, redacted."""
     decision: str
-    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool), `refused` (grammar), `asked` (by the tool), `error` (a defect)."""
+    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool), `refused` (grammar), `asked` (by the tool), `busy`,
+    `unrecognised` (credential), `error` (a defect).
+    """
     rules: tuple[str, ...]
     policy_hash: str
     datasource: str | None = None
