@@ -1,6 +1,7 @@
 """What a client may take of a server over HTTP, and how it is told that this was too much. Over bare sockets."""
 
 import asyncio
+import json
 import re
 import socket
 from collections.abc import AsyncIterator
@@ -118,6 +119,8 @@ SMUGGLED = [
     ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nMcp-Method: tools/list\r\nMcp-Method: tools/call\r\n\r\n"),
     ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nMcp-Protocol-Version: 2025-11-25\r\nMcp-Protocol-Version: x\r\n\r\n"),
     ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nMcp-Name: a\0b\r\n\r\n"),
+    ("400", "POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\rb\r\n\r\n"),
+    ("400", "POST /mcp HTTP/1.1\r\n Host: 127.0.0.1\r\n\r\n"),
     ("400", "POST /mcp HTTP/1.1\r\nHost : 127.0.0.1\r\n\r\n"),
     ("404", "GET http://127.0.0.1/mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
     ("404", "GET /mcp/../readyz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"),
@@ -151,3 +154,45 @@ async def test_what_is_no_message_is_refused_without_the_parsers_words(ostiary_c
 
     assert [reply.status_code for reply in replies] == [400, 400, 400]
     assert [reply.json()["error"] for reply in replies] == [{"code": code, "message": said} for code, said, _ in UNREADABLE]
+
+
+CALLED = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
+META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
+LIES = [
+    {"Mcp-Method": "tools/list"},
+    {"Mcp-Method": "tools/call", "Mcp-Name": "query"},
+    {"Mcp-Method": "tools/call", "Mcp-Name": "whoam\xef"},
+    {"Mcp-Method": ""},
+]
+
+
+@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28", ""])
+@pytest.mark.asyncio
+async def test_headers_that_differ_from_the_body_are_refused_in_every_era(ostiary_config: Config, version: str):
+    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(headers=JSON) as http:
+        session = (await http.post(url, json=INITIALIZE)).headers["mcp-session-id"]
+        modern = version == "2026-07-28"
+        called = {**CALLED, "params": {**CALLED["params"], "_meta": META}} if modern else CALLED  # type: ignore[dict-item]  # a dict
+        era = {"MCP-Protocol-Version": version} if version else {}
+        headers = [*era.items(), *({} if modern else {"Mcp-Session-Id": session}).items()]
+        true = {"Mcp-Method": "tools/call", "Mcp-Name": "whoami"}
+        honest = await http.post(url, json=called, headers=httpx2.Headers([*headers, *true.items()]))
+        replies = [await http.post(url, json=called, headers=httpx2.Headers([*headers, *lie.items()], "latin-1")) for lie in LIES]
+        old = url.replace("/mcp", "/messages/?session_id=" + "0" * 32)
+        over_sse = await http.post(old, json=called, headers=httpx2.Headers([*headers, *LIES[0].items()]))
+
+    assert honest.status_code == 200
+    assert "analyst" in honest.text
+    assert [(reply.status_code, reply.json()["error"]["code"]) for reply in replies] == [(400, -32020)] * len(LIES)
+    assert over_sse.status_code == 400
+
+
+@pytest.mark.asyncio
+async def test_a_folded_header_is_read_as_one_line_which_names_no_method(ostiary_config: Config):
+    folded = HEAD + "Mcp-Method: tools/call\r\n\ttools/list\r\nConnection: close\r\n" + ACCEPT
+    async with serving(ostiary_config, OSTIARY_HTTP__RECEIVE_S="2") as (url, _):
+        body = json.dumps(CALLED)
+        said = await answer(url, folded + f"Content-Length: {len(body)}\r\n\r\n" + body)
+
+    assert said.startswith("HTTP/1.1 400 ")
+    assert "-32020" in said

@@ -5,6 +5,8 @@ Left to the SDK, half a request would open a session, fail, and be logged as a f
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ostiary.http.mirroring import mismatch
+
 
 class Arrived:
     """ASGI middleware: passes whole requests on; stands behind what reads them to their end."""
@@ -13,9 +15,12 @@ class Arrived:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or end it without an answer."""
+        """Pass the request on, refuse it, or end it without an answer."""
         given = await receive()
         if given["type"] != "http.request" or given.get("more_body"):
+            return
+        if (refused := mismatch(scope, given)) is not None:
+            await refused(scope, receive, send)
             return
         first: Message | None = given
 
