@@ -117,7 +117,6 @@ def _needed(ctx: _Context) -> None:
 
 
 def _routed(ctx: _Context, task_id: str) -> None:
-    """Refuse a request that proxies were told is about another task."""
-    name = ctx.request.headers.get(MCP_NAME_HEADER) if ctx.request is not None else None
-    if name is not None and name != task_id:
+    """Refuse a request over HTTP whose header does not tell proxies which task it is about."""
+    if ctx.request is not None and ctx.request.headers.get(MCP_NAME_HEADER) != task_id:
         raise MCPError(t.HEADER_MISMATCH, "Mcp-Name header does not match the request body's 'taskId' parameter")
