@@ -62,6 +62,7 @@ class Worlds:
         view = self._views.get(key)
         if view is None:
             view = await asyncio.to_thread(_judge_schema, engine, who, snapshot)
+            self._forget_before(snapshot)
         elif view.snapshot is not snapshot:
             view = SchemaView(snapshot, view.visible, view.readable)
         self._views[key] = view
@@ -69,6 +70,11 @@ class Worlds:
         while len(self._views) > _KEPT:
             self._views.popitem(last=False)
         return view
+
+    def _forget_before(self, snapshot: Snapshot) -> None:
+        """Views of another version hold their whole snapshot, and no call asks for them again."""
+        for key in [key for key in self._views if key[2] == snapshot.datasource and key[3] != snapshot.version]:
+            del self._views[key]
 
 
 def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[str]:
