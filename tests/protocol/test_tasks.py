@@ -5,13 +5,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+import httpx2
 import mcp.types as t
 import pytest
+from fix_http import serving
 from fix_pages import OpenLibrary
 from fix_waiting import until
 from mcp import Client, ClientSession, MCPError
 from mcp.client.extension import ClientExtension, ResultClaim
 
+from ostiary.config import Config
 from ostiary.mcp_app import McpApp
 from ostiary.mcp_tasks import EXTENSION
 from ostiary_policies.model import Principal
@@ -146,3 +149,20 @@ async def test_a_task_is_its_owners_alone_and_those_who_do_not_declare_the_exten
         async with asyncio.timeout(20):
             await call
     assert follows.ended == ["cancelled"]
+
+
+@pytest.mark.asyncio
+async def test_over_http_a_look_at_a_task_says_in_its_header_which(ostiary_config: Config):
+    own = "io.modelcontextprotocol/"
+    meta = {
+        f"{own}protocolVersion": "2026-07-28",
+        f"{own}clientInfo": {"name": "raw", "version": "0"},
+        f"{own}clientCapabilities": {"extensions": {EXTENSION: {}}},
+    }
+    headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tasks/get"}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tasks/get", "params": {"taskId": NOBODYS, "_meta": meta}}
+    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(headers=headers) as http:
+        names: tuple[dict[str, str], ...] = ({}, {"Mcp-Name": NOBODYS.replace("0", "1")}, {"Mcp-Name": NOBODYS})
+        said = [(await http.post(url, json=body, headers=name)).text for name in names]
+    codes = (t.HEADER_MISMATCH, t.HEADER_MISMATCH, t.INVALID_PARAMS)
+    assert [f'"code":{code}' in text.replace(" ", "") for code, text in zip(codes, said, strict=True)] == [True] * 3, said
