@@ -24,8 +24,8 @@ def unjudged(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def printable(text: str) -> str:
-    """The text with lone surrogates escaped, so that it can be stored as UTF-8."""
-    return text.encode(errors="backslashreplace").decode()
+    """The text with NUL and lone surrogates escaped, so that PostgreSQL can store it and take it out of JSON."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", r"\x00")
 
 
 def _size(value: object) -> str:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fix_audit import AuditLog
+from fix_audit import AuditLog, entry
 
 
 @pytest.fixture
@@ -64,3 +64,16 @@ def test_show_prints_the_newest_first(audit_log: AuditLog, configuration: Path) 
     table = ostiary(audit_log, "show", "--config", configuration)
     assert table.returncode == 0
     assert [line.split()[1] for line in table.stdout.splitlines() if line[:2] == "20"] == [f"0/{seq}" for seq in range(8, 0, -1)]
+
+
+def test_a_record_that_holds_nul_does_not_keep_the_others_from_being_searched(audit_log: AuditLog, configuration: Path) -> None:
+    """None is written any more, and logs of earlier versions may hold some."""
+    asyncio.run(_refused(audit_log, "a\0", "\\\0\0", r"\u0000"))
+    shown = ostiary(audit_log, "show", "--config", configuration, "--agent", "ada", "--tool", "query", "--kind", "denial", "--json")
+    assert [record["arguments"]["text"] for record in json.loads(shown.stdout)] == [r"\u0000", "\\\0\0", "a\0"]
+
+
+async def _refused(log: AuditLog, *texts: str) -> None:
+    async with log.recording() as recorder:
+        for text in texts:
+            await recorder.refuse(entry(decision="refused", arguments={"text": text}))

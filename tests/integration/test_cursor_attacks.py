@@ -10,7 +10,7 @@ from fix_audit import AuditLog
 from fix_pages import READERS, Library, OpenLibrary, asked, cursor_of, lines
 from fix_server import HIDES, READS_ALL
 
-from ostiary.app import open_house
+from ostiary.app import House, open_house
 from ostiary.errors import CallFailed
 from ostiary.gate import Call
 from ostiary_policies.model import Principal
@@ -19,9 +19,9 @@ UNKNOWN = "refused: unknown cursor, or one that has ended\nrule: cursor\nhint: r
 SQL = "select id, name from people where name <> 'hush-7Q' order by id"
 
 
-async def _stolen(opened: Library, **arguments: Any) -> str:
+async def _stolen(opened: Library, house: House | None = None, **arguments: Any) -> str:
     """A handle of agent `ada`, in role `reader`."""
-    async with opened.client() as client:
+    async with opened.client(house=house) as client:
         handle = cursor_of(await asked(client, sql=SQL, **arguments))
     assert handle
     return handle
@@ -127,7 +127,8 @@ async def test_a_cursor_ends_in_time_and_goes_when_others_come(library: OpenLibr
         async with opened.client("reader", "eve") as thief:
             assert await asked(thief, cursor=handle) == UNKNOWN
         await _as_owner(opened, "UPDATE cursors.cursor SET expires_at = now() - interval '2 hours'")
-        await _stolen(opened)
+        async with open_house(opened.site.config, lambda _: None) as other:
+            await _stolen(opened, other)
         assert len(await opened.site.fetch("SELECT 1 FROM cursors.cursor", role="ostiary_writer")) == 1
         async with opened.client() as client:
             assert await asked(client, cursor=handle) == UNKNOWN

@@ -6,7 +6,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,8 @@ from fix_waiting import until
 from mcp import Client, MCPError
 
 from ostiary.app import House, open_house, terms
-from ostiary.gate import Gate
+from ostiary.errors import CallFailed, UnknownTool
+from ostiary.gate import Call, Gate
 from ostiary.mcp_app import McpApp
 from ostiary.pytest_plugin import ERAS
 from ostiary.worlds import Worlds
@@ -259,6 +260,19 @@ async def test_the_same_denial_again_and_again_is_one_record_and_a_count(shop: O
     assert calls(records) == [("tool", "query", "refused", "-")]
     folded = [record for record in records if record.get("event") == "denials_folded"]
     assert [(record["count"], record["first"]) for record in folded] == [(5, next(r["call"] for r in records if r["kind"] == "d"))]
+
+
+@pytest.mark.asyncio
+async def test_no_text_of_a_call_keeps_the_audit_log_from_being_searched(shop: OpenShop):
+    """PostgreSQL's JSON functions fail on NUL, and no log may be written that an administrator cannot search."""
+    async with shop() as opened:
+        for text in ("\0", "\ud800", "\\u0000", "\\\0", '"', "\x01\x7f\u2028"):
+            for tool, arguments in ((text, {}), ("query", {text: 1}), ("search_schema", {"query": text}), ("query", {"sql": text})):
+                with suppress(CallFailed, UnknownTool):
+                    await opened.house.gate.call(Principal("ada", ("reader",)), Call(tool, arguments, trace=text))
+        reader = opened.house.gate._audit_reader
+        found = await reader.records(agent="ada", tool="search_schema", kind="intent", before=None, limit=100)
+    assert len(found) == 5  # all but the lone surrogate, which no text may hold
 
 
 @pytest.mark.asyncio

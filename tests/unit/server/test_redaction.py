@@ -48,3 +48,8 @@ def test_ten_thousand_unknown_arguments_are_kept_in_part():
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
 def test_a_lone_surrogate_can_be_stored(text: str):
     printable(text).encode()
+
+
+def test_nul_is_told_and_not_written():
+    assert printable("a\0b") == r"a\x00b"
+    assert redacted(Sample(many=("\0",)))["many"] == [r"\x00"]

@@ -16,14 +16,17 @@ from ostiary_tools.control.journal import PAGE, LogRow, StoredCheckpoint, Stored
 
 T = TypeVar("T")
 
-_NEWEST = """
+# PostgreSQL takes no field out of a JSON text that holds an escaped NUL anywhere. None is written any more.
+_FIELDS = r"""(CASE WHEN strpos(body, '\u0000') = 0 THEN body
+    ELSE regexp_replace(body, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\ufffd', 'g') END)::json"""
+_NEWEST = f"""
 SELECT stream, seq, ts, kind, call_id, body, hash FROM audit.log
 WHERE stream = $1 AND seq < $2
-    AND ($3::text IS NULL OR body::json ->> 'agent' = $3)
-    AND ($4::text IS NULL OR body::json ->> 'tool' = $4)
+    AND ($3::text IS NULL OR {_FIELDS} ->> 'agent' = $3)
+    AND ($4::text IS NULL OR {_FIELDS} ->> 'tool' = $4)
     AND ($5::"char" IS NULL OR kind = $5)
 ORDER BY seq DESC LIMIT $6
-"""
+"""  # noqa: S608  the constant above
 
 
 class History:
