@@ -131,7 +131,12 @@ def serve(  # noqa: PLR0917 typer calls it by name
     listener: Annotated[int | None, typer.Option("--listener", hidden=True)] = None,
 ) -> None:
     """Serve one client on stdin and stdout, or many over HTTP."""
+    if not http and (given := [name for name, value in (("port", port), ("workers", workers)) if value is not None]):
+        raise CommandFailed(f"`--{given[0]}` has no effect on stdio", "add `--http`, or leave it out", Exit.USAGE)
     loaded = configured(config, {"agent.role": role, "http.port": port, "http.workers": workers})
+    if http and role is not None and loaded.http.authentication:
+        hint = "leave it out; callers have the roles that their credentials stand for"
+        raise CommandFailed("`--role` has no effect where callers are recognised", hint, Exit.USAGE)
     import structlog
 
     from ostiary.app import serve_as_worker, serve_http, serve_stdio, serve_workers

@@ -76,10 +76,13 @@ def client_config(
                 "add the address under Settings, Connectors; or let it start Ostiary, without `--http`",
                 Exit.USAGE,
             )
-        token = bool(set(loaded.http.authentication) - {"oauth"})  # with it, clients get their tokens themselves
+        ways = loaded.http.authentication
+        token = "tokens" in ways and "oauth" not in ways  # with `oauth`, clients get their tokens themselves
         typer.echo(printed(address_document(client, _address(loaded), token=token)))
         if token and not json_:
             say(f"the token stands in no file: the client takes it from `{TOKEN}`, or asks for it")
+        if ways == ("proxy",) and not json_:
+            say("the proxy asks for a certificate, which stands in no client's file: give it to the client's machine")
     else:
         # The client starts elsewhere and with another environment, so the file that was found is named.
         typer.echo(printed(client_document(client, serve_command(find(config, environment()), role))))
@@ -88,6 +91,19 @@ def client_config(
 
 
 def _address(config: "Config") -> str:
-    """Where clients reach the server: as the identity provider knows it, else where it listens."""
-    host = config.http.host
-    return config.oauth.resource or f"http://{f'[{host}]' if ':' in host else host}:{config.http.port}/mcp"
+    """Where clients reach the server: as the identity provider knows it, else by its public name, else where it listens."""
+    from ostiary.config.callers import host_in, is_loopback
+
+    http = config.http
+    if config.oauth.resource:
+        return config.oauth.resource
+    public = next((host for host in http.hosts if not is_loopback(host_in(host))), None)
+    if public is not None:  # Ostiary speaks no TLS, and whatever others reach it through must
+        return f"https://{public.removesuffix(':*')}/mcp"
+    if not is_loopback(http.host) or http.port == 0:
+        raise CommandFailed(
+            "the configuration does not say by what address clients reach the server",
+            "name it in `http.hosts`" if http.port else "choose an `http.port`",
+            Exit.USAGE,
+        )
+    return f"http://{f'[{http.host}]' if ':' in http.host else http.host}:{http.port}/mcp"

@@ -36,11 +36,21 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def host_in(text: str) -> str:
+    """The host in an entry of `http.hosts` or `http.origins`, without port; empty where there is none."""
+    try:
+        return urlsplit(text if "://" in text else f"//{text}").hostname or ""
+    except ValueError:
+        return ""
+
+
 def _network(text: str) -> str:
     try:
-        ip_network(text)
+        network = ip_network(text)
     except ValueError:
         raise ValueError("must be addresses or networks such as `10.0.0.0/8`, host bits zero") from None
+    if not network.prefixlen:
+        raise ValueError("must be the addresses of the proxy; any address would be one")
     return text
 
 

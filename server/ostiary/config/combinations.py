@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from ostiary.config.callers import is_loopback
+from ostiary.config.callers import host_in, is_loopback
 from ostiary.config.secrets import same_database
 from ostiary.config.settings import Config
 
@@ -79,6 +79,12 @@ def _outsiders_are_asked_who_they_are(config: Config) -> Iterator[Complaint]:
     if not http.authentication and not is_loopback(http.host):
         problem = f"`{http.host}` is reached from other machines, and nobody would be asked who he is"
         yield ("http", "host"), f"{problem}; set `http.authentication`, or listen on `127.0.0.1`"
+    # A proxy on this machine would bring in whoever asks for such a name; a page of such an origin, whoever reads it.
+    for name in () if http.authentication else ("hosts", "origins"):
+        for entry in getattr(http, name):
+            if not is_loopback(host_in(entry)):
+                problem = f"`http.{name}` lets in `{entry}`, which is not only this machine, and nobody would be asked who he is"
+                yield ("http", name), f"{problem}; set `http.authentication`, or remove it"
 
 
 def _ways_to_be_recognised_are_whole(config: Config) -> Iterator[Complaint]:

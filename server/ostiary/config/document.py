@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from ostiary.config.secrets import redacted
 from ostiary.config.section import Section
-from ostiary.config.settings import SECTIONS, TABLE, Config, Setting
+from ostiary.config.settings import SECTIONS, TABLE, Config, KeyLines, Setting
 
 _HEAD = """\
 # Configuration of Ostiary. Every line that begins with `# ` and holds a `=` shows a default or an
@@ -96,9 +96,10 @@ def _origin(config: Config, name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, SecretStr):
-        secret = value.get_secret_value()
-        return redacted(secret) if "://" in secret else "***"
+    if isinstance(value, KeyLines):
+        return "***"
+    if isinstance(value, SecretStr):  # every other is a URL, of which only the password is secret
+        return redacted(value.get_secret_value())
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, Mapping):

@@ -38,7 +38,11 @@ def _postgres_url(secret: SecretStr) -> SecretStr:
 Dsn = Annotated[SecretStr, AfterValidator(_postgres_url)]
 
 
-def _long_keys(secret: SecretStr) -> SecretStr:
+class KeyLines(SecretStr):
+    """Keys, a line each: nothing of them is fit for print, whatever they look like."""
+
+
+def _long_keys(secret: KeyLines) -> KeyLines:
     keys = secret.get_secret_value().split()
     if not keys or min(map(len, keys)) < _KEY_CHARS or len(set(keys)) < len(keys):
         raise ValueError(
@@ -48,7 +52,7 @@ def _long_keys(secret: SecretStr) -> SecretStr:
 
 
 _KEY_CHARS = 32
-Keys = Annotated[SecretStr, AfterValidator(_long_keys)]
+Keys = Annotated[KeyLines, AfterValidator(_long_keys)]
 
 
 class Server(Section):
@@ -351,7 +355,14 @@ def _kind(annotation: Any) -> Kind:
         return Kind.LIST
     if origin is not None:
         return Kind.MAPPING
-    kinds: dict[type, Kind] = {str: Kind.TEXT, int: Kind.INTEGER, float: Kind.NUMBER, Path: Kind.PATH, SecretStr: Kind.SECRET}
+    kinds: dict[type, Kind] = {
+        str: Kind.TEXT,
+        int: Kind.INTEGER,
+        float: Kind.NUMBER,
+        Path: Kind.PATH,
+        SecretStr: Kind.SECRET,
+        KeyLines: Kind.SECRET,
+    }
     return kinds[annotation]
 
 

@@ -124,6 +124,61 @@ def test_a_client_is_told_the_configuration_file_that_was_found_here(tmp_path: P
     assert arguments[-3:] == ["serve", "--config", str(tmp_path / "ostiary.toml")]
 
 
+OAUTH = "[oauth]\nissuer = 'https://login.example'\nresource = 'https://db.example/mcp'\n[oauth.roles]\na = ['analyst']\n"
+PROXY = "[proxy]\naddresses = ['127.0.0.1']\n[certificates.nightly]\nsubject = 'CN=nightly'\nroles = ['analyst']\n"
+HOSTS = "hosts = ['127.0.0.1:*', 'db.example:*']\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "token"),
+    [
+        ("", "http://127.0.0.1:8765/mcp", False),
+        ("[http]\nhost = '::1'\nport = 9000\n", "http://[::1]:9000/mcp", False),
+        ("[http]\nauthentication = ['tokens']\n", "http://127.0.0.1:8765/mcp", True),
+        (f"[http]\nauthentication = ['tokens']\nhost = '0.0.0.0'\n{HOSTS}", "https://db.example/mcp", True),
+        (f"[http]\nauthentication = ['tokens', 'proxy']\n{HOSTS}{PROXY}", "https://db.example/mcp", True),
+        (f"[http]\nauthentication = ['proxy']\n{HOSTS}{PROXY}", "https://db.example/mcp", False),
+        (f"[http]\nauthentication = ['oauth']\n{OAUTH}", "https://db.example/mcp", False),
+        (f"[http]\nauthentication = ['tokens', 'oauth']\n{OAUTH}", "https://db.example/mcp", False),
+    ],
+)
+def test_a_client_is_told_an_address_that_works_and_of_a_token_where_nothing_else_gives_one(
+    tmp_path: Path, text: str, url: str, token: bool
+) -> None:
+    (tmp_path / "ostiary.toml").write_text(text)
+    done = ostiary(tmp_path, "config", "--client", "claude-code", "--http")
+    assert done.returncode == Exit.OK, done.stderr
+    server = json.loads(done.stdout)["mcpServers"]["ostiary"]
+    assert (server["url"], "headers" in server) == (url, token)
+    assert ("DATABASE_TOKEN" in done.stderr) is token
+    assert ("certificate" in done.stderr) is ("['proxy']" in text)
+
+
+@pytest.mark.parametrize(
+    ("setting", "hint"), [("host = '0.0.0.0'", "name it in `http.hosts`"), ("port = 0", "choose an `http.port`")]
+)
+def test_a_client_is_told_no_address_that_cannot_work(tmp_path: Path, setting: str, hint: str) -> None:
+    (tmp_path / "ostiary.toml").write_text(f"[http]\nauthentication = ['tokens']\n{setting}\n")
+    done = ostiary(tmp_path, "config", "--client", "cursor", "--http")
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert hint in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--workers", "2"), "`--workers` has no effect on stdio"),
+        (("--port", "9000"), "`--port` has no effect on stdio"),
+        (("--http", "--role", "engineer"), "`--role` has no effect where callers are recognised"),
+    ],
+)
+def test_an_option_of_serve_that_would_be_ignored_is_a_usage_error(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    (tmp_path / "ostiary.toml").write_text("[http]\nauthentication = ['tokens']\n")
+    done = ostiary(tmp_path, "serve", *arguments)
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert said in done.stderr
+
+
 def test_the_version_is_that_of_the_distribution(tmp_path: Path) -> None:
     version = importlib.metadata.version("ostiary")
     for words in ("version", "--version"):

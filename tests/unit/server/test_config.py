@@ -14,6 +14,7 @@ from ostiary_tools.powers import OVER_PRIVILEGED
 CANARY = "canary-2f81"
 ENVIRON = {"HOME": "/nowhere"}
 REACHED = "is reached from other machines, and nobody would be asked who he is; set `http.authentication`, or listen on `127.0.0.1`"
+PUBLIC = "which is not only this machine, and nobody would be asked who he is; set `http.authentication`, or remove it"
 
 
 @pytest.fixture(autouse=True)
@@ -146,6 +147,28 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             "[http]\nhost = 'localhost.example'\n",
             f"ostiary.toml:2: `localhost.example` {REACHED}",
         ),
+        *(
+            (
+                f"[http]\n{name} = ['{own}', '{entry}']\n",
+                f"ostiary.toml:2: `http.{name}` lets in `{entry}`, {PUBLIC}",
+            )
+            for name, own, entry in (
+                ("hosts", "[::1]:*", "db.example.com"),
+                ("hosts", "localhost", "db.example.com:*"),
+                ("hosts", "localhost:8000", "127.0.0.1.example.com"),
+                ("hosts", "127.0.0.2:*", "0.0.0.0:*"),
+                ("hosts", "127.0.0.1", "[::1"),
+                ("origins", "http://[::1]:*", "https://app.example.com"),
+                ("origins", "https://localhost:*", "null"),
+            )
+        ),
+        *(
+            (
+                f"[proxy]\naddresses = ['{network}']\n",
+                "ostiary.toml:2: `proxy.addresses` must be the addresses of the proxy; any address would be one",
+            )
+            for network in ("0.0.0.0/0", "::/0")
+        ),
         (
             "[oauth]\nissuer = 'http://login.example'\n",
             "ostiary.toml:2: `oauth.issuer` must be an `https://` URL; `http://` only for addresses of this machine",
@@ -222,6 +245,13 @@ def test_tags_keep_their_targets() -> None:
     config = load(written(f"[datasources.shop]\ndsn = 'postgresql://h/d'\n[datasources.shop.tags]\n{tags}\n"), ENVIRON, {})
     assert config.datasources["shop"].tags == {"public.customers.email": ("pii:email", "secret")}
     assert [row.origin for row in listing(config) if row.name == "datasources.shop.tags"] == ["ostiary.toml:4"]
+
+
+def test_keys_are_never_shown_whatever_they_look_like() -> None:
+    keys = f"postgresql://{CANARY}{'x' * 32}"
+    config = load(None, ENVIRON | {"OSTIARY_HTTP__STATE_KEYS": keys}, {})
+    assert config.http.keys == (keys,)
+    assert [row.value for row in listing(config) if row.name == "http.state_keys"] == ["***"]
 
 
 @pytest.mark.parametrize("line", ["'email' = ['pii']", "'a.b' = ['PII mail']", "'a.b' = 'pii'"])
