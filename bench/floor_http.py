@@ -2,7 +2,8 @@
 
 Its tool `bare` does nothing. `short` does the durable work of one call: a row of an audit record's size
 is on disk (all that wait go in one COPY), and the statement runs in a READ ONLY transaction with its limits. `dialogue`
-has the whole dialogue with the database that a call of ours has, message for message. Started by `http_agents.py` with
+has the whole dialogue with the database that a call of ours has, message for message; `new_dialogue` begins it with the
+question what the statement returns, which is asked once of each text. Started by `http_agents.py` with
 the two DSNs; not a program of its own.
 """
 
@@ -10,8 +11,9 @@ import asyncio
 import socket
 import sys
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -78,21 +80,22 @@ async def main(journal_dsn: str, data_dsn: str) -> None:
             await data.execute("ROLLBACK")
         return "\n".join(str(row[0]) for row in rows)
 
-    async def dialogue(sql: str) -> str:
+    async def dialogue(sql: str, *, new: bool = False) -> str:
         keeping = asyncio.create_task(journal.keep())
         async with emptied.acquire() as data:
             await data.execute(LIMITS)
-            # What it returns, then that its tables are still the ones that were judged, then our bounds around it.
-            (await data.prepare(sql, name="")).get_attributes()
-            await data.execute(UNCHANGED)
+            if new:
+                (await data.prepare(sql, name="")).get_attributes()
             wrapped = await data.prepare(WRAPPED.format(sql), name="")
+            await data.execute(UNCHANGED)
             await keeping
             rows = await wrapped.fetch()
             await data.execute("ROLLBACK")
         journal.note(OUTCOME)
         return "\n".join(str(row[0]) for row in rows)
 
-    tools = {"short": short, "dialogue": dialogue}
+    new_dialogue = partial(dialogue, new=True)
+    tools: dict[str, Callable[[str], Awaitable[str]]] = {"short": short, "dialogue": dialogue, "new_dialogue": new_dialogue}
 
     async def list_tools(_ctx: Any, _params: Any) -> t.ListToolsResult:
         listed = [t.Tool(name=name, input_schema={"type": "object"}) for name in ("bare", *tools)]

@@ -7,23 +7,24 @@ alike. What is compared is the CPU that the server's own processes take per call
 - `bare`: a low-level SDK server behind the same uvicorn settings, whose tool does nothing (`floor_http.py`).
 - `short`: the same server with the least that is durable and read-only, done by bare asyncpg: one group-committed COPY
   of a row of an audit record's size, and the statement in a READ ONLY transaction with its limits.
-- `dialogue`: the same server with the whole dialogue that a new statement has with the database under our guarantees, done by
+- `dialogue`: the same server with the whole dialogue that a statement has with the database under our guarantees, done by
   bare asyncpg and nothing of ours, message for message: a row before (awaited) and one after (not awaited), group-committed;
-  BEGIN with the limits; the statement prepared, so that its tables are locked and its columns known; the question
-  whether these tables are still those it was judged by; it prepared again within the bounds on rows and width; its run;
-  ROLLBACK; DISCARD ALL.
+  BEGIN with the limits; the statement prepared within the bounds on rows and width, so that its tables are locked; the
+  question whether these are still those it was judged by; its run; ROLLBACK; DISCARD ALL.
 - `whoami`: Ostiary without a statement. It is decided and recorded like every call, so its intent travels to the disk too.
-- `query`: Ostiary's `query`, with another literal each time, so that each is judged anew.
+- `query`: Ostiary's `query`, the same statement again and again, as in `query.py`.
+- `query, new`: another literal each time, so that each is parsed and judged anew, twice, and the server is asked what it
+  returns; `new dialogue` asks that too.
 
 "`query` without the database" is `query - (dialogue - bare)`: what Ostiary computes itself (checks of the request,
-identity, parsing and judging SQL twice, the decision, the records' text and hashes, the shaping) and the protocol, and
+identity, judging, the decision, the records' text and hashes, the shaping) and the protocol, and
 its ratio is to `bare`. `dialogue - bare` is what a driver in Python costs for these messages whoever sends them. That we
-send more of them than `short` is our choice and its cost stands in the last line, where `short` is taken instead.
+send more of them than `short` is our choice, and what `query` costs with `short` taken instead stands beside it.
 
 Memory is what the server's processes hold after a warm-up and after each minute since, whoever's turn it was; what
 Python holds does not grow with calls (a slow test counts it), so what does is the allocator's.
 
-    python bench/http_agents.py [--seconds 60] [--agents 64] [--turn 5]
+    python bench/http_agents.py [--seconds 60] [--agents 64] [--turn 5] [--workers 1]
 """
 
 import argparse
@@ -58,6 +59,7 @@ META = {
 }
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
+KNOWN = "select count(*) from categories"
 WARM_UP_S = 2.0
 MINUTE_S = 60.0
 
@@ -80,17 +82,17 @@ class Contestant:
         return self.cpu / len(self.latencies) * 1e3
 
 
-def run(seconds: float, agents: int, turn: float) -> None:
+def run(seconds: float, agents: int, turn: float, workers: int) -> None:
     """Measure in a throw-away installation."""
     home = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
     home.chmod(0o711)  # as root, the database's own user must reach its part
     try:
-        asyncio.run(main(home, seconds, agents, turn))
+        asyncio.run(main(home, seconds, agents, turn, workers))
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-async def main(home: Path, seconds: float, agents: int, turn: float) -> None:
+async def main(home: Path, seconds: float, agents: int, turn: float, workers: int) -> None:
     """Set up, measure, print."""
     async with attached(home / "data", print, runtime_dir=home / "run") as cluster, AsyncExitStack() as stack:
         dsn = cluster.dsn(names.ADMIN, names.SHOP)
@@ -98,13 +100,16 @@ async def main(home: Path, seconds: float, agents: int, turn: float) -> None:
         await connection.execute("create table floor (seq bigint, call uuid, body text, primary key (seq, call))")
         await connection.close()
         floor = await stack.enter_async_context(_server(str(Path(__file__).with_name("floor_http.py")), dsn, dsn, home=home))
-        ours = await stack.enter_async_context(_server("-m", "ostiary", "serve", "--http", "--port", "0", home=home))
+        serve = ("-m", "ostiary", "serve", "--http", "--port", "0", "--workers", str(workers))
+        ours = await stack.enter_async_context(_server(*serve, home=home))
         contestants = [
             Contestant("bare", *floor, _requests("bare", [{}])),
             Contestant("short", *floor, _requests("short", _statements())),
-            Contestant("dialogue", *floor, _requests("dialogue", _statements())),
+            Contestant("dialogue", *floor, _requests("dialogue", [{"sql": KNOWN}])),
+            Contestant("new dialogue", *floor, _requests("new_dialogue", _statements())),
             Contestant("whoami", *ours, _requests("whoami", [{}])),
-            Contestant("query", *ours, _requests("query", _statements())),
+            Contestant("query", *ours, _requests("query", [{"sql": KNOWN}])),
+            Contestant("query, new", *ours, _requests("query", _statements())),
         ]
         for contestant in contestants:
             await _turn(contestant, agents, WARM_UP_S)
@@ -223,11 +228,10 @@ def _print(contestants: Sequence[Contestant], agents: int, memory: dict[str, lis
         table.add_row(each.name, f"{len(each.latencies):,}", *(f"{number:.2f}" for number in numbers))
     console = Console(width=160)
     console.print(table)
-    query = by_name["query"].cpu_ms
-    console.print(f"query beside the same dialogue without Ostiary: {query / by_name['dialogue'].cpu_ms:.2f} x")
-    for floor in ("dialogue", "short"):
-        alone = query - (by_name[floor].cpu_ms - bare)
-        console.print(f"query without the database, which is `{floor}`: {alone:.2f} ms of CPU a call, {alone / bare:.2f} x bare")
+    for query, floors in {"query": ("dialogue", "short"), "query, new": ("new dialogue", "short")}.items():
+        for floor in floors:
+            alone = by_name[query].cpu_ms - (by_name[floor].cpu_ms - bare)
+            console.print(f"{query}, without the database as in `{floor}`: {alone:.2f} ms of CPU a call, {alone / bare:.2f} x bare")
     for name, sizes in memory.items():
         held = " ".join(f"{size / 1e6:.0f}" for size in sizes)
         console.print(f"memory of {name}, MB after the warm-up and each minute: {held}")
@@ -238,5 +242,6 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=60, help="for each contestant")
     parser.add_argument("--agents", type=int, default=64)
     parser.add_argument("--turn", type=float, default=5, help="seconds of one turn")
+    parser.add_argument("--workers", type=int, default=1, help="processes of Ostiary; the bare server is one")
     options = parser.parse_args()
-    run(options.seconds, options.agents, options.turn)
+    run(options.seconds, options.agents, options.turn, options.workers)
