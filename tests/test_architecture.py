@@ -86,6 +86,7 @@ def test_only_the_protocol_module_and_clients_import_the_sdk():
         "ostiary.mcp_tasks",
         "ostiary.http.application",
         "ostiary.http.doorstep",
+        "ostiary.http.mirroring",
         "ostiary.http.operation",
         "ostiary.identity.caller",
     }

@@ -12,10 +12,10 @@ import mcp.types as t
 from mcp import MCPError
 from mcp.server import ServerRequestContext
 
+from ostiary.eras import MODERN
 from ostiary.errors import CallFailed
 from ostiary_tools.asking import Client, Form, InputNeeded, Question, Roots, Sampling
 
-_MODERN = "2026-07-28"
 _ROUNDS = 8
 """How often one call of the 2025 era asks at most."""
 _CAPABILITY: Mapping[type, str] = {Form: "elicitation", Sampling: "sampling", Roots: "roots"}
@@ -36,7 +36,7 @@ async def answered(
             lacking = {type(question) for question in needed.questions.values()} - client.kinds
             if lacking:
                 raise _cannot_ask(lacking) from None
-            if ctx.protocol_version >= _MODERN:
+            if ctx.protocol_version >= MODERN:
                 return _questions(needed)
             client = Client(client.kinds, await _elicited(ctx, needed), needed.state)
     raise CallFailed("input", "the answers were not what was asked for", "give each field a value of its type")
@@ -49,7 +49,7 @@ def _cannot_ask(kinds: set[type]) -> MCPError:
 
 def _client(ctx: _Context, params: t.InputResponseRequestParams) -> Client:
     declared = ctx.session.client_capabilities or t.ClientCapabilities()
-    modern = ctx.protocol_version >= _MODERN
+    modern = ctx.protocol_version >= MODERN
     asked = _CAPABILITY if modern else {Form: _CAPABILITY[Form]}
     kinds = frozenset(kind for kind, name in asked.items() if getattr(declared, name) is not None)
     given = {key: answer.model_dump(mode="json", by_alias=True) for key, answer in (params.input_responses or {}).items()}

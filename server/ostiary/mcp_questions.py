@@ -14,6 +14,7 @@ from mcp import MCPError
 from mcp.server import ServerRequestContext
 
 from ostiary.approvals import Answer, Ask, Asked, CannotAsk
+from ostiary.eras import MODERN
 
 _FORM: dict[str, Any] = {
     "type": "object",
@@ -21,7 +22,6 @@ _FORM: dict[str, Any] = {
     "required": ["approve"],
 }
 _KEY = "approve"
-_MODERN = "2026-07-28"
 
 _Context = ServerRequestContext[Any]
 
@@ -33,7 +33,7 @@ def asking(ctx: _Context, params: t.CallToolRequestParams) -> Ask:
         declared = ctx.session.client_capabilities
         if declared is None or declared.elicitation is None:
             raise CannotAsk
-        if ctx.protocol_version < _MODERN:
+        if ctx.protocol_version < MODERN:
             return Answer(_yes(await ctx.session.elicit_form(text, _FORM, related_request_id=ctx.request_id)))
         answer = (params.input_responses or {}).get(_KEY)
         number = _number(params.request_state, about)

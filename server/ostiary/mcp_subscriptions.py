@@ -25,6 +25,7 @@ from mcp.server.subscriptions import (
 )
 
 from ostiary.changes import Changes, Listed, News, Path, Subscriber
+from ostiary.eras import MODERN
 from ostiary_policies.model import Principal
 
 _log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Subscriptions:
 
     async def listed(self, ctx: _Context, who: Principal) -> None:
         """Tell a session of the 2025 era, which was given its resources, when that list changes."""
-        if ctx.protocol_version < "2026-07-28" and len(self._changes) < _MOST_SUBSCRIBERS:
+        if ctx.protocol_version < MODERN and len(self._changes) < _MOST_SUBSCRIBERS:
             await self._changes.remember(self._session(ctx, who))
 
     def _session(self, ctx: _Context, who: Principal) -> Subscriber:

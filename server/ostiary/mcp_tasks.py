@@ -13,6 +13,7 @@ from mcp import MCPError
 from mcp.server import ServerRequestContext
 from mcp.shared.inbound import MCP_NAME_HEADER
 
+from ostiary.eras import MODERN
 from ostiary.errors import CallFailed
 from ostiary.shape import Reply
 from ostiary_tools.control.jobs import KEPT_H
@@ -20,7 +21,6 @@ from ostiary_tools.result import Job
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 
-_MODERN = "2026-07-28"
 _POLL_MS = 1_000
 """As often as a job tells how far it is."""
 _UNKNOWN = frozenset(("refused", "denied", "invalid_arguments"))
@@ -75,7 +75,7 @@ class Tasks:
 def declares(ctx: _Context) -> bool:
     """Whether the client said on this request that it takes a task for an answer."""
     declared = ctx.session.client_capabilities
-    return ctx.protocol_version >= _MODERN and bool(declared and declared.extensions and EXTENSION in declared.extensions)
+    return ctx.protocol_version >= MODERN and bool(declared and declared.extensions and EXTENSION in declared.extensions)
 
 
 def created(job: Job) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def _task(job: Job) -> dict[str, Any]:
 
 
 def _needed(ctx: _Context) -> None:
-    if ctx.protocol_version < _MODERN:
+    if ctx.protocol_version < MODERN:
         raise MCPError(t.METHOD_NOT_FOUND, "Method not found")
     if not declares(ctx):
         needed: dict[str, Any] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}

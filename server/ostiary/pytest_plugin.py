@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
+from ostiary.eras import MODERN
+
 if TYPE_CHECKING:
     from mcp import Client
 
@@ -37,7 +39,7 @@ else:
     except ModuleNotFoundError:  # without the extra `test` the plugin offers its session fixture only
         async_fixture = pytest.fixture
 
-ERAS = ("2026-07-28", "legacy")
+ERAS = (MODERN, "legacy")
 """Both eras of the protocol, for `@pytest.mark.parametrize("era", ERAS)`."""
 
 _T = TypeVar("_T")

@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import httpx2
 import pytest
@@ -158,33 +159,52 @@ async def test_what_is_no_message_is_refused_without_the_parsers_words(ostiary_c
 
 CALLED = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "whoami", "arguments": {}}}
 META = {"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}}
-LIES = [
-    {"Mcp-Method": "tools/list"},
-    {"Mcp-Method": "tools/call", "Mcp-Name": "query"},
-    {"Mcp-Method": "tools/call", "Mcp-Name": "whoam\xef"},
-    {"Mcp-Method": ""},
+ERAS = {"2025-11-25", "2026-07-28", ""}
+OLD = {"2025-11-25", ""}
+LIES: list[tuple[set[str], dict[str, str], str, dict[str, Any]]] = [
+    (ERAS, {"Mcp-Method": "tools/list"}, "tools/call", {"name": "whoami"}),
+    (ERAS, {"Mcp-Method": "tools/call", "Mcp-Name": "query"}, "tools/call", {"name": "whoami"}),
+    (ERAS, {"Mcp-Method": "tools/call", "Mcp-Name": "whoam\xef"}, "tools/call", {"name": "whoami"}),
+    (ERAS, {"Mcp-Method": "tools/call", "Mcp-Name": "whoami"}, "tools/call", {"name": "export", "uri": "whoami"}),
+    (ERAS, {"Mcp-Method": "tools/call", "Mcp-Name": "whoami"}, "tools/call", {"name": "export", "taskId": "whoami"}),
+    (ERAS, {"Mcp-Method": "tools/call", "Mcp-Name": "=?base64?d2hvYW1p?="}, "tools/call", {"name": "export"}),
+    (ERAS, {"Mcp-Method": "resources/read", "Mcp-Name": "a:b"}, "resources/read", {"uri": "c:d", "name": "a:b"}),
+    (ERAS, {"Mcp-Method": "prompts/get", "Mcp-Name": "a"}, "prompts/get", {"name": "b", "uri": "a"}),
+    (ERAS, {"Mcp-Method": ""}, "tools/call", {"name": "whoami"}),
+    (OLD, {"Mcp-Name": "whoami"}, "tools/call", {"name": "export", "uri": "whoami"}),
+    (OLD, {"Mcp-Method": "tools/list", "Mcp-Name": "whoami"}, "tools/list", {"name": "whoami"}),
+    (OLD, {"Mcp-Method": "resources/subscribe", "Mcp-Name": "a:b"}, "resources/subscribe", {"uri": "a:b"}),
+    (OLD, {"Mcp-Method": "tools/call", "Mcp-Name": "whoami", "Mcp-Param-Region": "eu"}, "tools/call", {"name": "whoami"}),
+    (OLD, {"Mcp-Param-Region": "eu"}, "tools/call", {"name": "whoami"}),
 ]
+"""In which eras, what the headers say, and method and parameters of the body."""
 
 
-@pytest.mark.parametrize("version", ["2025-11-25", "2026-07-28", ""])
+@pytest.mark.parametrize("version", sorted(ERAS))
 @pytest.mark.asyncio
 async def test_headers_that_differ_from_the_body_are_refused_in_every_era(ostiary_config: Config, version: str):
+    lies = [(headers, method, params) for eras, headers, method, params in LIES if version in eras]
     async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(headers=JSON) as http:
         session = (await http.post(url, json=INITIALIZE)).headers["mcp-session-id"]
         modern = version == "2026-07-28"
-        called = {**CALLED, "params": {**CALLED["params"], "_meta": META}} if modern else CALLED  # type: ignore[dict-item]  # a dict
-        era = {"MCP-Protocol-Version": version} if version else {}
-        headers = [*era.items(), *({} if modern else {"Mcp-Session-Id": session}).items()]
-        true = {"Mcp-Method": "tools/call", "Mcp-Name": "whoami"}
-        honest = await http.post(url, json=called, headers=httpx2.Headers([*headers, *true.items()]))
-        replies = [await http.post(url, json=called, headers=httpx2.Headers([*headers, *lie.items()], "latin-1")) for lie in LIES]
+        era = ({"MCP-Protocol-Version": version} if version else {}) | ({} if modern else {"Mcp-Session-Id": session})
+
+        async def said(address: str, headers: dict[str, str], method: str, params: dict[str, Any]) -> httpx2.Response:
+            meant = params | ({"_meta": META} if modern else {})
+            body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": meant}
+            return await http.post(address, json=body, headers=httpx2.Headers([*era.items(), *headers.items()], "latin-1"))
+
+        honest = await said(
+            url, {"Mcp-Method": "tools/call", "Mcp-Name": "whoami"}, "tools/call", {"name": "whoami", "uri": "query"}
+        )
+        replies = [await said(url, *lie) for lie in lies]
         old = url.replace("/mcp", "/messages/?session_id=" + "0" * 32)
-        over_sse = await http.post(old, json=called, headers=httpx2.Headers([*headers, *LIES[0].items()]))
+        over_sse = [await said(old, *lie) for lie in lies]
 
     assert honest.status_code == 200
     assert "analyst" in honest.text
-    assert [(reply.status_code, reply.json()["error"]["code"]) for reply in replies] == [(400, -32020)] * len(LIES)
-    assert over_sse.status_code == 400
+    assert [(reply.status_code, reply.json()["error"]["code"]) for reply in replies] == [(400, -32020)] * len(lies)
+    assert [(reply.status_code, reply.json()["error"]["code"]) for reply in over_sse] == [(400, -32020)] * len(lies)
 
 
 @pytest.mark.asyncio
