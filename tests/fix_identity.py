@@ -137,5 +137,5 @@ def _application(config: Config, recognition: Recognition) -> ASGIApp:
         """There is a place for every call: these call no gate."""
 
     return application(
-        _naming(), config.http, recognition, streams=Streams(config.http, lambda: current(None).agent), crowded=never
+        _naming(), config.http, recognition, (), streams=Streams(config.http, lambda: current(None).agent), crowded=never
     )

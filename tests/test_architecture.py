@@ -88,6 +88,7 @@ def test_only_the_protocol_module_and_clients_import_the_sdk():
         "ostiary.http.doorstep",
         "ostiary.http.mirroring",
         "ostiary.http.operation",
+        "ostiary.http.sessions",
         "ostiary.identity.caller",
     }
     assert importers("mcp", "mcp_types") == {"ostiary.mcp_app", "ostiary.demo", "ostiary.pytest_plugin"} | doors

@@ -236,7 +236,7 @@ async def _serve_on(
 ) -> None:
     from ostiary.http.application import application
     from ostiary.http.metrics import Exposition
-    from ostiary.http.operation import Operation
+    from ostiary.http.operation import Operation, pages
     from ostiary.http.serving import serve
     from ostiary.http.streams import Streams
     from ostiary.identity.caller import current
@@ -255,7 +255,7 @@ async def _serve_on(
             mcp.server,
             config.http,
             recognition,
-            operation,
+            pages(operation, recognition),
             streams=streams,
             crowded=lambda: house.gate.crowded(current(unasked), "http"),
         )

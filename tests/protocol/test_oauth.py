@@ -67,6 +67,32 @@ async def test_the_bearer_of_a_token_is_the_caller_at_every_door(config: Config,
     assert reply.content[0].text == "alice analyst"  # type: ignore[union-attr]  # our replies are text
 
 
+@pytest.mark.asyncio
+async def test_one_agent_does_not_take_the_sessions_of_all(config: Config):
+    async with providing() as provider:
+        believed = believing(config, provider)
+        bounds = believed.http.model_copy(update={"sessions": 6, "sessions_per_agent": 3})
+        async with door(believed.model_copy(update={"http": bounds})) as (url, _):
+            greedy, other = provider.token(), provider.token(sub="bob")
+            taken = await asyncio.gather(*(begin(url, greedy) for _ in range(6)))
+            honest = await begin(url, other)
+            held = next(reply for reply in taken if reply.status_code == 200)
+            async with httpx2.AsyncClient(headers=bearer(greedy) | {"Mcp-Session-Id": held.headers["mcp-session-id"]}) as http:
+                await http.delete(f"{url}/mcp")
+            again = await begin(url, greedy)
+
+    assert sorted(reply.status_code for reply in taken) == [200] * 3 + [429] * 3
+    assert (honest.status_code, again.status_code) == (200, 200)
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_nobody_would_hear_is_not_begun(config: Config):
+    async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient(base_url=url) as http:
+        asked = await http.head("/sse", headers=bearer(provider.token()))
+
+    assert (asked.status_code, asked.headers.get("allow")) == (405, "GET")
+
+
 def unsigned(provider: Provider) -> str:
     return jwt.encode(provider.claims(), "", "none", headers={"kid": "k1"})
 

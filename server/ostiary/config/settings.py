@@ -94,6 +94,7 @@ class Http(Section):
     )
     request_bytes: int = _setting(4_194_304, "Size of a request.", unit="bytes", ge=1_000, le=100_000_000)
     sessions: int = _setting(1_000, "Sessions of the 2025 era open at once.", unit="sessions", ge=1, le=100_000)
+    sessions_per_agent: int = _setting(100, "Of these, those that one agent may have open.", unit="sessions", ge=1, le=100_000)
     idle_session_s: float = _setting(1800.0, "Age at which a session that nobody uses ends.", unit="seconds", gt=0, le=86_400)
     streams_per_agent: int = _setting(100, "Event streams that one agent may have open at once.", unit="streams", ge=1, le=100_000)
     connections: int = _setting(2_000, "Connections open at once; one more is answered 503.", unit="connections", ge=1, le=100_000)

@@ -4,26 +4,26 @@
 HTTP+SSE; beside them are the pages of the operator. It knows transports and no calls.
 """
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from mcp.server import Server
 from mcp.server.sse import SseServerTransport
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.transport_security import RequestBodyLimitMiddleware, TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.config.settings import Http
 from ostiary.http.arrival import Arrived
 from ostiary.http.crowding import Crowded, Uncrowded
 from ostiary.http.doorstep import MeantForUs, Recognised
-from ostiary.http.operation import Operation, routes
 from ostiary.http.refusals import Refusals
+from ostiary.http.sessions import Sessions
 from ostiary.http.streams import Streams
 from ostiary.http.tracing import Joined
 from ostiary.http.wellformed import WellFormed
@@ -38,19 +38,13 @@ def application(
     server: Server[Any],
     http: Http,
     recognition: Recognition,
-    operation: Operation | None = None,
+    pages: Sequence[BaseRoute],
     *,
     streams: Streams,
     crowded: Crowded,
 ) -> Starlette:
-    """The application. Where nobody is asked, every caller is whom the MCP server takes for granted."""
-    manager = StreamableHTTPSessionManager(
-        app=server,
-        security_settings=_ELSEWHERE,
-        max_request_body_size=http.request_bytes,
-        session_idle_timeout=http.idle_session_s,
-        max_sessions=http.sessions,
-    )
+    """The application, with the operator's pages. Where nobody is asked, every caller is whom the MCP server takes for granted."""
+    sessions = Sessions(server, http, _ELSEWHERE)
     sse = SseServerTransport("/messages/", _ELSEWHERE, http.request_bytes)
 
     def behind(app: ASGIApp) -> ASGIApp:
@@ -58,15 +52,12 @@ def application(
         held = Uncrowded(streams.bounded(whole), crowded)
         return Recognised(held, recognition) if recognition.authenticators else held
 
-    def known(app: ASGIApp) -> ASGIApp:
-        return Recognised(app, recognition, strangers=True)
-
     return Starlette(
         routes=[
-            Route("/mcp", behind(Reworded(_Streamable(manager)))),
+            Route("/mcp", behind(Reworded(sessions.handle_request))),
             Route("/sse", behind(_Sse(server, sse)), methods=["GET"]),
             Mount("/messages/", behind(sse.handle_post_message)),
-            *(routes(operation, known if recognition.authenticators else None) if operation else ()),
+            *pages,
             *_metadata(recognition),
         ],
         middleware=[
@@ -75,7 +66,7 @@ def application(
             Middleware(MeantForUs, http.hosts, http.origins),
             Middleware(Joined),
         ],
-        lifespan=lambda _: manager.run(),
+        lifespan=lambda _: sessions.run(),
     )
 
 
@@ -91,19 +82,14 @@ def _metadata(recognition: Recognition) -> list[Route]:
     return [Route(each, answer, methods=["GET"]) for each in dict.fromkeys((path, "/.well-known/oauth-protected-resource"))]
 
 
-class _Streamable:
-    def __init__(self, manager: StreamableHTTPSessionManager) -> None:
-        self._manager = manager
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._manager.handle_request(scope, receive, send)
-
-
 class _Sse:
     def __init__(self, server: Server[Any], transport: SseServerTransport) -> None:
         self._server = server
         self._transport = transport
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":  # the router takes it for a GET; nobody would hear the stream, and it is not counted as one
+            await PlainTextResponse("Method Not Allowed", 405, {"Allow": "GET"})(scope, receive, send)
+            return
         async with self._transport.connect_sse(scope, receive, send) as (read, write):
             await self._server.run(read, write, self._server.create_initialization_options())

@@ -1,4 +1,4 @@
-"""The outermost wall of the application: no exception leaves it, neither to a client nor, with its text, to the log."""
+"""The wall around the whole application: no exception leaves it, neither to a client nor, with its text, to the log."""
 
 import asyncio
 import logging

@@ -55,16 +55,16 @@ class Exposition:
         self, meter: Meter, recorder: Recorder, datasources: Mapping[str, Datasource], policies: Policies, worker: str = ""
     ) -> None:
         """`worker` becomes a label of every sample where it is given."""
-        house = _House(meter, recorder, datasources, policies)
+        process = _Process(meter, recorder, datasources, policies)
         self._registry = CollectorRegistry()
-        self._registry.register(_Labelled(house, {"worker": worker}) if worker else house)
+        self._registry.register(_Labelled(process, {"worker": worker}) if worker else process)
 
     def text(self) -> bytes:
         """The page as it is now."""
         return generate_latest(self._registry)
 
 
-class _House(Collector):
+class _Process(Collector):
     def __init__(self, meter: Meter, recorder: Recorder, datasources: Mapping[str, Datasource], policies: Policies) -> None:
         self._meter = meter
         self._recorder = recorder
@@ -84,7 +84,7 @@ class _House(Collector):
 
 
 class _Labelled(Collector):
-    def __init__(self, collector: _House, labels: Mapping[str, str]) -> None:
+    def __init__(self, collector: _Process, labels: Mapping[str, str]) -> None:
         self._collector = collector
         self._labels = labels
         self.describe = collector.describe

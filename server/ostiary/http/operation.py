@@ -16,8 +16,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.audit.recorder import Recorder
+from ostiary.http.doorstep import Recognised
 from ostiary.http.metrics import CONTENT_TYPE, Exposition
 from ostiary.identity.caller import Caller
+from ostiary.identity.recognition import Recognition
 from ostiary.readiness import Readiness, look, readiness
 from ostiary_tools.datasources.port import Datasource
 
@@ -42,11 +44,15 @@ class Operation:
         return readiness(self.recorder.state(), ((name, source.state()) for name, source in self.datasources.items()))
 
 
-def routes(operation: Operation, recognised: Callable[[ASGIApp], ASGIApp] | None) -> list[Route]:
-    """The three pages. `recognised` refuses a wrong credential and lets pass who shows none; it is absent where nobody is asked."""
+def pages(operation: Operation, recognition: Recognition) -> list[Route]:
+    """The three. A wrong credential is refused; who shows none is a stranger."""
+    asked = bool(recognition.authenticators)
 
     def may_know(connection: HTTPConnection) -> bool:
-        return _near(connection) if recognised is None else _in_role(operation.roles)
+        return _in_role(operation.roles) if asked else _near(connection)
+
+    def behind(page: ASGIApp) -> ASGIApp:
+        return Recognised(page, recognition, strangers=True) if asked else page
 
     async def ready(request: Request) -> Response:
         found = await operation.readiness()
@@ -59,7 +65,6 @@ def routes(operation: Operation, recognised: Callable[[ASGIApp], ASGIApp] | None
             return PlainTextResponse("you may not read this; see `operation.roles`\n", 403)
         return Response(operation.exposition.text(), media_type=CONTENT_TYPE, headers=_FRESH)
 
-    behind = recognised or (lambda app: app)
     return [
         Route("/healthz", _alive),
         Route("/readyz", behind(_Page(ready)), methods=["GET"]),

@@ -21,7 +21,7 @@ def because(scope: Scope, reason: str) -> None:
 
 
 class Refusals:
-    """ASGI middleware, the outermost."""
+    """ASGI middleware; stands before all that refuses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
