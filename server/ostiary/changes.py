@@ -3,6 +3,8 @@
 A subscriber is told of an address only when what the address shows it has changed: the
 descriptions made of its own view before and after are compared, so a change of a hidden
 column is no news. While anybody is subscribed snapshots are kept fresh without a call.
+Nothing is described again while schemas and policies are the same, and what one agent may
+have watched is bounded: its subscriptions cost others nothing.
 """
 
 import asyncio
@@ -13,14 +15,18 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import partial
+from itertools import groupby
 
 from ostiary.policy_files import Policies
 from ostiary.worlds import Worlds
+from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
 from ostiary_tools.api import Unavailable, World
 from ostiary_tools.control.bus import Bus
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.describe import describe_relation
+from ostiary_tools.snapshot import Relation
 from ostiary_tools.view import SchemaView
 
 _log = logging.getLogger(__name__)
@@ -29,6 +35,9 @@ _CALM_S = 0.2
 """Between two looks: however many cues arrive, nobody looks more often."""
 _PERMISSION = "describe"
 """Who may not call it has no resources."""
+_SUBSCRIBERS = 1_000
+SUBSCRIBERS_PER_AGENT = 100
+ADDRESSES_PER_AGENT = 1_000
 
 Path = tuple[str, str, str]
 """Datasource, schema and table."""
@@ -43,6 +52,12 @@ class Listed(StrEnum):
 
 News = Listed | str
 """A list, or an address as its subscriber wrote it."""
+_State = tuple[str, ...]
+"""Hash of the policies, and the version of each datasource's schema; empty where it cannot be reached."""
+
+
+class Full(Exception):
+    """There is no place for another subscription; the text is for its client."""
 
 
 @dataclass(eq=False)
@@ -58,6 +73,8 @@ class Subscriber:
     """What it asked for, as it wrote it and what that means."""
     seen: dict[News, str] = field(default_factory=dict)
     """Digests of descriptions by address, of the tool list, and of resource lists by datasource, whose names are no addresses."""
+    state: _State = ()
+    """Under which all of that was seen."""
 
 
 class Changes:
@@ -80,7 +97,7 @@ class Changes:
 
     @contextmanager
     def subscribed(self, subscriber: Subscriber) -> Iterator[None]:
-        """Tell the subscriber news while the block lasts. `remember` first what it sees now."""
+        """Tell the subscriber news while the block lasts. Raises Full."""
         self.add(subscriber)
         try:
             yield
@@ -88,7 +105,12 @@ class Changes:
             self.remove(subscriber)
 
     def add(self, subscriber: Subscriber) -> None:
-        """Tell it news from now on."""
+        """Tell it news from now on; again is not twice. Raises Full."""
+        if subscriber in self._subscribers:
+            return
+        self._demand_room(subscriber.who.agent, len(subscriber.addresses))
+        if len(self._subscribers) >= _SUBSCRIBERS or len(self._of(subscriber.who.agent)) >= SUBSCRIBERS_PER_AGENT:
+            raise Full("there are too many subscriptions; end one, or try again later")
         self._subscribers.add(subscriber)
         if self._looking is None:
             self._bus.listen(self._hear)
@@ -98,10 +120,28 @@ class Changes:
         """Tell it nothing any more."""
         self._subscribers.discard(subscriber)
 
+    async def watch(self, subscriber: Subscriber, address: str, path: Path) -> None:
+        """Tell it of one more address. Raises Full."""
+        if address not in subscriber.addresses:
+            self._demand_room(subscriber.who.agent, 1)
+        subscriber.addresses[address] = path
+        subscriber.state = ()
+        await self._remember(subscriber, {address: path})
+
     async def remember(self, subscriber: Subscriber) -> None:
         """Take what it sees now as known, besides what it is still to be told of."""
+        await self._remember(subscriber, subscriber.addresses)
+
+    async def _remember(self, subscriber: Subscriber, addresses: Mapping[str, Path]) -> None:
         world = await self._worlds.world(self._policies.engine, subscriber.who)
-        subscriber.seen = _picture(world, subscriber.addresses) | subscriber.seen
+        subscriber.seen = await _picture(world, addresses) | subscriber.seen
+
+    def _of(self, agent: str) -> list[Subscriber]:
+        return [subscriber for subscriber in self._subscribers if subscriber.who.agent == agent]
+
+    def _demand_room(self, agent: str, addresses: int) -> None:
+        if sum(len(subscriber.addresses) for subscriber in self._of(agent)) + addresses > ADDRESSES_PER_AGENT:
+            raise Full(f"one agent may subscribe to at most {ADDRESSES_PER_AGENT} resources; end a subscription")
 
     async def close(self) -> None:
         """Look no more."""
@@ -137,36 +177,83 @@ class Changes:
                 if cues.get(name, snapshot.version) != snapshot.version:
                     await datasource.refresh()
 
+    async def _state(self, engine: Engine) -> _State:
+        versions: list[str] = []
+        for datasource in self._datasources.values():
+            try:
+                versions.append((await datasource.snapshot()).version)
+            except Unavailable:
+                versions.append("")
+        return (engine.policy_hash, *versions)
+
     async def _tell_all(self) -> None:
-        engine = self._policies.engine
-        worlds: dict[Principal, World] = {}
         for subscriber in tuple(self._subscribers):
             if subscriber.until is not None and time.time() >= subscriber.until:
-                self.remove(subscriber)
-                continue
-            if subscriber.who not in worlds:
-                worlds[subscriber.who] = await self._worlds.world(engine, subscriber.who)
-            now = _picture(worlds[subscriber.who], subscriber.addresses)
-            changed = {key for key, digest in now.items() if subscriber.seen.get(key, digest) != digest}
-            news = {Listed.RESOURCES if key in self._datasources else key for key in changed}
-            subscriber.seen |= now
-            for piece in sorted(news):
-                subscriber.tell(piece)
+                self._forget(subscriber)
+        engine = self._policies.engine
+        state = await self._state(engine)
+        behind = sorted((s for s in self._subscribers if s.state != state), key=lambda s: (s.who.agent, s.who.roles))
+        # One world at a time: each holds what its caller sees of every schema.
+        for who, subscribers in groupby(behind, key=lambda subscriber: subscriber.who):
+            world = await self._worlds.world(engine, who)
+            for subscriber in subscribers:
+                await self._tell(subscriber, world, state)
+
+    async def _tell(self, subscriber: Subscriber, world: World, state: _State) -> None:
+        watched = dict(subscriber.addresses)
+        now = await _picture(world, watched)
+        if subscriber not in self._subscribers or subscriber.who != world.principal:
+            return
+        now = {key: digest for key, digest in now.items() if key not in watched or key in subscriber.addresses}
+        changed = {key for key, digest in now.items() if subscriber.seen.get(key, digest) != digest}
+        subscriber.seen |= now
+        whole = not world.unavailable and watched.keys() == subscriber.addresses.keys()
+        subscriber.state = state if whole else ()
+        for piece in sorted({Listed.RESOURCES if key in self._datasources else key for key in changed}):
+            subscriber.tell(piece)
+
+    def _forget(self, subscriber: Subscriber) -> None:
+        """Its credential has expired: whatever it comes back with starts anew."""
+        self.remove(subscriber)
+        subscriber.addresses.clear()
+        subscriber.seen.clear()
 
 
-def _picture(world: World, addresses: Mapping[str, Path]) -> dict[News, str]:
+async def _picture(world: World, addresses: Mapping[str, Path]) -> dict[News, str]:
     """Digests of what the caller is shown; nothing of a datasource that cannot be reached now."""
     views = world.views if _PERMISSION in world.tools else {}
-    lists = {name: _digest(*(f"{r.schema}\0{r.name}\0{r.comment}" for r in view.relations())) for name, view in views.items()}
-    tables = {a: _shown(views.get(p[0]), p) for a, p in addresses.items() if p[0] not in world.unavailable}
-    return {Listed.TOOLS: _digest(*world.tools), **lists, **tables}
+    seen: dict[News, str] = {Listed.TOOLS: _digest(*world.tools)}
+    for name, view in views.items():
+        seen[name] = await _once(view, (Subscriber,), partial(_listed, view))
+    for address, path in tuple(addresses.items()):
+        if path[0] not in world.unavailable:
+            seen[address] = await _described(views.get(path[0]), path)
+    return seen
 
 
-def _shown(view: SchemaView | None, path: Path) -> str:
-    """The description of a table, without its estimate: that is no change of the schema. Empty for one that is not there."""
+async def _described(view: SchemaView | None, path: Path) -> str:
+    """Empty for a table that is not there."""
     relation = view.relation(*path[1:]) if view is not None else None
     if view is None or relation is None:
         return ""
+    return await _once(view, (Subscriber, *path), partial(_shown, view, relation))
+
+
+async def _once(view: SchemaView, key: object, digest: Callable[[], str]) -> str:
+    """A digest of what the view shows, made once for all who have the view; others run after each that is made."""
+    if key not in view.kept:
+        view.kept[key] = digest()
+        await asyncio.sleep(0)
+    made: str = view.kept[key]
+    return made
+
+
+def _listed(view: SchemaView) -> str:
+    return _digest(*(f"{r.schema}\0{r.name}\0{r.comment}" for r in view.relations()))
+
+
+def _shown(view: SchemaView, relation: Relation) -> str:
+    """The description of a table, without its estimate: that is no change of the schema."""
     return _digest(describe_relation(view, replace(relation, estimated_rows=None)))
 
 

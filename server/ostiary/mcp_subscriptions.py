@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import mcp.types as t
@@ -24,7 +25,7 @@ from mcp.server.subscriptions import (
     ToolsListChanged,
 )
 
-from ostiary.changes import Changes, Listed, News, Path, Subscriber
+from ostiary.changes import Changes, Full, Listed, News, Path, Subscriber
 from ostiary.eras import MODERN
 from ostiary_policies.model import Principal
 
@@ -32,7 +33,6 @@ _log = logging.getLogger(__name__)
 
 MOST_ADDRESSES = 100
 """Of one subscription, or of one session of the 2025 era."""
-_MOST_SUBSCRIBERS = 1_000
 _SUBSCRIBER = "ostiary subscriber"
 _SLOW_CLIENT_S = 5.0
 
@@ -50,28 +50,31 @@ class Subscriptions:
         self, ctx: _Context, params: t.SubscriptionsListenRequestParams, who: Principal, addresses: dict[str, Path]
     ) -> t.SubscriptionsListenResult:
         """Serve one stream of the modern era until its client leaves or its credential expires."""
-        self._room()
         news = _Stream()
         handler = ListenHandler(news)
         subscriber = Subscriber(who, news.take, _expiry(), addresses)
-        await self._changes.remember(subscriber)
         ends = None
         if subscriber.until is not None:
             ends = asyncio.get_running_loop().call_later(max(0.0, subscriber.until - time.time()), handler.close)
         try:
             with self._changes.subscribed(subscriber):
+                await self._changes.remember(subscriber)
                 return await handler(ctx, params)
+        except Full as error:
+            raise MCPError(t.INVALID_REQUEST, str(error)) from None
         finally:
             if ends is not None:
                 ends.cancel()
 
     async def subscribe(self, ctx: _Context, who: Principal, address: str, path: Path) -> None:
         """Tell a session of the 2025 era of changes of an address."""
-        subscriber = self._session(ctx, who)
-        if len(subscriber.addresses) >= MOST_ADDRESSES:
-            raise too_many()
-        subscriber.addresses[address] = path
-        await self._changes.remember(subscriber)
+        try:
+            subscriber = self._session(ctx, who)
+            if len(subscriber.addresses) >= MOST_ADDRESSES and address not in subscriber.addresses:
+                raise too_many()
+            await self._changes.watch(subscriber, address, path)
+        except Full as error:
+            raise MCPError(t.INVALID_REQUEST, str(error)) from None
 
     def unsubscribe(self, ctx: _Context, address: str) -> None:
         """Tell it no more; also of one it never subscribed to."""
@@ -82,25 +85,25 @@ class Subscriptions:
 
     async def listed(self, ctx: _Context, who: Principal) -> None:
         """Tell a session of the 2025 era, which was given its resources, when that list changes."""
-        if ctx.protocol_version < MODERN and len(self._changes) < _MOST_SUBSCRIBERS:
-            await self._changes.remember(self._session(ctx, who))
+        if ctx.protocol_version < MODERN:
+            with suppress(Full):  # it has its list, and is told no more
+                await self._changes.remember(self._session(ctx, who))
 
     def _session(self, ctx: _Context, who: Principal) -> Subscriber:
         """The subscriber that a connection of the 2025 era is; it goes when the connection closes."""
         connection = _connection(ctx)
         if _SUBSCRIBER not in connection.state:
-            self._room()
             subscriber = Subscriber(who, lambda news: self._send(connection, news))
+            self._changes.add(subscriber)
             connection.state[_SUBSCRIBER] = subscriber
             connection.exit_stack.callback(self._changes.remove, subscriber)
-            self._changes.add(subscriber)
         found: Subscriber = connection.state[_SUBSCRIBER]
+        if found.who != who:  # what it saw with other roles is no news
+            found.seen.clear()
+            found.state = ()
         found.who, found.until = who, _expiry()
+        self._changes.add(found)  # its credential may have expired since
         return found
-
-    def _room(self) -> None:
-        if len(self._changes) >= _MOST_SUBSCRIBERS:
-            raise MCPError(t.INTERNAL_ERROR, "Subscription limit reached")
 
     def _send(self, connection: Connection, news: News) -> None:
         if news is Listed.TOOLS:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -15,7 +15,9 @@ from fix_waiting import until
 from mcp import Client, MCPError
 from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
 
+from ostiary import changes
 from ostiary.app import House, open_house
+from ostiary.changes import ADDRESSES_PER_AGENT, SUBSCRIBERS_PER_AGENT, Subscriber
 from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
 
@@ -42,9 +44,9 @@ class Shop:
         finally:
             await connection.close()
 
-    def client(self, house: int = 0, role: str = "reader", **given: Any) -> Client:
+    def client(self, house: int = 0, role: str = "reader", agent: str = "ada", **given: Any) -> Client:
         """An agent at one of the servers."""
-        who = Principal("ada", (role,))
+        who = Principal(agent, (role,))
         app = McpApp(self.houses[house].gate, lambda _: who, changes=self.houses[house].changes)
         return Client(app.server, **given)
 
@@ -67,6 +69,10 @@ def shop(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], po
             yield Shop(site, database, (one, other))
 
     return opened
+
+
+async def subscribe(client: Client, uri: str) -> None:
+    await client.session.send_request(t.SubscribeRequest(params=t.SubscribeRequestParams(uri=uri)), t.EmptyResult)
 
 
 async def heard(listening: Any, count: int) -> list[Any]:
@@ -106,7 +112,7 @@ async def test_a_session_of_the_2025_era_is_told_until_it_unsubscribes(shop: Ope
     async with shop() as opened, opened.client(mode="legacy", message_handler=take) as client:
         await client.list_resources()
         for uri in (PEOPLE, ORDERS):
-            await client.session.send_request(t.SubscribeRequest(params=t.SubscribeRequestParams(uri=uri)), t.EmptyResult)
+            await subscribe(client, uri)
         await opened.alter("ALTER TABLE people ADD town text")
         await until(lambda: told == [PEOPLE])
         await client.session.send_request(t.UnsubscribeRequest(params=t.UnsubscribeRequestParams(uri=PEOPLE)), t.EmptyResult)
@@ -147,7 +153,7 @@ async def _listens(shop: Shop, other_than: int = 0) -> bool:
 async def test_what_is_hidden_cannot_be_subscribed_to_and_the_attempt_is_recorded(shop: OpenShop, era: str):
     async def ask(client: Client, uri: str) -> None:
         if era == "legacy":
-            await client.session.send_request(t.SubscribeRequest(params=t.SubscribeRequestParams(uri=uri)), t.EmptyResult)
+            await subscribe(client, uri)
         else:
             async with client.listen(resource_subscriptions=[ORDERS, uri]):
                 pass
@@ -180,3 +186,77 @@ async def test_more_addresses_than_a_subscription_may_hold_are_refused(shop: Ope
         with pytest.raises(MCPError, match="at most 100"):
             async with client.listen(resource_subscriptions=[f"{ORDERS}{n}" for n in range(101)]):
                 pass
+
+
+@pytest.mark.asyncio
+async def test_a_table_is_described_once_for_each_version_of_it_however_many_have_subscribed(
+    shop: OpenShop, monkeypatch: pytest.MonkeyPatch
+):
+    described: list[str] = []
+    describe = changes.describe_relation
+
+    def counting(view: Any, relation: Any) -> str:
+        described.append(relation.name)
+        return describe(view, relation)
+
+    monkeypatch.setattr(changes, "describe_relation", counting)
+    async with shop() as opened, AsyncExitStack() as stack:
+        client = await stack.enter_async_context(opened.client())
+        streams = [await stack.enter_async_context(client.listen(resource_subscriptions=[PEOPLE, ORDERS])) for _ in range(3)]
+        for column in ("town", "land"):
+            await opened.alter(f"ALTER TABLE people ADD {column} text")
+            for told in streams:
+                assert await heard(told, 1) == [ResourceUpdated(PEOPLE)]
+    assert sorted(described) == ["orders"] * 3 + ["people"] * 3
+
+
+@pytest.mark.parametrize("era", ["2026-07-28", "legacy"])
+@pytest.mark.asyncio
+async def test_an_agent_that_has_taken_all_its_places_takes_none_of_anybody_else(shop: OpenShop, era: str):
+    async def ask(agent: str) -> str:
+        async with opened.client(agent=agent, mode=era) as client:
+            try:
+                if era == "legacy":
+                    await subscribe(client, ORDERS)
+                else:
+                    async with client.listen(resource_subscriptions=[ORDERS]):
+                        pass
+            except MCPError as error:
+                return str(error)
+        return "subscribed"
+
+    def taking(**given: Any) -> Subscriber:
+        return Subscriber(Principal("ada", ("reader",)), lambda _: None, **given)
+
+    async with shop() as opened:
+        told = opened.houses[0].changes
+        places = [taking() for _ in range(SUBSCRIBERS_PER_AGENT)]
+        watching = taking(addresses={f"{ORDERS}{n}": ("shop", "public", f"orders{n}") for n in range(ADDRESSES_PER_AGENT)})
+        for taken, said in ((places, "too many subscriptions"), ([watching], "at most 1000 resources")):
+            for subscriber in taken:
+                told.add(subscriber)
+            assert said in await ask("ada")
+            assert await ask("bob") == "subscribed"
+            for subscriber in taken:
+                told.remove(subscriber)
+            assert await ask("ada") == "subscribed"
+
+
+@pytest.mark.asyncio
+async def test_a_session_whose_credential_expired_is_told_nothing_until_it_subscribes_again(shop: OpenShop):
+    told: list[str] = []
+
+    async def take(message: Any) -> None:
+        if isinstance(message, t.ResourceUpdatedNotification):
+            told.append(str(message.params.uri))
+
+    async with shop() as opened, opened.client(mode="legacy", message_handler=take) as client:
+        house = opened.houses[0]
+
+        await subscribe(client, PEOPLE)
+        [subscriber] = house.changes._subscribers
+        subscriber.until = 0.0
+        await until(lambda: len(house.changes) == 0)
+        await subscribe(client, ORDERS)
+        await opened.alter("ALTER TABLE people ADD town text; ALTER TABLE orders ADD town text")
+        await until(lambda: told == [ORDERS])
