@@ -15,11 +15,11 @@ from fix_waiting import until
 from mcp import Client, MCPError
 from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
 
-from ostiary import changes
 from ostiary.app import House, open_house
 from ostiary.changes import ADDRESSES_PER_AGENT, SUBSCRIBERS_PER_AGENT, Subscriber
 from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
+from ostiary_tools.describe import describe_relation
 
 TABLES = (
     "CREATE TABLE people (id int PRIMARY KEY, name text, secret text); CREATE TABLE orders (id int); CREATE TABLE vault (id int)"
@@ -193,13 +193,12 @@ async def test_a_table_is_described_once_for_each_version_of_it_however_many_hav
     shop: OpenShop, monkeypatch: pytest.MonkeyPatch
 ):
     described: list[str] = []
-    describe = changes.describe_relation
 
     def counting(view: Any, relation: Any) -> str:
         described.append(relation.name)
-        return describe(view, relation)
+        return describe_relation(view, relation)
 
-    monkeypatch.setattr(changes, "describe_relation", counting)
+    monkeypatch.setattr("ostiary.changes.describe_relation", counting)
     async with shop() as opened, AsyncExitStack() as stack:
         client = await stack.enter_async_context(opened.client())
         streams = [await stack.enter_async_context(client.listen(resource_subscriptions=[PEOPLE, ORDERS])) for _ in range(3)]
