@@ -8,8 +8,8 @@ its process: then it is told as lost, and the audit log's takeover says how far 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,15 +31,36 @@ _MOST = 16
 _MOST_OF_AN_AGENT = 4
 _LAST_WORDS = 5
 """Tries to write how a job ended."""
+_LAST_WORDS_S = 10.0
+"""Time for them when the process ends; a job of which they are not written is told as lost."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Work:
+    """A call that is a job, or may become one."""
+
+    id: UUID
+    agent: str
+    task: asyncio.Task[Reply]
+    begun: asyncio.Future[Job | Reply]
+    """The job, or what the call came to before it was one."""
+    said: list[str]
+    """How far it is, in its own last words."""
+
+    def cancel(self) -> None:
+        """Have it end. Asked a second time it would break off the record of its end."""
+        if not self.task.cancelling():
+            self.task.cancel()
 
 
 class Jobs:
     """The jobs that this process runs."""
 
-    def __init__(self, table: JobTable, call: Callable[[Principal, Call], Awaitable[Reply]]) -> None:
+    def __init__(self, table: JobTable, call: Callable[[Principal, Call], Coroutine[Any, Any, Reply]]) -> None:
         self._table = table
         self._call = call
-        self._running: set[asyncio.Task[None]] = set()
+        self._works: set[_Work] = set()
+        self._followed: set[asyncio.Task[None]] = set()
         self._begun: Counter[str] = Counter()
 
     async def start(self, who: Principal, call: Call) -> Job | Reply:
@@ -47,30 +68,35 @@ class Jobs:
 
         Raises what the call itself would, when it is refused, fails or asks before it begins; then there is no job.
         """
-        begun: asyncio.Future[Job | Reply] = asyncio.get_running_loop().create_future()
-        running = asyncio.create_task(self._run(who, call, begun), name="job")
-        self._running.add(running)
-        running.add_done_callback(self._running.discard)
+        work = self._worked(who, call)
+        following = asyncio.create_task(self._follow(work))
+        self._followed.add(following)
+        following.add_done_callback(self._followed.discard)
         try:
-            await asyncio.wait({begun})
+            await asyncio.wait({work.begun})
         except asyncio.CancelledError:
-            running.cancel()  # nobody was told its number
-            await asyncio.wait({running})
-            if begun.done() and not begun.cancelled():
-                begun.exception()  # nor is anybody told why there was none
+            work.cancel()  # nobody was told its number
+            await asyncio.wait({following})
             raise
-        return begun.result()
+        return work.begun.result()
 
     async def close(self) -> None:
-        """End every job as cancelled."""
-        tasks = tuple(self._running)
-        for task in tasks:
+        """End every job as cancelled, once the record of its end is made; a bounded time is spent on writing how it stands."""
+        works, followed = tuple(self._works), tuple(self._followed)
+        for work in works:
+            work.cancel()
+        if works:
+            await asyncio.wait([work.task for work in works])
+        if followed:
+            await asyncio.wait(followed, timeout=_LAST_WORDS_S)
+        for task in followed:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*followed, return_exceptions=True)
 
-    async def _run(self, who: Principal, call: Call, begun: "asyncio.Future[Job | Reply]") -> None:
-        id_ = uuid4()
-        said = [""]
+    def _worked(self, who: Principal, call: Call) -> "_Work":
+        id_, said = uuid4(), [""]
+        begun: asyncio.Future[Job | Reply] = asyncio.get_running_loop().create_future()
+        begun.add_done_callback(lambda it: it.cancelled() or it.exception())  # who asked may have left and hear of none
 
         async def tell(_done: float, _total: float | None, message: str) -> None:
             said[0] = message
@@ -79,26 +105,28 @@ class Jobs:
             if not begun.done():  # a tool may write several files
                 begun.set_result(await self._created(id_, who, call))
 
-        work = asyncio.ensure_future(self._call(who, replace(call, tell=tell, ask=_unheard, begin=begin)))
-        either: tuple[asyncio.Future[Any], ...] = (work, begun)
-        try:
-            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            await self._watch(id_, work, said)
-        except asyncio.CancelledError:
-            work.cancel()
-        await asyncio.wait({work})
-        if not begun.done():
-            _hand_over(work, begun)
+        calling = self._call(who, replace(call, tell=tell, ask=_unheard, begin=begin))
+        work = _Work(id_, who.agent, asyncio.create_task(calling, name="job"), begun, said)
+        self._works.add(work)
+        work.task.add_done_callback(lambda _: self._works.discard(work))
+        return work
+
+    async def _follow(self, work: "_Work") -> None:
+        either: tuple[asyncio.Future[Any], ...] = (work.task, work.begun)
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        await self._watch(work)
+        if not work.begun.done():
+            _hand_over(work)
             return
-        self._begun -= Counter((who.agent,))
-        await self._end(id_, *_ended(work))
+        self._begun -= Counter((work.agent,))
+        await self._end(work.id, *_ended(work.task))
 
     async def _created(self, id_: UUID, who: Principal, call: Call) -> Job:
         if self._begun.total() >= _MOST or self._begun[who.agent] >= _MOST_OF_AN_AGENT:
             raise Refused("jobs", "too many jobs are running", "wait for one to end, or cancel one")
         self._begun[who.agent] += 1
         try:
-            return await self._table.create(id_, who.agent, call.tool)
+            return await self._table.create(id_, who, call.tool)
         except BaseException as error:
             self._begun -= Counter((who.agent,))
             if not isinstance(error, JournalError):
@@ -106,13 +134,13 @@ class Jobs:
             _log.warning("a job was not begun: %s", error)
             raise Unavailable("jobs cannot be written down now", "try again later, or call it without `job`") from error
 
-    async def _watch(self, id_: UUID, work: "asyncio.Future[Reply]", said: list[str]) -> None:
-        while not (await asyncio.wait({work}, timeout=_BEAT_S))[0]:
+    async def _watch(self, work: "_Work") -> None:
+        while not (await asyncio.wait({work.task}, timeout=_BEAT_S))[0]:
             try:
-                if await self._table.beat(id_, said[0]):
+                if await self._table.beat(work.id, work.said[0]):
                     work.cancel()
             except JournalError as error:
-                _log.warning("job %s is not told how far it is: %s", id_, error)
+                _log.warning("job %s is not told how far it is: %s", work.id, error)
 
     async def _end(self, id_: UUID, state: str, reply: str) -> None:
         for _ in range(_LAST_WORDS):
@@ -129,14 +157,14 @@ async def _unheard(_question: str, _about: str) -> Answer:
     raise Refused("job", "this call asks for an approval, and a job cannot ask", "call it so that it need not go on as a job")
 
 
-def _hand_over(work: "asyncio.Future[Reply]", begun: "asyncio.Future[Job | Reply]") -> None:
+def _hand_over(work: _Work) -> None:
     """What the call came to before it was a job."""
-    if work.cancelled():
-        begun.cancel()
-    elif (error := work.exception()) is not None:
-        begun.set_exception(error)
+    if work.task.cancelled():
+        work.begun.cancel()
+    elif (error := work.task.exception()) is not None:
+        work.begun.set_exception(error)
     else:
-        begun.set_result(work.result())
+        work.begun.set_result(work.task.result())
 
 
 def _ended(work: "asyncio.Future[Reply]") -> tuple[str, str]:

@@ -85,11 +85,11 @@ class PermittedSession:
 
     async def job(self, id_: str, *, cancel: bool) -> Job | None:
         """By its owner, who is asked for at each look."""
-        agent = self.permit.principal.agent
+        owner = self.permit.principal
         try:
             if cancel:
-                await self.jobs.cancel(UUID(id_), agent)
-            return await self.jobs.find(UUID(id_), agent)
+                await self.jobs.cancel(UUID(id_), owner)
+            return await self.jobs.find(UUID(id_), owner)
         except JournalError as error:
             raise Unavailable("jobs cannot be looked up now", "try again later") from error
 

@@ -4,8 +4,10 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from fix_pages import Library, OpenLibrary, asked
 from fix_server import HIDES
@@ -13,8 +15,14 @@ from fix_waiting import until
 from mcp import Client
 
 from ostiary.app import House, open_house
+from ostiary.gate import Call
+from ostiary.jobs import Jobs
 from ostiary.mcp_app import McpApp
+from ostiary.shape import Reply
 from ostiary_policies.model import Principal
+from ostiary_tools.control.jobs import JobTable
+from ostiary_tools.control.link import Link
+from ostiary_tools.result import Job
 
 LONG = "select sum(sqrt(a.n + b.n)) from generate_series(1, 30000) a(n), generate_series(1, 30000) b(n)"
 UNKNOWN = "refused: unknown job, or one that ended long ago\nrule: job\nhint: call the tool again"
@@ -26,8 +34,8 @@ async def agents(library: OpenLibrary) -> AsyncIterator[tuple[Library, House, An
     """Two servers of one control database, and what connects an agent to one of them."""
     async with library() as opened, open_house(opened.site.config, lambda _: None) as other:
 
-        def agent(name: str = "ada", house: House = opened.house) -> Client:
-            return Client(McpApp(house.gate, lambda _: Principal(name, ("reader",)), jobs=house.jobs).server)
+        def agent(name: str = "ada", house: House = opened.house, role: str = "reader") -> Client:
+            return Client(McpApp(house.gate, lambda _: Principal(name, (role,)), jobs=house.jobs).server)
 
         yield opened, other, agent
 
@@ -60,6 +68,102 @@ async def test_a_job_ends_with_the_reply_of_its_call_for_its_owner_at_any_proces
 
 
 @pytest.mark.asyncio
+async def test_a_job_is_found_in_the_roles_it_was_begun_in_and_for_a_day(library: OpenLibrary):
+    async with agents(library) as (opened, _, agent), agent() as ada, agent(role="other") as promoted:
+        id_ = await began(ada, LONG)
+        elsewhere = [await asked(promoted, "job", id=id_, action=action) for action in ("status", "cancel")]
+        assert await asked(ada, "job", id=id_) == "export is working"
+        insert = f"""
+        INSERT INTO jobs.job (id, agent, roles, tool, state, reply, created_at, updated_at)
+        VALUES ('{NOBODYS}', 'ada', '{{reader}}', 'export', 'completed', 'long ago', $1, $1)
+        """
+        await opened.site.fetch(insert, datetime.now(UTC) - timedelta(hours=25), role="ostiary_writer")
+        old = await asked(ada, "job", id=NOBODYS)
+        await opened.house.jobs.close()
+    assert [*elsewhere, old] == [UNKNOWN] * 3
+
+
+class Slow:
+    """Stands for a call: it goes on until it may end, and its end takes until it is let go, as a record of it does."""
+
+    def __init__(self) -> None:
+        self.cancelled = asyncio.Event()
+        self.go = asyncio.Event()
+        self.recorded = False
+
+    async def call(self, _: Principal, call: Call) -> Reply:
+        """As the gate's."""
+        assert call.begin
+        await call.begin()
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            await self.go.wait()
+            self.recorded = True
+            raise
+        self.recorded = True
+        return Reply("done")
+
+
+async def _turns() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+ADA = Principal("ada", ("reader",))
+
+
+def table_of(opened: Library) -> JobTable:
+    dsn = opened.site.config.control.dsn
+    assert dsn
+    return JobTable(Link(dsn.get_secret_value(), "jobs"))
+
+
+@pytest.mark.asyncio
+async def test_an_end_waits_for_the_record_of_a_job_that_was_cancelled_before(library: OpenLibrary):
+    async with library() as opened:
+        table, slow = table_of(opened), Slow()
+        jobs = Jobs(table, slow.call)
+        job = await jobs.start(ADA, Call("export", {}))
+        assert isinstance(job, Job)
+        await table.cancel(job.id, ADA)
+        await slow.cancelled.wait()
+        closing = asyncio.create_task(jobs.close())
+        await _turns()
+        assert not closing.done()
+        slow.go.set()
+        await closing
+        found = await table.find(job.id, ADA)
+        await table.link.close()
+    assert slow.recorded
+    assert found
+    assert found.state == "cancelled"
+
+
+@pytest.mark.asyncio
+async def test_a_job_that_is_done_when_the_server_ends_is_told_as_done(library: OpenLibrary):
+    async with library() as opened:
+        table, slow = table_of(opened), Slow()
+        jobs = Jobs(table, slow.call)
+        job = await jobs.start(ADA, Call("export", {}))
+        assert isinstance(job, Job)
+        holder = await asyncpg.connect(opened.site.server.dsn(database=opened.site.control))
+        async with holder.transaction():
+            await holder.execute("SELECT FROM jobs.job FOR UPDATE")
+            slow.go.set()
+            await until(lambda: slow.recorded)
+            closing = asyncio.create_task(jobs.close())
+            await asyncio.wait({closing}, timeout=0.5)  # an end that waits for nothing would be over
+        await closing
+        await holder.close()
+        found = await table.find(job.id, ADA)
+        await table.link.close()
+    assert found
+    assert (found.state, found.reply) == ("completed", "done")
+
+
+@pytest.mark.asyncio
 async def test_a_job_is_cancelled_from_any_process_and_by_the_end_of_its_own(library: OpenLibrary):
     async with agents(library) as (opened, other, agent), agent() as ada, agent(house=other) as elsewhere:
         first = await began(ada, LONG)
@@ -84,8 +188,8 @@ async def _runs(opened: Library) -> bool:
 @pytest.mark.asyncio
 async def test_a_job_whose_process_died_is_lost_and_no_more_than_some_run_at_once(library: OpenLibrary):
     async with agents(library) as (opened, _, agent), agent() as ada:
-        insert = "INSERT INTO jobs.job (id, agent, tool, updated_at) VALUES ($1, 'ada', 'export', now() - interval '31 s')"
-        await opened.site.fetch(insert, NOBODYS, role="ostiary_writer")
+        insert = "INSERT INTO jobs.job (id, agent, roles, tool, updated_at) VALUES ($1, 'ada', '{reader}', 'export', $2)"
+        await opened.site.fetch(insert, NOBODYS, datetime.now(UTC) - timedelta(seconds=31), role="ostiary_writer")
         assert (await asked(ada, "job", id=NOBODYS)).startswith("export is lost")
         for _ in range(4):
             await began(ada, LONG)

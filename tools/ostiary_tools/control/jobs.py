@@ -1,11 +1,12 @@
 """The table of jobs as a port: calls that go on after their answer, and how they stand.
 
-A job is its owner's alone: every look names an agent, and another's job is not found.
+A job is its owner's alone: every look names an agent with its roles, and another's job is not found.
 """
 
 from dataclasses import dataclass
 from uuid import UUID
 
+from ostiary_policies.model import Principal
 from ostiary_tools.control.link import Link
 from ostiary_tools.result import Job
 
@@ -20,7 +21,7 @@ WITH forgotten AS (
         SELECT id FROM jobs.job WHERE updated_at < now() - interval '{KEPT_H} hours' ORDER BY updated_at LIMIT 50
     )
 )
-INSERT INTO jobs.job (id, agent, tool) VALUES ($1, $2, $3)
+INSERT INTO jobs.job (id, agent, roles, tool) VALUES ($1, $2, $3, $4)
 ON CONFLICT (id) DO UPDATE SET updated_at = now()
 RETURNING id, tool, state, message, reply, created_at, updated_at
 """  # noqa: S608  the constant above
@@ -29,9 +30,9 @@ _END = "UPDATE jobs.job SET updated_at = now(), state = $2, message = '', reply 
 _FIND = f"""
 SELECT id, tool, message, reply, created_at, updated_at,
     CASE WHEN state = 'working' AND updated_at < now() - interval '{LOST_S} s' THEN 'lost' ELSE state END AS state
-FROM jobs.job WHERE id = $1 AND agent = $2
+FROM jobs.job WHERE id = $1 AND agent = $2 AND roles = $3 AND updated_at >= now() - interval '{KEPT_H} hours'
 """  # noqa: S608  the constant above
-_CANCEL = "UPDATE jobs.job SET cancel_asked = true WHERE id = $1 AND agent = $2 AND state = 'working'"
+_CANCEL = "UPDATE jobs.job SET cancel_asked = true WHERE id = $1 AND agent = $2 AND roles = $3 AND state = 'working'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,9 @@ class JobTable:
 
     link: Link
 
-    async def create(self, id_: UUID, agent: str, tool: str) -> Job:
+    async def create(self, id_: UUID, owner: Principal, tool: str) -> Job:
         """A new job that works; when this returns it is durable."""
-        rows = await self.link.ask(_CREATE, id_, agent, tool)
+        rows = await self.link.ask(_CREATE, id_, owner.agent, owner.roles, tool)
         return Job(**rows[0])
 
     async def beat(self, id_: UUID, message: str) -> bool:
@@ -54,11 +55,11 @@ class JobTable:
         """Say how it ended; the first such word stands."""
         await self.link.ask(_END, id_, state, reply)
 
-    async def find(self, id_: UUID, agent: str) -> Job | None:
-        """The agent's job."""
-        rows = await self.link.ask(_FIND, id_, agent)
+    async def find(self, id_: UUID, owner: Principal) -> Job | None:
+        """The owner's job, for `KEPT_H` hours."""
+        rows = await self.link.ask(_FIND, id_, owner.agent, owner.roles)
         return Job(**rows[0]) if rows else None
 
-    async def cancel(self, id_: UUID, agent: str) -> None:
-        """Ask the process that runs the agent's job to end it."""
-        await self.link.ask(_CANCEL, id_, agent)
+    async def cancel(self, id_: UUID, owner: Principal) -> None:
+        """Ask the process that runs the owner's job to end it."""
+        await self.link.ask(_CANCEL, id_, owner.agent, owner.roles)

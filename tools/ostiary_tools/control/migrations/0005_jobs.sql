@@ -1,4 +1,6 @@
--- Calls that go on after their answer: whose, how they stand, and what they came to. Replies of tools, never rows of data.
+-- Calls that go on after their answer: whose, how they stand, and what they came to.
+--
+-- What they came to is the text that the tool answered with. Of `export` it names a file; of a tool pack's it may hold rows.
 --
 -- `ostiary_jobs` owns the schema and nobody logs in as it. The service, `ostiary_writer`, may do with rows what jobs need.
 
@@ -26,6 +28,7 @@ SET LOCAL ROLE ostiary_jobs;
 CREATE TABLE jobs.job (
     id uuid PRIMARY KEY,
     agent text NOT NULL,
+    roles text[] NOT NULL,
     tool text NOT NULL,
     state text NOT NULL DEFAULT 'working' CHECK (state IN ('working', 'completed', 'failed', 'cancelled')),
     message text NOT NULL DEFAULT '',
