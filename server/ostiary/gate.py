@@ -130,17 +130,12 @@ class Gate:
         """The tool of that name; `None` also where there is one that this caller may not call."""
         return self._known(self._policies.engine, who, surface, name)
 
-    async def crowded(self, who: Principal, transport: str, origin: str = "tool") -> None:
-        """Nothing when there is a place for one more call of this caller. Raises Busy, or NotRecorded, when there is none."""
-        if not (why := self.crowd.full(who.agent)):
-            return
-        # Recorded without what the caller chose, so that a flood of different calls is one record and a number.
-        nameless = Call("", {}, origin=origin, transport=transport)
-        try:
-            await self._recorder.refuse(_Draft(who, nameless, self._policies.engine).entry("busy", reason=why))
-        except RecordingFailed as error:
-            raise NotRecorded from error
-        raise Busy(why)
+    async def crowded(self, who: Principal, transport: str) -> None:
+        """For a call that was not read yet: nothing when there is a place for it. Raises Busy, or NotRecorded, and counts it."""
+        if self.crowd.full(who.agent):
+            unread = Call("", {}, transport=transport)
+            with self._meter.call(UNKNOWN, unread.id):
+                await self._room(who, unread)
 
     async def call(self, who: Principal, call: Call) -> Reply:
         """Answer one call.
@@ -155,7 +150,7 @@ class Gate:
 
     async def _answered(self, who: Principal, call: Call) -> Reply:
         try:
-            await self.crowded(who, call.transport, call.origin)
+            await self._room(who, call)
             with self.crowd.place(who.agent):
                 return await self._travel(who, call)
         except (UnknownTool, CallFailed, Asked, CannotAsk, InputNeeded):
@@ -166,6 +161,17 @@ class Gate:
         except Exception as error:
             _log.exception("call %s failed", call.id)
             raise Internal(call.id) from error
+
+    async def _room(self, who: Principal, call: Call) -> None:
+        if not (why := self.crowd.full(who.agent)):
+            return
+        # Recorded without what the caller chose, so that a flood of different calls is one record and a number.
+        nameless = Call("", {}, origin=call.origin, transport=call.transport, id=call.id)
+        try:
+            await self._recorder.refuse(_Draft(who, nameless, self._policies.engine).entry("busy", reason=why))
+        except RecordingFailed as error:
+            raise NotRecorded from error
+        raise Busy(why)
 
     async def _travel(self, who: Principal, call: Call) -> Reply:
         record = _Draft(who, call, self._policies.engine)

@@ -15,7 +15,9 @@ from uuid import UUID
 
 from opentelemetry.trace import Span, StatusCode, Tracer, get_current_span
 
+from ostiary.approvals import Asked, CannotAsk
 from ostiary.errors import CallFailed, UnknownTool
+from ostiary_tools.asking import InputNeeded
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of a histogram's buckets; a last one without a bound follows."""
@@ -24,10 +26,11 @@ UNKNOWN = "unknown"
 OUTCOMES = frozenset(
     (
         *("ok", "cancelled", "unknown", "denied", "invalid_arguments", "refused", "not_recorded", "internal"),
+        *("busy", "asked", "cannot_ask"),
         *("unavailable", "schema_changed", "timeout", "not_written", "max_cost", "max_rows_scanned", "database_error"),
     )
 )
-"""How a call can end: the second row is what the shipped tools can meet."""
+"""How a call can end: without a place, with a question, with nobody to ask; the last row is what the shipped tools can meet."""
 OTHER = "other"
 """Stands for the code of a third party's tool."""
 
@@ -121,6 +124,10 @@ def outcome_of(error: BaseException) -> str:
             return UNKNOWN
         case CallFailed():
             return error.code if error.code in OUTCOMES else OTHER
+        case Asked() | InputNeeded():
+            return "asked"
+        case CannotAsk():
+            return "cannot_ask"
         case Exception():
             return "internal"
         case _:

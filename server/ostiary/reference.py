@@ -79,7 +79,8 @@ a text of a caller's.
 `datasource` is a name of the configuration, `tool` a name of an installed tool, `unknown` for what is none.
 
 `outcome` is `ok`, or the [code](errors.md) that the agent was told; `unknown` for a tool that does not exist for its caller,
-`cancelled` for a call that was, `other` for a code of a third party's tool:
+`cancelled` for a call that was, `asked` for one that was answered with a question and `cannot_ask` where there was nobody to ask,
+`other` for a code of a third party's tool:
 
 {outcomes}, `other`.
 

@@ -1,6 +1,7 @@
 """More calls at once than there are places: who is told what, and what is recorded of it."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -53,6 +54,7 @@ async def test_a_call_too_many_is_refused_in_each_era_and_the_refusals_are_one_r
             modern, legacy = [await refused(one) for one in agents[2:]]
         await holder.close()
         taken = [answer_of(await call)["result"] for call in held]
+        page = (await agents[0].http.get("/metrics")).text
         after = [answer_of(await one.query("select 1"))["result"] for one in agents[2:]]
 
     assert first.status_code == 200
@@ -61,6 +63,8 @@ async def test_a_call_too_many_is_refused_in_each_era_and_the_refusals_are_one_r
     assert {after for _, after, _ in modern} == {"1"}
     assert {status for status, _, _ in legacy} == {200}
     assert all(f"busy: {said}" in text for _, _, text in (*modern, *legacy))
+    counted = dict(re.findall(r'ostiary_calls_total\{outcome="busy",tool="(\w+)"\} (\d+)', page))
+    assert counted == {"unknown": str(len(modern)), "query": str(len(legacy))}
     records = await site.records()
     busy = [record for record in records if record["kind"] == "d"]
     folded = [record for record in records if record.get("event") == "denials_folded"]

@@ -3,10 +3,12 @@ from uuid import UUID
 
 import pytest
 
-from ostiary.errors import CallFailed, Internal, UnknownTool
+from ostiary.approvals import Asked, CannotAsk
+from ostiary.errors import Busy, CallFailed, Internal, UnknownTool
 from ostiary.meter import BOUNDS_S, OTHER, OUTCOMES, Histogram, Meter, Stage, outcome_of
 from ostiary.trace import trace_id, traceparent
 from ostiary_tools import errors
+from ostiary_tools.asking import InputNeeded
 from ostiary_tools.errors import ToolError
 
 CALL = UUID(int=7)
@@ -25,6 +27,10 @@ def test_every_error_a_tool_may_raise_has_its_word():
         (CallFailed("timeout", "too long"), "timeout"),
         (CallFailed("a code of a third party's", "what it says"), OTHER),
         (Internal(CALL), "internal"),
+        (Busy("no place"), "busy"),
+        (Asked("May it?", "state"), "asked"),
+        (InputNeeded({}, ""), "asked"),
+        (CannotAsk(), "cannot_ask"),
         (RuntimeError("a defect"), "internal"),
         (asyncio.CancelledError(), "cancelled"),
     ],
