@@ -115,6 +115,7 @@ async def main(journal_dsn: str, data_dsn: str) -> None:
 
     app = Starlette(routes=[Route("/mcp", _Endpoint(manager))], lifespan=lifespan)
     with socket.create_server(("127.0.0.1", 0), backlog=1024) as listener:
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as ours, and inherited by what it accepts
         print(f"http://127.0.0.1:{listener.getsockname()[1]}/mcp", file=sys.stderr, flush=True)
         await uvicorn.Server(
             uvicorn.Config(app, http="h11", ws="none", log_config=None, access_log=False, server_header=False)

@@ -1,9 +1,12 @@
-"""One `query` over stdio beside its floor, and what a large result costs everyone else.
+"""One `query` over stdio beside its floor, and what a large result over HTTP costs everyone else.
 
 Short rounds take turns and each is compared with the floor of its own round, so that a slow second slows all alike:
 Ostiary's `query`, the same under a term of cost (each statement is planned once more),
 a bare SDK tool that does the same durable work (`floor_server.py`), the bare SDK tool
 alone, and raw asyncpg.
+
+For the large result one server answers two agents at once, each a process of its own: one asks for
+all rows of a large table again and again, the other is measured.
 
     python bench/query.py [--calls 50] [--rounds 30]
 """
@@ -11,13 +14,14 @@ alone, and raw asyncpg.
 import argparse
 import asyncio
 import os
+import re
 import shutil
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -53,7 +57,8 @@ async def main(home: Path, calls: int, rounds: int) -> None:
         raw = await asyncpg.connect(cluster.dsn(names.AGENT, names.SHOP))
         stack.push_async_callback(raw.close)
         await _latency((ostiary, gated, floor), raw, calls, rounds)
-        await _large(ostiary, calls, rounds)
+    async with attached(home / "data", print, runtime_dir=home / "run"), _serving(home) as url, Client(url) as ostiary:
+        await _large(ostiary, url, calls, rounds)
 
 
 async def _prepare(dsn: str) -> None:
@@ -114,24 +119,44 @@ async def _latency(clients: tuple[Client, Client, Client], raw: asyncpg.Connecti
     Console().print(table)
 
 
-async def _large(ostiary: Client, calls: int, rounds: int) -> None:
-    quiet, busy, sizes, took = [], [], [], []
-    running = False
+@asynccontextmanager
+async def _serving(home: Path) -> AsyncIterator[str]:
+    """Ostiary over HTTP: its address."""
+    parameters = _ostiary(home)
+    process = await asyncio.create_subprocess_exec(
+        parameters.command, *parameters.args, "--http", "--port", "0", env=parameters.env, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    while (found := re.search(r"http://[^/]+/mcp", (line := await process.stderr.readline()).decode())) is None:
+        assert line, "the server ended"
+    draining = asyncio.create_task(process.stderr.read())
+    try:
+        yield found[0]
+    finally:
+        process.terminate()
+        await process.wait()
+        await draining
 
-    async def reader() -> None:
-        while running:
-            started = time.perf_counter()
-            reply = await ostiary.call_tool("query", {"sql": BIG})
-            took.append(time.perf_counter() - started)
-            sizes.append(len(reply.content[0].text))  # type: ignore[union-attr]  # our replies are text
 
+async def _large(ostiary: Client, url: str, calls: int, rounds: int) -> None:
+    quiet: list[float] = []
+    busy: list[float] = []
+    took: list[float] = []
+    sizes: list[int] = []
+    await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), 30)
     for _ in range(rounds):
         quiet += await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), calls)
-        running = True
-        task = asyncio.create_task(reader())
+        reader = await asyncio.create_subprocess_exec(
+            sys.executable, __file__, "--reader", url, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        assert reader.stdout is not None
+        await reader.stdout.readline()  # it has its first reply and goes on
         busy += await _times(lambda: ostiary.call_tool("query", {"sql": SQL}), calls)
-        running = False
-        await task
+        said, _ = await reader.communicate(b"")  # which ends its input
+        for line in said.decode().splitlines():
+            seconds, size = line.split()
+            took.append(float(seconds))
+            sizes.append(int(size))
     table = Table("200,000 rows, SELECT *", "value", title="a large result, and another agent of the same process meanwhile")
     table.add_row("characters of the reply", f"{max(sizes):,}")
     table.add_row("median s", f"{statistics.median(took):.3f}")
@@ -139,6 +164,17 @@ async def _large(ostiary: Client, calls: int, rounds: int) -> None:
     table.add_row("other agent's p99 meanwhile, ms", f"{_percentile(busy, 99) * 1e3:.2f}")
     table.add_row("ratio", f"{_percentile(busy, 99) / _percentile(quiet, 99):.2f}")
     Console().print(table)
+
+
+async def _read(url: str) -> None:
+    """Ask for the large result until standard input ends; say how long each reply took and how long it was."""
+    ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
+    async with Client(url) as agent:
+        while not ended.done():
+            started = time.perf_counter()
+            reply = await agent.call_tool("query", {"sql": BIG})
+            said = reply.content[0].text  # type: ignore[union-attr]  # our replies are text
+            print(f"{time.perf_counter() - started} {len(said)}", flush=True)
 
 
 async def _times(call: Timed, count: int) -> list[float]:
@@ -158,5 +194,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--calls", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--reader", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    run(options.calls, options.rounds)
+    if options.reader:
+        asyncio.run(_read(options.reader))
+    else:
+        run(options.calls, options.rounds)

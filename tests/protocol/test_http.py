@@ -15,7 +15,7 @@ from mcp.client.sse import sse_client
 from ostiary.config import Config
 from ostiary.config.settings import Http
 from ostiary.exits import CommandFailed, Exit
-from ostiary.http.listener import listening
+from ostiary.http.listener import inherited, listening
 
 
 @pytest.mark.parametrize("door", ["2026-07-28", "legacy", "sse"])
@@ -111,3 +111,12 @@ def test_an_address_that_cannot_be_had_is_told_with_the_next_step(host: str, por
 
     assert failed.value.hint
     assert failed.value.code is Exit.UNAVAILABLE
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_parts_of_a_reply_are_sent_at_once(host: str):
+    """Kept back until the client has confirmed the one before, the body of a reply would come 40 ms after its head."""
+    with listening(Http(host=host, port=0)) as listener, inherited(os.dup(listener.fileno())) as again:
+        for each in (listener, again):
+            with socket.create_connection(listener.getsockname()[:2]), each.accept()[0] as accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -36,6 +36,8 @@ def inherited(descriptor: int) -> Iterator[socket.socket]:
     """The socket that another process has bound for this one. Raises CommandFailed when there is none of that number."""
     try:
         listener = socket.socket(fileno=descriptor)
+        if listener.family in (socket.AF_INET, socket.AF_INET6):
+            _at_once(listener)
     except OSError as error:
         raise CommandFailed(f"nothing listens on descriptor {descriptor}", "leave out `--listener`", Exit.USAGE) from error
     listener.set_inheritable(False)
@@ -54,6 +56,7 @@ def _bound(http: Http) -> socket.socket:
     listener = socket.socket(family, kind)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _at_once(listener)
         # What accepts from it inherits these: a peer that is gone, or takes nothing in, is given up by the system.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _UNREAD_BYTES)
@@ -65,6 +68,14 @@ def _bound(http: Http) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def _at_once(listener: socket.socket) -> None:
+    """Have the system send each part of a reply when it is written, for 40 ms less.
+
+    What is accepted inherits it. asyncio would set it, but only where the socket says its protocol, and this one does not.
+    """
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def _reason(error: OSError) -> str:
