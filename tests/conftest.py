@@ -5,4 +5,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest_plugins = ["fix_postgres", "fix_audit", "fix_embedded", "fix_faults", "fix_server", "fix_fortress", "fix_pages"]
+pytest_plugins = [
+    "fix_postgres",
+    "fix_audit",
+    "fix_embedded",
+    "fix_faults",
+    "fix_server",
+    "fix_fortress",
+    "fix_pages",
+    "fix_identity",
+]

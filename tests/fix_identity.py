@@ -6,14 +6,19 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import jwt
 import mcp.types as t
+import pytest
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from fix_audit import AuditLog, audit_log_at
+from fix_postgres import PostgresServer
 from jwt.algorithms import RSAAlgorithm
 from mcp.server import Server
 from starlette.requests import Request
@@ -28,6 +33,7 @@ from ostiary.http.streams import Streams
 from ostiary.identity.caller import current
 from ostiary.identity.guesses import Guesses
 from ostiary.identity.recognition import Recognition, open_recognition
+from ostiary_tools.control.migrate import migrate
 from ostiary_tools.control.tokens import TokenTable
 
 AUDIENCE = "http://127.0.0.1/mcp"
@@ -35,10 +41,12 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 
 @contextlib.asynccontextmanager
-async def listening(app: ASGIApp) -> AsyncIterator[str]:
-    """The application on a port of its own, and its address."""
-    server = uvicorn.Server(uvicorn.Config(app, http="h11", log_config=None, timeout_graceful_shutdown=1, proxy_headers=False))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+async def listening(app: ASGIApp, host: str = "127.0.0.1", **settings: Any) -> AsyncIterator[str]:
+    """The application on a port of its own, and its address. On `::` it is reached by IPv4 too."""
+    named = {"http": "h11", "log_config": None, "timeout_graceful_shutdown": 1, "proxy_headers": False, **settings}
+    server = uvicorn.Server(uvicorn.Config(app, **named))
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family, dualstack_ipv6=":" in host) as listener:
         serving = asyncio.create_task(server.serve([listener]))
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -112,13 +120,39 @@ def believing(config: Config, provider: Provider, **changed: Any) -> Config:
 
 
 @contextlib.asynccontextmanager
-async def door(config: Config) -> AsyncIterator[tuple[str, Recognition]]:
-    """A server whose one tool answers with its caller, behind the real application."""
+async def opened(
+    log: AuditLog, config: Config, *, clock: Callable[[], float] = lambda: 0.0, host: str = "127.0.0.1"
+) -> AsyncIterator[tuple[str, Recognition]]:
+    """A server whose one tool answers with its caller, behind the real application; it records refusals in that log."""
     async with (
-        open_recognition(config, TokenTable(""), Guesses(None, clock=lambda: 0.0)) as recognition,
-        listening(_application(config, recognition)) as url,
+        log.recording() as recorder,
+        open_recognition(config, TokenTable(log.writer_dsn), Guesses(recorder, "", clock)) as recognition,
+        listening(_application(config, recognition), host) as url,
     ):
         yield url, recognition
+
+
+class Door(Protocol):
+    """`opened` with a log."""
+
+    def __call__(
+        self, config: Config, *, clock: Callable[[], float] = ..., host: str = ...
+    ) -> AbstractAsyncContextManager[tuple[str, Recognition]]: ...
+
+
+@pytest.fixture(scope="session")
+def doors_log(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
+    """The log of every door."""
+    postgres_server.sql("CREATE DATABASE doors")
+    log = audit_log_at(postgres_server, "doors", tmp_path_factory.mktemp("doors"))
+    asyncio.run(migrate(log.place.admin_dsn))
+    return log
+
+
+@pytest.fixture
+def door(doors_log: AuditLog) -> Door:
+    """`door(config)` opens a server."""
+    return partial(opened, doors_log)
 
 
 def _naming() -> Server[Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fix_identity import door
+from fix_identity import Door
 
 from ostiary.config import Config, load
 
@@ -34,7 +34,7 @@ async def begin(url: str, *headers: tuple[str, str]) -> int:
 
 
 @pytest.mark.asyncio
-async def test_the_subject_is_believed_once_whole_and_from_the_proxy(tmp_path: Path):
+async def test_the_subject_is_believed_once_whole_and_from_the_proxy(tmp_path: Path, door: Door):
     async with door(believing(tmp_path, "127.0.0.0/8")) as (url, _):
         given = {
             "right": await begin(url, ("X-Client-Subject", SUBJECT)),
@@ -52,7 +52,7 @@ async def test_the_subject_is_believed_once_whole_and_from_the_proxy(tmp_path: P
 
 
 @pytest.mark.asyncio
-async def test_the_header_is_refused_from_anybody_else_whatever_he_says_of_his_address(tmp_path: Path):
+async def test_the_header_is_refused_from_anybody_else_whatever_he_says_of_his_address(tmp_path: Path, door: Door):
     async with door(believing(tmp_path, "10.0.0.7")) as (url, _):
         plain = await begin(url, ("X-Client-Subject", SUBJECT))
         claimed = await begin(url, ("X-Client-Subject", SUBJECT), ("X-Forwarded-For", "10.0.0.7"), ("Forwarded", "for=10.0.0.7"))
