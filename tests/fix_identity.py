@@ -32,6 +32,7 @@ from ostiary.http.application import application
 from ostiary.http.streams import Streams
 from ostiary.identity.caller import current
 from ostiary.identity.guesses import Guesses
+from ostiary.identity.peers import proxies
 from ostiary.identity.recognition import Recognition, open_recognition
 from ostiary_tools.control.migrate import migrate
 from ostiary_tools.control.tokens import TokenTable
@@ -126,7 +127,7 @@ async def opened(
     """A server whose one tool answers with its caller, behind the real application; it records refusals in that log."""
     async with (
         log.recording() as recorder,
-        open_recognition(config, TokenTable(log.writer_dsn), Guesses(recorder, "", clock)) as recognition,
+        open_recognition(config, TokenTable(log.writer_dsn), Guesses(recorder, "", proxies(config.proxy), clock)) as recognition,
         listening(_application(config, recognition), host) as url,
     ):
         yield url, recognition
@@ -137,7 +138,8 @@ class Door(Protocol):
 
     def __call__(
         self, config: Config, *, clock: Callable[[], float] = ..., host: str = ...
-    ) -> AbstractAsyncContextManager[tuple[str, Recognition]]: ...
+    ) -> AbstractAsyncContextManager[tuple[str, Recognition]]:
+        """Open a server."""
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import asyncio
 import gc
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -273,9 +274,11 @@ def _spare_what_stays() -> None:
 
 def _recognition(config: Config, house: House) -> "AbstractAsyncContextManager[Recognition]":
     from ostiary.identity.guesses import Guesses
+    from ostiary.identity.peers import proxies
     from ostiary.identity.recognition import open_recognition
 
-    return open_recognition(config, house.tokens, Guesses(house.recorder, house.policies.engine.policy_hash))
+    guesses = Guesses(house.recorder, house.policies.engine.policy_hash, proxies(config.proxy), time.monotonic)
+    return open_recognition(config, house.tokens, guesses)
 
 
 async def load_policies(config: Config) -> Policies:

@@ -60,6 +60,7 @@ def _key(entry: Entry) -> tuple[Any, ...]:
         entry.decision,
         entry.rules,
         entry.policy_hash,
+        entry.reason,
         what,
     )
 

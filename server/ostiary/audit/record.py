@@ -48,13 +48,13 @@ class Entry:
     transport: str
     """`stdio` or `http`."""
     origin: str
-    """`tool`, `resource`, `prompt`, `completion`, `list`, `subscription`, `task`, or `credential`: a wrong one, of no call."""
+    """`tool`, `resource`, `prompt`, `completion`, `list`, `subscription`, `task`, or `credential`: a refused one, of no call."""
     tool: str
     arguments: Mapping[str, Any]
     """Canonical, redacted."""
     decision: str
     """`permit`, `deny`, `invalid` (arguments), `unknown` (tool), `refused` (grammar), `asked` (by the tool), `busy`,
-    `unrecognised` (credential), `error` (a defect).
+    `unrecognised` (credential), `unentitled` (one that opens nothing), `error` (a defect).
     """
     rules: tuple[str, ...]
     policy_hash: str

@@ -110,10 +110,12 @@ class Tokens(Section):
 
 
 class Proxy(Section):
-    """A proxy that checks client certificates, where `http.authentication` names `proxy`; `[certificates.<name>]` says whose."""
+    """A proxy in front. Where `http.authentication` names `proxy` it checks certificates; `[certificates.<name>]` says whose."""
 
     addresses: tuple[Network, ...] = setting(
-        (), "Where the proxy's connections come from; from elsewhere its header is refused.", example=("10.0.0.7",)
+        (),
+        "Where the proxy's connections come from. Its header, and the sender in `X-Forwarded-For`, are believed from there alone.",
+        example=("10.0.0.7",),
     )
     header: Header = setting("X-Client-Subject", "The header in which it writes the subject of a certificate it has verified.")
 

@@ -101,8 +101,10 @@ def _certificates_are_whole(config: Config) -> Iterator[Complaint]:
     named, proxy, certificates = "proxy" in config.http.authentication, config.proxy, config.certificates
     if named and not (proxy.addresses and certificates):
         yield ("http", "authentication"), "`http.authentication` names `proxy`; set `proxy.addresses` and a `[certificates.<name>]`"
-    if not named and (proxy.addresses or certificates):
-        yield ("http", "authentication"), '`[proxy]` and `[certificates]` have no effect; add `"proxy"` to `http.authentication`'
+    if not named and certificates:
+        yield ("http", "authentication"), '`[certificates]` has no effect; add `"proxy"` to `http.authentication`'
+    if not config.http.authentication and proxy.addresses:
+        yield ("http", "authentication"), "`proxy.addresses` has no effect where no caller is recognised; set `http.authentication`"
     subjects = [certificate.subject for certificate in certificates.values()]
     for name, certificate in certificates.items():
         if subjects.count(certificate.subject) > 1:

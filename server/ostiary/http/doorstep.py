@@ -82,6 +82,7 @@ class Recognised:
         try:
             return await self._recognition.caller(connection)
         except TooMany as error:
+            because(connection.scope, str(error))
             return PlainTextResponse("too many wrong credentials; try again later\n", 429, {"Retry-After": str(error.wait_s)})
         except NotRecognised as error:
             because(connection.scope, f"a credential was refused: {error}")

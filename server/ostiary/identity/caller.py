@@ -33,12 +33,19 @@ class Authenticator(Protocol):
 class NotRecognised(Exception):
     """A credential that is wrong; the text is for the log, never for the client."""
 
+    def __init__(self, message: str, token: str = "") -> None:
+        super().__init__(message)
+        self.token = token
+        """The id of a token of ours that was right once."""
+
 
 class NotEntitled(Exception):
     """A credential that is right and opens nothing here; the text may be told to its bearer."""
 
-    def __init__(self, message: str, scopes: tuple[str, ...] = ()) -> None:
+    def __init__(self, message: str, *, agent: str, issuer: str, scopes: tuple[str, ...] = ()) -> None:
         super().__init__(message)
+        self.agent = agent
+        self.issuer = issuer
         self.scopes = scopes
         """Those a token must have, where it lacks one."""
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from starlette.requests import HTTPConnection
 
 from ostiary.identity.caller import Caller, NotRecognised, caller
+from ostiary.identity.peers import Networks, comes_from
 from ostiary_policies.model import Principal
 
 
@@ -15,7 +15,7 @@ class ClientCertificates:
     """Recognises callers by the subject of their certificate, letter for letter."""
 
     header: str
-    networks: tuple[IPv4Network | IPv6Network, ...]
+    networks: Networks
     """Of the proxy's connections."""
     callers: Mapping[str, Principal]
     """By subject."""
@@ -25,7 +25,7 @@ class ClientCertificates:
         given = connection.headers.getlist(self.header)
         if not given:
             return None
-        if not self._is_from_the_proxy(connection):
+        if not comes_from(connection, self.networks):
             raise NotRecognised("the header of the proxy comes from elsewhere")
         if len(given) > 1:
             raise NotRecognised("the header of the proxy is there several times")
@@ -35,13 +35,3 @@ class ClientCertificates:
         if principal is None:
             raise NotRecognised("the certificate stands for nobody")
         return caller(principal, issuer="certificate", subject=given[0])
-
-    def _is_from_the_proxy(self, connection: HTTPConnection) -> bool:
-        """By the address of the connection itself; what a header says of it counts for nothing."""
-        if connection.client is None:
-            return False
-        try:
-            address = ip_address(connection.client.host)
-        except ValueError:
-            return False
-        return any(address in network for network in self.networks)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ostiary.identity.caller import NotEntitled, NotRecognised
+from ostiary.identity.caller import NotRecognised
 
 _AGENT_CHARS = 200
 
@@ -17,19 +17,15 @@ def agent_in(claims: Mapping[str, Any], name: str) -> str:
 
 
 def roles_in(claims: Mapping[str, Any], name: str, roles: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The roles its values stand for, sorted. Raises NotEntitled when they stand for none."""
+    """The roles its values stand for, sorted."""
     value = _found(claims, name)
     values = _words(value) if name in ("scope", "scp") else value if isinstance(value, list) else [value]
-    found = {role for v in values if isinstance(v, str) for role in roles.get(v, ())}
-    if not found:
-        raise NotEntitled("no role is given to this caller")
-    return tuple(sorted(found))
+    return tuple(sorted({role for v in values if isinstance(v, str) for role in roles.get(v, ())}))
 
 
-def demand_scopes(claims: Mapping[str, Any], needed: Sequence[str]) -> None:
-    """Raises NotEntitled, naming the scopes, unless the token has all of them in `scope` or `scp`."""
-    if not set(needed) <= {*_words(claims.get("scope")), *_words(claims.get("scp"))}:
-        raise NotEntitled("the token lacks a scope", scopes=tuple(needed))
+def has_scopes(claims: Mapping[str, Any], needed: Sequence[str]) -> bool:
+    """Whether the token has all of them in `scope` or `scp`."""
+    return set(needed) <= {*_words(claims.get("scope")), *_words(claims.get("scp"))}
 
 
 def _found(claims: Mapping[str, Any], name: str) -> Any:

@@ -1,112 +1,107 @@
-"""Wrong credentials by the address they come from: how many, how long the next one must wait, and the record of them.
+"""Wrong credentials by the address they come from: how many are told so, and the record of them.
 
-Whoever's credential was right a moment ago is not held up by a stranger behind the same address.
+Nobody guesses 256 bits or a signature. So every credential is checked, and a crowd of
+wrong ones costs those who send them an answer, and nobody else anything.
 """
 
-import hashlib
 import logging
-import math
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 from uuid import uuid4
 
 from starlette.requests import HTTPConnection
 
 from ostiary.audit.record import Entry
-from ostiary.audit.recorder import Recorder, RecordingFailed
+from ostiary.audit.recorder import FOLD_S, Recorder, RecordingFailed
+from ostiary.identity.caller import NotEntitled, NotRecognised
+from ostiary.identity.peers import Networks, sender
 
 _log = logging.getLogger(__name__)
 
 BURST = 60
-"""Wrong credentials from one address before it waits; one is forgotten each second."""
+"""Wrong credentials that one address may show at once; one more each second."""
 _ADDRESSES = 10_000
-_CREDENTIALS = 1_000
-_TOLD = 100
-"""Addresses that are recorded by themselves; those that come after are one."""
+TOLD = 100
+"""Refusals that get a record each while the log counts repetitions; those of further addresses are one."""
 
 
 class TooMany(Exception):
-    """Too many wrong credentials came from there; nothing was checked."""
+    """The credential is wrong, and too many from there were before it."""
 
-    def __init__(self, wait_s: int) -> None:
+    wait_s = 1
+    """Until one more may be shown."""
+
+    def __init__(self) -> None:
         super().__init__("too many wrong credentials")
-        self.wait_s = wait_s
 
 
 @dataclass(slots=True)
 class Guesses:
     """Those of this process."""
 
-    recorder: Recorder | None
-    policy_hash: str = ""
-    clock: Callable[[], float] = time.monotonic
-    _levels: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)
-    _right: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
-    _told: set[str] = field(default_factory=set)
+    recorder: Recorder
+    policy_hash: str
+    proxies: Networks
+    """Who names the address for which a credential counts."""
+    clock: Callable[[], float]
+    _forgotten_at: OrderedDict[str, float] = field(default_factory=OrderedDict)
+    """By address: when all its wrong credentials are forgotten, one a second."""
+    _told: set[tuple[str, ...]] = field(default_factory=set)
+    _told_until: float = 0.0
 
-    def admit(self, connection: HTTPConnection) -> None:
-        """Raises TooMany when the token must not be looked at yet; who shows none guesses nothing."""
-        if "authorization" not in connection.headers:
-            return
-        level = self._level(_address(connection))
-        if level >= BURST and _shown(connection) not in self._right:
-            raise TooMany(math.ceil(level - BURST) + 1)
+    async def wrong(self, connection: HTTPConnection, error: NotRecognised) -> NotRecognised | TooMany:
+        """What to answer a wrong credential with; it is on record."""
+        address = self._address(connection)
+        refusal = error if self._counted(address) else TooMany()
+        await self._record(address, "unrecognised", str(refusal), **({"token": error.token} if error.token else {}))
+        return refusal
 
-    def right(self, connection: HTTPConnection) -> None:
-        """The credential was right."""
-        self._right[_shown(connection)] = None
-        self._right.move_to_end(_shown(connection))
-        if len(self._right) > _CREDENTIALS:
-            self._right.popitem(last=False)
+    async def useless(self, connection: HTTPConnection, error: NotEntitled) -> None:
+        """A right credential opened nothing."""
+        await self._record(self._address(connection), "unentitled", str(error), error.agent, issuer=error.issuer)
 
-    async def wrong(self, connection: HTTPConnection, reason: str) -> None:
-        """The credential was wrong. The log gets the address and the reason: the first time a record, then a count."""
-        address = _address(connection)
-        self._levels[address] = (self._level(address) + 1, self.clock())
-        self._levels.move_to_end(address)
-        if len(self._levels) > _ADDRESSES:
-            self._levels.popitem(last=False)
-        if len(self._told) < _TOLD:
-            self._told.add(address)
-        if self.recorder is not None:
-            await self._record(self.recorder, address if address in self._told else "others", reason)
+    def _counted(self, address: str) -> bool:
+        """Count one more; false when the address has shown as many as it may."""
+        now = self.clock()
+        forgotten_at = max(now, self._forgotten_at.pop(address, now))
+        may = forgotten_at + 1 <= now + BURST
+        self._forgotten_at[address] = forgotten_at + may
+        if len(self._forgotten_at) > _ADDRESSES:
+            self._forgotten_at.popitem(last=False)
+        return may
 
-    async def _record(self, recorder: Recorder, address: str, reason: str) -> None:
+    async def _record(self, address: str, decision: str, reason: str, agent: str = "", **facts: str) -> None:
+        """The first time a record, then a count. A failure leaves the refusal as it is."""
         entry = Entry(
             call_id=uuid4(),
-            agent="",
+            agent=agent,
             roles=(),
             transport="http",
             origin="credential",
             tool="",
-            arguments={"address": address},
-            decision="unrecognised",
+            arguments={"address": self._told_as(address, decision, reason, agent, *facts.values()), **facts},
+            decision=decision,
             rules=(),
             policy_hash=self.policy_hash,
             reason=reason,
         )
         try:
-            await recorder.refuse(entry)
+            await self.recorder.refuse(entry)
         except RecordingFailed as error:
-            _log.error("a wrong credential was not recorded: %s", error)
+            _log.error("a refused credential was not recorded: %s", error)
 
-    def _level(self, address: str) -> float:
-        level, at = self._levels.get(address, (0.0, 0.0))
-        return max(0.0, level - (self.clock() - at))
+    def _told_as(self, address: str, *what: str) -> str:
+        if self.clock() >= self._told_until:
+            self._told, self._told_until = set(), self.clock() + FOLD_S
+        if len(self._told) < TOLD:
+            self._told.add((address, *what))
+        return address if (address, *what) in self._told else "others"
 
-
-def _address(connection: HTTPConnection) -> str:
-    """Of the connection itself; of an IPv6 address the network, since its holder has all of it."""
-    host = connection.client.host if connection.client else ""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return "unknown"
-    return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else host
-
-
-def _shown(connection: HTTPConnection) -> bytes:
-    return hashlib.sha256("\n".join(connection.headers.getlist("authorization")).encode()).digest()
+    def _address(self, connection: HTTPConnection) -> str:
+        """Of an IPv6 address the network, since its holder has all of it."""
+        address = sender(connection, self.proxies)
+        if address is None:
+            return "unknown"
+        return str(ip_network((address, 64), strict=False)) if isinstance(address, IPv6Address) else str(address)

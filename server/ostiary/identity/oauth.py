@@ -8,8 +8,8 @@ from starlette.requests import HTTPConnection
 
 from ostiary.config.callers import OAuth
 from ostiary.identity.bearer import bearer_token
-from ostiary.identity.caller import Caller, NotRecognised, caller
-from ostiary.identity.claims import agent_in, demand_scopes, roles_in
+from ostiary.identity.caller import Caller, NotEntitled, NotRecognised, caller
+from ostiary.identity.claims import agent_in, has_scopes, roles_in
 from ostiary.identity.keyring import Keyring
 from ostiary.identity.tokens import PREFIX
 from ostiary_policies.model import Principal
@@ -37,10 +37,14 @@ class AccessTokens:
         settings = self._settings
         claims = await self._verified(token)
         agent = agent_in(claims, settings.agent_claim)
-        demand_scopes(claims, settings.scopes)
+        issuer = str(settings.issuer)
+        if not has_scopes(claims, settings.scopes):
+            raise NotEntitled("the token lacks a scope", agent=agent, issuer=issuer, scopes=settings.scopes)
         roles = roles_in(claims, settings.roles_claim, settings.roles)
+        if not roles:
+            raise NotEntitled("no role is given to this caller", agent=agent, issuer=issuer)
         subject = claims.get("sub") or agent
-        return caller(Principal(agent, roles), issuer=str(settings.issuer), subject=subject, expires_at=int(claims["exp"]))
+        return caller(Principal(agent, roles), issuer=issuer, subject=subject, expires_at=int(claims["exp"]))
 
     async def _verified(self, token: str) -> Mapping[str, Any]:
         name, algorithm = self._header(token)

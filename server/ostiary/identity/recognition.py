@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,11 +11,12 @@ from starlette.requests import HTTPConnection
 from ostiary.config import Config
 from ostiary.config.callers import OAuth
 from ostiary.identity import provider
-from ostiary.identity.caller import Authenticator, Caller, NotRecognised
+from ostiary.identity.caller import Authenticator, Caller, NotEntitled, NotRecognised
 from ostiary.identity.certificates import ClientCertificates
 from ostiary.identity.guesses import Guesses
 from ostiary.identity.keyring import Keyring
 from ostiary.identity.oauth import AccessTokens
+from ostiary.identity.peers import proxies
 from ostiary.identity.tokens import IssuedTokens
 from ostiary_policies.model import Principal
 from ostiary_tools.control.tokens import TokenTable
@@ -33,15 +33,13 @@ class Recognition:
 
     async def caller(self, connection: HTTPConnection) -> Caller | None:
         """Who sends this, or `None` when no credential is given. Raises what an Authenticator raises, and TooMany."""
-        self.guesses.admit(connection)
         try:
-            found = await self._found(connection)
+            return await self._found(connection)
         except NotRecognised as error:
-            await self.guesses.wrong(connection, str(error))
+            raise await self.guesses.wrong(connection, error) from error
+        except NotEntitled as error:
+            await self.guesses.useless(connection, error)
             raise
-        if found is not None:
-            self.guesses.right(connection)
-        return found
 
     async def _found(self, connection: HTTPConnection) -> Caller | None:
         found = [caller for way in self.authenticators if (caller := await way.recognise(connection))]
@@ -76,10 +74,9 @@ async def open_recognition(config: Config, tokens: TokenTable, guesses: Guesses)
 
 
 def _client_certificates(config: Config) -> ClientCertificates:
-    networks = tuple(map(ip_network, config.proxy.addresses))
     known = config.certificates.items()
     principals = {held.subject: Principal(agent, tuple(sorted(set(held.roles)))) for agent, held in known}
-    return ClientCertificates(config.proxy.header, networks, principals)
+    return ClientCertificates(config.proxy.header, proxies(config.proxy), principals)
 
 
 async def _access_tokens(settings: OAuth, stack: AsyncExitStack) -> AccessTokens:

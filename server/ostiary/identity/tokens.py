@@ -74,10 +74,10 @@ class IssuedTokens:
             return None
         stored = await self._looked_up(digest(token))
         if stored is None or not stored.valid or stored.expires_at.timestamp() <= time.time():
-            raise NotRecognised("the token does not exist, has expired or was revoked")
+            raise NotRecognised("the token does not exist, has expired or was revoked", token=stored.id if stored else "")
         roles = tuple(sorted(self.roles.intersection(stored.roles)))
         if not roles:
-            raise NotEntitled("no role is given to this caller")
+            raise NotEntitled("no role is given to this caller", agent=stored.agent, issuer="ostiary")
         return caller(
             Principal(stored.agent, roles), issuer="ostiary", subject=stored.id, expires_at=int(stored.expires_at.timestamp())
         )
