@@ -192,22 +192,19 @@ async def test_a_call_given_up_before_it_ran_is_recorded_and_never_runs(day: Ope
         call = asyncio.create_task(shop.query("select count(*) as held_call from orders"))
         await until(held)
         call.cancel()
+        await until(gone)
+        await held_lock.rollback()
         with pytest.raises(asyncio.CancelledError):
             await call
-        await held_lock.rollback()
-        await until(gone)
         await holder.close()
         await watch.close()
 
-        async def answers() -> bool:
-            return "50" in await shop.query("select count(*) from orders where id > 0")
-
-        await until(answers)  # on a slow machine the audit log gave up waiting, and comes back by itself
+        assert "50" in await shop.query("select count(*) from orders where id > 0")
         site = shop.site
         await shop.owner.execute("SELECT pg_stat_force_next_flush()")
         assert await shop.owner.fetchval(scans) - before <= 1, "only the last query looked"
     records = await site.records()
     calls = [record["call"] for record in records if "held_call" in str(record.get("sql"))]
-    assert len(calls) == 1 or (phase == "waiting for the intent" and not calls)
+    assert len(calls) == 1
     ends = [record["status"] for record in records if record["kind"] == "o" and record["call"] in calls]
-    assert ends == ["cancelled"] * len(calls)
+    assert ends == ["cancelled"]
