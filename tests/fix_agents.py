@@ -16,7 +16,7 @@ INITIALIZE: dict[str, Any] = {
     "clientInfo": {"name": "t", "version": "1"},
 }
 _OWN = "io.modelcontextprotocol/"
-_META = {
+META = {
     f"{_OWN}protocolVersion": "2026-07-28",
     f"{_OWN}clientInfo": {"name": "t", "version": "1"},
     f"{_OWN}clientCapabilities": {},
@@ -36,7 +36,7 @@ class Agent:
         if self.era == "legacy":
             return await self.http.post("/mcp", json=message("tools/call", call))
         headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "query"}
-        return await self.http.post("/mcp", json=message("tools/call", {**call, "_meta": _META}), headers=headers)
+        return await self.http.post("/mcp", json=message("tools/call", {**call, "_meta": META}), headers=headers)
 
     async def worker(self) -> str:
         """The number of the process at the other end."""

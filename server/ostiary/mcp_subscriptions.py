@@ -6,7 +6,6 @@ anything here is called.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -49,22 +48,16 @@ class Subscriptions:
     async def listen(
         self, ctx: _Context, params: t.SubscriptionsListenRequestParams, who: Principal, addresses: dict[str, Path]
     ) -> t.SubscriptionsListenResult:
-        """Serve one stream of the modern era until its client leaves or its credential expires."""
+        """Serve one stream of the modern era until its client leaves, or the transport ends it because the credential has."""
         news = _Stream()
         handler = ListenHandler(news)
         subscriber = Subscriber(who, news.take, _expiry(), addresses)
-        ends = None
-        if subscriber.until is not None:
-            ends = asyncio.get_running_loop().call_later(max(0.0, subscriber.until - time.time()), handler.close)
         try:
             with self._changes.subscribed(subscriber):
                 await self._changes.remember(subscriber)
                 return await handler(ctx, params)
         except Full as error:
             raise MCPError(t.INVALID_REQUEST, str(error)) from None
-        finally:
-            if ends is not None:
-                ends.cancel()
 
     async def subscribe(self, ctx: _Context, who: Principal, address: str, path: Path) -> None:
         """Tell a session of the 2025 era of changes of an address."""

@@ -49,7 +49,7 @@ def application(
 
     def behind(app: ASGIApp) -> ASGIApp:
         whole = RequestBodyLimitMiddleware(Arrived(app), http.request_bytes)
-        held = Uncrowded(streams.bounded(whole), crowded)
+        held = Uncrowded(streams.bounded(whole, recognition), crowded)
         return Recognised(held, recognition) if recognition.authenticators else held
 
     return Starlette(

@@ -1,19 +1,28 @@
-"""Streams that stay open: how many there may be, for one agent and in all, and their end when the server stops.
+"""Streams that stay open: how many there may be, for one agent and in all, and their end.
 
 A stream of HTTP+SSE is a session of its own, the GET of streamable HTTP belongs to one,
-and a subscription of 2026-07-28 is its own request. None ends by itself, so a stop would wait for them in vain.
+and a subscription of 2026-07-28 is its own request. None ends by itself: a stop would wait for them in vain, and
+whoever was let in once would listen for ever. So the credential is looked at again while its stream is open.
 """
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+from mcp.server.auth.middleware.auth_context import get_access_token
 from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ostiary.config.settings import Http
+from ostiary.identity.caller import Caller
+from ostiary.identity.recognition import Recognition
+
+_SHORTEST_PAUSE_S = 1.0
+"""Between two looks at a credential."""
 
 
 class Streams:
@@ -31,8 +40,8 @@ class Streams:
         """End those that are open, and let no other begin."""
         self._ending.set()
 
-    def bounded(self, app: ASGIApp) -> ASGIApp:
-        """The application with its streams counted; stands behind whatever recognises the caller."""
+    def bounded(self, app: ASGIApp, recognition: Recognition) -> ASGIApp:
+        """The application with its streams counted and ended; stands behind whatever recognises the caller."""
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["method"] != "GET" and Headers(scope=scope).get("mcp-method") != "subscriptions/listen":
@@ -44,26 +53,50 @@ class Streams:
             elif self._open[agent] >= self._per_agent:
                 await PlainTextResponse("too many open streams of this agent; close one\n", 429)(scope, receive, send)
             else:
-                await self._counted(agent, app, scope, receive, send)
+                self._open[agent] += 1
+                try:
+                    await self._until_over(HTTPConnection(scope), recognition, app, receive, send)
+                finally:
+                    self._open[agent] -= 1
+                    if not self._open[agent]:
+                        del self._open[agent]
 
         return counted
 
-    async def _counted(self, agent: str, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-        async def until_the_end() -> Message:
-            getting, ending = asyncio.ensure_future(receive()), asyncio.ensure_future(self._ending.wait())
+    async def _until_over(
+        self, connection: HTTPConnection, recognition: Recognition, app: ASGIApp, receive: Receive, send: Send
+    ) -> None:
+        over = asyncio.create_task(self._over(connection, recognition), name="end of a stream")
+
+        async def received() -> Message:
+            getting = asyncio.ensure_future(receive())
             try:
-                await asyncio.wait((getting, ending), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((getting, over), return_when=asyncio.FIRST_COMPLETED)
                 return getting.result() if getting.done() else {"type": "http.disconnect"}
             finally:
-                for task in (getting, ending):
-                    task.cancel()
-                    with suppress(asyncio.CancelledError):
-                        await task
+                getting.cancel()
+                with suppress(asyncio.CancelledError):
+                    await getting
 
-        self._open[agent] += 1
         try:
-            await app(scope, until_the_end, send)
+            await app(connection.scope, received, send)
         finally:
-            self._open[agent] -= 1
-            if not self._open[agent]:
-                del self._open[agent]
+            over.cancel()
+            await asyncio.gather(over, return_exceptions=True)
+
+    async def _over(self, connection: HTTPConnection, recognition: Recognition) -> None:
+        """Wait until the server stops or the stream's credential stands for its caller no more."""
+        caller = get_access_token()
+        if not isinstance(caller, Caller):
+            await self._ending.wait()
+            return
+        while not self._ending.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), _pause(caller, recognition.cache_s))
+            if not await recognition.holds(connection, caller):
+                return
+
+
+def _pause(caller: Caller, at_most_s: float) -> float:
+    left_s = caller.expires_at - time.time() if caller.expires_at is not None else at_most_s
+    return max(_SHORTEST_PAUSE_S, min(left_s, at_most_s))

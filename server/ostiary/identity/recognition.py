@@ -11,7 +11,7 @@ from starlette.requests import HTTPConnection
 from ostiary.config import Config
 from ostiary.config.callers import OAuth
 from ostiary.identity import provider
-from ostiary.identity.caller import Authenticator, Caller, NotEntitled, NotRecognised
+from ostiary.identity.caller import Authenticator, Caller, NotEntitled, NotRecognised, Unreachable
 from ostiary.identity.certificates import ClientCertificates
 from ostiary.identity.guesses import Guesses
 from ostiary.identity.keyring import Keyring
@@ -27,6 +27,8 @@ class Recognition:
     """How callers are recognised. Without an authenticator nobody is asked."""
 
     guesses: Guesses
+    cache_s: float
+    """How long a credential is believed without looking at it again."""
     authenticators: tuple[Authenticator, ...] = ()
     resource: Mapping[str, Any] | None = None
     """Metadata of the protected resource (RFC 9728), where access tokens are a way."""
@@ -40,6 +42,14 @@ class Recognition:
         except NotEntitled as error:
             await self.guesses.useless(connection, error)
             raise
+
+    async def holds(self, connection: HTTPConnection, caller: Caller) -> bool:
+        """Whether the credential still stands for that caller, in the same roles; when nobody can say, it does not."""
+        try:
+            found = await self._found(connection)
+        except (NotRecognised, NotEntitled, Unreachable):
+            return False
+        return found is not None and found.principal == caller.principal
 
     async def _found(self, connection: HTTPConnection) -> Caller | None:
         found = [caller for way in self.authenticators if (caller := await way.recognise(connection))]
@@ -70,7 +80,7 @@ async def open_recognition(config: Config, tokens: TokenTable, guesses: Guesses)
         if "proxy" in config.http.authentication:
             authenticators.append(_client_certificates(config))
         resource = protected_resource(config) if "oauth" in config.http.authentication else None
-        yield Recognition(guesses, tuple(authenticators), resource)
+        yield Recognition(guesses, config.tokens.cache_s, tuple(authenticators), resource)
 
 
 def _client_certificates(config: Config) -> ClientCertificates:
