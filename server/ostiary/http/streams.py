@@ -11,14 +11,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from mcp.server.auth.middleware.auth_context import get_access_token
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ostiary.config.settings import Http
-from ostiary.identity.caller import Caller
+from ostiary.identity.caller import Caller, recognised
 from ostiary.identity.recognition import Recognition
 
 _SHORTEST_PAUSE_S = 1.0
@@ -86,8 +85,8 @@ class Streams:
 
     async def _over(self, connection: HTTPConnection, recognition: Recognition) -> None:
         """Wait until the server stops or the stream's credential stands for its caller no more."""
-        caller = get_access_token()
-        if not isinstance(caller, Caller):
+        caller = recognised()
+        if caller is None:
             await self._ending.wait()
             return
         while not self._ending.is_set():

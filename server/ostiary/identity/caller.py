@@ -67,11 +67,17 @@ def caller(principal: Principal, *, issuer: str, subject: str, expires_at: int |
     )
 
 
+def recognised() -> Caller | None:
+    """Who sent the request at hand; `None` where nobody is asked for a credential."""
+    token = get_access_token()
+    return token if isinstance(token, Caller) else None
+
+
 def current(default: Principal | None) -> Principal:
     """Whose request this is; the default where nobody is asked for a credential. Raises NotRecognised when it is nobody's."""
-    token = get_access_token()
-    if isinstance(token, Caller):
-        return token.principal
+    caller = recognised()
+    if caller is not None:
+        return caller.principal
     if default is None:
         raise NotRecognised("the request has lost its caller")
     return default
