@@ -50,15 +50,16 @@ Ask = Callable[[str, str], Awaitable[Answer]]
 async def approved(permit: Permit, question: str, ask: Ask, table: ApprovalTable) -> bool:
     """Whether the call may go on. Raises Refused for an answer that was used, Unavailable when nobody can say whether it was."""
     answer = await ask(question, _about(permit, question))
-    if not answer.approved or answer.number is None:
+    if answer.number is None:
         return answer.approved
+    # A no uses the question up too: whoever kept it must not turn that into a yes.
     try:
         first = await table.use(answer.number, permit.principal.agent)
     except JournalError as error:
         raise Unavailable("approvals cannot be checked now", "ask for it again later") from error
     if not first:
-        raise Refused("approval", "this approval was used already", "ask for it again")
-    return True
+        raise Refused("approval", "this question was answered already", "ask for it again")
+    return answer.approved
 
 
 def _about(permit: Permit, question: str) -> str:

@@ -24,7 +24,7 @@ _LIBRARIES = (
     *("asyncio", "asyncpg", "httpcore2", "httpx2", "mcp", "opentelemetry"),
     *("requests", "sse_starlette", "starlette", "urllib3", "uvicorn"),
 )
-_TOLD_ELSEWHERE = ("mcp.server.sse", "mcp.server.streamable_http_manager", "mcp.server.transport_security")
+_TOLD_ELSEWHERE = ("mcp.server.sse", "mcp.server.streamable_http_manager", "mcp.server.transport_security", "uvicorn.error")
 """They warn of requests that they refuse, of which `http.refusals` says a line."""
 _EVENT_CHARS = 300
 

@@ -1,4 +1,4 @@
-"""A tool asks before it goes on: in both eras, at whichever process the answer arrives, and each yes counts once."""
+"""A tool asks before it goes on: in both eras, at whichever process the answer arrives, and each question has one answer."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -33,6 +33,7 @@ def pack():
 """
 YES: dict[str, Any] = {"approve": t.ElicitResult(action="accept", content={"approve": True})}
 NO: dict[str, Any] = {"approve": t.ElicitResult(action="decline")}
+ANSWERED = "refused: this question was answered already"
 KEYS = ("k" * 32, "l" * 32)
 
 
@@ -103,7 +104,10 @@ async def test_two_processes_take_each_others_questions_and_each_yes_once(make_s
         states = [await ask(clients[n % 2], f"rocket {n}") for n in range(12)]
         replies = [await answer(clients[(n + 1) % 2], f"rocket {n}", state, YES) for n, state in enumerate(states)]
         again = [await answer(clients[n % 2], f"rocket {n}", state, YES) for n, state in enumerate(states)]
-        kept = await answer(clients[0], "b", await ask(clients[1], "b"), NO)
+        declined = await ask(clients[1], "b")
+        kept = [
+            await answer(client, "b", declined, said) for client, said in ((clients[0], NO), (clients[1], YES), (clients[0], NO))
+        ]
         with pytest.raises(MCPError, match="Invalid or expired requestState"):
             await answer(clients[0], "another", await ask(clients[1], "c"), YES)
         with pytest.raises(MCPError, match="Invalid or expired requestState"):
@@ -111,8 +115,8 @@ async def test_two_processes_take_each_others_questions_and_each_yes_once(make_s
         unsolicited = await clients[0].session.call_tool("launch", {"what": "d"}, input_responses=YES, allow_input_required=True)
         whole = (await clients[0].call_tool("launch", {"what": "a"})).content
     assert replies == [f"launched rocket {n}" for n in range(12)]
-    assert {reply.partition("\n")[0] for reply in again} == {"refused: this approval was used already"}
-    assert kept == "kept"
+    assert {reply.partition("\n")[0] for reply in again} == {ANSWERED}
+    assert [reply.partition("\n")[0] for reply in kept] == ["kept", ANSWERED, ANSWERED]
     assert isinstance(unsolicited, t.InputRequiredResult)
     assert whole == [t.TextContent(text="launched a")]
     outcomes = [(r["status"], r.get("error", "")) for r in await site.records() if r["kind"] == "o"]
@@ -147,7 +151,7 @@ async def test_workers_that_were_given_no_key_take_each_others_questions(make_sh
         replies = [await fresh(url, answer, f"rocket {n}", state, YES) for n, state in enumerate(states)]
         again = [await fresh(url, answer, f"rocket {n}", state, YES) for n, state in enumerate(states)]
     assert replies == [f"launched rocket {n}" for n in range(12)]
-    assert {reply.partition("\n")[0] for reply in again} == {"refused: this approval was used already"}
+    assert {reply.partition("\n")[0] for reply in again} == {ANSWERED}
     streams = await site.fetch("SELECT DISTINCT stream FROM audit.log WHERE kind = 'i'")
     assert len(streams) == 2
 

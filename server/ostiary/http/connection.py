@@ -14,6 +14,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol, RequestResponseCycle
 
 from ostiary.config.settings import Http
+from ostiary.http.refusals import tell_unread
 
 _RETRY = (b"retry-after", b"1")
 
@@ -93,6 +94,7 @@ class Connection(H11Protocol):
             reply = h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status])
             for event in (reply, h11.Data(data=f"{text}\n".encode()), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event))
+            tell_unread(status)
             self.transport.write_eof()
         else:
             self.transport.close()

@@ -7,6 +7,8 @@ from typing import Any
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ostiary.http.refusals import tell
+
 _log = logging.getLogger(__name__)
 _RETRY_AFTER = (b"retry-after", b"1")
 _TRY_AGAIN = (429, 503)
@@ -28,6 +30,7 @@ class Contained:
             await self._app(scope, receive, reply)
         except asyncio.CancelledError:
             if not reply.begun:
+                tell(scope, 503)
                 await PlainTextResponse("the server is stopping\n", 503)(scope, receive, reply)
         except Exception as failure:  # noqa: BLE001 - the boundary: the library would log and send what is left to it
             _log.error("a request failed: %s", _kinds(failure))

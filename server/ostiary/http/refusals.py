@@ -34,14 +34,20 @@ class Refusals:
 
         async def watched(message: Message) -> None:
             if message["type"] == "http.response.start" and message["status"] >= _REFUSED:
-                _log.info("%s", _line(scope, message["status"]))
+                tell(scope, message["status"])
             await send(message)
 
         await self._app(scope, receive, watched)
 
 
-def _line(scope: Scope, status: int) -> str:
+def tell(scope: Scope, status: int) -> None:
+    """Log that a request is refused."""
     method = scope["method"] if scope["method"] in _METHODS else "another method"
     page = scope["path"] if scope["path"] in _PAGES else "another page"
     reason = scope.get(_REASON, "")
-    return f"refused with {status}: {method} {page}{f', {reason}' if reason else ''}"
+    _log.info("refused with %d: %s %s%s", status, method, page, f", {reason}" if reason else "")
+
+
+def tell_unread(status: int) -> None:
+    """Log that a request is refused of which nothing is known, because it did not come whole, was not HTTP, or had no place."""
+    _log.info("refused with %d: a connection", status)

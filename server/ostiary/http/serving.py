@@ -26,6 +26,33 @@ class _Server(uvicorn.Server):
         yield
 
 
+class _Stop:
+    """The one way to an end."""
+
+    def __init__(self, server: uvicorn.Server) -> None:
+        self._server = server
+        self.asked = asyncio.Event()
+
+    def ask(self) -> None:
+        """Take no more requests."""
+        self.asked.set()
+        self._server.should_exit = True
+
+    def by_signal(self) -> None:
+        """Likewise; the second time, cancel those on their way."""
+        if self.asked.is_set():
+            for task in tuple(self._server.server_state.tasks):
+                task.cancel()
+        self.ask()
+
+    async def after(self, ending: Awaitable[None]) -> None:
+        """Ask for it when this has ended, however it did."""
+        try:
+            await ending
+        finally:
+            self.ask()
+
+
 async def serve(
     app: ASGIApp,
     http: Http,
@@ -38,35 +65,15 @@ async def serve(
     """Serve until SIGINT or SIGTERM, or until `cut` returns: then calls get `shutdown_s` to end, and are cancelled and recorded so.
 
     A second signal cancels them at once. `gone` waits until no call is on its way; only then streams are
-    ended, because replies travel on some of them.
+    ended, because replies travel on some of them. What fails beside the server ends it, and is raised.
     """
     server = _Server(_config(Contained(app), http))
-    stopping = asyncio.Event()
-
-    def asked_by_signal() -> None:
-        if stopping.is_set():
-            _cancel(server)
-        stop()
-
-    def stop() -> None:
-        stopping.set()
-        server.should_exit = True
-
-    async def until_cut() -> None:
-        if cut is not None:
-            await cut()
-            stop()
-
-    async def after_the_last_call() -> None:
-        await stopping.wait()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(http.shutdown_s):
-                await gone()
-        end_streams()
-
+    stop = _Stop(server)
     for asked in _SIGNALS:
-        asyncio.get_running_loop().add_signal_handler(asked, asked_by_signal)
-    beside = [asyncio.create_task(task) for task in (_looking(server), after_the_last_call(), until_cut())]
+        asyncio.get_running_loop().add_signal_handler(asked, stop.by_signal)
+    ends = [_looking(server), *([cut()] if cut is not None else [])]
+    last = asyncio.create_task(_after_the_last_call(stop, http.shutdown_s, gone, end_streams))
+    beside = [last, *(asyncio.create_task(stop.after(end)) for end in ends)]
     try:
         await server.serve([listener])
         # Those that were cancelled still record how they ended.
@@ -75,6 +82,20 @@ async def serve(
     finally:
         for task in beside:
             task.cancel()
+        await asyncio.wait(beside)
+    for task in beside:
+        if not task.cancelled():
+            task.result()
+
+
+async def _after_the_last_call(
+    stop: _Stop, patience_s: float, gone: Callable[[], Awaitable[None]], end_streams: Callable[[], None]
+) -> None:
+    await stop.asked.wait()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience_s):
+            await gone()
+    end_streams()
 
 
 def _config(app: ASGIApp, http: Http) -> uvicorn.Config:
@@ -96,10 +117,8 @@ async def _looking(server: uvicorn.Server) -> None:
     clock = asyncio.get_running_loop().time
     while True:
         await asyncio.sleep(_LOOK_S)
-        for connection in tuple(server.server_state.connections):
-            cast("Connection", connection).look(clock())
-
-
-def _cancel(server: uvicorn.Server) -> None:
-    for task in tuple(server.server_state.tasks):
-        task.cancel()
+        for connection in tuple(cast("set[Connection]", server.server_state.connections)):
+            try:
+                connection.look(clock())
+            except OSError:  # its client has reset it in this moment
+                connection.transport.abort()
