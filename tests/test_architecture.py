@@ -80,8 +80,10 @@ def test_only_the_protocol_module_and_clients_import_the_sdk():
     doors = {
         "ostiary.mcp_content",
         "ostiary.mcp_calls",
+        "ostiary.mcp_errors",
         "ostiary.mcp_input",
         "ostiary.mcp_questions",
+        "ostiary.mcp_resources",
         "ostiary.mcp_subscriptions",
         "ostiary.mcp_tasks",
         "ostiary.http.application",

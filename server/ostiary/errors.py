@@ -18,6 +18,10 @@ from ostiary_tools.errors import DatabaseError, Refused, TooCostly, ToolError
 from ostiary_tools.sql.mending import mended
 from ostiary_tools.view import World
 
+OF_THE_SERVER = frozenset(("busy", "not_recorded", "unavailable", "internal"))
+"""Codes that tell how the server is and nothing of what was asked for: where a thing is asked for by its address, any other
+failure is answered as if it did not exist."""
+
 
 class UnknownTool(Exception):
     """No such tool for this caller. A hidden one is answered with the same words."""

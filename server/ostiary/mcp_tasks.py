@@ -14,7 +14,7 @@ from mcp.server import ServerRequestContext
 from mcp.shared.inbound import MCP_NAME_HEADER
 
 from ostiary.eras import MODERN
-from ostiary.errors import CallFailed
+from ostiary.errors import OF_THE_SERVER, CallFailed
 from ostiary.shape import Reply
 from ostiary_tools.control.jobs import KEPT_H
 from ostiary_tools.result import Job
@@ -23,8 +23,6 @@ EXTENSION = "io.modelcontextprotocol/tasks"
 
 _POLL_MS = 1_000
 """As often as a job tells how far it is."""
-_UNKNOWN = frozenset(("refused", "denied", "invalid_arguments"))
-"""Codes of a call of `job` that found none, or was of somebody who may not look for one."""
 
 _Context = ServerRequestContext[Any]
 
@@ -62,8 +60,8 @@ class Tasks:
         try:
             job = (await self._job(ctx, {"id": params.task_id, "action": action})).job
         except CallFailed as error:
-            if error.code not in _UNKNOWN:
-                raise MCPError(t.INTERNAL_ERROR, error.text()) from None
+            if error.code in OF_THE_SERVER:
+                raise
             job = None
         except MCPError:  # who may not call `job` has no tasks
             job = None

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import asyncpg
 import pytest
@@ -12,8 +12,12 @@ from fix_http import serving
 from fix_postgres import PostgresServer
 from fix_server import MakeSite, Site
 from fix_waiting import until
+from mcp import Client, MCPError
 
+from ostiary.app import open_house
+from ostiary.mcp_app import McpApp
 from ostiary.pytest_plugin import ERAS
+from ostiary_policies.model import Principal
 
 AS_READER = {"OSTIARY_AGENT__ROLE": "reader", "OSTIARY_AGENT__ROLES": "reader"}
 TAKEN = "select count(*) from held"
@@ -70,6 +74,37 @@ async def test_a_call_too_many_is_refused_in_each_era_and_the_refusals_are_one_r
     folded = [record for record in records if record.get("event") == "denials_folded"]
     assert [(record["decision"], record["reason"]) for record in busy] == [("busy", said)]
     assert sum(record["count"] for record in folded) + len(busy) == len(modern) + len(legacy)
+
+
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.asyncio
+async def test_an_address_that_nobody_had_time_to_look_at_is_not_called_unknown(
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, era: str
+):
+    site = await make_site({"shop": postgres_server.dsn(database=await make_database("CREATE TABLE held (a int)"))})
+    there, nowhere = "schema://shop/public/held", "schema://shop/public/gone"
+    async with open_house(site.config, lambda _: None) as house:
+        app = McpApp(house.gate, lambda _: Principal("ada", ("reader",)), changes=house.changes)
+        with ExitStack() as stack:
+            for _ in range(site.config.limits.calls_per_agent):
+                stack.enter_context(house.gate.crowd.place("ada"))
+            async with Client(app.server, mode=era) as client:
+                asked = [client.read_resource(there), client.read_resource(nowhere), client.list_resources()]
+                crowded = [await failure(request) for request in asked]
+        async with Client(app.server, mode=era) as client:
+            unknown = await failure(client.read_resource(nowhere))
+            listed = [str(resource.uri) for resource in (await client.list_resources()).resources]
+
+    assert {code for code, _ in crowded} == {-32603}
+    assert {text.partition(":")[0] for _, text in crowded} == {"busy"}
+    assert unknown == (-32602, "Unknown resource")
+    assert listed == [there]
+
+
+async def failure(request: Awaitable[object]) -> tuple[int, str]:
+    with pytest.raises(MCPError) as caught:
+        await request
+    return caught.value.code, caught.value.message
 
 
 async def refused(one: Agent) -> list[tuple[int, str, str]]:
