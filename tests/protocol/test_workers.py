@@ -137,6 +137,21 @@ async def test_a_low_bound_on_open_files_is_raised_for_every_worker(ostiary_conf
     assert bounds == [(high, high)] * 3
 
 
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_worker_that_the_system_has_no_room_for_is_replaced_once_it_has(ostiary_config: Config):
+    async with serving(ostiary_config, "--workers", "2") as (url, server):
+        await until_both_answer(url)
+        bounds = resource.prlimit(server.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (3, bounds[1]))
+        os.kill(children(server.pid)[0], signal.SIGKILL)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(server.wait(), 2)  # it has tried by then
+        assert await who_answers(url) in {"0", "1"}
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, bounds)
+        await until_both_answer(url)
+
+
 @pytest.mark.asyncio
 async def test_the_option_of_workers_is_of_no_use_to_others(ostiary_config: Config):
     process = await asyncio.create_subprocess_exec(

@@ -25,6 +25,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LAST_WORDS_S = 15.0
 """After `shutdown_s`, for outcomes and the last checkpoint; then a worker is killed."""
 _SOON_S, _LATE_S = 0.5, 30.0
+_ROOM_S = 2.0
 _LASTED_S = 60.0
 """A worker that lived so long did not die of its start; the next is started soon again."""
 
@@ -103,8 +104,17 @@ class Workers:
             await asyncio.sleep(delay)
             delay = min(2 * delay, _LATE_S)
             with suppress(_Died):
-                await self._start(number)
+                await self._start_at_last(number)
                 _log.info("worker %d is replaced", number)
+
+    async def _start_at_last(self, number: int) -> None:
+        """Start one as soon as the system has room for it. Raises _Died."""
+        while True:
+            try:
+                return await self._start(number)
+            except OSError as error:
+                _log.error("worker %d cannot be started: %s", number, error.strerror)
+                await asyncio.sleep(_ROOM_S)
 
     async def _start(self, number: int) -> None:
         """Start one and wait until it is ready. Raises _Died."""
