@@ -245,19 +245,14 @@ async def test_tokens_of_unknown_keys_do_not_make_us_ask_without_end(config: Con
         await begin(url, provider.token())
         answers = await asyncio.gather(*(begin(url, provider.token(headers={"kid": f"n{n}"})) for n in range(20)))
 
-    assert {answer.status_code for answer in answers} == {401}
+    # Whoever is not asked for gets no verdict.
+    assert {answer.status_code for answer in answers} <= {401, 503}
     assert provider.asked <= 3
 
 
 async def _endless() -> AsyncIterator[bytes]:
     for _ in range(50):
         yield b" " * 1_000_000
-
-
-async def _drops() -> AsyncIterator[bytes]:
-    while True:
-        yield b" "
-        await asyncio.sleep(0.05)
 
 
 def _jwks(*keys: dict[str, Any]) -> Response:

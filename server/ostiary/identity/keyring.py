@@ -6,7 +6,6 @@ wait, and a few times a minute whatever the tokens say. Nothing here reads a tok
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -28,7 +27,7 @@ _WAIT_S = 1.0
 class Keyring:
     """The keys of one provider."""
 
-    def __init__(self, ask: Callable[[], Awaitable[Mapping[str, Key]]], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[Mapping[str, Key]]], clock: Callable[[], float]) -> None:
         self._ask = ask
         self._clock = clock
         self._keys: Mapping[str, Key] = {}
@@ -39,14 +38,14 @@ class Keyring:
 
     async def key(self, name: str) -> Key:
         """The key of that name. Raises NotRecognised when the provider has none, and Unreachable when it cannot be asked."""
-        known = self._known(name)
+        known, asked = self._known(name), True
         if known is None or self._age() >= FRESH_S:
-            await self._asked(None if known is None else _WAIT_S)
+            asked = await self._asked(None if known is None else 0 if self._trouble else _WAIT_S)
             known = self._known(name)
         if known is not None:
             return known
-        if self._trouble or self._age() >= KEPT_S:
-            raise Unreachable(self._trouble or "the provider's keys were never fetched")
+        if not asked or self._trouble:
+            raise Unreachable(self._trouble or "the provider was asked too often just now")
         raise NotRecognised("it is signed by no key of the provider")
 
     async def close(self) -> None:
@@ -61,14 +60,17 @@ class Keyring:
     def _known(self, name: str) -> Key | None:
         return self._keys.get(name) if self._age() < KEPT_S else None
 
-    async def _asked(self, patience_s: float | None) -> None:
-        """Ask, or wait with those who asked already; whoever stops waiting stops nobody else."""
+    async def _asked(self, patience_s: float | None) -> bool:
+        """Ask, or wait with those who asked already; false when it is not asked. Whoever stops waiting stops nobody else."""
         if self._asking is None or self._asking.done():
             if len(self._asked_at) == _ASKED and self._clock() - self._asked_at[0] < _WITHIN_S:
-                return
+                return False
             self._asked_at.append(self._clock())
             self._asking = asyncio.create_task(self._fetch(), name="keys of the identity provider")
-        await asyncio.wait({self._asking}, timeout=patience_s)
+        _, waiting = await asyncio.wait({self._asking}, timeout=patience_s)
+        if waiting:
+            self._trouble = self._trouble or "the provider does not answer soon"
+        return True
 
     async def _fetch(self) -> None:
         try:
@@ -76,5 +78,8 @@ class Keyring:
         except Unreachable as error:
             self._trouble = str(error)
             _log.warning("the identity provider's keys: %s", error)
+        except Exception as error:  # noqa: BLE001 a defect of the reading must not pass for an answer
+            self._trouble = "the provider's answer could not be read"
+            _log.error("the identity provider's keys could not be read: %s", type(error).__name__)
         else:
             self._fetched_at, self._trouble = self._clock(), ""

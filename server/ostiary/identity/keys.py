@@ -52,7 +52,8 @@ def _key(jwk: Mapping[str, Any]) -> Key | None:
     family = (jwk.get("kty"), jwk.get("crv") if jwk.get("kty") != "RSA" else None)
     fitting = _FITTING.get(family, ()) if all(isinstance(part, str | None) for part in family) else ()
     named = [name for name in fitting if jwk.get("alg") in (None, name)]
-    if not named or jwk.get("use", "sig") != "sig" or "verify" not in jwk.get("key_ops", ["verify"]):
+    operations = jwk.get("key_ops", ["verify"])
+    if not named or jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
         return None
     try:
         public = get_default_algorithms()[named[0]].from_jwk({part: jwk[part] for part in _PUBLIC if part in jwk})

@@ -58,9 +58,13 @@ def _keys_url(metadata: Mapping[str, Any], url: str, issuer: str) -> str:
     if metadata.get("issuer") != issuer:
         raise Unreachable(f"`{url}` is the metadata of another issuer")
     try:
-        return _url.validate_python(metadata.get("jwks_uri"))
+        found = _url.validate_python(metadata.get("jwks_uri"))
     except ValidationError:
-        raise Unreachable(f"`{url}` names no `https://` address of keys") from None
+        found = ""
+    # An issuer elsewhere must not lead us to a service of this machine.
+    if urlsplit(found).scheme not in ("https", urlsplit(issuer).scheme):
+        raise Unreachable(f"`{url}` names no `https://` address of keys")
+    return found
 
 
 def _metadata_urls(issuer: str) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """All configured ways to be recognised, open while the server runs."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def _client_certificates(config: Config) -> ClientCertificates:
 
 async def _access_tokens(settings: OAuth, stack: AsyncExitStack) -> AccessTokens:
     http = await stack.enter_async_context(provider.client())
-    keyring = Keyring(lambda: provider.keys(http, str(settings.issuer), settings.jwks_url))
+    keyring = Keyring(lambda: provider.keys(http, str(settings.issuer), settings.jwks_url), time.monotonic)
     stack.push_async_callback(keyring.close)
     return AccessTokens(settings, keyring)
 
