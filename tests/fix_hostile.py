@@ -118,6 +118,7 @@ async def hostile_site(
         "CANARY": ENVIRONMENT,
         "OSTIARY_AGENT__ROLE": "reader",
         "OSTIARY_AGENT__ROLES": "reader",
+        "OSTIARY_OPERATION__ROLES": "reader",
         "OSTIARY_DATASOURCES__SHOP__DSN": dsn,
         "OSTIARY_HTTP__STATE_KEYS": KEY * 3,
         "OSTIARY_HTTP__RECEIVE_S": "2",

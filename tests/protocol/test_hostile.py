@@ -23,18 +23,19 @@ MOST_GROWTH_MIB = 150
 
 
 @asynccontextmanager
-async def on_stdio(config: Config) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A server that must end by itself when its input ends."""
+async def on_stdio(config: Config, log: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A server that must end by itself when its input ends, and writes its log to a file."""
     places = {f"OSTIARY_HOME__{part.upper()}": str(getattr(config.home, part)) for part in ("data", "state")}
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ostiary", "serve"),
-        env={"PATH": os.environ["PATH"], **places},
-        stdin=pipe,
-        stdout=pipe,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=1 << 24,
-    )
+    with log.open("wb") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "ostiary", "serve"),
+            env={"PATH": os.environ["PATH"], **places},
+            stdin=pipe,
+            stdout=pipe,
+            stderr=stderr,
+            limit=1 << 24,
+        )
     try:
         yield process
         assert process.stdin
@@ -67,7 +68,7 @@ async def attack(
     found.wrong += [
         f"log: {each.decode()}" for each in read["log"].splitlines() if b"with 500" in each or b"request failed" in each
     ]
-    assert b"ostiary_calls_total" in read["/metrics"] or tokens
+    assert b"ostiary_calls_total" in read["/metrics"]
     return found
 
 
@@ -83,21 +84,24 @@ async def test_hundreds_of_hostile_requests_learn_nothing_and_stop_nothing(
 
 @pytest.mark.parametrize("era", ERAS)
 @pytest.mark.asyncio
-async def test_hundreds_of_hostile_lines_learn_nothing_and_stop_nothing(ostiary_config: Config, era: str):
+async def test_hundreds_of_hostile_lines_learn_nothing_and_stop_nothing(ostiary_config: Config, era: str, tmp_path: Path):
     what = Offered(
         {"query": ("sql", "params", "datasource", "cursor"), "describe": ("tables",), "whoami": ()},
         {"question_to_sql": ("question",)},
     )
     secrets = (str(ostiary_config.home.data), str(ostiary_config.home.state))
     wrong = []
-    async with on_stdio(ostiary_config) as process:
+    async with on_stdio(ostiary_config, tmp_path / "log") as process:
         if era == "legacy":
             await spoken(process, [json.dumps(GREETING).encode(), b'{"jsonrpc":"2.0","method":"notifications/initialized"}'], -1)
         for first in range(0, LINES, 50):
             lines = [asked.line for asked in (request(SEED, number, what) for number in range(first, first + 50)) if asked.line]
             wrong += wrong_in(await spoken(process, lines, first), secrets)
+    log = (tmp_path / "log").read_bytes()
 
     assert wrong == []
+    assert wrong_in(log, (MARK,), internal=False) == []
+    assert b"Traceback" not in log
 
 
 @pytest.mark.slow
