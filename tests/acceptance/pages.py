@@ -1,7 +1,8 @@
 """The pages of the documentation, taken apart: blocks of code, what is said right above them, and links.
 
 A comment `<!-- key: value -->` on the line above a block says what is done with it:
-`file: NAME` the block is that file; `not run: REASON`; `command: NAME` CI runs it; `sql: WHERE`; `pack`.
+`file: NAME` the block is that file; `not run: REASON`; `command: NAME` CI runs it; `sql: WHERE`; `pack`;
+`part: FRAMEWORK` is run where that framework is installed.
 """
 
 import re

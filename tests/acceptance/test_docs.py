@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from ostiary import errors
 from ostiary.config.settings import TABLE
 from ostiary.config.sources import CONFIG_VARIABLE, variable
+from ostiary.policy_files import read
 from ostiary_policies import checks, entities, obligations
 from ostiary_policies.actions import Action
 from ostiary_tools import errors as tool_errors
@@ -135,12 +136,23 @@ def test_the_contract_test_of_the_readme_passes(used_home: dict[str, str], tmp_p
     assert "1 passed" in done.stdout
 
 
-def test_every_python_block_is_a_file_that_is_run():
-    """Those of the README and the how-to by the tests above, the tutorial's by its commands."""
+def test_every_python_block_is_run():
+    """The README's by the test above, a file by the commands after it, a part for a framework in that framework's environment."""
+    frameworks = {folder.parent.name for folder in (ROOT / "tests/protocol/frameworks").glob("*/agent.py")}
     for page in PAGES:
         for block in blocks(page):
+            assert block.language != "py", f"{name(page)}: `py` hides a block from these tests"
             if block.language == "python" and page.name != "README.md":
-                assert block.key == "file", name(page)
+                assert block.key == "file" or (block.key == "part" and block.value in frameworks), name(page)
+
+
+def test_every_policy_is_valid(tmp_path: Path):
+    for page in PAGES:
+        texts = [block.text for block in blocks(page) if block.language == "cedar"]
+        for number, text in enumerate(texts):
+            (tmp_path / f"{page.stem}-{number}.cedar").write_text(text)
+    assert len(list(tmp_path.iterdir())) > 5
+    read(tmp_path, bundles=(), tags=frozenset(checks.TAGS))
 
 
 def test_links_lead_somewhere():

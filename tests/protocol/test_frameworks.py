@@ -8,31 +8,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from acceptance.pages import ROOT, blocks
 from fix_http import serving
 
 from ostiary.config import Config
 
 HOME = Path(__file__).parent / "frameworks"
+PAGE = ROOT / "docs/how-to/use-an-agent-framework.md"
 ANALYST = ["describe", "explain", "query", "search_schema", "whoami"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("framework", ["langchain", "pydantic_ai"])]
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("framework", ["langchain", "openai_agents", "pydantic_ai"])]
 
 
-async def conversation(framework: str, server: dict[str, Any]) -> Any:
-    """What an agent of the framework found and was answered."""
+async def said(framework: str, *program: str, **environment: str) -> str:
+    """What a program prints where the framework is installed."""
     python = HOME / framework / ".venv" / "bin" / "python"
     if not python.exists():
         pytest.skip(f"not installed: a virtual environment `.venv` with requirements.txt in tests/protocol/frameworks/{framework}")
-    agent = await asyncio.create_subprocess_exec(
-        *(python, HOME / framework / "agent.py", json.dumps(server)),
-        env={"PATH": os.environ["PATH"]},
+    process = await asyncio.create_subprocess_exec(
+        *(str(python), *program),
+        env={"PATH": os.environ["PATH"], **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(90):
-        said, trouble = await agent.communicate()
-    assert agent.returncode == 0, trouble.decode()[-3000:]
-    return json.loads(said.decode().splitlines()[-1])
+        out, trouble = await process.communicate()
+    assert process.returncode == 0, trouble.decode()[-3000:]
+    return out.decode()
+
+
+async def conversation(framework: str, server: dict[str, Any]) -> Any:
+    """What an agent of the framework found and was answered."""
+    out = await said(framework, str(HOME / framework / "agent.py"), json.dumps(server))
+    return json.loads(out.splitlines()[-1])
 
 
 @pytest.mark.asyncio
@@ -52,3 +60,10 @@ async def test_an_agent_lists_and_calls_tools_over_http(ostiary_config: Config, 
 
     assert found["tools"] == ANALYST
     assert "42" in found["reply"]
+
+
+@pytest.mark.asyncio
+async def test_what_the_page_says_is_there(framework: str):
+    """Every name, and what is made before a model is asked; a model of the page's is not asked here."""
+    [part] = [block.text for block in blocks(PAGE) if block.value == framework]
+    await said(framework, "-c", part, OPENAI_API_KEY="none")
