@@ -35,9 +35,7 @@ async def test_a_token_works_until_it_is_revoked_and_all_of_it_is_on_record(osti
             reply = await client.call_tool("whoami", {})
         wrong = await http.post(url, json={}, headers={"Authorization": f"Bearer {new_token()}"})
         without = await http.post(url, json={}, headers={"Authorization": ""})
-        [listed] = [
-            row for row in json.loads(await ostiary(ostiary_config, "tokens", "list", "--json")) if row["agent"] == "nightly"
-        ]
+        [listed] = await used(ostiary_config, "nightly")
         await ostiary(ostiary_config, "tokens", "revoke", listed["id"])
         revoked = await http.post(url, json={})
     events = json.loads(await ostiary(ostiary_config, "audit", "show", "--kind", "event", "--json"))
@@ -50,8 +48,18 @@ async def test_a_token_works_until_it_is_revoked_and_all_of_it_is_on_record(osti
     assert named == {"token_created", "token_revoked"}
     assert calls
     denials = json.loads(await ostiary(ostiary_config, "audit", "show", "--kind", "denial", "--json"))
-    assert {"127.0.0.1"} == {row["arguments"]["address"] for row in denials if row["origin"] == "credential"}
+    refused = [row["arguments"] for row in denials if row["origin"] == "credential"]
+    assert {"127.0.0.1"} == {arguments["address"] for arguments in refused}
+    assert listed["id"] in {arguments.get("token") for arguments in refused}
     assert token.encode() not in everything(ostiary_config, events, calls)
+
+
+async def used(config: Config, agent: str) -> list[Any]:
+    """The tokens of an agent, once their use is written down."""
+    while True:
+        listed = [row for row in json.loads(await ostiary(config, "tokens", "list", "--json")) if row["agent"] == agent]
+        if all(row["used_on"] for row in listed):
+            return listed
 
 
 def everything(config: Config, *records: Any) -> bytes:

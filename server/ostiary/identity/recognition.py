@@ -77,7 +77,9 @@ async def open_recognition(config: Config, tokens: TokenTable, guesses: Guesses)
         if "oauth" in config.http.authentication:
             authenticators.append(await _access_tokens(config.oauth, stack))
         if "tokens" in config.http.authentication:
-            authenticators.append(IssuedTokens(tokens, frozenset(config.agent.roles), config.tokens.cache_s))
+            issued = IssuedTokens(tokens, frozenset(config.agent.roles), config.tokens.cache_s)
+            stack.push_async_callback(issued.close)
+            authenticators.append(issued)
         if "proxy" in config.http.authentication:
             authenticators.append(_client_certificates(config))
         resource = protected_resource(config) if "oauth" in config.http.authentication else None

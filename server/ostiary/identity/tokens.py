@@ -13,21 +13,21 @@ import secrets
 import time
 import zlib
 from collections import OrderedDict
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from starlette.requests import HTTPConnection
 
 from ostiary.identity.bearer import bearer_token
-from ostiary.identity.caller import Caller, NotEntitled, NotRecognised, Unreachable, caller
+from ostiary.identity.caller import Caller, NotEntitled, NotRecognised, caller
+from ostiary.identity.lookups import Lookups
 from ostiary_policies.model import Principal
-from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.tokens import StoredToken, TokenTable
 
 PREFIX = "ostiary_"
+ISSUER = "ostiary"
+"""Of sessions begun with one."""
 _SHAPE = re.compile(PREFIX + "([a-z2-7]{52})([a-z2-7]{7})")
 _REMEMBERED = 10_000
-"""Lookups kept, of tokens that exist and of others."""
+"""Tokens believed without asking; strangers' are not among them."""
 
 
 def new_token() -> str:
@@ -57,44 +57,44 @@ def _letters(data: bytes) -> str:
     return base64.b32encode(data).decode().rstrip("=").lower()
 
 
-@dataclass(slots=True)
 class IssuedTokens:
-    """Recognises callers by tokens of the table. What it found is believed for `cache_s`, so that a revocation acts soon."""
+    """Recognises callers by tokens of the table. A valid one is believed for `cache_s`, so that a revocation acts soon."""
 
-    table: TokenTable
-    roles: frozenset[str]
-    """Those that are configured; a token's others count no more."""
-    cache_s: float
-    _found: OrderedDict[bytes, tuple[float, StoredToken | None]] = field(default_factory=OrderedDict)
+    def __init__(self, table: TokenTable, roles: frozenset[str], cache_s: float) -> None:
+        """`roles` are those that are configured; a token's others count no more."""
+        self._lookups = Lookups(table)
+        self._roles = roles
+        self._cache_s = cache_s
+        self._believed: OrderedDict[bytes, tuple[float, StoredToken]] = OrderedDict()
 
     async def recognise(self, connection: HTTPConnection) -> Caller | None:
         """The bearer of one of our tokens."""
         token = bearer_token(connection.headers)
         if token is None or not token.startswith(PREFIX):
             return None
-        stored = await self._looked_up(digest(token))
-        if stored is None or not stored.valid or stored.expires_at.timestamp() <= time.time():
-            raise NotRecognised("the token does not exist, has expired or was revoked", token=stored.id if stored else "")
-        roles = tuple(sorted(self.roles.intersection(stored.roles)))
+        stored = await self._valid(digest(token))
+        roles = tuple(sorted(self._roles.intersection(stored.roles)))
         if not roles:
-            raise NotEntitled("no role is given to this caller", agent=stored.agent, issuer="ostiary")
+            raise NotEntitled("no role is given to this caller", agent=stored.agent, issuer=ISSUER)
         return caller(
-            Principal(stored.agent, roles), issuer="ostiary", subject=stored.id, expires_at=int(stored.expires_at.timestamp())
+            Principal(stored.agent, roles), issuer=ISSUER, subject=stored.id, expires_at=int(stored.expires_at.timestamp())
         )
 
-    async def _looked_up(self, key: bytes) -> StoredToken | None:
-        until, stored = self._found.get(key, (0.0, None))
-        if time.monotonic() < until:
-            return stored
-        asked_at = time.monotonic()
-        try:
-            stored = await self.table.find(key)
-            if stored is not None and stored.valid and stored.used_on != datetime.now(UTC).date():
-                await self.table.used(stored.id)
-        except JournalError as error:
-            raise Unreachable(str(error)) from error
-        self._found[key] = (asked_at + self.cache_s, stored)
-        self._found.move_to_end(key)
-        if len(self._found) > _REMEMBERED:
-            self._found.popitem(last=False)
+    async def close(self) -> None:
+        """Look up no more."""
+        await self._lookups.close()
+
+    async def _valid(self, key: bytes) -> StoredToken:
+        """Raises NotRecognised and Unreachable."""
+        until, stored = self._believed.get(key, (0.0, None))
+        if stored is None or time.monotonic() >= until:
+            until = time.monotonic() + self._cache_s
+            stored = await self._lookups.find(key)
+        if stored is None or not stored.valid or stored.expires_at.timestamp() <= time.time():
+            self._believed.pop(key, None)
+            raise NotRecognised("the token does not exist, has expired or was revoked", token=stored.id if stored else "")
+        self._believed[key] = (until, stored)
+        self._believed.move_to_end(key)
+        if len(self._believed) > _REMEMBERED:
+            self._believed.popitem(last=False)
         return stored

@@ -3,6 +3,7 @@
 Knows digests and no token. The service's login may only find and mark as used.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -13,10 +14,10 @@ _COLUMNS = "id, agent, roles, created_at, expires_at, revoked_at, used_on, revok
 _ADD = """
 INSERT INTO tokens.token (id, digest, agent, roles, expires_at) VALUES ($1, $2, $3, $4, now() + make_interval(days => $5))
 """
-_FIND = f"SELECT {_COLUMNS} FROM tokens.token WHERE digest = $1"  # noqa: S608 a constant above
+_FIND = f"SELECT digest, {_COLUMNS} FROM tokens.token WHERE digest = ANY($1::bytea[])"  # noqa: S608 a constant above
 _ALL = f"SELECT {_COLUMNS} FROM tokens.token ORDER BY created_at, id"  # noqa: S608 likewise
 _REVOKE = "UPDATE tokens.token SET revoked_at = coalesce(revoked_at, now()) WHERE id = $1 RETURNING id"
-_USED = "UPDATE tokens.token SET used_on = current_date WHERE id = $1 AND used_on IS DISTINCT FROM current_date"
+_USED = "UPDATE tokens.token SET used_on = current_date WHERE id = ANY($1::text[]) AND used_on IS DISTINCT FROM current_date"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,10 @@ class TokenTable:
         """Add a token that is valid for so many days. An id or digest that is there already is refused."""
         await self._link.ask(_ADD, id_, digest, agent, list(roles), days)
 
-    async def find(self, digest: bytes) -> StoredToken | None:
-        """The token of that digest, valid or not."""
-        rows = await self._link.ask(_FIND, digest)
-        return _stored(rows[0]) if rows else None
+    async def find(self, digests: Iterable[bytes]) -> dict[bytes, StoredToken]:
+        """The tokens of those digests, valid or not."""
+        rows = await self._link.ask(_FIND, list(digests))
+        return {row["digest"]: _stored(row) for row in rows}
 
     async def all(self) -> list[StoredToken]:
         """Every token, the oldest first."""
@@ -58,9 +59,9 @@ class TokenTable:
         """Make it invalid for good; false when there is none of that id."""
         return bool(await self._link.ask(_REVOKE, id_))
 
-    async def used(self, id_: str) -> None:
-        """Write down that it was used today."""
-        await self._link.ask(_USED, id_)
+    async def used(self, ids: Iterable[str]) -> None:
+        """Write down that they were used today."""
+        await self._link.ask(_USED, list(ids))
 
     async def close(self) -> None:
         """Give the connection back."""
@@ -68,4 +69,5 @@ class TokenTable:
 
 
 def _stored(row: Any) -> StoredToken:
-    return StoredToken(**{**row, "roles": tuple(row["roles"])})
+    fields = {name: value for name, value in row.items() if name != "digest"}
+    return StoredToken(**{**fields, "roles": tuple(row["roles"])})
