@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import partial
 from itertools import groupby
 
@@ -43,15 +42,9 @@ Path = tuple[str, str, str]
 """Datasource, schema and table."""
 
 
-class Listed(StrEnum):
-    """A list that may have changed for a subscriber."""
+THE_LIST = ""
+"""In place of an address: the list of resources has changed."""
 
-    RESOURCES = "resources"
-    TOOLS = "tools"
-
-
-News = Listed | str
-"""A list, or an address as its subscriber wrote it."""
 _State = tuple[str, ...]
 """Hash of the policies, and the version of each datasource's schema; empty where it cannot be reached."""
 
@@ -65,14 +58,14 @@ class Subscriber:
     """Somebody who wants to know, and what it saw last."""
 
     who: Principal
-    tell: Callable[[News], None]
-    """Takes a piece of news without waiting."""
+    tell: Callable[[str], None]
+    """Takes the address of what has changed, or THE_LIST, without waiting."""
     until: float | None = None
     """When its credential expires, in seconds since 1970."""
     addresses: dict[str, Path] = field(default_factory=dict)
     """What it asked for, as it wrote it and what that means."""
-    seen: dict[News, str] = field(default_factory=dict)
-    """Digests of descriptions by address, of the tool list, and of resource lists by datasource, whose names are no addresses."""
+    seen: dict[str, str] = field(default_factory=dict)
+    """Digests of descriptions by address, and of resource lists by datasource, whose names are no addresses."""
     state: _State = ()
     """Under which all of that was seen."""
 
@@ -209,8 +202,8 @@ class Changes:
         subscriber.seen |= now
         whole = not world.unavailable and watched.keys() == subscriber.addresses.keys()
         subscriber.state = state if whole else ()
-        for piece in sorted({Listed.RESOURCES if key in self._datasources else key for key in changed}):
-            subscriber.tell(piece)
+        for news in sorted({THE_LIST if key in self._datasources else key for key in changed}):
+            subscriber.tell(news)
 
     def _forget(self, subscriber: Subscriber) -> None:
         """Its credential has expired: whatever it comes back with starts anew."""
@@ -219,10 +212,10 @@ class Changes:
         subscriber.seen.clear()
 
 
-async def _picture(world: World, addresses: Mapping[str, Path]) -> dict[News, str]:
+async def _picture(world: World, addresses: Mapping[str, Path]) -> dict[str, str]:
     """Digests of what the caller is shown; nothing of a datasource that cannot be reached now."""
     views = world.views if _PERMISSION in world.tools else {}
-    seen: dict[News, str] = {Listed.TOOLS: _digest(*world.tools)}
+    seen: dict[str, str] = {}
     for name, view in views.items():
         seen[name] = await _once(view, (Subscriber,), partial(_listed, view))
     for address, path in tuple(addresses.items()):

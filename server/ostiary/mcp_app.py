@@ -195,11 +195,17 @@ class McpApp:
 
 
 class _Server(Server[Any]):
-    """Says in the 2025 era, as in the modern one, that a list of resources may change."""
+    """Says in both eras which lists may change: resources with the schema, tools and prompts never while the server runs."""
 
     def create_initialization_options(self, *_: Any, **given: Any) -> InitializationOptions:
         changing = NotificationOptions(resources_changed="subscriptions/listen" in self._request_handlers)
         return super().create_initialization_options(changing, **given)
+
+    def get_capabilities(self, *given: Any, **named: Any) -> t.ServerCapabilities:
+        """What the server can do; the SDK takes for granted that a server of the modern era tells of every list."""
+        found = super().get_capabilities(*given, **named)
+        fixed = {"tools": t.ToolsCapability(list_changed=False), "prompts": t.PromptsCapability(list_changed=False)}
+        return found.model_copy(update=fixed)
 
 
 def _wire(tool: Tool[Any]) -> t.Tool:

@@ -73,6 +73,8 @@ class Resources:
     async def listen(self, ctx: _Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
         """A stream of changes. Whoever asks must be able to read what it asks for, and asking is recorded so."""
         asked = params.notifications
+        # Who may call what is decided by policies that are read at the start: no such news will come, and none is promised.
+        asked.tools_list_changed = asked.prompts_list_changed = None
         addresses = asked.resource_subscriptions = list(dict.fromkeys(asked.resource_subscriptions or ()))
         if len(addresses) > MOST_ADDRESSES:
             raise too_many()

@@ -17,14 +17,12 @@ from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.connection import Connection
 from mcp.server.subscriptions import (
     ListenHandler,
-    PromptsListChanged,
     ResourcesListChanged,
     ResourceUpdated,
     ServerEvent,
-    ToolsListChanged,
 )
 
-from ostiary.changes import Changes, Full, Listed, News, Path, Subscriber
+from ostiary.changes import THE_LIST, Changes, Full, Path, Subscriber
 from ostiary.eras import MODERN
 from ostiary_policies.model import Principal
 
@@ -98,18 +96,16 @@ class Subscriptions:
         self._changes.add(found)  # its credential may have expired since
         return found
 
-    def _send(self, connection: Connection, news: News) -> None:
-        if news is Listed.TOOLS:
-            return
+    def _send(self, connection: Connection, news: str) -> None:
         task = asyncio.create_task(self._sent(connection, news), name="notification")
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
-    async def _sent(self, connection: Connection, news: News) -> None:
+    async def _sent(self, connection: Connection, news: str) -> None:
         try:
             # A client that does not read misses it: news are cues, and nothing is kept for it.
             async with asyncio.timeout(_SLOW_CLIENT_S):
-                if isinstance(news, Listed):
+                if news == THE_LIST:
                     await connection.notify("notifications/resources/list_changed", None)
                 else:
                     await connection.notify("notifications/resources/updated", {"uri": news})
@@ -133,17 +129,11 @@ class _Stream:
         self._listener = listener
         return lambda: None
 
-    def take(self, news: News) -> None:
+    def take(self, news: str) -> None:
         """Hand over a piece of news."""
         if self._listener is None:
             return
-        if news is Listed.RESOURCES:
-            self._listener(ResourcesListChanged())
-        elif news is Listed.TOOLS:
-            self._listener(ToolsListChanged())
-            self._listener(PromptsListChanged())
-        else:
-            self._listener(ResourceUpdated(uri=news))
+        self._listener(ResourcesListChanged() if news == THE_LIST else ResourceUpdated(uri=news))
 
 
 def too_many() -> MCPError:

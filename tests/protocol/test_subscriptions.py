@@ -259,3 +259,16 @@ async def test_a_session_whose_credential_expired_is_told_nothing_until_it_subsc
         await subscribe(client, ORDERS)
         await opened.alter("ALTER TABLE people ADD town text; ALTER TABLE orders ADD town text")
         await until(lambda: told == [ORDERS])
+
+
+@pytest.mark.parametrize("era", ["auto", "legacy"])
+@pytest.mark.asyncio
+async def test_no_news_are_promised_of_lists_that_stay_as_they_are_while_a_server_runs(shop: OpenShop, era: str):
+    async with shop() as opened, opened.client(mode=era) as client:
+        can = client.server_capabilities
+        assert (can.tools, can.prompts) == (t.ToolsCapability(list_changed=False), t.PromptsCapability(list_changed=False))
+        assert can.resources == t.ResourcesCapability(subscribe=True, list_changed=True)
+        if era == "auto":
+            all_lists = {"tools_list_changed": True, "prompts_list_changed": True, "resources_list_changed": True}
+            async with client.listen(**all_lists) as told:
+                assert told.honored == t.SubscriptionFilter(resources_list_changed=True)
