@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,11 +13,16 @@ from typing import Any
 
 import httpx2
 import pytest
+from fix_identity import AUDIENCE, Provider, providing
 from fix_postgres import PostgresServer
 from fix_server import MakeSite, Site
 from fix_waiting import until
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
+
+from ostiary.identity.guesses import BURST
+from ostiary.identity.tokens import digest, new_id, new_token
+from ostiary_tools.control.tokens import TokenTable
 
 PASSWORD, TOKEN, VALUE, PARAMETER, HEADER = (f"canary{name}7f3a" for name in ("password", "token", "value", "parameter", "header"))
 CANARIES = (PASSWORD, TOKEN, VALUE, PARAMETER, HEADER)
@@ -25,7 +31,7 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @asynccontextmanager
-async def served(site: Site, dsn: str, log: Path) -> AsyncIterator[str]:
+async def served(site: Site, dsn: str, log: Path, **more: str) -> AsyncIterator[str]:
     """A process that writes its log to a file, at the level that says most; its address."""
     environment = {
         "PATH": os.environ["PATH"],
@@ -33,6 +39,7 @@ async def served(site: Site, dsn: str, log: Path) -> AsyncIterator[str]:
         "OSTIARY_AGENT__ROLE": "reader",
         "OSTIARY_AGENT__ROLES": "reader",
         "OSTIARY_DATASOURCES__SHOP__DSN": dsn,
+        **more,
     }
     file = site.config.home.data.parent / "ostiary.toml"
     with log.open("wb") as stderr:
@@ -143,3 +150,60 @@ async def test_no_secret_and_no_value_is_in_logs_metrics_or_records(
     assert said.count(b"refused with 400: a connection") == 1
     assert said.count(b"refused with") - before - 1 == len(refused) > 40
     assert b"Traceback" not in said
+
+
+def _credentials(provider: Provider, token: str) -> dict[str, int]:
+    """What an `Authorization` may be, and how it is answered: right ones, and wrong ones that hold a canary wherever they can."""
+    secret = b64encode(f"{TOKEN}:{PARAMETER}".encode()).decode()
+    wrong: list[dict[str, Any]] = [
+        {"headers": {"kid": PARAMETER}},
+        *({claim: PARAMETER} for claim in ("iss", "aud", "exp", "iat", "nbf")),
+        {"sub": f"{PARAMETER}\n"},
+        {"exp": 1, "jti": PARAMETER},
+    ]
+    issued = [new_token(), f"ostiary_{TOKEN}", token[:-1], token + TOKEN]
+    forged = provider.token().rpartition(".")[0] + f".{TOKEN}"
+    useless = provider.token(sub="mallory", roles=[PARAMETER])
+    no_bearers = (f"Basic {secret}", f"{TOKEN} {PARAMETER}", TOKEN, f"Bearer {TOKEN} {PARAMETER}")
+    texts = [*issued, forged, TOKEN, *(provider.token(**changed) for changed in wrong)]
+    right = {f"Bearer {text}": 405 for text in (token, provider.token())}  # PUT is offered to nobody
+    return {**right, **{f"Bearer {text}": 401 for text in texts}, **dict.fromkeys(no_bearers, 401), f"Bearer {useless}": 403}
+
+
+@pytest.mark.asyncio
+async def test_no_credential_is_in_logs_metrics_or_records_of_a_server_that_asks_for_one(
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, tmp_path: Path
+):
+    dsn = postgres_server.dsn(database=await make_database(ROWS))
+    site, log, token = await make_site({"shop": postgres_server.dsn()}), tmp_path / "log", new_token()
+    table = TokenTable(postgres_server.dsn(database=site.control))
+    await table.add(new_id(), digest(token), "ada", ("reader",), 1)
+    await table.close()
+    with (site.config.home.data.parent / "ostiary.toml").open("a") as file:
+        file.write('\n[oauth.roles]\nreaders = ["reader"]\n')
+    async with providing() as provider:
+        asks = {
+            "OSTIARY_HTTP__AUTHENTICATION": "oauth,tokens",
+            "OSTIARY_OAUTH__ISSUER": provider.url,
+            "OSTIARY_OAUTH__RESOURCE": AUDIENCE,
+            "OSTIARY_OPERATION__ROLES": "reader",
+        }
+        credentials = _credentials(provider, token)
+        async with served(site, dsn, log, **asks) as base, httpx2.AsyncClient(base_url=base) as http:
+            answers = {shown: (await http.put("/mcp", headers={"Authorization": shown})).status_code for shown in credentials}
+            crowd = [await http.put("/mcp", headers={"Authorization": f"Bearer {TOKEN}{n}"}) for n in range(BURST)]
+            pages = [
+                (await http.get(page, headers={"Authorization": f"Bearer {token}"})).content for page in ("/metrics", "/readyz")
+            ]
+    records = "\n".join(row["record"] for row in await site.fetch("SELECT log::text AS record FROM audit.log")).encode()
+
+    assert answers == credentials
+    assert crowd[-1].status_code == 429
+    # Parts of a token are secrets too: with its signature it is whole.
+    parts = {part for shown in credentials for part in re.split(r"[ .]", shown) if len(part) > 10}
+    read = {"log": log.read_bytes(), "pages": b"".join(pages), "records": records}
+    assert [(where, part) for where, text in read.items() for part in parts | {*CANARIES} if part.encode() in text] == []
+    assert b"ostiary_calls_total" in pages[0]
+    assert b"unrecognised" in records
+    assert b"unentitled" in records
+    assert read["log"].count(b"refused with 401") == [*answers.values(), *(answer.status_code for answer in crowd)].count(401)
