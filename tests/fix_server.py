@@ -129,6 +129,7 @@ def site_config(
     tagged: Mapping[str, list[str]] | None = None,
     pool_max: int = 5,
     accepted_powers: tuple[str, ...] = ("superuser",),
+    more: str = "",
 ) -> Config:
     """Write the files of a server and load them as `ostiary serve` would; most tests log in as a superuser, on purpose."""
     (folder / "policies").mkdir()
@@ -153,6 +154,6 @@ def site_config(
         lines += [f"accepted_powers = {json.dumps(accepted_powers)}", f"[datasources.{name}.tags]"]
         lines += [f"{json.dumps(target)} = {json.dumps(given)}" for target, given in (tagged or {}).items()]
     path = folder / "ostiary.toml"
-    path.write_text("\n".join(lines))
+    path.write_text("\n".join([*lines, more]))
     path.chmod(0o600)
     return load(path, {"HOME": str(folder)}, {})

@@ -10,7 +10,8 @@
 
 `resource` names one of `tool`, `datasource`, `schema`, `table`, `column`, `function` or
 `audit_log` by its id as policies write it, with the attributes that kind has (`tags`,
-`table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`). `agent`, `rules` (exactly
+`table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`). `agent`, `attributes` (of the agent, by
+name: `{ region = "eu", teams = ["sales"] }`), `rules` (exactly
 those that decide, in any order) and `terms` (`limit_rows`, `limit_bytes`, `timeout_s`,
 `max_cost`, `max_rows_scanned`, exactly) may be left out. A case is judged with all that its access presupposes.
 """
@@ -18,11 +19,12 @@ those that decide, in any order) and `terms` (`limit_rows`, `limit_bytes`, `time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any
 
 from ostiary_policies import checks, entities
 from ostiary_policies.actions import Action
+from ostiary_policies.attributes import Attribute, AttributeType, attribute
 from ostiary_policies.engine import Engine, Verdict
 from ostiary_policies.errors import TableError
 from ostiary_policies.model import Access, AuditLog, Obligations, Principal, Resource
@@ -30,7 +32,7 @@ from ostiary_policies.model import Access, AuditLog, Obligations, Principal, Res
 _Type = type | UnionType
 
 _REQUIRED: Mapping[str, _Type] = {"title": str, "roles": list, "action": str, "resource": dict, "expected": str}
-_OPTIONAL: Mapping[str, _Type] = {"agent": str, "rules": list, "terms": dict}
+_OPTIONAL: Mapping[str, _Type] = {"agent": str, "attributes": dict, "rules": list, "terms": dict}
 _KINDS: Mapping[str, Any] = {
     "audit_log" if kind.__name__ == "AuditLog" else kind.__name__.lower(): kind for kind in entities.RESOURCES
 }
@@ -65,10 +67,13 @@ class CaseResult:
 
 def run_table(engine: Engine, text: str) -> list[CaseResult]:
     """Judge every case of a table. Raises TableError when the table cannot be read as it stands."""
-    return [_run(engine, case) for case in read_table(text, engine.policies.tags)]
+    policies = engine.policies
+    return [_run(engine, case) for case in read_table(text, policies.tags, policies.attributes)]
 
 
-def read_table(text: str, tags: frozenset[str] = frozenset()) -> list[Case]:
+def read_table(
+    text: str, tags: frozenset[str] = frozenset(), declared: Mapping[str, AttributeType] = MappingProxyType({})
+) -> list[Case]:
     """Read the cases. Raises TableError, naming the case and the key."""
     try:
         table = tomllib.loads(text)
@@ -79,7 +84,7 @@ def read_table(text: str, tags: frozenset[str] = frozenset()) -> list[Case]:
     rows = table.get("case", [])
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
         raise TableError("there is no `[[case]]` in it")
-    return [_case(_Row(row, f"case {number}"), tags) for number, row in enumerate(rows, 1)]
+    return [_case(_Row(row, f"case {number}"), tags, declared) for number, row in enumerate(rows, 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class _Row:
         return tuple(values)
 
 
-def _case(row: _Row, tags: frozenset[str]) -> Case:
+def _case(row: _Row, tags: frozenset[str], declared: Mapping[str, AttributeType]) -> Case:
     row.check(_REQUIRED, _OPTIONAL)
     values = row.values
     if values["action"] not in list(Action):
@@ -118,12 +123,22 @@ def _case(row: _Row, tags: frozenset[str]) -> Case:
         raise row.error(f"`expected` is `permit` or `deny`, not `{values['expected']}`")
     return Case(
         title=values["title"],
-        principal=Principal(values.get("agent", "anyone"), tuple(sorted(set(row.words("roles"))))),
+        principal=Principal(values.get("agent", "anyone"), tuple(sorted(set(row.words("roles")))), _attributes(row, declared)),
         access=Access(Action(values["action"]), _resource(_Row(values["resource"], f"{row.place}, resource"), tags)),
         allowed=values["expected"] == "permit",
         rules=frozenset(row.words("rules")) if "rules" in values else None,
         terms=_terms(_Row(values["terms"], f"{row.place}, terms")) if "terms" in values else None,
     )
+
+
+def _attributes(row: _Row, declared: Mapping[str, AttributeType]) -> tuple[Attribute, ...]:
+    given: Mapping[str, Any] = row.values.get("attributes", {})
+    if unknown := sorted(given.keys() - declared.keys()):
+        raise row.error(f"unknown attribute `{unknown[0]}`; declared are {', '.join(declared) or 'none'}")
+    try:
+        return tuple(attribute(name, declared[name], given[name]) for name in sorted(given))
+    except ValueError as error:
+        raise row.error(f"attribute {error}") from error
 
 
 def _resource(row: _Row, tags: frozenset[str]) -> Resource:

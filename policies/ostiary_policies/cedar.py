@@ -10,13 +10,15 @@ import json
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import lru_cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Self
 
 import cedarpy
 
-from ostiary_policies import checks, entities, obligations, source
+from ostiary_policies import attributes, checks, entities, obligations, source
+from ostiary_policies.attributes import AttributeType
 from ostiary_policies.errors import PolicyError, Problem
 from ostiary_policies.model import Access, Obligations, Principal, Resource
 
@@ -59,18 +61,30 @@ class PolicySet:
     """Agents that any policy names."""
     tags: frozenset[str]
     """Tags declared beside the built-in ones."""
+    attributes: Mapping[str, AttributeType]
+    """Attributes of agents that are declared."""
+    attributes_asked_for: frozenset[str]
+    """Those of them that any policy asks for: by no other can a policy tell agents apart."""
     hash: str
     _handle: cedarpy.PolicySet = field(repr=False)
+    _schema: cedarpy.Schema = field(repr=False)
     _named: frozenset[tuple[str, str]] = field(repr=False)
     _named_kinds: frozenset[str] = field(repr=False)
     _attributes: Mapping[type[Resource], tuple[str, ...]] = field(repr=False)
     """The attributes of a resource that any policy asks for."""
 
     @classmethod
-    def parse(cls, texts: Mapping[str, str], tags: frozenset[str] = frozenset()) -> Self:
+    def parse(
+        cls,
+        texts: Mapping[str, str],
+        tags: frozenset[str] = frozenset(),
+        declared: Mapping[str, AttributeType] = MappingProxyType({}),
+    ) -> Self:
         """Parse and validate files, by name. Blocks for milliseconds. Raises PolicyError with every problem found."""
         texts = {name: source.normal(texts[name]) for name in sorted(texts)}
-        parsed = [_parse(written, tags) for name, text in texts.items() for written in source.policies_in(name, text)]
+        words = checks.Words(tags, frozenset(declared))
+        schema = _schema(tuple(sorted(declared.items())))
+        parsed = [_parse(written, words, schema) for name, text in texts.items() for written in source.policies_in(name, text)]
         problems = [problem for one in parsed for problem in one.problems]
         policies = {one.policy.id: one.policy for one in parsed if one.policy}
         problems += _repeated(one.policy for one in parsed if one.policy)
@@ -84,17 +98,20 @@ class PolicySet:
         if len(handle) != len(policies):
             raise PolicyError((Problem(", ".join(texts), 0, "", "Cedar counts other policies than were validated"),))
         uids = {uid for one in parsed for uid in one.named}
-        attributes = {name for one in parsed for name in one.attributes}
+        asked_for = {name for one in parsed for name in one.attributes}
         return cls(
             policies=policies,
             roles=frozenset(name for kind, name in uids if kind == "Role"),
             agents=frozenset(name for kind, name in uids if kind == "Agent"),
             tags=tags,
+            attributes=declared,
+            attributes_asked_for=frozenset(asked_for & declared.keys()),
             hash=source.digest(texts),
             _handle=handle,
+            _schema=schema,
             _named=frozenset(uids),
             _named_kinds=frozenset(kind for kind, _ in uids),
-            _attributes={kind: tuple(f.name for f in fields(kind) if f.name in attributes) for kind in entities.RESOURCES},
+            _attributes={kind: tuple(f.name for f in fields(kind) if f.name in asked_for) for kind in entities.RESOURCES},
         )
 
     def likeness(self, access: Access) -> Hashable:
@@ -123,8 +140,8 @@ class PolicySet:
         About 30 µs each, holding the interpreter's lock. Total: what cannot be judged is answered with its error.
         """
         try:
-            loaded = cedarpy.Entities.from_json_str(_entities(principal, accesses), _schema())
-            answers = cedarpy.is_authorized_batch(_requests(principal, accesses), self._handle, loaded, _schema())
+            loaded = cedarpy.Entities.from_json_str(_entities(principal, accesses), self._schema)
+            answers = cedarpy.is_authorized_batch(_requests(principal, accesses), self._handle, loaded, self._schema)
         except ValueError as error:
             # One unusable name, or two views of one table with different tags, must not decide about the others.
             if len(accesses) > 1:
@@ -155,7 +172,7 @@ class _Parsed:
     problems: tuple[Problem, ...] = ()
 
 
-def _parse(written: source.Source, tags: frozenset[str]) -> _Parsed:
+def _parse(written: source.Source, words: checks.Words, schema: cedarpy.Schema) -> _Parsed:
     if not source.is_bounded(written.text):
         hint = "split it in several, or compare with a set"
         return _Parsed(problems=(Problem(written.file, written.line, "", "it nests or chains too much", hint),))
@@ -169,8 +186,8 @@ def _parse(written: source.Source, tags: frozenset[str]) -> _Parsed:
     (policy,) = tree["staticPolicies"].values()
     annotations = checks.annotations(policy)
     name = annotations.get("id", "")
-    found = [Problem(written.file, written.line, name, *complaint) for complaint in checks.complaints(policy, tags)]
-    found += [Problem(written.file, written.line, name, message) for message in _invalid(written.text)]
+    found = [Problem(written.file, written.line, name, *complaint) for complaint in checks.complaints(policy, words)]
+    found += [Problem(written.file, written.line, name, message) for message in _invalid(written.text, schema)]
     if found:
         return _Parsed(problems=tuple(dict.fromkeys(found)))
     return _Parsed(
@@ -180,9 +197,9 @@ def _parse(written: source.Source, tags: frozenset[str]) -> _Parsed:
     )
 
 
-def _invalid(text: str) -> Iterator[str]:
+def _invalid(text: str, schema: cedarpy.Schema) -> Iterator[str]:
     """Ask Cedar's strict validator about one policy."""
-    result = cedarpy.validate_policies(text, _schema(), release_gil=True)
+    result = cedarpy.validate_policies(text, schema, release_gil=True)
     for error in result.errors:
         yield error.error.removeprefix("for policy `policy0`, ")
     if not result.validation_passed and not result.errors:
@@ -197,9 +214,10 @@ def _repeated(policies: Iterable[Policy]) -> Iterator[Problem]:
             yield Problem(policy.file, policy.line, policy.id, f"its `@id` is already used in {other.file}:{other.line}")
 
 
-@cache
-def _schema() -> cedarpy.Schema:
-    return cedarpy.Schema.from_str(files("ostiary_policies").joinpath("schema.cedarschema").read_text("utf-8"))
+@lru_cache(maxsize=8)
+def _schema(declared: tuple[tuple[str, AttributeType], ...]) -> cedarpy.Schema:
+    text = files("ostiary_policies").joinpath("schema.cedarschema").read_text("utf-8")
+    return cedarpy.Schema.from_str(attributes.declaring(text, dict(declared)))
 
 
 def _requests(principal: Principal, accesses: Sequence[Access]) -> list[dict[str, Any]]:
@@ -220,9 +238,10 @@ def _writable(resource: Resource) -> bool:
 
 
 def _entities(principal: Principal, accesses: Sequence[Access]) -> str:
-    """Write down all that the answers can depend on: the agent, its roles, the resources and what contains them."""
+    """Write down all that the answers can depend on: the agent, its attributes and roles, the resources and what contains them."""
     roles = [{"type": "Role", "id": role} for role in dict.fromkeys(principal.roles)]
-    loaded = [{"uid": {"type": "Agent", "id": principal.agent}, "attrs": {}, "parents": roles}]
+    own = {one.name: attributes.plain(one) for one in principal.attributes}
+    loaded = [{"uid": {"type": "Agent", "id": principal.agent}, "attrs": own, "parents": roles}]
     loaded += [{"uid": role, "attrs": {}, "parents": []} for role in roles]
     needed: dict[Resource, None] = {}
     for access in accesses:

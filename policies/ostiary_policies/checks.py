@@ -7,6 +7,7 @@ an entity that a request does not carry. Such a forbid is a hole nobody sees.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ostiary_policies import entities, obligations
@@ -21,6 +22,15 @@ _COMPARISONS = ("==", "!=", "contains", "containsAll", "containsAny")
 _RESOURCES = frozenset(kind.__name__ for kind in entities.RESOURCES)
 
 Json = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What the configuration declares beside the built-in vocabulary."""
+
+    tags: frozenset[str] = frozenset()
+    attributes: frozenset[str] = frozenset()
+    """Of agents."""
 
 
 def known_tag(tag: str, declared: frozenset[str]) -> bool:
@@ -48,14 +58,14 @@ def asked_for(policy: Json) -> Iterator[str]:
                 yield node[operator]["attr"]
 
 
-def complaints(policy: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:
+def complaints(policy: Json, declared: Words) -> Iterator[tuple[str, str]]:
     """Every objection as message and hint; none when the policy may be in force."""
     yield from _of_annotations(policy["effect"], annotations(policy))
     yield from _of_scope(policy)
     yield from _of_ids(policy)
     for node in _objects(policy["conditions"]):
-        yield from _of_subject(node)
-        yield from _of_words(node, declared)
+        yield from _of_subject(node, declared.attributes)
+        yield from _of_words(node, declared.tags)
 
 
 def _of_annotations(effect: str, written: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -89,17 +99,18 @@ def _of_ids(policy: Json) -> Iterator[tuple[str, str]]:
             yield f'`{kind}::""` can never match', f"{'an' if kind[0] == 'A' else 'a'} {kind.lower()} has a name"
 
 
-def _of_subject(node: Json) -> Iterator[tuple[str, str]]:
+def _of_subject(node: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:
     for operator in (".", "has", "in", "is"):
         asked = node.get(operator)
         if isinstance(asked, Mapping) and "left" in asked and "Var" not in asked["left"]:
             yield f"`{operator}` asks about something the request may not carry", "ask about `principal` or `resource` only"
-    attribute = node.get("has", {}).get("attr") if isinstance(node.get("has"), Mapping) else None
-    if attribute is not None and attribute not in entities.ATTRIBUTES:
-        yield (
-            f"nothing has an attribute `{attribute}`",
-            "attributes are " + ", ".join(f"`{a}`" for a in sorted(entities.ATTRIBUTES)),
-        )
+    if not isinstance(has := node.get("has"), Mapping):
+        return
+    subject, known = ("an agent", declared) if has["left"].get("Var") == "principal" else ("a resource", entities.ATTRIBUTES)
+    if has["attr"] not in known:
+        listed = ", ".join(f"`{name}`" for name in sorted(known))
+        hint = f"attributes are {listed}" if known else "the configuration declares none"
+        yield f"{subject} never has an attribute `{has['attr']}`", hint
 
 
 def _of_words(node: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:

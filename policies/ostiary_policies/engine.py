@@ -29,6 +29,8 @@ BATCH = 256
 """Accesses put to Cedar in one go: 10 ms at worst, during which no other Python code runs."""
 _REMEMBERED = 300_000
 """Verdicts kept, over all principals; past that, all are forgotten and judged anew."""
+_PRINCIPALS = 1_000
+"""Principals that a policy can tell apart, remembered at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What was answered to one principal, or to all with the same roles when no policy names them."""
+    """What was answered to one principal, or to all that no policy can tell apart."""
 
     verdicts: dict[Access, Verdict] = field(default_factory=dict)
     judgments: dict[Hashable, Judgment] = field(default_factory=dict)
@@ -115,15 +117,21 @@ class Engine:
         return permit.policy_hash == self.policy_hash and all(access in granted for access in others)
 
     def _verdicts(self, principal: Principal, accesses: Sequence[Access]) -> list[Verdict]:
-        # No policy can tell agents apart that none names (none may name the empty one): they differ by their roles only.
-        known = principal if principal.agent in self.policies.agents else Principal("", principal.roles)
+        known = self._as_told_apart(principal)
         memory = self._memories.setdefault(known, _Memory())
         if missing := [access for access in accesses if access not in memory.verdicts]:
             self._learn(known, memory, missing)
         return [memory.verdicts[access] for access in accesses]
 
+    def _as_told_apart(self, principal: Principal) -> Principal:
+        """The principal without what no policy asks about: a name that none names (none may name the empty one), an attribute."""
+        agent = principal.agent if principal.agent in self.policies.agents else ""
+        asked_for = self.policies.attributes_asked_for
+        return Principal(agent, principal.roles, tuple(one for one in principal.attributes if one.name in asked_for))
+
     def _learn(self, principal: Principal, memory: _Memory, accesses: Sequence[Access]) -> None:
-        if sum(len(kept.verdicts) for kept in tuple(self._memories.values())) > _REMEMBERED:
+        memories = tuple(self._memories.values())
+        if len(memories) > _PRINCIPALS or sum(len(kept.verdicts) for kept in memories) > _REMEMBERED:
             # A new dict: whoever still works with an old memory keeps it to the end of the call.
             self._memories = {}
         unknown = [access for access in _with_presupposed(accesses) if access not in memory.verdicts]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ostiary_policies.actions import Action
+from ostiary_policies.attributes import Attribute
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Principal:
     agent: str
     roles: tuple[str, ...]
     """Sorted, without repetition."""
+    attributes: tuple[Attribute, ...] = ()
+    """Sorted by name, each once; whatever is remembered of a principal is remembered of these too."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from ostiary.config import Config, environment
 from ostiary.cursors import Cursors
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate
-from ostiary.identity.principals import stdio_principal
+from ostiary.identity.principals import configured_principal
 from ostiary.jobs import Jobs
 from ostiary.meter import Meter
 from ostiary.policy_files import Policies
@@ -79,8 +79,8 @@ class House:
 
     @property
     def local(self) -> Principal:
-        """The agent of a stdio connection."""
-        return stdio_principal(self.config.agent.name, (self.config.agent.role,))
+        """The one agent where nobody is asked. Whoever may start the process may be it: the system has already decided that."""
+        return configured_principal(self.config.agent.name, (self.config.agent.role,), self.config.attributes)
 
 
 @asynccontextmanager
@@ -283,7 +283,10 @@ def _recognition(config: Config, house: House) -> "AbstractAsyncContextManager[R
 
 async def load_policies(config: Config) -> Policies:
     """The policies in force."""
-    return await policy_files.load(config.policy.directory, bundles=config.policy.bundles, tags=frozenset(config.policy.tags))
+    policy = config.policy
+    return await policy_files.load(
+        policy.directory, bundles=policy.bundles, tags=frozenset(policy.tags), attributes=config.attribute_types
+    )
 
 
 def terms(config: Config) -> Terms:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+from ostiary_policies.attributes import digest
 from ostiary_policies.model import Permit
 from ostiary_tools.api import Refused, Unavailable
 from ostiary_tools.control.approvals import ApprovalTable
@@ -65,5 +66,5 @@ async def approved(permit: Permit, question: str, ask: Ask, table: ApprovalTable
 def _about(permit: Permit, question: str) -> str:
     """What a yes is good for: this question about these arguments of this tool, for this caller under this policy."""
     who, intent = permit.principal, permit.intent
-    parts = [who.agent, who.roles, intent.tool, intent.arguments, permit.policy_hash, question]
+    parts = [who.agent, who.roles, digest(who.attributes), intent.tool, intent.arguments, permit.policy_hash, question]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

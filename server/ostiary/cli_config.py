@@ -40,7 +40,7 @@ def check(config: ConfigOption = None, role: RoleOption = None, json_: JsonOptio
     from ostiary.policy_files import read
 
     loaded = configured(config, {"agent.role": role})
-    policy = read(loaded.policy.directory, loaded.policy.bundles, frozenset(loaded.policy.tags))
+    policy = read(loaded.policy.directory, loaded.policy.bundles, frozenset(loaded.policy.tags), loaded.attribute_types)
     file = find(config, environment())
     rows = listing(loaded)
     if json_:

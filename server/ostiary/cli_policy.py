@@ -6,20 +6,22 @@ schema and decides it; it runs nothing and records nothing.
 
 import asyncio
 import json
+import re
 import textwrap
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from ostiary.cli_options import ConfigOption, JsonOption, configured, print_json
+from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json
 from ostiary.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
     from ostiary.config import Config
     from ostiary.explanation import Explanation
+    from ostiary_policies.attributes import Attribute, AttributeType
     from ostiary_policies.cases import CaseResult
     from ostiary_policies.engine import Engine
     from ostiary_policies.model import Principal
@@ -36,6 +38,10 @@ BundleOption = Annotated[
     list[str] | None, typer.Option("--bundle", help="With PATH: a shipped bundle in force beside it; may be repeated.")
 ]
 TagOption = Annotated[list[str] | None, typer.Option("--tag", help="With PATH: a tag of your own; may be repeated.")]
+AttributeOption = Annotated[
+    list[str] | None,
+    typer.Option("--attribute", metavar="NAME=TYPE", help="With PATH: an attribute of agents and its type; may be repeated."),
+]
 
 
 @app.command(epilog="Example: ostiary policy check policies/")
@@ -44,11 +50,12 @@ def check(
     *,
     bundle: BundleOption = None,
     tag: TagOption = None,
+    attribute: AttributeOption = None,
     config: ConfigOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Validate policies: syntax, schema, ids, annotations, tags."""
-    engine = _engine(_place(path, bundle, tag, config), json_=json_)
+    """Validate policies: syntax, schema, ids, annotations, tags, attributes."""
+    engine = _engine(_place(path, bundle, tag, attribute, config), json_=json_)
     policies = engine.policies.policies
     if json_:
         print_json({"valid": True, "policy_hash": engine.policy_hash, "roles": sorted(engine.roles), "policies": list(policies)})
@@ -70,6 +77,7 @@ def run_tables(
     *,
     bundle: BundleOption = None,
     tag: TagOption = None,
+    attribute: AttributeOption = None,
     config: ConfigOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -77,7 +85,7 @@ def run_tables(
 
     A folder without `*.cedar` files is about the shipped bundles.
     """
-    place = _place(path, bundle, tag, config)
+    place = _place(path, bundle, tag, attribute, config)
     tables = _tables(path or place.directory)
     if path is not None and place.directory is not None and not any(place.directory.glob("*.cedar")):
         place = place._replace(directory=None, bundles=place.bundles or _all_bundles())
@@ -101,6 +109,10 @@ def explain(
     tool: Annotated[str, typer.Option("--tool", help="The tool or prompt to call.")] = "query",
     role: Annotated[list[str] | None, typer.Option("--role", help="A role of the agent; may be repeated.")] = None,
     agent: Annotated[str | None, typer.Option("--agent", help="The agent's name; else the configured one.")] = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option("--attribute", metavar="NAME=VALUE", help="An attribute of the agent, instead of its own; may be repeated."),
+    ] = None,
     sql: Annotated[str | None, typer.Option("--sql", help="The argument `sql`.")] = None,
     datasource: Annotated[str | None, typer.Option("--datasource", help="The argument `datasource`.")] = None,
     arguments: Annotated[str, typer.Option("--arguments", help="Further arguments, as a JSON object.")] = "{}",
@@ -111,12 +123,14 @@ def explain(
     # The composition root brings drivers and tool packs with it.
     import sqlparse
 
+    from ostiary.identity.principals import configured_principal
     from ostiary.redaction import printable
-    from ostiary_policies.model import Principal
 
     given = _arguments(arguments, {"sql": sql, "datasource": datasource})
     loaded = configured(config)
-    who = Principal(agent or loaded.agent.name, tuple(sorted({*role} if role else {loaded.agent.role})))
+    who = configured_principal(agent or loaded.agent.name, tuple(role or (loaded.agent.role,)), loaded.attributes)
+    if attribute:
+        who = replace(who, attributes=_attributes(attribute, loaded.attribute_types))
     explanation = asyncio.run(_explain(loaded, who, tool, given))
     if json_:
         print_json({"agent": who.agent, "roles": list(who.roles), **asdict(explanation)})
@@ -138,15 +152,63 @@ class _Place(NamedTuple):
     directory: Path | None
     bundles: tuple[str, ...]
     tags: frozenset[str]
+    attributes: "Mapping[str, AttributeType]"
 
 
-def _place(path: Path | None, bundle: list[str] | None, tag: list[str] | None, config: Path | None) -> _Place:
+def _place(
+    path: Path | None, bundle: list[str] | None, tag: list[str] | None, attribute: list[str] | None, config: Path | None
+) -> _Place:
     if path is not None:
-        return _Place(path.parent if path.is_file() else path, tuple(bundle or ()), frozenset(tag or ()))
-    if bundle or tag:
-        raise CommandFailed("`--bundle` and `--tag` need PATH", "without it the configuration says both", Exit.USAGE)
-    policy = configured(config).policy
-    return _Place(policy.directory, policy.bundles, frozenset(policy.tags))
+        folder = path.parent if path.is_file() else path
+        return _Place(folder, tuple(bundle or ()), frozenset(tag or ()), _declared(attribute or ()))
+    if bundle or tag or attribute:
+        given = next(name for name, value in (("bundle", bundle), ("tag", tag), ("attribute", attribute)) if value)
+        raise CommandFailed(f"`--{given}` needs PATH", "without it the configuration says it", Exit.USAGE)
+    loaded = configured(config)
+    policy = loaded.policy
+    return _Place(policy.directory, policy.bundles, frozenset(policy.tags), loaded.attribute_types)
+
+
+def _declared(written: Iterable[str]) -> "Mapping[str, AttributeType]":
+    from pydantic import TypeAdapter, ValidationError
+
+    from ostiary.config.callers import AttributeName
+    from ostiary_policies.attributes import AttributeType
+
+    try:
+        pairs = [one.partition("=") for one in written]
+        return {TypeAdapter(AttributeName).validate_python(name): AttributeType(type_) for name, _, type_ in pairs}
+    except (ValueError, ValidationError):
+        types = ", ".join(AttributeType)
+        hint = f"write a name that policies can ask for and one of {types}, as in `region=text`"
+        raise CommandFailed("that declares no attribute", hint, Exit.USAGE) from None
+
+
+def _attributes(written: Iterable[str], declared: "Mapping[str, AttributeType]") -> "tuple[Attribute, ...]":
+    from ostiary_policies.attributes import attribute
+
+    found = {}
+    for name, _, text in (one.partition("=") for one in written):
+        if name not in declared:
+            known = ", ".join(f"`{known}`" for known in declared) or "none"
+            raise CommandFailed(f"`{one_line(name)}` is no attribute of the configuration", f"there are {known}", Exit.USAGE)
+        try:
+            found[name] = attribute(name, declared[name], _read(declared[name], text))
+        except ValueError as error:
+            raise CommandFailed(str(error), code=Exit.USAGE) from None
+    return tuple(found[name] for name in sorted(found))
+
+
+def _read(type_: "AttributeType", text: str) -> object:
+    """The text of an option as the value it stands for; what does not read as one stays text, which is of no other type."""
+    match type_.value:
+        case "integer" if re.fullmatch(r"-?[0-9]{1,19}", text):
+            return int(text)
+        case "boolean":
+            return {"true": True, "false": False}.get(text, text)
+        case "texts":
+            return [item.strip() for item in text.split(",") if item.strip()]
+    return text
 
 
 def _all_bundles() -> tuple[str, ...]:

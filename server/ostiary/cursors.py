@@ -3,8 +3,8 @@
 A cursor is a statement and where its next page begins, never a row. The handle is a
 secret of 144 bits that only the caller has: one digest of it finds the row, another
 is the key that the row is encrypted with, so the database alone can tell no value. It
-grants nothing: it serves the agent and the roles it was given to, and its page is
-planned, decided and recorded as any call.
+grants nothing: it serves the agent with the roles and attributes it was given to, and
+its page is planned, decided and recorded as any call.
 """
 
 import json
@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from ostiary_policies.attributes import digest
 from ostiary_policies.model import Principal, Statement
 from ostiary_tools.api import Args, CursorHandle, Refused, Unavailable, World
 from ostiary_tools.control.connect import JournalError
@@ -70,10 +71,13 @@ class Cursors:
         if ended := self._ended(stored, who, policy_hash, world):
             raise Refused("cursor", f"this cursor has ended: {ended}", _AGAIN)
         try:
-            return _opened(stored, id_, key)
+            attributes, position = _opened(stored, id_, key)
         except (InvalidTag, ValueError, TypeError, KeyError) as error:
             _log.warning("a cursor is not as it was written")
             raise unknown_cursor() from error
+        if attributes != digest(who.attributes):
+            raise Refused("cursor", "this cursor has ended: your attributes have changed since", _AGAIN)
+        return position
 
     async def keep(self, position: Position, who: Principal, policy_hash: str, world: World) -> str | None:
         """Keep where the next page begins; its handle, or `None` when it could not be kept."""
@@ -81,7 +85,7 @@ class Cursors:
         id_, key = _derived(handle)
         version = world.views[position.datasource].snapshot.version
         stored = StoredCursor(who.agent, who.roles, position.datasource, policy_hash, version, b"")
-        plain = _body(position)
+        plain = _body(position, who)
         if len(plain) > _BODY_BYTES:
             return None
         nonce = secrets.token_bytes(_NONCE_BYTES)
@@ -118,16 +122,18 @@ def _bound(stored: StoredCursor, id_: bytes) -> bytes:
     return id_ + json.dumps(clear, sort_keys=True).encode()
 
 
-def _body(position: Position) -> bytes:
+def _body(position: Position, who: Principal) -> bytes:
     fields = {name: value for name, value in asdict(position).items() if name != "datasource"}
+    fields["attributes"] = digest(who.attributes)
     return json.dumps(fields, ensure_ascii=True).encode()
 
 
-def _opened(stored: StoredCursor, id_: bytes, key: bytes) -> Position:
+def _opened(stored: StoredCursor, id_: bytes, key: bytes) -> tuple[str, Position]:
+    """The digest of its owner's attributes, and where it stands."""
     plain = AESGCM(key).decrypt(stored.body[:_NONCE_BYTES], stored.body[_NONCE_BYTES:], _bound(stored, id_))
     fields: Mapping[str, Any] = json.loads(plain)
     statement = Statement(fields["statement"]["text"], tuple(fields["statement"]["parameters"]))
-    return Position(
+    return fields["attributes"], Position(
         datasource=stored.datasource,
         statement=statement,
         max_rows=fields["max_rows"],

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
 from ostiary.approvals import Ask, Asked, CannotAsk
-from ostiary.audit.record import Entry, Outcome, Status
+from ostiary.audit.record import Entry, Outcome, Status, attributes_told
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.costs import prepared
 from ostiary.crowd import Crowd
@@ -382,6 +382,7 @@ class _Draft:
             datasource=datasource,
             sql="; ".join(j.redacted for j in judged) or None,
             fingerprint=" ".join(j.fingerprint for j in judged) or None,
+            attributes=attributes_told(self.who.attributes),
             obligations={name: value for name, value in asdict(terms).items() if value is not None} if terms else {},
             reason=printable(reason),
             trace=self.call.trace,

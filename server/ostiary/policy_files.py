@@ -5,11 +5,13 @@ is a problem like any other: the whole set is refused.
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
+from ostiary_policies.attributes import AttributeType
 from ostiary_policies.cedar import PolicySet
 from ostiary_policies.engine import Engine
 from ostiary_policies.errors import PolicyError, Problem
@@ -21,17 +23,18 @@ BUNDLES = ("observer", "analyst", "engineer", "operator", "auditor")
 class Policies:
     """The policies in force. Only `reload` changes them."""
 
-    def __init__(self, engine: Engine, directory: Path | None, bundles: tuple[str, ...], tags: frozenset[str]) -> None:
+    def __init__(self, engine: Engine, directory: Path | None, bundles: tuple[str, ...]) -> None:
         self._engine = engine
         self._directory = directory
         self._bundles = bundles
-        self._tags = tags
         self._reloading = asyncio.Lock()
 
     @classmethod
-    async def load(cls, directory: Path | None, *, bundles: tuple[str, ...] = BUNDLES, tags: frozenset[str] = frozenset()) -> Self:
+    async def load(
+        cls, directory: Path | None, bundles: tuple[str, ...], tags: frozenset[str], attributes: Mapping[str, AttributeType]
+    ) -> Self:
         """Read and validate. Raises PolicyError with every problem found."""
-        return cls(await asyncio.to_thread(read, directory, bundles, tags), directory, bundles, tags)
+        return cls(await asyncio.to_thread(read, directory, bundles, tags, attributes), directory, bundles)
 
     @property
     def engine(self) -> Engine:
@@ -41,17 +44,28 @@ class Policies:
     async def reload(self) -> tuple[str, str]:
         """Read the same places again; return the hash before and after. Raises PolicyError and then keeps what is in force."""
         async with self._reloading:
-            before = self._engine.policy_hash
-            self._engine = await asyncio.to_thread(read, self._directory, self._bundles, self._tags)
-            return before, self._engine.policy_hash
+            before = self._engine.policies
+            self._engine = await asyncio.to_thread(read, self._directory, self._bundles, before.tags, before.attributes)
+            return before.hash, self._engine.policy_hash
 
 
-async def load(directory: Path | None, *, bundles: tuple[str, ...] = BUNDLES, tags: frozenset[str] = frozenset()) -> Policies:
+async def load(
+    directory: Path | None,
+    *,
+    bundles: tuple[str, ...] = BUNDLES,
+    tags: frozenset[str] = frozenset(),
+    attributes: Mapping[str, AttributeType] = MappingProxyType({}),
+) -> Policies:
     """Load the shipped bundles named here and the `*.cedar` files of the directory. Raises PolicyError."""
-    return await Policies.load(directory, bundles=bundles, tags=tags)
+    return await Policies.load(directory, bundles, tags, attributes)
 
 
-def read(directory: Path | None, bundles: tuple[str, ...], tags: frozenset[str]) -> Engine:
+def read(
+    directory: Path | None,
+    bundles: tuple[str, ...],
+    tags: frozenset[str],
+    attributes: Mapping[str, AttributeType] = MappingProxyType({}),
+) -> Engine:
     """Read and validate, blocking. Raises PolicyError."""
     problems: list[Problem] = []
     texts = dict(_shipped(bundles, problems))
@@ -59,7 +73,7 @@ def read(directory: Path | None, bundles: tuple[str, ...], tags: frozenset[str])
         texts |= _texts(_own(directory, problems), problems)
     if problems:
         raise PolicyError(tuple(problems))
-    return Engine(PolicySet.parse(texts, tags))
+    return Engine(PolicySet.parse(texts, tags, attributes))
 
 
 def _shipped(bundles: Iterable[str], problems: list[Problem]) -> Iterator[tuple[str, str]]:

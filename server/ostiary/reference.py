@@ -124,7 +124,7 @@ def _row(setting: Setting) -> str:
     choices = ", ".join(f"`{choice}`" for choice in setting.choices)
     unset = "required" if setting.required else "unset"
     default = setting.shown or (unset if setting.default is None else f"`{toml(setting.default)}`")
-    name = "" if setting.kind is Kind.MAPPING else f"`{variable(setting.key)}`"
+    name = "" if setting.kind in (Kind.MAPPING, Kind.TABLE) else f"`{variable(setting.key)}`"
     cells = (f"`{setting.name}`", choices or setting.kind, default, setting.unit, setting.help, name)
     return "| " + " | ".join(cells) + " |"
 

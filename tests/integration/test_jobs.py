@@ -19,6 +19,7 @@ from ostiary.gate import Call
 from ostiary.jobs import Jobs
 from ostiary.mcp_app import McpApp
 from ostiary.shape import Reply
+from ostiary_policies.attributes import AttributeType, attribute
 from ostiary_policies.model import Principal
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.control.link import Link
@@ -34,8 +35,9 @@ async def agents(library: OpenLibrary) -> AsyncIterator[tuple[Library, House, An
     """Two servers of one control database, and what connects an agent to one of them."""
     async with library() as opened, open_house(opened.site.config, lambda _: None) as other:
 
-        def agent(name: str = "ada", house: House = opened.house, role: str = "reader") -> Client:
-            return Client(McpApp(house.gate, lambda _: Principal(name, (role,)), jobs=house.jobs).server)
+        def agent(name: str = "ada", house: House = opened.house, role: str = "reader", region: str = "") -> Client:
+            attributes = (attribute("region", AttributeType.TEXT, region),) if region else ()
+            return Client(McpApp(house.gate, lambda _: Principal(name, (role,), attributes), jobs=house.jobs).server)
 
         yield opened, other, agent
 
@@ -68,19 +70,27 @@ async def test_a_job_ends_with_the_reply_of_its_call_for_its_owner_at_any_proces
 
 
 @pytest.mark.asyncio
-async def test_a_job_is_found_in_the_roles_it_was_begun_in_and_for_a_day(library: OpenLibrary):
-    async with agents(library) as (opened, _, agent), agent() as ada, agent(role="other") as promoted:
+async def test_a_job_is_found_with_the_roles_and_attributes_it_was_begun_with_and_for_a_day(library: OpenLibrary):
+    async with (
+        agents(library) as (opened, _, agent),
+        agent(region="eu") as ada,
+        agent(region="eu", role="other") as promoted,
+        agent(region="us") as moved,
+        agent() as bare,
+    ):
         id_ = await began(ada, LONG)
-        elsewhere = [await asked(promoted, "job", id=id_, action=action) for action in ("status", "cancel")]
+        elsewhere = [
+            await asked(who, "job", id=id_, action=action) for who in (promoted, moved, bare) for action in ("status", "cancel")
+        ]
         assert await asked(ada, "job", id=id_) == "export is working"
         insert = f"""
         INSERT INTO jobs.job (id, agent, roles, tool, state, reply, created_at, updated_at)
         VALUES ('{NOBODYS}', 'ada', '{{reader}}', 'export', 'completed', 'long ago', $1, $1)
         """
         await opened.site.fetch(insert, datetime.now(UTC) - timedelta(hours=25), role="ostiary_writer")
-        old = await asked(ada, "job", id=NOBODYS)
+        old = await asked(bare, "job", id=NOBODYS)
         await opened.house.jobs.close()
-    assert [*elsewhere, old] == [UNKNOWN] * 3
+    assert [*elsewhere, old] == [UNKNOWN] * 7
 
 
 class Slow:

@@ -5,8 +5,10 @@ from pathlib import Path
 import httpx2
 import pytest
 from fix_identity import Door
+from starlette.requests import HTTPConnection
 
 from ostiary.config import Config, load
+from ostiary_policies.attributes import AttributeType, attribute
 
 SUBJECT = "CN=nightly,O=Example"
 INITIALIZE = {
@@ -58,3 +60,16 @@ async def test_the_header_is_refused_from_anybody_else_whatever_he_says_of_his_a
         claimed = await begin(url, ("X-Client-Subject", SUBJECT), ("X-Forwarded-For", "10.0.0.7"), ("Forwarded", "for=10.0.0.7"))
 
     assert (plain, claimed) == (401, 401)
+
+
+@pytest.mark.asyncio
+async def test_the_holder_has_the_attributes_that_the_configuration_gives_its_agent(tmp_path: Path, door: Door):
+    believing(tmp_path, "127.0.0.1")
+    path = tmp_path / "ostiary.toml"
+    path.write_text(f"{path.read_text()}[attributes.region]\ntype = 'text'\nagents = {{ nightly = 'eu', weekly = 'us' }}\n")
+    async with door(load(path, {"HOME": str(tmp_path)}, {})) as (_, recognition):
+        scope = {"type": "http", "client": ("127.0.0.1", 1), "headers": [(b"x-client-subject", SUBJECT.encode())]}
+        caller = await recognition.caller(HTTPConnection(scope))
+
+    assert caller is not None
+    assert caller.principal.attributes == (attribute("region", AttributeType.TEXT, "eu"),)

@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from ostiary.config import Config, load
+from ostiary.config.callers import Attribute
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 INITIALIZE = {
@@ -161,6 +162,28 @@ FORGERIES: dict[str, Callable[[Provider], str]] = {
     "no token": lambda _: "garbage",
     "dots": lambda _: "...",
 }
+
+
+WRONG_CLAIMS: dict[str, tuple[str, ...]] = {
+    "text": ("1", "true", "null", '["canary"]', '{"canary": 1}'),
+    "integer": ("true", "1.0", '"1"', "null", "9223372036854775808"),
+    "boolean": ("1", '"true"', "null"),
+    "texts": ('"canary"', "[1]", '[["canary"]]', "null", '{"canary": true}'),
+}
+
+
+@pytest.mark.parametrize("type_", WRONG_CLAIMS)
+@pytest.mark.asyncio
+async def test_a_claim_of_another_type_than_declared_refuses_the_caller_without_its_value(config: Config, door: Door, type_: Any):
+    absences: tuple[Any, ...] = (None, {}, "text", [])
+    attributes = {"grade": Attribute(type=type_, claim="ext.grade")}
+    async with providing() as provider, door(believing(config, provider).model_copy(update={"attributes": attributes})) as (url, _):
+        answers = [await begin(url, provider.token(ext={"grade": json.loads(value)})) for value in WRONG_CLAIMS[type_]]
+        absent = [await begin(url, provider.token(ext=ext)) for ext in absences]
+
+    said = f"the claim of an attribute cannot be used: `grade` is declared as {type_} and is something else"
+    assert [(answer.status_code, answer.text.strip()) for answer in answers] == [(403, said)] * len(answers)
+    assert [answer.status_code for answer in absent] == [200] * 4
 
 
 @pytest.mark.asyncio

@@ -27,6 +27,7 @@ def test_a_mistyped_token_is_told_without_asking_anybody():
 async def test_a_token_works_until_it_is_revoked_and_all_of_it_is_on_record(ostiary_config: Config):
     token = await ostiary(ostiary_config, "tokens", "create", "nightly", "--role", "analyst")
     tokens = {"OSTIARY_HTTP__AUTHENTICATION": "tokens", "OSTIARY_TOKENS__CACHE_S": "0"}
+    tokens |= {"OSTIARY_ATTRIBUTES__REGION__TYPE": "text", "OSTIARY_ATTRIBUTES__REGION__AGENTS__NIGHTLY": "canary-region"}
     async with (
         serving(ostiary_config, **tokens) as (url, _),
         httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
@@ -41,7 +42,8 @@ async def test_a_token_works_until_it_is_revoked_and_all_of_it_is_on_record(osti
     events = json.loads(await ostiary(ostiary_config, "audit", "show", "--kind", "event", "--json"))
     calls = json.loads(await ostiary(ostiary_config, "audit", "show", "--agent", "nightly", "--json"))
 
-    assert "nightly" in reply.content[0].text  # type: ignore[union-attr]  # our replies are text
+    said = reply.content[0].text  # type: ignore[union-attr]  # our replies are text
+    assert said.startswith("agent: nightly\nroles: analyst\nattributes: region\n")
     assert (wrong.status_code, without.status_code, revoked.status_code) == (401, 401, 401)
     assert (listed["roles"], listed["valid"], listed["used_on"] is not None) == (["analyst"], True, True)
     named = {event["event"] for event in events if event.get("token") == listed["id"]}
@@ -51,7 +53,9 @@ async def test_a_token_works_until_it_is_revoked_and_all_of_it_is_on_record(osti
     refused = [row["arguments"] for row in denials if row["origin"] == "credential"]
     assert {"127.0.0.1"} == {arguments["address"] for arguments in refused}
     assert listed["id"] in {arguments.get("token") for arguments in refused}
-    assert token.encode() not in everything(ostiary_config, events, calls)
+    kept = everything(ostiary_config, events, calls)
+    assert token.encode() not in kept
+    assert b"canary-region" not in kept
 
 
 async def used(config: Config, agent: str) -> list[Any]:

@@ -29,6 +29,7 @@ class Whoami:
         lines = [
             f"agent: {permit.principal.agent}",
             f"roles: {', '.join(permit.principal.roles)}",
+            *([f"attributes: {', '.join(one.name for one in permit.principal.attributes)}"] if permit.principal.attributes else []),
             *(f"datasource: {name} ({_extent(world, name)})" for name in sorted(world.views)),
             *(f"datasource: {name} (not available: {why})" for name, why in sorted(world.unavailable.items())),
             f"tools: {', '.join(world.tools)}",

@@ -54,6 +54,7 @@ def _key(entry: Entry) -> tuple[Any, ...]:
     return (
         entry.agent,
         entry.roles,
+        entry.attributes.get("digest"),
         entry.transport,
         entry.origin,
         entry.tool,

@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from ostiary_policies.attributes import Attribute, digest
+
 VERSION = 1
 """Of the record's body; a verifier refuses what it does not know."""
 
@@ -63,6 +65,8 @@ class Entry:
     """The statement as judged, literals redacted."""
     fingerprint: str | None = None
     obligations: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """`names` of the agent's, and a `digest` of them with their values; empty where it has none."""
     reason: str = ""
     """Of a denial, as the agent was told."""
     trace: str = ""
@@ -76,6 +80,7 @@ class Entry:
                 "v": VERSION,
                 "agent": self.agent,
                 "roles": list(self.roles),
+                "attributes": dict(self.attributes),
                 "transport": self.transport,
                 "origin": self.origin,
                 "tool": self.tool,
@@ -120,6 +125,11 @@ class Outcome:
             "sha256": self.sha256,
             "error": self.error,
         }
+
+
+def attributes_told(attributes: tuple[Attribute, ...]) -> Mapping[str, Any]:
+    """What a record holds of an agent's attributes: no value, and yet whether another call was made with the same."""
+    return {"names": [one.name for one in attributes], "digest": digest(attributes)} if attributes else {}
 
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode  # made once: it is half the cost

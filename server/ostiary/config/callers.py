@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
 
 from ostiary.config.section import Name, Section, matching, not_empty, setting
+from ostiary_policies.attributes import usable
+from ostiary_policies.entities import ATTRIBUTES
 
 Way = Annotated[str, matching("oauth|tokens|proxy", "`oauth`, `tokens` or `proxy`")]
 Algorithm = Annotated[
@@ -54,6 +56,15 @@ def _network(text: str) -> str:
     return text
 
 
+def _attribute_name(name: str) -> str:
+    if not usable(name) or name in ATTRIBUTES:
+        raise ValueError(
+            "must be lower-case letters, digits and `_`, a letter first, and no attribute of a resource or word of Cedar"
+        )
+    return name
+
+
+AttributeName = Annotated[str, AfterValidator(_attribute_name)]
 Network = Annotated[str, AfterValidator(_network)]
 Header = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9-]{0,62}", "the name of a header")]
 Url = Annotated[str, AfterValidator(_https_url)]
@@ -127,3 +138,20 @@ class Certificate(Section):
         ..., "Its subject, letter for letter as the proxy writes it.", example="CN=nightly,O=Example", min_length=1
     )
     roles: Annotated[tuple[Name, ...], AfterValidator(not_empty)] = setting(..., "The agent's roles.", example=("analyst",))
+
+
+class Attribute(Section):
+    """An attribute of agents that policies may ask for; `<name>` is what they call it. An agent may lack it."""
+
+    type: Literal["text", "integer", "boolean", "texts"] = setting(..., "What its values are; `texts` is a set.", example="text")
+    claim: str | None = setting(
+        None,
+        "The claim of an access token that holds it. One of another type refuses the caller; a dot leads into an object.",
+        example="region",
+        min_length=1,
+    )
+    agents: Mapping[Name, str | int | bool | tuple[str, ...]] = setting(
+        {},
+        "Its values for agents that bring no claims: those on stdio, with tokens of Ostiary's own, and with certificates.",
+        example={"nightly-report": "eu"},
+    )

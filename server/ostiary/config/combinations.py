@@ -8,6 +8,7 @@ from pydantic import SecretStr
 from ostiary.config.callers import host_in, is_loopback
 from ostiary.config.secrets import same_database
 from ostiary.config.settings import Config
+from ostiary_policies.attributes import attribute
 
 Complaint = tuple[tuple[str, ...], str]
 """The key to point at, and the message with its mend."""
@@ -119,6 +120,15 @@ def _callers_get_configured_roles(config: Config) -> Iterator[Complaint]:
             yield key, f"role `{role}` is not configured; add it to `agent.roles`"
 
 
+def _attributes_have_their_types(config: Config) -> Iterator[Complaint]:
+    for name, type_ in config.attribute_types.items():
+        for agent, value in config.attributes[name].agents.items():
+            try:
+                attribute(name, type_, value)
+            except ValueError as failure:
+                yield ("attributes", name, "agents", agent), f"the value for `{agent}` does not fit: {failure}"
+
+
 RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _role_is_configured,
     _keys_lie_outside_the_data,
@@ -129,4 +139,5 @@ RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _ways_to_be_recognised_are_whole,
     _certificates_are_whole,
     _callers_get_configured_roles,
+    _attributes_have_their_types,
 )

@@ -16,12 +16,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 from pydantic.fields import FieldInfo
 
-from ostiary.config.callers import Certificate, OAuth, Proxy, Tokens, Way
+from ostiary.config.callers import Attribute, AttributeName, Certificate, OAuth, Proxy, Tokens, Way
 from ostiary.config.secrets import checked_dsn
 from ostiary.config.section import Name, Section
 from ostiary.config.section import matching as _matching
 from ostiary.config.section import not_empty as _not_empty
 from ostiary.config.section import setting as _setting
+from ostiary_policies.attributes import AttributeType
 from ostiary_tools.powers import OVER_PRIVILEGED
 
 Identifier = Annotated[str, _matching(r"[^\0]{1,63}", "a name of 1 to 63 characters")]
@@ -262,6 +263,7 @@ class Config(Section):
     tokens: Tokens = Tokens()
     proxy: Proxy = Proxy()
     certificates: Mapping[Name, Certificate] = Field(default_factory=dict)
+    attributes: Mapping[AttributeName, Attribute] = Field(default_factory=dict)
     home: Home
     control: Control = Control()
     audit: Audit = Audit()
@@ -275,6 +277,11 @@ class Config(Section):
     def model_post_init(self, context: Any) -> None:
         """Keep where the values came from; `load` hands it over as the validation's context."""
         self._origins = MappingProxyType(dict(context or {}))
+
+    @property
+    def attribute_types(self) -> Mapping[str, AttributeType]:
+        """The attributes that policies may ask an agent for."""
+        return {name: AttributeType(one.type) for name, one in self.attributes.items()}
 
     @property
     def anchor_file(self) -> Path:
@@ -302,6 +309,7 @@ class Kind(StrEnum):
     PATH = "a path"
     LIST = "a list of texts"
     MAPPING = "a table of lists"
+    TABLE = "a table"
     SECRET = "a secret: `env:NAME`, `file:/path`, or a URL without a password"  # noqa: S105 words, no secret
 
 
@@ -330,7 +338,7 @@ class Setting:
     def matches(self, key: tuple[str, ...]) -> bool:
         """Whether `key` names this setting or, in a mapping, an entry of it."""
         own = self.key
-        length = len(own) + (self.kind is Kind.MAPPING and len(key) > len(own))
+        length = len(own) + (self.kind in (Kind.MAPPING, Kind.TABLE) and len(key) > len(own))
         return len(key) == length and all(a in (b, "<name>") for a, b in zip(own, key, strict=False))
 
 
@@ -355,7 +363,7 @@ def _kind(annotation: Any) -> Kind:
     if origin is tuple:
         return Kind.LIST
     if origin is not None:
-        return Kind.MAPPING
+        return Kind.MAPPING if get_origin(get_args(annotation)[1]) is tuple else Kind.TABLE
     kinds: dict[type, Kind] = {
         str: Kind.TEXT,
         int: Kind.INTEGER,

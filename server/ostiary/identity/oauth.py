@@ -6,10 +6,10 @@ from typing import Any
 import jwt
 from starlette.requests import HTTPConnection
 
-from ostiary.config.callers import OAuth
+from ostiary.config.callers import Attribute, OAuth
 from ostiary.identity.bearer import bearer_token
 from ostiary.identity.caller import Caller, NotEntitled, NotRecognised, caller
-from ostiary.identity.claims import agent_in, has_scopes, roles_in
+from ostiary.identity.claims import agent_in, attributes_in, has_scopes, roles_in
 from ostiary.identity.keyring import Keyring
 from ostiary.identity.tokens import PREFIX
 from ostiary_policies.model import Principal
@@ -25,8 +25,9 @@ _MALFORMED = (jwt.PyJWTError, ValueError, TypeError, AttributeError, OverflowErr
 class AccessTokens:
     """Recognises callers by JSON Web Tokens that one issuer signed for this server."""
 
-    def __init__(self, settings: OAuth, keyring: Keyring) -> None:
+    def __init__(self, settings: OAuth, attributes: Mapping[str, Attribute], keyring: Keyring) -> None:
         self._settings = settings
+        self._attributes = attributes
         self._keyring = keyring
 
     async def recognise(self, connection: HTTPConnection) -> Caller | None:
@@ -43,8 +44,12 @@ class AccessTokens:
         roles = roles_in(claims, settings.roles_claim, settings.roles)
         if not roles:
             raise NotEntitled("no role is given to this caller", agent=agent, issuer=issuer)
+        try:
+            attributes = attributes_in(claims, self._attributes)
+        except ValueError as error:
+            raise NotEntitled(f"the claim of an attribute cannot be used: {error}", agent=agent, issuer=issuer) from None
         subject = claims.get("sub") or agent
-        return caller(Principal(agent, roles), issuer=issuer, subject=subject, expires_at=int(claims["exp"]))
+        return caller(Principal(agent, roles, attributes), issuer=issuer, subject=subject, expires_at=int(claims["exp"]))
 
     async def _verified(self, token: str) -> Mapping[str, Any]:
         name, algorithm = self._header(token)

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from starlette.requests import HTTPConnection
 
 from ostiary.config import Config
-from ostiary.config.callers import OAuth
 from ostiary.identity import provider
 from ostiary.identity.caller import Authenticator, Caller, NotEntitled, NotRecognised, Unreachable
 from ostiary.identity.certificates import ClientCertificates
@@ -18,8 +17,8 @@ from ostiary.identity.guesses import Guesses
 from ostiary.identity.keyring import Keyring
 from ostiary.identity.oauth import AccessTokens
 from ostiary.identity.peers import proxies
+from ostiary.identity.principals import configured_principal
 from ostiary.identity.tokens import IssuedTokens
-from ostiary_policies.model import Principal
 from ostiary_tools.control.tokens import TokenTable
 
 
@@ -75,9 +74,9 @@ async def open_recognition(config: Config, tokens: TokenTable, guesses: Guesses)
     authenticators: list[Authenticator] = []
     async with AsyncExitStack() as stack:
         if "oauth" in config.http.authentication:
-            authenticators.append(await _access_tokens(config.oauth, stack))
+            authenticators.append(await _access_tokens(config, stack))
         if "tokens" in config.http.authentication:
-            issued = IssuedTokens(tokens, frozenset(config.agent.roles), config.tokens.cache_s)
+            issued = IssuedTokens(tokens, frozenset(config.agent.roles), config.tokens.cache_s, config.attributes)
             stack.push_async_callback(issued.close)
             authenticators.append(issued)
         if "proxy" in config.http.authentication:
@@ -88,15 +87,16 @@ async def open_recognition(config: Config, tokens: TokenTable, guesses: Guesses)
 
 def _client_certificates(config: Config) -> ClientCertificates:
     known = config.certificates.items()
-    principals = {held.subject: Principal(agent, tuple(sorted(set(held.roles)))) for agent, held in known}
+    principals = {held.subject: configured_principal(agent, held.roles, config.attributes) for agent, held in known}
     return ClientCertificates(config.proxy.header, proxies(config.proxy), principals)
 
 
-async def _access_tokens(settings: OAuth, stack: AsyncExitStack) -> AccessTokens:
+async def _access_tokens(config: Config, stack: AsyncExitStack) -> AccessTokens:
+    settings = config.oauth
     http = await stack.enter_async_context(provider.client())
     keyring = Keyring(lambda: provider.keys(http, str(settings.issuer), settings.jwks_url), time.monotonic)
     stack.push_async_callback(keyring.close)
-    return AccessTokens(settings, keyring)
+    return AccessTokens(settings, config.attributes, keyring)
 
 
 def protected_resource(config: Config) -> Mapping[str, Any]:

@@ -13,13 +13,15 @@ import secrets
 import time
 import zlib
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from starlette.requests import HTTPConnection
 
+from ostiary.config.callers import Attribute
 from ostiary.identity.bearer import bearer_token
 from ostiary.identity.caller import Caller, NotEntitled, NotRecognised, caller
 from ostiary.identity.lookups import Lookups
-from ostiary_policies.model import Principal
+from ostiary.identity.principals import configured_principal
 from ostiary_tools.control.tokens import StoredToken, TokenTable
 
 PREFIX = "ostiary_"
@@ -60,11 +62,12 @@ def _letters(data: bytes) -> str:
 class IssuedTokens:
     """Recognises callers by tokens of the table. A valid one is believed for `cache_s`, so that a revocation acts soon."""
 
-    def __init__(self, table: TokenTable, roles: frozenset[str], cache_s: float) -> None:
+    def __init__(self, table: TokenTable, roles: frozenset[str], cache_s: float, attributes: Mapping[str, Attribute]) -> None:
         """`roles` are those that are configured; a token's others count no more."""
         self._lookups = Lookups(table)
         self._roles = roles
         self._cache_s = cache_s
+        self._attributes = attributes
         self._believed: OrderedDict[bytes, tuple[float, StoredToken]] = OrderedDict()
 
     async def recognise(self, connection: HTTPConnection) -> Caller | None:
@@ -77,7 +80,10 @@ class IssuedTokens:
         if not roles:
             raise NotEntitled("no role is given to this caller", agent=stored.agent, issuer=ISSUER)
         return caller(
-            Principal(stored.agent, roles), issuer=ISSUER, subject=stored.id, expires_at=int(stored.expires_at.timestamp())
+            configured_principal(stored.agent, roles, self._attributes),
+            issuer=ISSUER,
+            subject=stored.id,
+            expires_at=int(stored.expires_at.timestamp()),
         )
 
     async def close(self) -> None:

@@ -39,7 +39,7 @@ def test_a_valid_set_names_its_policies_roles_and_agents() -> None:
         ('when { resource.tags.contains(if resource.name == "x" then "pii" else "oops") }', "unknown tag `oops`"),
         ('when { (if resource.name == "x" then resource.tags else resource.table_tags).contains("oops") }', "unknown tag `oops`"),
         ('unless { true && !resource.tags.contains("oops") }', "unknown tag `oops`"),
-        ('when { resource has tagz && resource.tags.contains("pii") }', "nothing has an attribute `tagz`"),
+        ('when { resource has tagz && resource.tags.contains("pii") }', "a resource never has an attribute `tagz`"),
         ('when { resource.tagz.contains("pii") }', "attribute `tagz` on entity type `Column` not found"),
         ('when { resource in Table::"customers" }', '`Table::"customers"` can never match'),
         ('when { [Table::"shop.customers"].contains(resource) }', "never match|not compatible"),

@@ -101,7 +101,7 @@ def test_test_ends_with_1_and_tells_each_failing_case(run: Run, folder: Path) ->
     [
         (("test", "{folder}/tests/none.toml"), "error: there is no decision table\n"),
         (("check", "{folder}/none"), "error: {folder}/none: the policy directory cannot be read: no such file or directory\n"),
-        (("check", "--tag", "billing"), "error: `--bundle` and `--tag` need PATH\n"),
+        (("check", "--tag", "billing"), "error: `--tag` needs PATH\n"),
         (("check", "{folder}", "--tag", "billing", "--bundle", "root"), "error: root: unknown bundle `root`"),
         (("explain", "--arguments", "[1]"), "error: `--arguments` is no JSON object\n"),
     ],
@@ -125,3 +125,48 @@ def test_tables_without_policies_are_about_the_shipped_bundles(run: Run, tmp_pat
     (tmp_path / "mine.toml").write_text(table)
     assert run("test", str(tmp_path))[:2] == (0, "1 cases pass, 0 fail, in 1 tables\n")
     assert run("test", str(tmp_path / "mine.toml"))[:2] == (0, "1 cases pass, 0 fail, in 1 tables\n")
+
+
+REGIONAL = """
+@id("regional") permit (principal in Role::"r", action, resource) when { principal has region && principal.region == "eu" };
+"""
+REGIONAL_TABLE = """
+[[case]]
+title = "europe may"
+roles = ["r"]
+attributes = { region = "eu" }
+action = "call"
+resource = { tool = "query" }
+expected = "permit"
+"""
+
+
+def test_policies_about_attributes_are_checked_against_those_that_are_declared(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "own.cedar").write_text(REGIONAL)
+    (tmp_path / "own.toml").write_text(REGIONAL_TABLE)
+    declared = ("--attribute", "region=text")
+    assert run("check", str(tmp_path), *declared)[0] == 0
+    assert run("test", str(tmp_path), *declared)[:2] == (0, "1 cases pass, 0 fail, in 1 tables\n")
+    for wrong, said in (
+        ((), "an agent never has an attribute `region`"),
+        (("--attribute", "region=integer"), "the types Long and String are not compatible"),
+        (("--attribute", "region=date"), "that declares no attribute"),
+        (("--attribute", "tags=text"), "that declares no attribute"),
+    ):
+        code, _, err = run("check", str(tmp_path), *wrong)
+        assert code == 2
+        assert said in err
+
+
+def test_the_configuration_declares_attributes_for_policies_in_force(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "own.cedar").write_text(REGIONAL)
+    config = tmp_path / "ostiary.toml"
+    config.write_text(f"[policy]\ndirectory = '{tmp_path}'\n[attributes.region]\ntype = 'text'\nclaim = 'region'\n")
+    assert run("check", "--config", str(config))[0] == 0
+    config.write_text(f"[policy]\ndirectory = '{tmp_path}'\n")
+    assert run("check", "--config", str(config))[0] == 2
+    code, _, err = run("explain", "--config", str(config), "--attribute", "region=eu")
+    assert (code, err.splitlines()[0]) == (2, "error: `region` is no attribute of the configuration")

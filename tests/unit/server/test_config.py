@@ -8,6 +8,7 @@ from ostiary.config import Config, ConfigError, find, load
 from ostiary.config.document import commented_file, listing, toml
 from ostiary.config.settings import SECTIONS, TABLE, Kind
 from ostiary.config.sources import from_file, key_lines
+from ostiary.identity.principals import given
 from ostiary.places import places
 from ostiary_tools.powers import OVER_PRIVILEGED
 
@@ -245,6 +246,50 @@ def test_tags_keep_their_targets() -> None:
     config = load(written(f"[datasources.shop]\ndsn = 'postgresql://h/d'\n[datasources.shop.tags]\n{tags}\n"), ENVIRON, {})
     assert config.datasources["shop"].tags == {"public.customers.email": ("pii:email", "secret")}
     assert [row.origin for row in listing(config) if row.name == "datasources.shop.tags"] == ["ostiary.toml:4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[attributes.tags]\ntype = 'text'\n", "ostiary.toml:2: `attributes.tags` must be lower-case letters, digits and `_`, "),
+        ("[attributes.if]\ntype = 'text'\n", "ostiary.toml:2: `attributes.if` must be lower-case letters, digits and `_`, "),
+        ("[attributes.a-b]\ntype = 'text'\n", "ostiary.toml:2: `attributes.a-b` must be lower-case letters, digits and `_`, "),
+        ("[attributes.region]\nclaim = 'region'\n", 'ostiary.toml:2: `attributes.region.type` is missing; add `type = "text"`'),
+        (
+            "[attributes.region]\ntype = 'date'\n",
+            "ostiary.toml:2: `attributes.region.type` must be `text`, `integer`, `boolean` or",
+        ),
+        (
+            "[attributes.level]\ntype = 'integer'\n[attributes.level.agents]\nnightly = true\n",
+            "ostiary.toml:4: the value for `nightly` does not fit: `level` is declared as integer and is something else",
+        ),
+        (
+            f"[attributes.teams]\ntype = 'texts'\nagents = {{ nightly = '{CANARY}' }}\n",
+            "ostiary.toml:3: the value for `nightly` does not fit: `teams` is declared as texts and is something else",
+        ),
+    ],
+)
+def test_an_attribute_is_one_that_policies_can_ask_for_and_its_values_are_of_its_type(text: str, expected: str) -> None:
+    [problem] = problems(text)
+    assert problem.startswith(expected)
+    assert CANARY not in problem
+
+
+def test_attributes_of_configured_agents_keep_their_types() -> None:
+    values = {
+        "region": ("text", '"eu"'),
+        "level": ("integer", "3"),
+        "staff": ("boolean", "true"),
+        "teams": ("texts", '["b", "a", "b"]'),
+    }
+    lines = [
+        f"[attributes.{n}]\ntype = '{type_}'\nclaim = 'x'\nagents = {{ nightly = {value} }}" for n, (type_, value) in values.items()
+    ]
+    config = load(written("\n".join(lines)), ENVIRON, {})
+    found = {one.name: one.value for one in given("nightly", config.attributes)}
+    assert found == {"region": "eu", "level": 3, "staff": True, "teams": frozenset({"a", "b"})}
+    assert list(found) == sorted(found)
+    assert given("weekly", config.attributes) == ()
 
 
 def test_keys_are_never_shown_whatever_they_look_like() -> None:

@@ -1,11 +1,12 @@
 """The table of jobs as a port: calls that go on after their answer, and how they stand.
 
-A job is its owner's alone: every look names an agent with its roles, and another's job is not found.
+A job is its owner's alone: every look names an agent with its roles and attributes, and another's job is not found.
 """
 
 from dataclasses import dataclass
 from uuid import UUID
 
+from ostiary_policies.attributes import digest
 from ostiary_policies.model import Principal
 from ostiary_tools.control.link import Link
 from ostiary_tools.result import Job
@@ -21,7 +22,7 @@ WITH forgotten AS (
         SELECT id FROM jobs.job WHERE updated_at < now() - interval '{KEPT_H} hours' ORDER BY updated_at LIMIT 50
     )
 )
-INSERT INTO jobs.job (id, agent, roles, tool) VALUES ($1, $2, $3, $4)
+INSERT INTO jobs.job (id, agent, roles, attributes, tool) VALUES ($1, $2, $3, $4, $5)
 ON CONFLICT (id) DO UPDATE SET updated_at = now()
 RETURNING id, tool, state, message, reply, created_at, updated_at
 """  # noqa: S608  the constant above
@@ -30,9 +31,11 @@ _END = "UPDATE jobs.job SET updated_at = now(), state = $2, message = '', reply 
 _FIND = f"""
 SELECT id, tool, message, reply, created_at, updated_at,
     CASE WHEN state = 'working' AND updated_at < now() - interval '{LOST_S} s' THEN 'lost' ELSE state END AS state
-FROM jobs.job WHERE id = $1 AND agent = $2 AND roles = $3 AND updated_at >= now() - interval '{KEPT_H} hours'
+FROM jobs.job WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND updated_at >= now() - interval '{KEPT_H} hours'
 """  # noqa: S608  the constant above
-_CANCEL = "UPDATE jobs.job SET cancel_asked = true WHERE id = $1 AND agent = $2 AND roles = $3 AND state = 'working'"
+_CANCEL = (
+    "UPDATE jobs.job SET cancel_asked = true WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND state = 'working'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,7 @@ class JobTable:
 
     async def create(self, id_: UUID, owner: Principal, tool: str) -> Job:
         """A new job that works; when this returns it is durable."""
-        rows = await self.link.ask(_CREATE, id_, owner.agent, owner.roles, tool)
+        rows = await self.link.ask(_CREATE, id_, *_standing(owner), tool)
         return Job(**rows[0])
 
     async def beat(self, id_: UUID, message: str) -> bool:
@@ -57,9 +60,14 @@ class JobTable:
 
     async def find(self, id_: UUID, owner: Principal) -> Job | None:
         """The owner's job, for `KEPT_H` hours."""
-        rows = await self.link.ask(_FIND, id_, owner.agent, owner.roles)
+        rows = await self.link.ask(_FIND, id_, *_standing(owner))
         return Job(**rows[0]) if rows else None
 
     async def cancel(self, id_: UUID, owner: Principal) -> None:
         """Ask the process that runs the owner's job to end it."""
-        await self.link.ask(_CANCEL, id_, owner.agent, owner.roles)
+        await self.link.ask(_CANCEL, id_, *_standing(owner))
+
+
+def _standing(owner: Principal) -> tuple[object, ...]:
+    """What an owner is known by; of the attributes a digest."""
+    return owner.agent, owner.roles, digest(owner.attributes)

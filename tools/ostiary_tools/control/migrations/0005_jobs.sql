@@ -29,6 +29,7 @@ CREATE TABLE jobs.job (
     id uuid PRIMARY KEY,
     agent text NOT NULL,
     roles text[] NOT NULL,
+    attributes text NOT NULL DEFAULT '', -- a digest of them
     tool text NOT NULL,
     state text NOT NULL DEFAULT 'working' CHECK (state IN ('working', 'completed', 'failed', 'cancelled')),
     message text NOT NULL DEFAULT '',
