@@ -323,8 +323,7 @@ class Gate:
         size = min(file.bytes, passage.permit.obligations.limit_bytes or file.bytes)
         bounds = replace(file, rows=self._limits(passage.permit).max_rows, bytes=size)
         permit, world, engine = passage.permit, passage.world, passage.engine
-        exports = self._terms.exports
-        parts = (permit, world, engine, reader, self._audit_reader, exports, bounds, self._approvals, self._jobs, ahead)
+        parts = (permit, world, engine, reader, self._audit_reader, self._terms.exports, bounds, self._approvals, self._jobs, ahead)
         call = passage.call
         return PermittedSession(*parts, tell=call.tell, ask=call.ask, begin=call.begin)
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from ostiary.config.secrets import redacted
+from ostiary.config.secrets import KeyLines, redacted
 from ostiary.config.section import Section
-from ostiary.config.settings import SECTIONS, TABLE, Config, KeyLines, Setting
+from ostiary.config.settings import SECTIONS, TABLE, Config, Setting
 
 _HEAD = """\
 # Configuration of Ostiary. Every line that begins with `# ` and holds a `=` shows a default or an

@@ -8,7 +8,10 @@ import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, SecretStr
 
 ENV = "env:"
 FILE = "file:"
@@ -16,6 +19,7 @@ FILE = "file:"
 _URL = re.compile(r"(postgres(?:ql)?://)(\S*)", re.IGNORECASE)
 _HOSTS = re.compile(r"(?:[\w.-]*|\[[0-9a-f:.]+\])(?::\d+)?(?:,(?:[\w.-]*|\[[0-9a-f:.]+\])(?::\d+)?)*(?:/[^?\s]*)?", re.IGNORECASE)
 _PAIR = re.compile(r"\b((?:ssl)?password\s*=\s*)('[^']*'|\"[^\"]*\"|\S+)", re.IGNORECASE)
+_KEY_CHARS = 32
 
 
 def is_reference(value: str) -> bool:
@@ -113,3 +117,19 @@ def _without_password(rest: str) -> str:
         return "***"
     name, colon, _ = user.partition(":")
     return f"{name}{':***' if colon else ''}{at}{shown}"
+
+
+class KeyLines(SecretStr):
+    """Keys, a line each: nothing of them is fit for print, whatever they look like."""
+
+
+def _long_keys(secret: KeyLines) -> KeyLines:
+    keys = secret.get_secret_value().split()
+    if not keys or min(map(len, keys)) < _KEY_CHARS or len(set(keys)) < len(keys):
+        raise ValueError(
+            f"must be different keys of at least {_KEY_CHARS} characters, a line each; `openssl rand -hex 32` makes one"
+        )
+    return secret
+
+
+Keys = Annotated[KeyLines, AfterValidator(_long_keys)]

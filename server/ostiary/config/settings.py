@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 from pydantic.fields import FieldInfo
 
 from ostiary.config.callers import Attribute, AttributeName, Certificate, OAuth, Proxy, Tokens, Way
-from ostiary.config.secrets import checked_dsn
+from ostiary.config.secrets import KeyLines, Keys, checked_dsn
 from ostiary.config.section import Name, Section
 from ostiary.config.section import matching as _matching
 from ostiary.config.section import not_empty as _not_empty
@@ -37,23 +37,6 @@ def _postgres_url(secret: SecretStr) -> SecretStr:
 
 
 Dsn = Annotated[SecretStr, AfterValidator(_postgres_url)]
-
-
-class KeyLines(SecretStr):
-    """Keys, a line each: nothing of them is fit for print, whatever they look like."""
-
-
-def _long_keys(secret: KeyLines) -> KeyLines:
-    keys = secret.get_secret_value().split()
-    if not keys or min(map(len, keys)) < _KEY_CHARS or len(set(keys)) < len(keys):
-        raise ValueError(
-            f"must be different keys of at least {_KEY_CHARS} characters, a line each; `openssl rand -hex 32` makes one"
-        )
-    return secret
-
-
-_KEY_CHARS = 32
-Keys = Annotated[KeyLines, AfterValidator(_long_keys)]
 
 
 class Server(Section):

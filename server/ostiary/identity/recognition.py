@@ -44,7 +44,7 @@ class Recognition:
             raise
 
     async def holds(self, connection: HTTPConnection, caller: Caller) -> bool:
-        """Whether the credential still stands for that caller, in the same roles; when nobody can say, it does not."""
+        """Whether the credential still stands for that caller, unchanged; when nobody can say, it does not."""
         try:
             found = await self._found(connection)
         except (NotRecognised, NotEntitled, Unreachable):
