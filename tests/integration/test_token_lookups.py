@@ -33,7 +33,7 @@ def showing(token: str) -> HTTPConnection:
 async def tokens(dsn: str) -> AsyncIterator[tuple[IssuedTokens, Counted]]:
     """What recognises bearers by the table behind that login."""
     table = Counted(dsn)
-    ways = IssuedTokens(table, frozenset(("analyst",)), cache_s=60)
+    ways = IssuedTokens(table, frozenset(("analyst",)), cache_s=60, attributes={})
     try:
         yield ways, table
     finally:
