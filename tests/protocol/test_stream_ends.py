@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import httpx2
 import pytest
@@ -21,6 +21,7 @@ ENDS = {
     "expired": "UPDATE tokens.token SET expires_at = now() WHERE agent = 'expired'",
 }
 LISTEN = {"notifications": {"resourcesListChanged": True}, "_meta": META}
+Start = Callable[[int], AbstractAsyncContextManager[tuple[Site, str]]]
 MODERN = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
 
 
@@ -64,16 +65,25 @@ async def read(stream: httpx2.Response) -> None:
         """It was cut off, which is an end."""
 
 
+@pytest.fixture
+def start(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer) -> Start:
+    """A server that recognises tokens and believes them for so many seconds, and where it is."""
+
+    @asynccontextmanager
+    async def started(cache_s: int) -> AsyncIterator[tuple[Site, str]]:
+        database = await make_database("CREATE TABLE orders (id int)")
+        site = await make_site({"shop": postgres_server.dsn(database=database)})
+        options = ("--config", str(site.config.home.data.parent / "ostiary.toml"))
+        with_tokens = {"OSTIARY_HTTP__AUTHENTICATION": "tokens", "OSTIARY_TOKENS__CACHE_S": str(cache_s)}
+        async with serving(site.config, *options, **with_tokens) as (url, _):
+            yield site, url
+
+    return started
+
+
 @pytest.mark.asyncio
-async def test_streams_end_when_their_credential_was_revoked_has_expired_or_lost_a_role_and_others_stay(
-    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
-):
-    database = await make_database("CREATE TABLE orders (id int)")
-    site = await make_site({"shop": postgres_server.dsn(database=database)})
-    options = ("--config", str(site.config.home.data.parent / "ostiary.toml"))
-    with_tokens = {"OSTIARY_HTTP__AUTHENTICATION": "tokens", "OSTIARY_TOKENS__CACHE_S": "0"}
-    async with AsyncExitStack() as stack:
-        url, _ = await stack.enter_async_context(serving(site.config, *options, **with_tokens))
+async def test_streams_end_when_their_credential_was_revoked_has_expired_or_lost_a_role_and_others_stay(start: Start):
+    async with start(0) as (site, url), AsyncExitStack() as stack:
         opened = {agent: await stack.enter_async_context(streams(url, await token(site, agent))) for agent in ("bob", *ENDS)}
         for agent, statement in ENDS.items():
             assert not any(task.done() for task in opened[agent])
@@ -81,3 +91,14 @@ async def test_streams_end_when_their_credential_was_revoked_has_expired_or_lost
             async with asyncio.timeout(20):
                 await asyncio.gather(*opened[agent])
         assert not any(task.done() for task in opened["bob"])
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_streams_end_when_their_credential_expires_however_long_it_is_believed(start: Start):
+    async with start(60) as (site, url):
+        shown = await token(site, "ada")
+        soon = "UPDATE tokens.token SET expires_at = now() + interval '6 seconds'"
+        await asyncio.to_thread(site.server.sql, soon, site.control)
+        async with streams(url, shown) as opened, asyncio.timeout(30):
+            await asyncio.gather(*opened)
