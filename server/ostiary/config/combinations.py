@@ -105,7 +105,7 @@ def _certificates_are_whole(config: Config) -> Iterator[Complaint]:
     if not named and certificates:
         yield ("http", "authentication"), '`[certificates]` has no effect; add `"proxy"` to `http.authentication`'
     if not config.http.authentication and proxy.addresses:
-        yield ("http", "authentication"), "`proxy.addresses` has no effect where no caller is recognised; set `http.authentication`"
+        yield ("proxy", "addresses"), "`proxy.addresses` has no effect where no caller is recognised; set `http.authentication`"
     subjects = [certificate.subject for certificate in certificates.values()]
     for name, certificate in certificates.items():
         if subjects.count(certificate.subject) > 1:

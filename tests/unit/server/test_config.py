@@ -171,6 +171,10 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             for network in ("0.0.0.0/0", "::/0")
         ),
         (
+            "[proxy]\naddresses = ['10.0.0.7']\n",
+            "ostiary.toml:2: `proxy.addresses` has no effect where no caller is recognised; set `http.authentication`",
+        ),
+        (
             "[oauth]\nissuer = 'http://login.example'\n",
             "ostiary.toml:2: `oauth.issuer` must be an `https://` URL; `http://` only for addresses of this machine",
         ),
