@@ -9,17 +9,17 @@ import logging
 import time
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import Any
-from uuid import UUID, uuid4
 
 import anyio
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
-from ostiary.approvals import Ask, Asked, CannotAsk
-from ostiary.audit.record import Entry, Outcome, Status, attributes_told
+from ostiary.approvals import Asked, CannotAsk
+from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
+from ostiary.call import Call, Draft, Passage
 from ostiary.costs import prepared
 from ostiary.crowd import Crowd
 from ostiary.cursors import Cursors, handle_in
@@ -38,10 +38,9 @@ from ostiary.errors import (
 from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
-from ostiary.progress import Tell
-from ostiary.redaction import printable, redacted, unjudged
+from ostiary.redaction import printable, unjudged
 from ostiary.refusal import refusal
-from ostiary.session import Begin, PermittedSession
+from ostiary.session import PermittedSession
 from ostiary.shape import Reply, continued, outcome_of, shape
 from ostiary.terms import Terms
 from ostiary.trace import trace_id
@@ -51,7 +50,7 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
-from ostiary_tools.asking import Client, InputNeeded
+from ostiary_tools.asking import InputNeeded
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
@@ -66,28 +65,6 @@ _log = logging.getLogger(__name__)
 
 _FILE_VALUE_CHARS = 1_000_000
 """A longer value is not exported: some hundred rows of them are held in memory at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call as the transport hands it over, decoded and not yet believed."""
-
-    tool: str
-    arguments: Mapping[str, Any]
-    surface: Surface = Surface.TOOL
-    origin: str = "tool"
-    transport: str = "stdio"
-    trace: str = ""
-    """As `trace.traceparent` gave it."""
-    tell: Tell | None = None
-    """For a client that asked how far the call is."""
-    ask: Ask | None = None
-    """For a tool that wants an approval."""
-    client: Client = field(default_factory=Client)
-    """Whom the tool may ask, with the answers it was given."""
-    begin: Begin | None = None
-    """Awaited when nothing stands in the way of the call any more and nothing of its result exists. Raises ToolError."""
-    id: UUID = field(default_factory=uuid4)
 
 
 class Gate:
@@ -168,13 +145,13 @@ class Gate:
         # Recorded without what the caller chose, so that a flood of different calls is one record and a number.
         nameless = Call("", {}, origin=call.origin, transport=call.transport, id=call.id)
         try:
-            await self._recorder.refuse(_Draft(who, nameless, self._policies.engine).entry("busy", reason=why))
+            await self._recorder.refuse(Draft(who, nameless, self._policies.engine).entry("busy", reason=why))
         except RecordingFailed as error:
             raise NotRecorded from error
         raise Busy(why)
 
     async def _travel(self, who: Principal, call: Call) -> Reply:
-        record = _Draft(who, call, self._policies.engine)
+        record = Draft(who, call, self._policies.engine)
         try:
             with self._meter.stage(Stage.ADMIT):
                 passage = await self._admit(record)
@@ -187,7 +164,7 @@ class Gate:
         with self._meter.stage(Stage.RUN):
             return await self._run(passage)
 
-    async def _admit(self, record: "_Draft") -> "_Passage":
+    async def _admit(self, record: Draft) -> Passage:
         """All that happens before anything runs. Each step records its own refusal."""
         tool = await self._found(record)
         args = await self._accepted(tool, record)
@@ -202,9 +179,9 @@ class Gate:
                 raise no
             case Permit():
                 entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
-                return _Passage(tool, verdict, world, entry, record.engine, record.call)
+                return Passage(tool, verdict, world, entry, record.engine, record.call)
 
-    async def _found(self, record: "_Draft") -> Tool[Any]:
+    async def _found(self, record: Draft) -> Tool[Any]:
         call = record.call
         tool = self._known(record.engine, record.who, call.surface, call.tool)
         if tool is None:
@@ -216,7 +193,7 @@ class Gate:
         tool = self._registry.get((surface, name))
         return tool if tool is not None and engine.allows(who, Access(Action.CALL, ToolResource(tool.name))).allowed else None
 
-    async def _accepted(self, tool: Tool[Any], record: "_Draft") -> Args:
+    async def _accepted(self, tool: Tool[Any], record: Draft) -> Args:
         try:
             return tool.args.model_validate(record.call.arguments)
         except ValidationError as error:
@@ -224,7 +201,7 @@ class Gate:
             await self._recorder.refuse(record.entry("invalid", arguments=unjudged(record.call.arguments), reason=told.message))
             raise told from error
 
-    async def _planned(self, tool: Tool[Any], args: Args, world: World, record: "_Draft") -> "_Planned":
+    async def _planned(self, tool: Tool[Any], args: Args, world: World, record: Draft) -> "_Planned":
         try:
             if (handle := handle_in(args)) is not None:
                 position = await self._cursors.position(handle, record.who, record.engine.policy_hash, world)
@@ -241,7 +218,7 @@ class Gate:
             await self._recorder.refuse(record.entry("refused", args=args, reason=reason, rules=told.rules))
             raise told from error
 
-    async def _run(self, passage: "_Passage") -> Reply:
+    async def _run(self, passage: Passage) -> Reply:
         permit = passage.permit
         started = time.perf_counter()
         status, reply, error = Status.CANCELLED, None, ""
@@ -280,7 +257,7 @@ class Gate:
         with self._meter.stage(Stage.RECORD):
             return await self._recorder.intend(entry)
 
-    async def _continued(self, reply: Reply, result: Result, passage: "_Passage") -> Reply:
+    async def _continued(self, reply: Reply, result: Result, passage: Passage) -> Reply:
         """A reply that does not hold all rows, with the cursor of its next page; the page itself is given in any case."""
         if not isinstance(result, Rows) or not reply.truncated or result.position is None or not reply.rows:
             return reply
@@ -318,7 +295,7 @@ class Gate:
             max_chars=_FILE_VALUE_CHARS if to_file else own.reply_chars,
         )
 
-    def _session(self, passage: "_Passage", reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
+    def _session(self, passage: Passage, reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
         file = self._terms.file
         size = min(file.bytes, passage.permit.obligations.limit_bytes or file.bytes)
         bounds = replace(file, rows=self._limits(passage.permit).max_rows, bytes=size)
@@ -332,64 +309,7 @@ _Planned = tuple[World, Intent, tuple[Judged, ...]]
 """With where the caller's cursor stands, when it gave one."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Passage:
-    """A call that may run, and what is recorded of it."""
-
-    tool: Tool[Any]
-    permit: Permit
-    world: World
-    entry: Entry
-    engine: Engine
-    call: Call
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """What every record of one call shares: the engine is the one that decides it, even if policies are loaded meanwhile."""
-
-    who: Principal
-    call: Call
-    engine: Engine
-
-    def entry(
-        self,
-        decision: str,
-        *,
-        args: Args | None = None,
-        arguments: Mapping[str, Any] | None = None,
-        intent: Intent | None = None,
-        judged: tuple[Judged, ...] = (),
-        permit: Permit | None = None,
-        world: World | None = None,
-        reason: str = "",
-        rules: tuple[str, ...] = (),
-    ) -> Entry:
-        datasource = intent.datasource if intent else None
-        terms = permit.obligations if permit else None
-        return Entry(
-            call_id=self.call.id,
-            agent=self.who.agent,
-            roles=self.who.roles,
-            transport=self.call.transport,
-            origin=self.call.origin,
-            tool=printable(self.call.tool[:100]),
-            arguments=redacted(args) if args is not None else arguments or {},
-            decision=decision,
-            rules=permit.rules if permit else rules,
-            policy_hash=self.engine.policy_hash,
-            datasource=datasource,
-            sql="; ".join(j.redacted for j in judged) or None,
-            fingerprint=" ".join(j.fingerprint for j in judged) or None,
-            attributes=attributes_told(self.who.attributes),
-            obligations={name: value for name, value in asdict(terms).items() if value is not None} if terms else {},
-            reason=printable(reason),
-            trace=self.call.trace,
-            schema_version=world.views[datasource].snapshot.version if world and datasource else "",
-        )
-
-
-async def _analysed(reader: Reader | None, passage: _Passage) -> Prepared | None:
+async def _analysed(reader: Reader | None, passage: Passage) -> Prepared | None:
     """The permit's statement, prepared, where it is the only one: a second would take its place.
 
     Not where its plan is to be estimated: planning may compute what functions that call themselves stable give.

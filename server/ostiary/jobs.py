@@ -14,8 +14,8 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from ostiary.approvals import Answer
+from ostiary.call import Call
 from ostiary.errors import CallFailed
-from ostiary.gate import Call
 from ostiary.shape import Reply
 from ostiary_policies.model import Principal
 from ostiary_tools.control.connect import JournalError

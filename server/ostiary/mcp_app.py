@@ -23,9 +23,10 @@ from pydantic import BaseModel
 
 from ostiary import __version__, mcp_content
 from ostiary.approvals import TTL_S, Asked, CannotAsk
+from ostiary.call import Call
 from ostiary.changes import Changes
 from ostiary.errors import CallFailed, UnknownTool
-from ostiary.gate import Call, Gate
+from ostiary.gate import Gate
 from ostiary.jobs import Jobs
 from ostiary.mcp_calls import Calls, job_fields, progress, trace, unknown
 from ostiary.mcp_errors import guarded, only_page

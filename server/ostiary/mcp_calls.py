@@ -12,8 +12,9 @@ from mcp import MCPError
 from mcp.server import ServerRequestContext
 from pydantic import BaseModel
 
+from ostiary.call import Call
 from ostiary.errors import UnknownTool
-from ostiary.gate import Call, Gate
+from ostiary.gate import Gate
 from ostiary.progress import Tell
 from ostiary.shape import Reply
 from ostiary.trace import traceparent

@@ -11,8 +11,8 @@ from fix_pages import READERS, Library, OpenLibrary, asked, cursor_of, lines
 from fix_server import HIDES, READS_ALL
 
 from ostiary.app import House, open_house
+from ostiary.call import Call
 from ostiary.errors import CallFailed
-from ostiary.gate import Call
 from ostiary_policies.model import Principal
 
 UNKNOWN = "refused: unknown cursor, or one that has ended\nrule: cursor\nhint: run the statement again"

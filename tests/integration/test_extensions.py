@@ -12,8 +12,8 @@ from fix_postgres import PostgresServer
 from fix_server import MakeSite
 
 from ostiary.app import House, open_house
+from ostiary.call import Call
 from ostiary.errors import CallFailed
-from ostiary.gate import Call
 from ostiary_policies.model import Principal
 
 _CASES = Path(__file__).parent.parent / "cases" / "extensions"

@@ -19,8 +19,9 @@ from fix_waiting import until
 from mcp import Client, MCPError
 
 from ostiary.app import House, open_house, terms
+from ostiary.call import Call
 from ostiary.errors import CallFailed, UnknownTool
-from ostiary.gate import Call, Gate
+from ostiary.gate import Gate
 from ostiary.mcp_app import McpApp
 from ostiary.pytest_plugin import ERAS
 from ostiary.worlds import Worlds

@@ -15,7 +15,7 @@ from fix_waiting import until
 from mcp import Client
 
 from ostiary.app import House, open_house
-from ostiary.gate import Call
+from ostiary.call import Call
 from ostiary.jobs import Jobs
 from ostiary.mcp_app import McpApp
 from ostiary.shape import Reply

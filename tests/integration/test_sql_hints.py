@@ -9,8 +9,8 @@ from fix_server import HIDES, READS_ALL, MakeSite
 from fix_sql import CASES, HIDDEN_COLUMNS, HIDDEN_FUNCTIONS, HIDDEN_TABLES
 
 from ostiary.app import House, open_house
+from ostiary.call import Call
 from ostiary.errors import CallFailed
-from ostiary.gate import Call
 from ostiary_policies.model import Principal
 
 SERVER = tomllib.loads((CASES / "hints/server.toml").read_text("utf-8"))["case"]

@@ -1,0 +1,97 @@
+"""A call at each stage: as it came, as it is recorded, and as it may run."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+from uuid import UUID, uuid4
+
+from ostiary.approvals import Ask
+from ostiary.audit.record import Entry, attributes_told
+from ostiary.progress import Tell
+from ostiary.redaction import printable, redacted
+from ostiary.session import Begin
+from ostiary_policies.engine import Engine
+from ostiary_policies.model import Intent, Permit, Principal
+from ostiary_tools.api import Args, Surface, Tool, World
+from ostiary_tools.asking import Client
+from ostiary_tools.sql.judge import Judged
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call as the transport hands it over, decoded and not yet believed."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    surface: Surface = Surface.TOOL
+    origin: str = "tool"
+    transport: str = "stdio"
+    trace: str = ""
+    """As `trace.traceparent` gave it."""
+    tell: Tell | None = None
+    """For a client that asked how far the call is."""
+    ask: Ask | None = None
+    """For a tool that wants an approval."""
+    client: Client = field(default_factory=Client)
+    """Whom the tool may ask, with the answers it was given."""
+    begin: Begin | None = None
+    """Awaited when nothing stands in the way of the call any more and nothing of its result exists. Raises ToolError."""
+    id: UUID = field(default_factory=uuid4)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What every record of one call shares: the engine is the one that decides it, even if policies are loaded meanwhile."""
+
+    who: Principal
+    call: Call
+    engine: Engine
+
+    def entry(
+        self,
+        decision: str,
+        *,
+        args: Args | None = None,
+        arguments: Mapping[str, Any] | None = None,
+        intent: Intent | None = None,
+        judged: tuple[Judged, ...] = (),
+        permit: Permit | None = None,
+        world: World | None = None,
+        reason: str = "",
+        rules: tuple[str, ...] = (),
+    ) -> Entry:
+        """The record of one step, with as much as is known by then."""
+        datasource = intent.datasource if intent else None
+        terms = permit.obligations if permit else None
+        return Entry(
+            call_id=self.call.id,
+            agent=self.who.agent,
+            roles=self.who.roles,
+            transport=self.call.transport,
+            origin=self.call.origin,
+            tool=printable(self.call.tool[:100]),
+            arguments=redacted(args) if args is not None else arguments or {},
+            decision=decision,
+            rules=permit.rules if permit else rules,
+            policy_hash=self.engine.policy_hash,
+            datasource=datasource,
+            sql="; ".join(j.redacted for j in judged) or None,
+            fingerprint=" ".join(j.fingerprint for j in judged) or None,
+            attributes=attributes_told(self.who.attributes),
+            obligations={name: value for name, value in asdict(terms).items() if value is not None} if terms else {},
+            reason=printable(reason),
+            trace=self.call.trace,
+            schema_version=world.views[datasource].snapshot.version if world and datasource else "",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A call that may run, and what is recorded of it."""
+
+    tool: Tool[Any]
+    permit: Permit
+    world: World
+    entry: Entry
+    engine: Engine
+    call: Call
