@@ -20,6 +20,9 @@ from ostiary_tools.control.migrate import migrate
 READS_ALL = '@id("reads-all") permit (principal in Role::"reader", action, resource);'
 """Own policy of tests whose subject is not policy: role `reader` may do everything."""
 
+LONG = "select sum(sqrt(a.n + b.n)) from generate_series(1, 30000) a(n), generate_series(1, 30000) b(n)"
+"""Runs until it is ended."""
+
 HIDES = """
 @id("hides-tables")
 forbid (principal, action in [Action::"see", Action::"read"], resource is Table) when { resource.tags.contains("hidden") };

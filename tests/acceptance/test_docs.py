@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from acceptance.newcomer import OSTIARY
 from acceptance.pages import PAGES, ROOT, Block, anchors, blocks, links, name
+from fix_packs import point
 from packaging.requirements import Requirement
 
 from ostiary import errors
@@ -106,11 +107,8 @@ def test_the_pack_of_the_how_to_works_as_installed(used_home: dict[str, str], tm
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(block.text)
     project = tomllib.loads((tmp_path / "pyproject.toml").read_text())["project"]
-    info = tmp_path / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
-    points = project["entry-points"]["ostiary.tools"]
-    (info / "entry_points.txt").write_text("[ostiary.tools]\n" + "".join(f"{k} = {v}\n" for k, v in points.items()))
+    [(entry, target)] = project["entry-points"]["ostiary.tools"].items()
+    point(tmp_path, entry, target, project["version"])
     home = {**used_home, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop_tools.py"],

@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 from fix_pages import Library, OpenLibrary, asked
-from fix_server import HIDES
+from fix_server import HIDES, LONG
 from fix_waiting import until
 from mcp import Client
 
@@ -25,7 +25,6 @@ from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.control.link import Link
 from ostiary_tools.result import Job
 
-LONG = "select sum(sqrt(a.n + b.n)) from generate_series(1, 30000) a(n), generate_series(1, 30000) b(n)"
 UNKNOWN = "refused: unknown job, or one that ended long ago\nrule: job\nhint: call the tool again"
 NOBODYS = "00000000-0000-0000-0000-000000000000"
 

@@ -8,6 +8,7 @@ from typing import Any
 import mcp.types as t
 import pytest
 from fix_http import serving
+from fix_packs import install
 from fix_postgres import PostgresServer
 from fix_server import MakeSite, Site
 from mcp import Client, MCPError
@@ -45,12 +46,7 @@ async def agreeable(context: Any, params: Any) -> t.ElicitResult:
 @pytest.fixture
 def pack(tmp_path: Path) -> Path:
     """A folder with an installed tool pack."""
-    (tmp_path / "launches.py").write_text(PACK)
-    installed = tmp_path / "launches-1.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: launches\nVersion: 1\n")
-    (installed / "entry_points.txt").write_text("[ostiary.tools]\nlaunches = launches:pack\n")
-    return tmp_path
+    return install(tmp_path, "launches", PACK)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from fix_http import serving
 from fix_postgres import PostgresServer
-from fix_server import MakeSite, Site
+from fix_server import LONG, MakeSite, Site
 from fix_waiting import until
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.sse import sse_client
@@ -20,7 +20,6 @@ from ostiary.progress import BEAT_S
 from ostiary.pytest_plugin import ERAS
 
 HTTP = ("2026-07-28", "legacy", "sse")
-LONG = "select sum(sqrt(a.n + b.n)) from generate_series(1, 30000) a(n), generate_series(1, 30000) b(n)"
 RUNNING = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%sqrt%' AND pid <> pg_backend_pid()"
 ROWS = "select n from generate_series(1, 2000) n"
 

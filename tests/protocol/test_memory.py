@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from fix_http import serving
+from fix_waiting import until
 
 from ostiary.config import Config
 
@@ -57,9 +58,7 @@ async def counted(process: asyncio.subprocess.Process, file: Path) -> tuple[int,
     """Containers and blocks that the process holds, once nothing is on its way."""
     await asyncio.to_thread(file.unlink, missing_ok=True)
     process.send_signal(signal.SIGUSR1)
-    async with asyncio.timeout(30):
-        while not await asyncio.to_thread(file.exists):  # noqa: ASYNC110  another process makes it
-            await asyncio.sleep(0.1)
+    await until(file.exists)
     containers, blocks = map(int, (await asyncio.to_thread(file.read_text)).split())
     return containers, blocks
 

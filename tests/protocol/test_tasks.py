@@ -10,6 +10,7 @@ import mcp.types as t
 import pytest
 from fix_http import serving
 from fix_pages import OpenLibrary
+from fix_server import LONG
 from fix_waiting import until
 from mcp import Client, ClientSession, MCPError
 from mcp.client.extension import ClientExtension, ResultClaim
@@ -19,7 +20,6 @@ from ostiary.mcp_app import McpApp
 from ostiary.mcp_tasks import EXTENSION
 from ostiary_policies.model import Principal
 
-LONG = "select sum(sqrt(a.n + b.n)) from generate_series(1, 30000) a(n), generate_series(1, 30000) b(n)"
 NOBODYS = "00000000-0000-0000-0000-000000000000"
 
 

@@ -11,6 +11,7 @@ import httpx2
 import mcp.types as t
 import pytest
 from fix_http import ostiary, serving
+from fix_packs import install
 from fix_waiting import until
 from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
@@ -56,11 +57,7 @@ REFUSED = "Invalid or expired requestState"
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Of a server with the pack installed, whose callers show tokens."""
-    (tmp_path / "picks.py").write_text(PACK)
-    installed = tmp_path / "picks-1.dist-info"
-    installed.mkdir()
-    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: picks\nVersion: 1\n")
-    (installed / "entry_points.txt").write_text("[ostiary.tools]\npicks = picks:pack\n")
+    install(tmp_path, "picks", PACK)
     policies = tmp_path / "policies"
     policies.mkdir()
     (policies / "own.cedar").write_text(POLICY)

@@ -15,14 +15,13 @@ import pytest
 from fix_agents import INITIALIZE, JSON, Agent, agent, message
 from fix_http import serving
 from fix_postgres import PostgresServer
-from fix_server import MakeSite, Site
+from fix_server import LONG, MakeSite, Site
 from fix_waiting import until
 
 from ostiary.config import Config
 from ostiary.pytest_plugin import ERAS
 
 AS_READER = {"OSTIARY_AGENT__ROLE": "reader", "OSTIARY_AGENT__ROLES": "reader"}
-LONG = "select sum(sqrt(a.n + b.n)) from generate_series(1, 30000) a(n), generate_series(1, 30000) b(n)"
 SHORT = "select count(*) from t"
 AGENTS = 64
 
