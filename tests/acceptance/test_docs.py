@@ -20,6 +20,7 @@ from ostiary.config.sources import CONFIG_VARIABLE, variable
 from ostiary.policy_files import read
 from ostiary_policies import checks, entities, obligations
 from ostiary_policies.actions import Action
+from ostiary_policies.attributes import AttributeType
 from ostiary_tools import errors as tool_errors
 from ostiary_tools import pack
 from ostiary_tools.powers import MEANINGS, NOTES, OVER_PRIVILEGED
@@ -150,7 +151,9 @@ def test_every_policy_is_valid(tmp_path: Path):
         for number, text in enumerate(texts):
             (tmp_path / f"{page.stem}-{number}.cedar").write_text(text)
     assert len(list(tmp_path.iterdir())) > 5
-    read(tmp_path, bundles=(), tags=frozenset(checks.TAGS))
+    tables = [tomllib.loads(block.text) for page in PAGES for block in blocks(page) if block.language == "toml"]
+    declared = {name: AttributeType(one["type"]) for table in tables for name, one in table.get("attributes", {}).items()}
+    read(tmp_path, bundles=(), tags=frozenset(checks.TAGS), attributes=declared)
 
 
 def test_links_lead_somewhere():
