@@ -34,7 +34,7 @@ _CALM_S = 0.2
 """Between two looks: however many cues arrive, nobody looks more often."""
 _PERMISSION = "describe"
 """Who may not call it has no resources."""
-_SUBSCRIBERS = 1_000
+SUBSCRIBERS = 1_000
 SUBSCRIBERS_PER_AGENT = 100
 ADDRESSES_PER_AGENT = 1_000
 
@@ -102,7 +102,7 @@ class Changes:
         if subscriber in self._subscribers:
             return
         self._demand_room(subscriber.who.agent, len(subscriber.addresses))
-        if len(self._subscribers) >= _SUBSCRIBERS or len(self._of(subscriber.who.agent)) >= SUBSCRIBERS_PER_AGENT:
+        if len(self._subscribers) >= SUBSCRIBERS or len(self._of(subscriber.who.agent)) >= SUBSCRIBERS_PER_AGENT:
             raise Full("there are too many subscriptions; end one, or try again later")
         self._subscribers.add(subscriber)
         if self._looking is None:

@@ -16,7 +16,7 @@ from mcp import Client, MCPError
 from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
 
 from ostiary.app import House, open_house
-from ostiary.changes import ADDRESSES_PER_AGENT, SUBSCRIBERS_PER_AGENT, Subscriber
+from ostiary.changes import ADDRESSES_PER_AGENT, SUBSCRIBERS, SUBSCRIBERS_PER_AGENT, Subscriber
 from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
 from ostiary_tools.describe import describe_relation
@@ -239,6 +239,9 @@ async def test_an_agent_that_has_taken_all_its_places_takes_none_of_anybody_else
             for subscriber in taken:
                 told.remove(subscriber)
             assert await ask("ada") == "subscribed"
+        for n in range(SUBSCRIBERS):
+            told.add(Subscriber(Principal(f"agent{n}", ("reader",)), lambda _: None))
+        assert "too many subscriptions" in await ask("ada")
 
 
 @pytest.mark.asyncio
