@@ -10,17 +10,23 @@ from typing import Any
 import httpx2
 
 JSON = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
-INITIALIZE: dict[str, Any] = {
-    "protocolVersion": "2025-11-25",
-    "capabilities": {},
-    "clientInfo": {"name": "t", "version": "1"},
-}
 _OWN = "io.modelcontextprotocol/"
 META = {
     f"{_OWN}protocolVersion": "2026-07-28",
     f"{_OWN}clientInfo": {"name": "t", "version": "1"},
     f"{_OWN}clientCapabilities": {},
 }
+
+
+def message(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    """A request as it is sent."""
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+INITIALIZE = message(
+    "initialize", {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+)
+"""Begins a session of the 2025 era."""
 
 
 @dataclass(frozen=True)
@@ -51,15 +57,10 @@ async def agent(url: str, era: str = "2026-07-28") -> AsyncIterator[Agent]:
     limits = httpx2.Limits(max_connections=1, keepalive_expiry=60)
     async with httpx2.AsyncClient(base_url=url.removesuffix("/mcp"), headers=JSON, timeout=60, limits=limits) as http:
         if era == "legacy":
-            opened = await http.post("/mcp", json=message("initialize", INITIALIZE))
+            opened = await http.post("/mcp", json=INITIALIZE)
             http.headers["Mcp-Session-Id"] = opened.headers["Mcp-Session-Id"]
             await http.post("/mcp", json={"jsonrpc": "2.0", "method": "notifications/initialized"})
         yield Agent(http, era)
-
-
-def message(method: str, params: Mapping[str, Any]) -> dict[str, Any]:
-    """A request as it is sent."""
-    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
 
 
 def answer_of(reply: httpx2.Response) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
+from fix_agents import INITIALIZE, JSON
 from fix_postgres import PostgresServer
 from fix_server import HIDES, READS_ALL, MakeSite, Site
 from fix_waiting import until
-from gen_requests import LEGACY, SESSION, STREAM, TOKEN, Offered, Request, request, well_made
+from gen_requests import SESSION, STREAM, TOKEN, Offered, Request, request, well_made
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -42,14 +43,8 @@ _INTERNAL = re.compile(
 _MOST_BYTES = 3_000_000
 _PATIENCE_S = 3.0
 _AT_ONCE = 48
-GREETING = {
-    "jsonrpc": "2.0",
-    "id": 0,
-    "method": "initialize",
-    "params": {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
+GREETING = INITIALIZE | {"id": 0}
 _GOOD = {"sql": "select 6 * 7 as answer"}
-_HEADERS = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
 
 
 @dataclass
@@ -226,7 +221,7 @@ async def _session(served: Served, findings: Findings) -> AsyncIterator[dict[str
     """A session of each older transport, of the right caller; what its stream says is judged too."""
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(base_url=served.base, headers=served.headers, timeout=30))
-        begun = await http.post("/mcp", json=GREETING, headers=_HEADERS)
+        begun = await http.post("/mcp", json=GREETING, headers=JSON)
         stream = await stack.enter_async_context(http.stream("GET", "/sse"))
         chunks = stream.aiter_bytes()
         heard = bytearray(await anext(chunks))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import jwt
@@ -25,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ostiary.config import Config
+from ostiary.config import Config, load
 from ostiary.config.callers import OAuth
 from ostiary.config.settings import Http
 from ostiary.http.application import application
@@ -149,6 +150,12 @@ def doors_log(postgres_server: PostgresServer, tmp_path_factory: pytest.TempPath
     log = audit_log_at(postgres_server, "doors", tmp_path_factory.mktemp("doors"))
     asyncio.run(migrate(log.place.admin_dsn))
     return log
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    """Of a server without databases."""
+    return load(None, {"HOME": str(tmp_path)}, {})
 
 
 @pytest.fixture

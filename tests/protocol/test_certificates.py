@@ -4,19 +4,15 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from fix_agents import INITIALIZE, JSON
 from fix_identity import Door
 from starlette.requests import HTTPConnection
 
 from ostiary.config import Config, load
+from ostiary.identity.caller import Caller
 from ostiary_policies.attributes import AttributeType, attribute
 
 SUBJECT = "CN=nightly,O=Example"
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
 
 
 def believing(folder: Path, network: str) -> Config:
@@ -31,8 +27,7 @@ def believing(folder: Path, network: str) -> Config:
 
 async def begin(url: str, *headers: tuple[str, str]) -> int:
     async with httpx2.AsyncClient() as http:
-        every = [("Accept", "application/json, text/event-stream"), *headers]
-        return (await http.post(f"{url}/mcp", json=INITIALIZE, headers=every)).status_code
+        return (await http.post(f"{url}/mcp", json=INITIALIZE, headers=[*JSON.items(), *headers])).status_code
 
 
 @pytest.mark.asyncio
@@ -71,5 +66,5 @@ async def test_the_holder_has_the_attributes_that_the_configuration_gives_its_ag
         scope = {"type": "http", "client": ("127.0.0.1", 1), "headers": [(b"x-client-subject", SUBJECT.encode())]}
         caller = await recognition.caller(HTTPConnection(scope))
 
-    assert caller is not None
+    assert isinstance(caller, Caller)
     assert caller.principal.attributes == (attribute("region", AttributeType.TEXT, "eu"),)

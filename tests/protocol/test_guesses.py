@@ -8,26 +8,14 @@ from typing import Any
 
 import httpx2
 import pytest
+from fix_agents import INITIALIZE, JSON
 from fix_audit import AuditLog
 from fix_identity import Door, believing, opened, providing
 
 from ostiary.config import Config, load
 from ostiary.identity.guesses import BURST, TOLD
 
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
-ACCEPT = {"Accept": "application/json, text/event-stream"}
 NIGHTLY = {"X-Client-Subject": "CN=nightly"}
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """Of a server without databases."""
-    return load(None, {"HOME": str(tmp_path)}, {})
 
 
 def behind_a_proxy(folder: Path) -> Config:
@@ -45,7 +33,7 @@ async def ask(url: str, token: str = "", **headers: str) -> httpx2.Response:
     shown = {"Authorization": f"Bearer {token}"} if token else {}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with httpx2.AsyncClient() as http:
-        return await http.post(f"{url}/mcp", json=INITIALIZE, headers=ACCEPT | shown | named)
+        return await http.post(f"{url}/mcp", json=INITIALIZE, headers=JSON | shown | named)
 
 
 async def guess(url: str, count: int, **headers: str) -> list[int]:

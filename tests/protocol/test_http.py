@@ -8,6 +8,7 @@ import sys
 
 import httpx2
 import pytest
+from fix_agents import INITIALIZE, JSON, META, message
 from fix_http import serving
 from mcp import Client
 from mcp.client.sse import sse_client
@@ -44,21 +45,12 @@ async def test_a_page_of_another_site_is_refused_at_every_door(ostiary_config: C
 @pytest.mark.asyncio
 async def test_a_stop_does_not_wait_for_streams_that_would_stay_open(ostiary_config: Config):
     """Calls would have ten minutes; nothing else is given them, so the server ends at once and well."""
-    own, accept = "io.modelcontextprotocol/", {"Accept": "application/json, text/event-stream"}
-    meta = {
-        f"{own}protocolVersion": "2026-07-28",
-        f"{own}clientInfo": {"name": "raw", "version": "0"},
-        f"{own}clientCapabilities": {},
-    }
-    listen = {"notifications": {"resourcesListChanged": True}, "_meta": meta}
-    hello = {"protocolVersion": "2025-11-25", "clientInfo": {"name": "raw", "version": "0"}, "capabilities": {}}
+    listen = message("subscriptions/listen", {"notifications": {"resourcesListChanged": True}, "_meta": META})
     async with serving(ostiary_config, OSTIARY_HTTP__SHUTDOWN_S="600") as (url, process), httpx2.AsyncClient(timeout=60) as http:
-        begun = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
-        session = (await http.post(url, json=begun, headers=accept)).headers["mcp-session-id"]
-        body = {"jsonrpc": "2.0", "id": 2, "method": "subscriptions/listen", "params": listen}
-        modern = {**accept, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
+        session = (await http.post(url, json=INITIALIZE, headers=JSON)).headers["mcp-session-id"]
+        modern = {**JSON, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
         async with (
-            http.stream("POST", url, json=body, headers=modern) as subscription,
+            http.stream("POST", url, json=listen, headers=modern) as subscription,
             http.stream("GET", url, headers={"Accept": "text/event-stream", "Mcp-Session-Id": session}) as legacy,
             http.stream("GET", url.replace("/mcp", "/sse")) as sse,
         ):

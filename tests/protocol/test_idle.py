@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fix_agents import INITIALIZE, JSON, message
+from fix_agents import INITIALIZE, JSON
 from fix_http import serving
 from fix_waiting import until
 from mcp import Client
@@ -16,7 +16,6 @@ from ostiary.config import Config
 SESSIONS = CONNECTIONS = 1000
 MOST_MIB = 300
 """Of 1,000 sessions and 1,000 connections together."""
-OPEN = message("initialize", INITIALIZE)
 
 
 def memory_mib(process: asyncio.subprocess.Process) -> int:
@@ -26,7 +25,7 @@ def memory_mib(process: asyncio.subprocess.Process) -> int:
 
 async def opened(http: httpx2.AsyncClient, url: str) -> str:
     """The id of a new session, ready for calls."""
-    begun = await http.post(url, json=OPEN, headers=JSON)
+    begun = await http.post(url, json=INITIALIZE, headers=JSON)
     session: str = begun.headers["mcp-session-id"]
     ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     assert (await http.post(url, json=ready, headers={**JSON, "Mcp-Session-Id": session})).status_code == 202
@@ -52,7 +51,7 @@ async def test_a_session_that_nobody_uses_ends_and_one_that_is_listened_to_does_
 
 
 async def _begins(http: httpx2.AsyncClient, url: str) -> bool:
-    return (await http.post(url, json=OPEN, headers=JSON)).status_code == 200
+    return (await http.post(url, json=INITIALIZE, headers=JSON)).status_code == 200
 
 
 @pytest.mark.slow
@@ -72,13 +71,13 @@ async def test_a_thousand_idle_sessions_and_connections_hold_nobody_up(ostiary_c
             _, writer = await asyncio.open_connection(host, int(port))
             stack.callback(writer.close)
             writer.write(b"POST /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\n")
-        one_more = await http.post(url, json=OPEN, headers=JSON)
+        one_more = await http.post(url, json=INITIALIZE, headers=JSON)
         async with Client(url, mode="2026-07-28") as client:
             replies = [await client.call_tool("query", {"sql": "select 6 * 7 as answer"}) for _ in range(20)]
         old = await pinged(http, url, sessions[0])
         after = memory_mib(process)
         left = await asyncio.gather(*(http.delete(url, headers={**JSON, "Mcp-Session-Id": each}) for each in sessions))
-        again = await http.post(url, json=OPEN, headers=JSON)
+        again = await http.post(url, json=INITIALIZE, headers=JSON)
         print(f"memory in MiB: {before}, with {SESSIONS} sessions {with_sessions}, with {CONNECTIONS} connections {after}")  # noqa: T201
 
     assert all("\n42\n" in reply.content[0].text for reply in replies)  # type: ignore[union-attr]  # our replies are text

@@ -8,12 +8,12 @@ import hmac
 import json
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import jwt
 import pytest
+from fix_agents import INITIALIZE, JSON
 from fix_identity import Door, Provider, believing, providing
 from mcp import Client
 from mcp.client.sse import sse_client
@@ -21,23 +21,10 @@ from mcp.client.streamable_http import streamable_http_client
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 
-from ostiary.config import Config, load
+from ostiary.config import Config
 from ostiary.config.callers import Attribute
 
 PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-INITIALIZE = {
-    "jsonrpc": "2.0",
-    "id": 1,
-    "method": "initialize",
-    "params": {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}},
-}
-ACCEPT = {"Accept": "application/json, text/event-stream"}
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """Of a server without databases."""
-    return load(None, {"HOME": str(tmp_path)}, {})
 
 
 def bearer(token: str) -> dict[str, str]:
@@ -47,7 +34,7 @@ def bearer(token: str) -> dict[str, str]:
 async def begin(url: str, token: str) -> httpx2.Response:
     """The answer to a first request with that token."""
     async with httpx2.AsyncClient() as http:
-        return await http.post(f"{url}/mcp", json=INITIALIZE, headers=ACCEPT | bearer(token))
+        return await http.post(f"{url}/mcp", json=INITIALIZE, headers=JSON | bearer(token))
 
 
 @pytest.mark.parametrize("way", ["2026-07-28", "legacy", "sse"])
@@ -232,10 +219,10 @@ async def test_several_credentials_or_another_kind_are_refused(config: Config, d
     async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient() as http:
         good = f"Bearer {provider.token()}"
         twice = await http.post(
-            f"{url}/mcp", json=INITIALIZE, headers=[*ACCEPT.items(), ("Authorization", good), ("Authorization", good)]
+            f"{url}/mcp", json=INITIALIZE, headers=[*JSON.items(), ("Authorization", good), ("Authorization", good)]
         )
-        basic = await http.post(f"{url}/mcp", json=INITIALIZE, headers=ACCEPT | {"Authorization": "Basic YTpi"})
-        asked = await http.post(f"{url}/mcp?access_token={provider.token()}", json=INITIALIZE, headers=ACCEPT)
+        basic = await http.post(f"{url}/mcp", json=INITIALIZE, headers=JSON | {"Authorization": "Basic YTpi"})
+        asked = await http.post(f"{url}/mcp?access_token={provider.token()}", json=INITIALIZE, headers=JSON)
 
     assert [answer.status_code for answer in (twice, basic, asked)] == [400, 401, 401]
 
@@ -254,7 +241,7 @@ async def test_a_token_of_a_megabyte_is_not_read(config: Config, door: Door):
 async def test_keys_may_change_in_mid_session(config: Config, door: Door):
     async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient() as http:
         first = await begin(url, provider.token())
-        session = ACCEPT | {"Mcp-Session-Id": first.headers["mcp-session-id"]}
+        session = JSON | {"Mcp-Session-Id": first.headers["mcp-session-id"]}
         provider.add("k2")
         del provider.keys["k1"]
         later = await http.post(f"{url}/mcp", json=PING, headers=session | bearer(provider.token("k2")))
@@ -343,10 +330,10 @@ async def test_a_provider_that_stalls_holds_up_nobody_whose_key_is_known(config:
 async def test_another_caller_finds_no_session_of_the_first(config: Config, door: Door):
     async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient() as http:
         first = await begin(url, provider.token())
-        session = ACCEPT | {"Mcp-Session-Id": first.headers["mcp-session-id"]}
+        session = JSON | {"Mcp-Session-Id": first.headers["mcp-session-id"]}
         own = await http.post(f"{url}/mcp", json=PING, headers=session | bearer(provider.token()))
         other = await http.post(f"{url}/mcp", json=PING, headers=session | bearer(provider.token(sub="mallory")))
-        nowhere = await http.post(f"{url}/mcp", json=PING, headers=ACCEPT | {"Mcp-Session-Id": "0" * 32} | bearer(provider.token()))
+        nowhere = await http.post(f"{url}/mcp", json=PING, headers=JSON | {"Mcp-Session-Id": "0" * 32} | bearer(provider.token()))
         async with http.stream("GET", f"{url}/sse", headers=bearer(provider.token())) as stream:
             place = ""
             async for line in stream.aiter_lines():

@@ -19,16 +19,10 @@ from fix_identity import Door, Provider, believing, listening, providing
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from ostiary.config import Config, load
+from ostiary.config import Config
 from ostiary.identity import provider as asking
 from ostiary.identity.caller import NotRecognised, Unreachable
 from ostiary.identity.keyring import FRESH_S, KEPT_S, Keyring
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    """Of a server without databases."""
-    return load(None, {"HOME": str(tmp_path)}, {})
 
 
 @contextlib.asynccontextmanager
@@ -107,7 +101,8 @@ async def test_once_a_provider_has_stalled_callers_with_known_keys_wait_for_it_n
         provider.answer, now[0] = stall, FRESH_S
         await keys.key("k1")
         second = asyncio.create_task(keys.key("k1"))
-        for _ in range(10):  # turns of the loop, and no time
+        # Turns of the loop and no time: whoever waited for the provider would not be done in them, since it stalls to the end.
+        for _ in range(10):
             await asyncio.sleep(0)
         answered = second.done()
         await second
@@ -155,7 +150,7 @@ async def test_a_provider_that_drips_gets_no_more_than_its_time(config: Config, 
             try:
                 while True:
                     yield b" "
-                    await asyncio.sleep(0.05)
+                    await asyncio.sleep(0.05)  # the attack itself: a byte now and then, so that no single read takes too long
             finally:
                 ended.set()
 

@@ -40,7 +40,7 @@ async def streams(url: str, token: str) -> AsyncIterator[list[asyncio.Task[None]
         http = await stack.enter_async_context(
             httpx2.AsyncClient(base_url=base, headers={**JSON, "Authorization": f"Bearer {token}"}, timeout=60)
         )
-        session = (await http.post("/mcp", json=message("initialize", INITIALIZE))).headers["Mcp-Session-Id"]
+        session = (await http.post("/mcp", json=INITIALIZE)).headers["Mcp-Session-Id"]
         opened = [
             await stack.enter_async_context(stream)
             for stream in (

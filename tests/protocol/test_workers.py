@@ -97,7 +97,7 @@ async def test_two_workers_answer_at_one_address_and_a_session_is_unknown_to_the
         assert len(children(server.pid)) == 2
         await until_both_answer(url)
         async with httpx2.AsyncClient(headers=JSON) as http:
-            opened = await http.post(url, json=message("initialize", INITIALIZE))
+            opened = await http.post(url, json=INITIALIZE)
         session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
         statuses: set[int] = set()
 

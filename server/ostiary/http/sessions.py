@@ -1,4 +1,8 @@
-"""Sessions of the 2025 era. The SDK keeps them and bounds them in all; this bounds one agent's, which must not take every place."""
+"""Sessions of the 2025 era.
+
+The SDK keeps them and bounds them in all. This bounds one agent's, which must not take every place, and
+keeps what comes too late for a session that has ended from being a second reply.
+"""
 
 from typing import TYPE_CHECKING, Any
 

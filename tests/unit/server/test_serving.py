@@ -37,7 +37,7 @@ async def served() -> AsyncIterator[tuple[asyncio.Task[None], int]]:
 async def test_a_connection_that_cannot_be_ended_well_is_dropped_and_the_others_are_still_held_to_their_bounds(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """As when its client has reset it in that moment."""
+    """As when its client has reset it in that moment, which no client can time, so the failure is put in place of the look."""
     looked_at: list[Connection] = []
 
     def look(connection: Connection, _: float) -> None:
@@ -57,6 +57,8 @@ async def test_a_connection_that_cannot_be_ended_well_is_dropped_and_the_others_
 
 @pytest.mark.asyncio
 async def test_a_server_that_can_no_longer_look_at_its_connections_ends(monkeypatch: pytest.MonkeyPatch):
+    """A defect of ours, which has to be put there."""
+
     def look(*_: Any) -> None:
         raise RuntimeError("a defect")
 

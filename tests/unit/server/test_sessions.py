@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from fix_agents import INITIALIZE, JSON, message
+from fix_agents import INITIALIZE, JSON
 from mcp.server import Server
 from mcp.server.transport_security import TransportSecuritySettings
 
@@ -46,7 +46,7 @@ async def test_a_session_that_ends_before_an_answered_notification_is_handed_on_
     told = {"jsonrpc": "2.0", "method": "notifications/initialized"}
     sessions = Sessions(Server("s"), Http(), TransportSecuritySettings(enable_dns_rebinding_protection=False))
     async with sessions.run():
-        begun = await asked(sessions, "POST", message("initialize", INITIALIZE))
+        begun = await asked(sessions, "POST", INITIALIZE)
         session = dict(begun[0]["headers"])[b"mcp-session-id"].decode()
 
         async def end(event: dict[str, Any]) -> None:
