@@ -138,17 +138,18 @@ def serve(  # noqa: PLR0917 typer calls it by name
         hint = "leave it out; callers have the roles that their credentials stand for"
         raise CommandFailed("`--role` has no effect where callers are recognised", hint, Exit.USAGE)
     import structlog
+    import uvloop
 
     from ostiary.app import serve_as_worker, serve_http, serve_stdio, serve_workers
 
     progress = structlog.get_logger("ostiary").info
     if listener is not None:
-        asyncio.run(serve_as_worker(loaded, listener, progress))
+        uvloop.run(serve_as_worker(loaded, listener, progress))
     elif http and loaded.http.workers > 1:
         options = [f"--{name}={value}" for name, value in (("config", config), ("role", role)) if value is not None]
         raise typer.Exit(asyncio.run(serve_workers(loaded, options, progress)))
     else:
-        asyncio.run(serve_http(loaded, progress) if http else serve_stdio(loaded, progress))
+        uvloop.run(serve_http(loaded, progress) if http else serve_stdio(loaded, progress))
 
 
 @app.command(epilog="Example: ostiary demo")
