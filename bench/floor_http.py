@@ -19,6 +19,7 @@ from typing import Any
 import asyncpg
 import mcp.types as t
 import uvicorn
+import uvloop
 from floor_server import BEGIN, BODY  # type: ignore[import-not-found]  # the script beside this one
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -138,4 +139,4 @@ class _Endpoint:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    uvloop.run(main(sys.argv[1], sys.argv[2]))  # as ours

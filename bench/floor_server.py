@@ -1,7 +1,8 @@
 """The floor: a bare MCP tool that does the same work with nothing of Ostiary in it.
 
 One durable COPY of an audit-sized row, a READ ONLY transaction with its limits, and the
-statement. Started by `query.py` with the two DSNs; not a program of its own.
+statement. Started by `query.py` with the two DSNs, and a third word where it shall run on
+uvloop as Ostiary does; not a program of its own.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ from typing import Any
 
 import asyncpg
 import mcp.types as t
+import uvloop
 from mcp.server import Server
 from mcp.server.stdio import stdio_server
 
@@ -47,4 +49,5 @@ async def main(journal_dsn: str, data_dsn: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    run = uvloop.run if "uvloop" in sys.argv[3:] else asyncio.run
+    run(main(sys.argv[1], sys.argv[2]))

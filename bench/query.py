@@ -2,8 +2,8 @@
 
 Short rounds take turns and each is compared with the floor of its own round, so that a slow second slows all alike:
 Ostiary's `query`, the same under a term of cost (each statement is planned once more),
-a bare SDK tool that does the same durable work (`floor_server.py`), the bare SDK tool
-alone, and raw asyncpg.
+a bare SDK tool that does the same durable work (`floor_server.py`, on asyncio's own loop as
+the SDK starts one, and on uvloop as ours), the bare SDK tool alone, and raw asyncpg.
 
 For the large result one server answers two agents at once, each a process of its own: one asks for
 all rows of a large table again and again, the other is measured.
@@ -53,10 +53,12 @@ async def main(home: Path, calls: int, rounds: int) -> None:
         await _prepare(cluster.dsn(names.ADMIN, names.SHOP))
         ostiary = await stack.enter_async_context(Client(_ostiary(home)))
         gated = await stack.enter_async_context(Client(_ostiary(home, _thrifty(home))))
-        floor = await stack.enter_async_context(Client(_floor(cluster.dsn(names.ADMIN, names.SHOP))))
+        dsn = cluster.dsn(names.ADMIN, names.SHOP)
+        floor = await stack.enter_async_context(Client(_floor(dsn)))
+        faster = await stack.enter_async_context(Client(_floor(dsn, "uvloop")))
         raw = await asyncpg.connect(cluster.dsn(names.AGENT, names.SHOP))
         stack.push_async_callback(raw.close)
-        await _latency((ostiary, gated, floor), raw, calls, rounds)
+        await _latency((ostiary, gated, floor, faster), raw, calls, rounds)
     async with attached(home / "data", print, runtime_dir=home / "run"), _serving(home) as url, Client(url) as ostiary:
         await _large(ostiary, url, calls, rounds)
 
@@ -90,17 +92,18 @@ def _ostiary(home: Path, more: Mapping[str, str] = MappingProxyType({})) -> Stdi
     )
 
 
-def _floor(dsn: str) -> StdioServerParameters:
+def _floor(dsn: str, *loop: str) -> StdioServerParameters:
     server = str(Path(__file__).with_name("floor_server.py"))
-    return StdioServerParameters(command=sys.executable, args=[server, dsn, dsn], env={"PATH": os.environ["PATH"]})
+    return StdioServerParameters(command=sys.executable, args=[server, dsn, dsn, *loop], env={"PATH": os.environ["PATH"]})
 
 
-async def _latency(clients: tuple[Client, Client, Client], raw: asyncpg.Connection, calls: int, rounds: int) -> None:
-    ostiary, gated, floor = clients
+async def _latency(clients: tuple[Client, Client, Client, Client], raw: asyncpg.Connection, calls: int, rounds: int) -> None:
+    ostiary, gated, floor, faster = clients
     contestants: dict[str, Timed] = {
         "ostiary query": lambda: ostiary.call_tool("query", {"sql": SQL}),
         "ostiary query, a term of cost in force": lambda: gated.call_tool("query", {"sql": SQL}),
         "floor: bare SDK tool + durable COPY + READ ONLY transaction": lambda: floor.call_tool("query", {"sql": SQL}),
+        "the floor on uvloop": lambda: faster.call_tool("query", {"sql": SQL}),
         "bare SDK tool": lambda: floor.call_tool("bare", {}),
         "raw asyncpg": lambda: raw.fetch(SQL),
     }
