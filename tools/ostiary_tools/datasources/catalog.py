@@ -35,7 +35,7 @@ from ostiary_tools.snapshot import (
 )
 
 _SYSTEM = ("pg_catalog", "information_schema")
-_OF_MARKS = ("stamp", "relation_oids", "relation_marks", "function_marks")
+_OF_MARKS = ("stamp", "relation_oids", "relation_mark", "function_marks")
 """Read by their own names, and no part of the digest."""
 _KINDS = {
     "r": RelationKind.TABLE,
@@ -61,6 +61,12 @@ class CatalogRows:
 
 _FILES = ("catalog.sql", "details.sql", "implicit.sql")
 _QUERIES = {name: section.query for file in _FILES for name, section in load_sections(file).items()}
+_MARK = _QUERIES["relation_mark"]
+_RELATION_MARKS = f"""
+SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, {_MARK} AS mark
+FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+WHERE c.oid = ANY ($1::pg_catalog.oid[])
+"""  # noqa: S608  the mark is ours
 
 
 async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> CatalogRows | None:
@@ -71,7 +77,7 @@ async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> Cat
     sections = {name: await connection.fetch(query) for name, query in _QUERIES.items() if name not in _OF_MARKS}
     oids = [row["oid"] for row in await connection.fetch(_QUERIES["relation_oids"])]
     names = {(row["schema"], row["name"]) for row in sections["functions"] if row["schema"] not in _SYSTEM}
-    marks = [marks_of("relation", await connection.fetch(_QUERIES["relation_marks"], oids))]
+    marks = [marks_of("relation", await connection.fetch(_RELATION_MARKS, oids))]
     marks += [marks_of("function", await connection.fetch(_QUERIES["function_marks"], *_unzipped(names)))]
     return CatalogRows(stamp, sections, marks[0] | marks[1])
 
@@ -79,8 +85,8 @@ async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> Cat
 def unchanged_relations(marks: Iterable[Mark]) -> str:
     """A statement with one row for each of these relations that still is what it was; it holds numbers and digests alone."""
     oids, words = zip(*((str(mark.oid), mark.word) for mark in marks), strict=True)
-    now = _QUERIES["relation_marks"].replace("$1", f"'{{{','.join(oids)}}}'")
-    return f"SELECT FROM ({now}) AS now WHERE mark = ANY ('{{{','.join(words)}}}')"
+    these = f"c.oid = ANY ('{{{','.join(oids)}}}'::pg_catalog.oid[])"
+    return f"SELECT FROM pg_catalog.pg_class c WHERE {these} AND {_MARK} = ANY ('{{{','.join(words)}}}')"
 
 
 def function_marks(names: Iterable[Name]) -> tuple[str, list[Any]]:

@@ -185,19 +185,14 @@ JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
 
--- :relation_marks
--- What relations ($1: OIDs) are made of and called on our search path, in a word that changes when one is redefined, renamed or
--- commented anew, and not when it is analysed, filled or refreshed. Every call asks again, and most of the cost is planning: there
--- is no join, and arrays in the order of an index need neither a sort nor an aggregate.
-SELECT c.oid::int8 AS oid, c.relname::text AS name,
-    (SELECT n.nspname::text FROM pg_catalog.pg_namespace n WHERE n.oid = c.relnamespace) AS schema,
-    pg_catalog.md5(pg_catalog.concat_ws('/', c.oid, c.oid::pg_catalog.regclass, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
-        ARRAY(SELECT a.xmin FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum),
-        ARRAY(SELECT r.xmin FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid ORDER BY r.rulename),
-        ARRAY(SELECT d.xmin FROM pg_catalog.pg_description d
-            WHERE d.objoid = c.oid AND d.classoid = 'pg_catalog.pg_class'::pg_catalog.regclass ORDER BY d.objsubid))) AS mark
-FROM pg_catalog.pg_class c
-WHERE c.oid = ANY ($1::pg_catalog.oid[])
+-- :relation_mark
+-- What a relation (`c`, of pg_class) is made of and called on our search path, in a word that changes when it is redefined, renamed
+-- or commented anew, and not when it is analysed, filled or refreshed. Every call asks again, and most of the cost is planning:
+-- there is no join, arrays in the order of an index need neither a sort nor an aggregate, and 1259 is pg_class in every server.
+pg_catalog.md5(pg_catalog.concat_ws('/', c.oid, c.oid::pg_catalog.regclass, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
+    ARRAY(SELECT a.xmin FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum),
+    ARRAY(SELECT r.xmin FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid ORDER BY r.rulename),
+    ARRAY(SELECT d.xmin FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 1259 ORDER BY d.objsubid)))
 
 -- :function_marks
 -- The same for functions ($1, $2: schemas and names), all overloads together: a new one may be called in place of an old one.
