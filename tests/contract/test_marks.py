@@ -54,8 +54,16 @@ THE_SAME = [
 ]
 
 
+@pytest.fixture(params=[True, False], ids=["watched", "unwatched"])
+def watched(request: pytest.FixtureRequest) -> bool:
+    """Whether the datasource's second connection says what has changed, or each call asks for itself."""
+    return bool(request.param)
+
+
 @asynccontextmanager
-async def shop(server: PostgresServer, database: str) -> AsyncIterator[tuple[asyncpg.Connection, PostgresDatasource]]:
+async def shop(
+    server: PostgresServer, database: str, watched: bool = True
+) -> AsyncIterator[tuple[asyncpg.Connection, PostgresDatasource]]:
     """A database under an owner's hand, and its snapshot taken."""
     owner = await asyncpg.connect(server.dsn(database=database))
     await owner.execute(SHOP)
@@ -65,6 +73,7 @@ async def shop(server: PostgresServer, database: str) -> AsyncIterator[tuple[asy
     datasource = await open_postgres(settings)
     try:
         await datasource.snapshot()
+        await (datasource.watch.connect() if watched else datasource.watch.close())
         yield owner, datasource
     finally:
         await datasource.close()
@@ -80,10 +89,10 @@ async def ask(datasource: PostgresDatasource, query: str) -> tuple[tuple[str | N
 
 
 @pytest.mark.asyncio
-async def test_what_was_redefined_since_it_was_judged_does_not_run(server: PostgresServer, database: str) -> None:
+async def test_what_was_redefined_since_it_was_judged_does_not_run(server: PostgresServer, database: str, watched: bool) -> None:
     """The next call is judged anew, and runs."""
     ran: list[str] = []
-    async with shop(server, database) as (owner, datasource):
+    async with shop(server, database, watched) as (owner, datasource):
         for query, redefinition in REDEFINED:
             await owner.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public;" + SHOP)
             old = await datasource.refresh()
@@ -100,8 +109,8 @@ async def test_what_was_redefined_since_it_was_judged_does_not_run(server: Postg
 
 
 @pytest.mark.asyncio
-async def test_what_is_only_filled_analysed_or_granted_is_the_same(server: PostgresServer, database: str) -> None:
-    async with shop(server, database) as (owner, datasource):
+async def test_what_is_only_filled_analysed_or_granted_is_the_same(server: PostgresServer, database: str, watched: bool) -> None:
+    async with shop(server, database, watched) as (owner, datasource):
         old = await datasource.snapshot()
         for query, change in THE_SAME:
             await owner.execute(change)
@@ -110,9 +119,11 @@ async def test_what_is_only_filled_analysed_or_granted_is_the_same(server: Postg
 
 
 @pytest.mark.asyncio
-async def test_a_relation_cannot_be_redefined_between_the_look_and_the_run(server: PostgresServer, database: str) -> None:
+async def test_a_relation_cannot_be_redefined_between_the_look_and_the_run(
+    server: PostgresServer, database: str, watched: bool
+) -> None:
     """The lock of the analysis holds until the transaction ends."""
-    async with shop(server, database) as (owner, datasource):
+    async with shop(server, database, watched) as (owner, datasource):
         relied = (await datasource.snapshot()).relied_on(ORDERS)
         async with datasource.read(LIMITS, relied) as reader:
             prepared = await reader.prepare(Statement(QUERIES["table"][0]))

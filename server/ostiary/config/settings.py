@@ -222,7 +222,7 @@ class Datasource(Section):
     )
     search_path: tuple[Identifier, ...] = _setting(("public",), "Schemas of unqualified names, in order.")
     pool_min: int = _setting(0, "Connections kept open.", unit="connections", ge=0, le=1_000)
-    pool_max: int = _setting(5, "Connections at most.", unit="connections", ge=1, le=1_000)
+    pool_max: int = _setting(5, "Connections for calls at most; one more watches the catalog.", unit="connections", ge=1, le=1_000)
     acquire_timeout_s: float = _setting(5.0, "Longest wait for a connection.", unit="seconds", gt=0, le=3600)
     max_lifetime_s: float = _setting(1800.0, "Age at which a connection is replaced.", unit="seconds", gt=0)
     lock_timeout_s: float = _setting(2.0, "Longest wait for a lock in the database.", unit="seconds", gt=0, le=3600)

@@ -62,7 +62,7 @@ class CatalogRows:
 _FILES = ("catalog.sql", "details.sql", "implicit.sql")
 _QUERIES = {name: section.query for file in _FILES for name, section in load_sections(file).items()}
 _MARK = _QUERIES["relation_mark"]
-_RELATION_MARKS = f"""
+RELATION_MARKS = f"""
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, {_MARK} AS mark
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY ($1::pg_catalog.oid[])
@@ -77,7 +77,7 @@ async def read_catalog(connection: PoolConnectionProxy, known_stamp: str) -> Cat
     sections = {name: await connection.fetch(query) for name, query in _QUERIES.items() if name not in _OF_MARKS}
     oids = [row["oid"] for row in await connection.fetch(_QUERIES["relation_oids"])]
     names = {(row["schema"], row["name"]) for row in sections["functions"] if row["schema"] not in _SYSTEM}
-    marks = [marks_of("relation", await connection.fetch(_RELATION_MARKS, oids))]
+    marks = [marks_of("relation", await connection.fetch(RELATION_MARKS, oids))]
     marks += [marks_of("function", await connection.fetch(_QUERIES["function_marks"], *_unzipped(names)))]
     return CatalogRows(stamp, sections, marks[0] | marks[1])
 

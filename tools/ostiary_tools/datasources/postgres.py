@@ -13,17 +13,18 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
-from weakref import WeakKeyDictionary
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
+from ostiary_tools.datasources.catalog import RELATION_MARKS, build_snapshot, read_catalog
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem, is_lost
 from ostiary_tools.datasources.port import PoolState, ReadLimits
 from ostiary_tools.datasources.powers import read_powers
 from ostiary_tools.datasources.statement import Known, PostgresReader
+from ostiary_tools.datasources.watch import Instance, Watch, instance_of
 from ostiary_tools.errors import SchemaChanged, Unavailable
 from ostiary_tools.powers import Power, unaccepted
 from ostiary_tools.snapshot import Mark, MarkKey, Snapshot
@@ -80,14 +81,14 @@ async def open_postgres(settings: PostgresSettings, changed: Callable[[str, str]
 
     `changed` hears the name and the schema version whenever a refresh finds another version than the one before.
     """
-    born: WeakKeyDictionary[asyncpg.Connection, float] = WeakKeyDictionary()
     clock = asyncio.get_running_loop().time
 
-    async def note_birth(connection: asyncpg.Connection) -> None:
-        born[connection] = clock()
+    async def note_birth(connection: _Connection) -> None:
+        connection.born = clock()
+        connection.instance = await instance_of(connection)
 
-    async def empty(connection: asyncpg.Connection) -> None:
-        if clock() - born[connection] > settings.max_lifetime_s:
+    async def empty(connection: _Connection) -> None:
+        if clock() - connection.born > settings.max_lifetime_s:
             await connection.close(timeout=_RESET_TIMEOUT_S)
         else:
             # asyncpg's own reset would leave temporary tables and prepared statements.
@@ -101,6 +102,7 @@ async def open_postgres(settings: PostgresSettings, changed: Callable[[str, str]
         timeout=settings.acquire_timeout_s,
         statement_cache_size=0,
         server_settings=SESSION,
+        connection_class=_Connection,
         init=note_birth,
         reset=empty,
     )
@@ -109,8 +111,18 @@ async def open_postgres(settings: PostgresSettings, changed: Callable[[str, str]
     return datasource
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
+    """One of the pool."""
+
+    __slots__ = ("born", "instance")
+    born: float
+    instance: Instance
+
+
 class PostgresDatasource:
     """See the port. Made by `open_postgres`.
+
+    `watch` says of relations whether they are what they were.
 
     The private fields hold one invariant: a connection is in the pool, or lent to one
     `read`, or in a task of `_releasing`; nobody else holds it.
@@ -122,6 +134,7 @@ class PostgresDatasource:
         self._version = ""
         self._pool = pool
         self._known = Known()
+        self.watch = Watch(self._connect_watch, RELATION_MARKS)
         self._releasing: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._problem = "it has not been reached yet"
@@ -156,7 +169,7 @@ class PostgresDatasource:
             await self.refresh()
         connection = await self._begin(opening(self._settings, "BEGIN READ ONLY", limits.timeout_s) + self._whole(limits))
         try:
-            yield PostgresReader(connection, limits, relied, self._known)
+            yield PostgresReader(connection, limits, relied, self._known, partial(self.watch.marks, connection.instance))
         except SchemaChanged:
             # The next call waits for the new one instead of being judged by this one again.
             self._snapshot = None
@@ -242,10 +255,18 @@ class PostgresDatasource:
                 with suppress(asyncio.CancelledError, Unavailable):
                     await task
         await asyncio.gather(*self._releasing)
+        await self.watch.close()
         try:
             await asyncio.wait_for(self._pool.close(), _RESET_TIMEOUT_S)
         except DRIVER_ERRORS:  # a server that hangs, or one that is gone: there is nobody left to say goodbye to
             self._pool.terminate()
+
+    async def _connect_watch(self) -> asyncpg.Connection:
+        """One that sees the catalog as the pool's do, and on which a question's plan is kept."""
+        session = {**SESSION, "application_name": "ostiary marks", "plan_cache_mode": "force_generic_plan"}
+        connection = await asyncpg.connect(self._settings.dsn, timeout=self._settings.acquire_timeout_s, server_settings=session)
+        await connection.execute(_seeing(self._settings, local="") + "SET default_transaction_read_only = on")
+        return connection
 
     async def _begin(self, script: str, *, again: bool = True) -> PoolConnectionProxy:
         """Acquire a connection and send it our opening script; one that died while it was idle is replaced once."""
@@ -319,6 +340,7 @@ class PostgresDatasource:
             try:
                 await self.refresh()
                 await self._fill()
+                await self.watch.connect()
             except Unavailable:
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, _LAST_RETRY_S)
@@ -336,15 +358,20 @@ class PostgresDatasource:
 
 def opening(settings: PostgresSettings, begin: str, timeout_s: float) -> str:
     """Begin a transaction: only our own words and quoted configuration, the one text that goes by the simple protocol."""
-    role = f"SET LOCAL ROLE {quoted(settings.set_role)};" if settings.set_role else ""
-    path = ", ".join(quoted(schema) for schema in ("pg_catalog", *settings.search_path))
     return (
         f"{begin};"
         f"SET LOCAL statement_timeout = {_milliseconds(timeout_s)};"
         f"SET LOCAL lock_timeout = {_milliseconds(settings.lock_timeout_s)};"
         f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(settings.idle_timeout_s)};"
-        f"SET LOCAL search_path = {path};{role}"
+        f"{_seeing(settings)}"
     )
+
+
+def _seeing(settings: PostgresSettings, local: str = " LOCAL") -> str:
+    """Look names up as whom and where they were judged."""
+    role = f"SET{local} ROLE {quoted(settings.set_role)};" if settings.set_role else ""
+    path = ", ".join(quoted(schema) for schema in ("pg_catalog", *settings.search_path))
+    return f"SET{local} search_path = {path};{role}"
 
 
 def quoted(name: str) -> str:

@@ -8,7 +8,7 @@ transaction. EXPLAIN cannot be wrapped: it stands alone, its lines are our bound
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,6 +105,8 @@ class PostgresReader:
     """Marks of what the statements were judged by."""
     known: Known = field(repr=False)
     """Of the snapshot that the statements were judged by."""
+    watch: Callable[[Iterable[int]], Awaitable[Mapping[int, str] | None]] = field(repr=False)
+    """Marks of relations as they are now, by OID; `None` when they have to be asked for here."""
 
     async def prepare(self, statement: Statement) -> "PreparedRows":
         """Have the server analyse the statement and our wrapper around it."""
@@ -178,12 +180,18 @@ class PostgresReader:
         """Raise SchemaChanged when something relied on is no longer what it was."""
         relations = [mark for mark in self.relied.values() if mark.oid]
         functions = {key: mark for key, mark in self.relied.items() if not mark.oid}
-        if relations and await self._counted(unchanged_relations(relations)) != len(relations):
+        if relations and not await self._unchanged(relations):
             raise SchemaChanged(_CHANGED, "try again")
         if functions:
             query, wanted = function_marks(key[1:] for key in functions)
             if marks_of("function", await self.fetch(query, *wanted)) != functions:
                 raise SchemaChanged(_CHANGED, "try again")
+
+    async def _unchanged(self, relations: Sequence[Mark]) -> bool:
+        now = await self.watch(mark.oid for mark in relations)
+        if now is None:
+            return await self._counted(unchanged_relations(relations)) == len(relations)
+        return all(now.get(mark.oid) == mark.word for mark in relations)
 
     async def _counted(self, ours: str) -> int:
         """How many rows one of our own statements has. It goes by the simple protocol, whose one roundtrip says no more."""
