@@ -128,7 +128,7 @@ async def opened(
     """A server whose one tool answers with its caller, behind the real application; it records refusals in that log."""
     async with (
         log.recording() as recorder,
-        open_recognition(config, TokenTable(log.writer_dsn), Guesses(recorder, "", proxies(config.proxy), clock)) as recognition,
+        open_recognition(config, TokenTable(log.writer_dsn), Guesses(recorder, str, proxies(config.proxy), clock)) as recognition,
         listening(_application(config, recognition), host) as url,
     ):
         yield url, recognition

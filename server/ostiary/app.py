@@ -25,10 +25,12 @@ from ostiary.config import Config, environment
 from ostiary.cursors import Cursors
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate
+from ostiary.hangup import on_hangup
 from ostiary.identity.principals import configured_principal
 from ostiary.jobs import Jobs
 from ostiary.meter import Meter
 from ostiary.policy_files import Policies
+from ostiary.policy_watch import PolicyWatch, watching
 from ostiary.telemetry import tracing
 from ostiary.terms import Terms
 from ostiary.worlds import Worlds
@@ -66,6 +68,7 @@ class House:
     config: Config
     registry: Registry
     policies: Policies
+    policy_watch: PolicyWatch
     datasources: Mapping[str, Datasource]
     worlds: Worlds
     recorder: Recorder
@@ -106,6 +109,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
                 },
             )
         )
+        watch = await stack.enter_async_context(watching(policies, recorder))
         cursor_table = CursorTable(writer_dsn)
         stack.push_async_callback(cursor_table.close)
         cursors = Cursors(cursor_table, config.limits.cursor_s)
@@ -138,7 +142,8 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         )
         jobs = Jobs(job_table, gate.call)
         stack.push_async_callback(jobs.close)
-        yield House(config, registry, policies, datasources, worlds, recorder, audit, cursors, meter, gate, changes, tokens, jobs)
+        kept = (recorder, audit, cursors, meter, gate, changes, tokens, jobs)
+        yield House(config, registry, policies, watch, datasources, worlds, *kept)
 
 
 @asynccontextmanager
@@ -196,6 +201,7 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
         for asked in (signal.SIGINT, signal.SIGTERM):
             # Once it has ended this does nothing: clients send SIGTERM while we close, and closing must not be cut short.
             asyncio.get_running_loop().add_signal_handler(asked, serving.cancel)
+        on_hangup(house.policy_watch.ask)
         with suppress(asyncio.CancelledError):
             await serving
 
@@ -249,7 +255,7 @@ async def _serve_on(
         given = (house.gate, lambda _: current(unasked), config.server.name, "http")
         mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=keys)
         page = Exposition(house.meter, house.recorder, house.datasources, house.policies, worker)
-        operation = Operation(house.recorder, house.datasources, page, frozenset(config.operation.roles))
+        operation = Operation(house.recorder, house.datasources, house.policies, page, frozenset(config.operation.roles))
         _spare_what_stays()
         streams = Streams(config.http, lambda: current(unasked).agent)
         app = application(
@@ -260,6 +266,7 @@ async def _serve_on(
             streams=streams,
             crowded=lambda: house.gate.crowded(current(unasked), "http"),
         )
+        on_hangup(house.policy_watch.ask)
         ready()
         cut = line.cut if line else None
         await serve(app, config.http, listener, gone=house.gate.crowd.gone, end_streams=streams.end, cut=cut)
@@ -277,7 +284,7 @@ def _recognition(config: Config, house: House) -> "AbstractAsyncContextManager[R
     from ostiary.identity.peers import proxies
     from ostiary.identity.recognition import open_recognition
 
-    guesses = Guesses(house.recorder, house.policies.engine.policy_hash, proxies(config.proxy), time.monotonic)
+    guesses = Guesses(house.recorder, lambda: house.policies.engine.policy_hash, proxies(config.proxy), time.monotonic)
     return open_recognition(config, house.tokens, guesses)
 
 

@@ -73,7 +73,7 @@ class Resources:
     async def listen(self, ctx: _Context, params: t.SubscriptionsListenRequestParams) -> t.SubscriptionsListenResult:
         """A stream of changes. Whoever asks must be able to read what it asks for, and asking is recorded so."""
         asked = params.notifications
-        # Who may call what is decided by policies that are read at the start: no such news will come, and none is promised.
+        # Who may call what changes with the policies, and nobody looks for it on a client's behalf: no such news is promised.
         asked.tools_list_changed = asked.prompts_list_changed = None
         addresses = asked.resource_subscriptions = list(dict.fromkeys(asked.resource_subscriptions or ()))
         if len(addresses) > MOST_ADDRESSES:

@@ -1,16 +1,18 @@
 """Policy text from disk: shipped bundles and the owner's own files, read and validated away from the event loop.
 
-Serves the old set until a new one is valid. A file that cannot be read or is no UTF-8
+What is in force is replaced whole or not at all; `policy_watch` says when. A file that cannot be read or is no UTF-8
 is a problem like any other: the whole set is refused.
 """
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
 
+from ostiary.redaction import printable
+from ostiary_policies import source
 from ostiary_policies.attributes import AttributeType
 from ostiary_policies.cedar import PolicySet
 from ostiary_policies.engine import Engine
@@ -20,33 +22,51 @@ BUNDLES = ("observer", "analyst", "engineer", "operator", "auditor")
 """Shipped with the package; each file says for whom it is."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The owner's files at one look."""
+
+    texts: Mapping[str, str]
+    """By name; of those that could be read."""
+    problems: tuple[Problem, ...] = ()
+
+
 class Policies:
-    """The policies in force. Only `reload` changes them."""
+    """The policies in force. Only `put_in_force` changes them, all at once and for calls that begin afterwards."""
 
-    def __init__(self, engine: Engine, directory: Path | None, bundles: tuple[str, ...]) -> None:
+    def __init__(self, engine: Engine, directory: Path | None, shipped: Mapping[str, str]) -> None:
+        """`shipped` are the bundles as they were at the start: those of a newer installation are for a newer server."""
         self._engine = engine
-        self._directory = directory
-        self._bundles = bundles
-        self._reloading = asyncio.Lock()
-
-    @classmethod
-    async def load(
-        cls, directory: Path | None, bundles: tuple[str, ...], tags: frozenset[str], attributes: Mapping[str, AttributeType]
-    ) -> Self:
-        """Read and validate. Raises PolicyError with every problem found."""
-        return cls(await asyncio.to_thread(read, directory, bundles, tags, attributes), directory, bundles)
+        self._shipped = shipped
+        self.directory = directory
+        """Of the owner's files, if there are any."""
+        self.refused = ""
+        """Why what is in the files is not in force, in a sentence; empty while it is."""
 
     @property
     def engine(self) -> Engine:
         """The engine in force. A call keeps the one it began with."""
         return self._engine
 
-    async def reload(self) -> tuple[str, str]:
-        """Read the same places again; return the hash before and after. Raises PolicyError and then keeps what is in force."""
-        async with self._reloading:
-            before = self._engine.policies
-            self._engine = await asyncio.to_thread(read, self._directory, self._bundles, before.tags, before.attributes)
-            return before.hash, self._engine.policy_hash
+    def put_in_force(self, engine: Engine) -> None:
+        """Decide by it from now on."""
+        self._engine = engine
+        self.refused = ""
+
+    def look(self) -> Found:
+        """Read the owner's files again; blocks for as long as the file system does."""
+        return own_files(self.directory) if self.directory is not None else Found({})
+
+    def in_force(self, found: Found) -> bool:
+        """Whether these files are the set that decides now."""
+        return not found.problems and source.digest({**self._shipped, **found.texts}) == self._engine.policy_hash
+
+    def judged(self, found: Found) -> Engine:
+        """The set of these files, whole and valid; blocking. Raises PolicyError with every problem found."""
+        if found.problems:
+            raise PolicyError(found.problems)
+        before = self._engine.policies
+        return Engine(PolicySet.parse({**self._shipped, **found.texts}, before.tags, before.attributes))
 
 
 async def load(
@@ -56,8 +76,8 @@ async def load(
     tags: frozenset[str] = frozenset(),
     attributes: Mapping[str, AttributeType] = MappingProxyType({}),
 ) -> Policies:
-    """Load the shipped bundles named here and the `*.cedar` files of the directory. Raises PolicyError."""
-    return await Policies.load(directory, bundles, tags, attributes)
+    """Load the shipped bundles named here and the `*.cedar` files of the directory. Raises PolicyError with every problem found."""
+    return await asyncio.to_thread(_loaded, directory, bundles, tags, attributes)
 
 
 def read(
@@ -67,13 +87,25 @@ def read(
     attributes: Mapping[str, AttributeType] = MappingProxyType({}),
 ) -> Engine:
     """Read and validate, blocking. Raises PolicyError."""
+    return _loaded(directory, bundles, tags, attributes).engine
+
+
+def own_files(directory: Path) -> Found:
+    """Read the `*.cedar` files of the directory; a directory without one is a problem."""
     problems: list[Problem] = []
-    texts = dict(_shipped(bundles, problems))
-    if directory is not None:
-        texts |= _texts(_own(directory, problems), problems)
-    if problems:
-        raise PolicyError(tuple(problems))
-    return Engine(PolicySet.parse(texts, tags, attributes))
+    texts = dict(_texts(_own(directory, problems), problems))
+    return Found(texts, tuple(problems))
+
+
+def _loaded(
+    directory: Path | None, bundles: tuple[str, ...], tags: frozenset[str], attributes: Mapping[str, AttributeType]
+) -> Policies:
+    unknown: list[Problem] = []
+    shipped = dict(_shipped(bundles, unknown))
+    own = own_files(directory) if directory is not None else Found({})
+    if problems := (*unknown, *own.problems):
+        raise PolicyError(problems)
+    return Policies(Engine(PolicySet.parse({**shipped, **own.texts}, tags, attributes)), directory, shipped)
 
 
 def _shipped(bundles: Iterable[str], problems: list[Problem]) -> Iterator[tuple[str, str]]:
@@ -101,7 +133,10 @@ def _own(directory: Path, problems: list[Problem]) -> list[Path]:
 def _texts(paths: Iterable[Path], problems: list[Problem]) -> Iterator[tuple[str, str]]:
     for path in paths:
         try:
+            path.name.encode()  # the hash is of names too
             yield path.name, path.read_text("utf-8")
+        except UnicodeEncodeError:
+            problems.append(Problem(printable(path.name), 0, "", "its name is not UTF-8"))
         except OSError as error:
             problems.append(Problem(path.name, 0, "", f"it cannot be read: {_why(error)}"))
         except UnicodeDecodeError as error:

@@ -22,11 +22,14 @@ class Readiness:
     """Sentences without secrets; also of what is wrong and stops nothing."""
 
 
-def readiness(audit: RecorderState, pools: Iterable[tuple[str, PoolState]]) -> Readiness:
-    """Ready is who records and reaches a datasource: one that is away is no reason to take the others from their agents."""
+def readiness(audit: RecorderState, pools: Iterable[tuple[str, PoolState]], policies: str = "") -> Readiness:
+    """Ready is who records and reaches a datasource: one that is away is no reason to take the others from their agents.
+
+    `policies` says why what is in the policy files is not in force, which is no reason either: the set before them is.
+    """
     found = dict(pools)
     serving = any(pool.healthy for pool in found.values())
-    return Readiness(audit.recording and serving, (*_of_audit(audit), *_of_pools(found.items())))
+    return Readiness(audit.recording and serving, (*_of_audit(audit), *_of_policies(policies), *_of_pools(found.items())))
 
 
 def _of_audit(audit: RecorderState) -> Iterator[str]:
@@ -37,6 +40,11 @@ def _of_audit(audit: RecorderState) -> Iterator[str]:
         yield "the audit log: its tables, rights or triggers are not as its migration left them"
     if not audit.guards.event_triggers:
         yield "the audit log: no event triggers guard its schema; only a superuser can make them"
+
+
+def _of_policies(refused: str) -> Iterator[str]:
+    if refused:
+        yield f"the policy files are not what is in force: {refused}"
 
 
 def _of_pools(pools: Iterable[tuple[str, PoolState]]) -> Iterator[str]:

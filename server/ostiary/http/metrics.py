@@ -43,8 +43,11 @@ RECORDS = Family("ostiary_audit_records_total", "counter", (), "Records of this 
 QUEUED = Family("ostiary_audit_queue", "gauge", (), "Records that wait to be written.")
 LAG = Family("ostiary_audit_unanchored", "gauge", (), "Durable records that no signed checkpoint covers yet.")
 PROBLEMS = Family("ostiary_audit_problems", "gauge", (), "What is wrong with the audit log; `/readyz` says it in words.")
+STALE = Family(
+    "ostiary_policy_files_refused", "gauge", (), "1 while what is in the policy files is not in force; `/readyz` says why."
+)
 BUILD = Family("ostiary_build_info", "gauge", ("version", "policy"), "Always 1; version and hash of the policies in force.")
-FAMILIES = (CALLS, IN_FLIGHT, STAGES, SIZE, IDLE, WAITING, HEALTHY, RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, BUILD)
+FAMILIES = (CALLS, IN_FLIGHT, STAGES, SIZE, IDLE, WAITING, HEALTHY, RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, BUILD)
 """Every metric, in the order of the page."""
 
 
@@ -80,6 +83,7 @@ class _Process(Collector):
         yield from _of_calls(self._meter)
         yield from _of_pools({name: datasource.state() for name, datasource in self._datasources.items()})
         yield from _of_audit(self._recorder.state())
+        yield _gauge(STALE, {(): bool(self._policies.refused)})
         yield _gauge(BUILD, {(__version__, self._policies.engine.policy_hash): 1})
 
 

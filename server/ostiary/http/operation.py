@@ -20,6 +20,7 @@ from ostiary.http.doorstep import Recognised
 from ostiary.http.metrics import CONTENT_TYPE, Exposition
 from ostiary.identity.caller import Caller
 from ostiary.identity.recognition import Recognition
+from ostiary.policy_files import Policies
 from ostiary.readiness import Readiness, look, readiness
 from ostiary_tools.datasources.port import Datasource
 
@@ -34,6 +35,7 @@ class Operation:
 
     recorder: Recorder
     datasources: Mapping[str, Datasource]
+    policies: Policies
     exposition: Exposition
     roles: frozenset[str]
     """Whose callers may know how the server does."""
@@ -41,7 +43,8 @@ class Operation:
     async def readiness(self) -> Readiness:
         """How it is now."""
         await look(self.datasources.values())
-        return readiness(self.recorder.state(), ((name, source.state()) for name, source in self.datasources.items()))
+        pools = ((name, source.state()) for name, source in self.datasources.items())
+        return readiness(self.recorder.state(), pools, self.policies.refused)
 
 
 def pages(operation: Operation, recognition: Recognition) -> list[Route]:

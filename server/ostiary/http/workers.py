@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ostiary.config.settings import Http
+from ostiary.hangup import on_hangup
 from ostiary.http.lifeline import Handover, handed_over, is_ready
 from ostiary.http.listener import url_of
 
@@ -56,6 +57,7 @@ class Workers:
         self._options = options
         self._keys = http.keys or (secrets.token_hex(32),)
         self._workers: dict[int, _Worker] = {}
+        self._ready: set[int] = set()
         self._asked = asyncio.Event()
 
     async def serve(self, progress: Callable[[str], None]) -> int:
@@ -65,6 +67,7 @@ class Workers:
         """
         for asked in _SIGNALS:
             asyncio.get_running_loop().add_signal_handler(asked, self._stop)
+        on_hangup(self._pass_on_hangup)
         keeping = asyncio.create_task(self._keep(progress))
         asked_to_stop = asyncio.create_task(self._asked.wait())
         await asyncio.wait((keeping, asked_to_stop), return_when=asyncio.FIRST_COMPLETED)
@@ -78,6 +81,12 @@ class Workers:
         if self._asked.is_set():
             self._tell(signal.SIGTERM)
         self._asked.set()
+
+    def _pass_on_hangup(self) -> None:
+        """Have each read its policy files again; one that is starting does so anyway, and the signal would end it."""
+        for number in self._ready:
+            with suppress(ProcessLookupError):
+                self._workers[number].process.send_signal(signal.SIGHUP)
 
     async def _keep(self, progress: Callable[[str], None]) -> int:
         """Have them all running; ends only with the exit code of one that could not start at first."""
@@ -98,6 +107,7 @@ class Workers:
             worker = self._workers[number]
             code = await worker.process.wait()
             worker.line.close()
+            self._ready.discard(number)
             if asyncio.get_running_loop().time() - worker.since > _LASTED_S:
                 delay = _SOON_S
             _log.warning("worker %d ended with %d; another starts in %.1f s", number, _exit_code(code), delay)
@@ -130,6 +140,7 @@ class Workers:
         self._workers[number] = _Worker(process, line, asyncio.get_running_loop().time())
         if not await is_ready(line):
             raise _Died(_exit_code(await process.wait()))
+        self._ready.add(number)
 
     async def _process(self, stdin: socket.socket) -> Process:
         descriptor = self._listener.fileno()

@@ -42,7 +42,8 @@ class Guesses:
     """Those of this process."""
 
     recorder: Recorder
-    policy_hash: str
+    policy_hash: Callable[[], str]
+    """Of the policies in force now."""
     proxies: Networks
     """Who names the address for which a credential counts."""
     clock: Callable[[], float]
@@ -84,7 +85,7 @@ class Guesses:
             arguments={"address": self._told_as(address, decision, reason, agent, *facts.values()), **facts},
             decision=decision,
             rules=(),
-            policy_hash=self.policy_hash,
+            policy_hash=self.policy_hash(),
             reason=reason,
         )
         try:

@@ -1,4 +1,4 @@
-import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -51,31 +51,34 @@ def test_a_folder_that_is_missing_or_empty_stops_the_start(tmp_path: Path) -> No
 
 
 @pytest.mark.asyncio
-async def test_a_reload_puts_the_new_set_in_force_and_tells_both_hashes(tmp_path: Path) -> None:
+async def test_a_set_is_judged_whole_and_put_in_force_in_one_step(tmp_path: Path) -> None:
     (tmp_path / "own.cedar").write_text(OWN)
-    policies = await load(tmp_path, bundles=())
+    policies = await load(tmp_path, bundles=("observer",))
     old = policies.engine
+    assert policies.in_force(policies.look())
     (tmp_path / "own.cedar").write_text(OWN + "// changed\n")
-    assert await policies.reload() == (old.policy_hash, policies.engine.policy_hash)
-    assert policies.engine.policy_hash != old.policy_hash
-
-
-@pytest.mark.asyncio
-async def test_a_set_that_is_not_valid_leaves_the_old_one_in_force(tmp_path: Path) -> None:
-    (tmp_path / "own.cedar").write_text(OWN)
-    policies = await load(tmp_path, bundles=())
-    old = policies.engine
-    (tmp_path / "own.cedar").write_text(OWN + "permit (principal, action, resource);")
-    with pytest.raises(PolicyError):
-        await policies.reload()
+    found = policies.look()
+    assert not policies.in_force(found)
     assert policies.engine is old
+    policies.put_in_force(policies.judged(found))
+    assert policies.engine.policy_hash != old.policy_hash
+    assert policies.engine.policy_hash == read(tmp_path, ("observer",), NONE).policy_hash
+    assert policies.in_force(policies.look())
 
 
 @pytest.mark.asyncio
-async def test_reloads_that_overlap_end_with_what_is_on_disk(tmp_path: Path) -> None:
+async def test_a_set_that_is_not_valid_is_not_judged(tmp_path: Path) -> None:
     (tmp_path / "own.cedar").write_text(OWN)
     policies = await load(tmp_path, bundles=())
-    (tmp_path / "own.cedar").write_text(OWN + "// changed\n")
-    changes = await asyncio.gather(*(policies.reload() for _ in range(4)))
-    assert policies.engine.policy_hash == read(tmp_path, (), NONE).policy_hash
-    assert [before == after for before, after in changes] == [False, True, True, True]
+    (tmp_path / "own.cedar").write_text(OWN + "permit (principal, action, resource);")
+    with pytest.raises(PolicyError, match=r"own\.cedar:2"):
+        policies.judged(policies.look())
+    (tmp_path / "own.cedar").unlink()
+    with pytest.raises(PolicyError, match=r"no `\*\.cedar` file"):
+        policies.judged(policies.look())
+
+
+def test_a_name_that_is_no_text_is_a_problem(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"a\xff.cedar")).write_text(OWN)
+    with pytest.raises(PolicyError, match=r"a\\udcff\.cedar: its name is not UTF-8"):
+        read(tmp_path, (), NONE)

@@ -37,3 +37,9 @@ def log(*problems: str, recording: bool = True, guards: Guards = Guards(shape=Tr
 )
 def test_ready_is_who_records_and_serves_a_datasource(audit: RecorderState, pools: dict[str, PoolState], found: Readiness):
     assert readiness(audit, pools.items()) == found
+
+
+def test_policy_files_that_are_not_in_force_stop_nothing_and_are_told() -> None:
+    found = readiness(log(), {"shop": WELL}.items(), "own.cedar:3: it cannot be parsed")
+    words = "the policy files are not what is in force: own.cedar:3: it cannot be parsed"
+    assert found == Readiness(ready=True, problems=(words,))

@@ -1,0 +1,165 @@
+"""Follows the owner's policy files while the server runs: a valid set takes the place of the old one, any other is told and left.
+
+The files are read again every second, whole: they are small, and that is right where the kernel's notices are
+silent (network shares, volumes of containers) and where size and time of a file are the same after an edit. What is seen
+in two looks that follow each other is taken, so that half a copy is not. Each process follows them by itself and records
+by itself what it decides by from then on: its own stream of the audit log is complete without the others.
+"""
+
+import asyncio
+import logging
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
+
+from ostiary.audit.recorder import Recorder, RecordingFailed
+from ostiary.policy_files import Found, Policies
+from ostiary.redaction import printable
+from ostiary_policies.engine import Engine
+from ostiary_policies.errors import PolicyError, Problem
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+_PATIENCE_S = 10.0
+"""For the file system; after that it is told, and waited for."""
+_TOLD = 20
+"""Problems of one set that are logged and recorded."""
+_TOLD_CHARS = 500
+
+
+class PolicyWatch:
+    """What was seen of the files, and what was made of it."""
+
+    def __init__(self, policies: Policies, recorder: Recorder) -> None:
+        self._policies = policies
+        self._recorder = recorder
+        self._asked = asyncio.Event()
+        self._refused: tuple[Found, str] | None = None
+
+    def ask(self) -> None:
+        """Look now, and take what is there as meant, also where a file is gone."""
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Follow the files for ever."""
+        before: Found | None = None
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._asked.wait()
+            asked = self._asked.is_set()
+            self._asked.clear()
+            found = await self._look()
+            if asked or found == before:
+                try:
+                    await self._consider(found, asked=asked)
+                except RecordingFailed as error:
+                    # Neither taken nor forgotten: the next look comes back to it.
+                    self._policies.refused = f"the change cannot be recorded: {error}"
+            before = found
+
+    async def _look(self) -> Found:
+        looking = _in_own_thread(self._policies.look)
+        done, _ = await asyncio.wait({looking}, timeout=_PATIENCE_S)
+        if not done:
+            self._policies.refused = f"nobody knows, because their directory has not answered for {_PATIENCE_S:g} seconds"
+            _log.warning("the policy files cannot be read: their directory has not answered for %g seconds", _PATIENCE_S)
+        return await looking
+
+    async def _consider(self, found: Found, *, asked: bool) -> None:
+        """Take the set if it is another and valid. Raises RecordingFailed, and then it is not taken."""
+        if self._policies.in_force(found):
+            if self._policies.refused:
+                _log.info("the policy files are what is in force again")
+            self._refused, self._policies.refused = None, ""
+        elif self._refused is not None and self._refused[0] == found and not asked:
+            self._policies.refused = self._refused[1]
+        else:
+            cause = "signal" if asked else "files"
+            try:
+                engine = await asyncio.to_thread(self._judged, found, asked=asked)
+            except PolicyError as error:
+                await self._refuse(found, error.problems, cause)
+            else:
+                await self._take(engine, cause)
+
+    def _judged(self, found: Found, *, asked: bool) -> Engine:
+        try:
+            engine = self._policies.judged(found)
+        except PolicyError:
+            raise
+        except Exception as error:
+            # A defect of ours or of Cedar's: whatever it is, such a set is not in force.
+            _log.exception("policy files could not be judged")
+            raise PolicyError((Problem("policies", 0, "", "they could not be judged; the log has more"),)) from error
+        if not asked and (lost := tuple(_lost(self._policies.engine, engine))):
+            raise PolicyError(lost)
+        return engine
+
+    async def _take(self, engine: Engine, cause: str) -> None:
+        before = self._policies.engine.policy_hash
+        await self._recorder.note("policy_changed", {"before": before, "policy": engine.policy_hash, "cause": cause})
+        self._policies.put_in_force(engine)
+        self._refused = None
+        _log.info("other policies are in force: %s, instead of %s", engine.policy_hash, before)
+
+    async def _refuse(self, found: Found, problems: tuple[Problem, ...], cause: str) -> None:
+        told = [printable(str(problem))[:_TOLD_CHARS] for problem in problems[:_TOLD]]
+        more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
+        self._policies.refused = f"{' '.join(told[0].split())}{more}"
+        for problem in told:
+            _log.warning("the policy files are refused, and the policies before stay in force: %s", problem)
+        in_force = self._policies.engine.policy_hash
+        await self._recorder.note("policy_refused", {"policy": in_force, "problems": told, "count": len(problems), "cause": cause})
+        self._refused = (found, self._policies.refused)
+
+
+@asynccontextmanager
+async def watching(policies: Policies, recorder: Recorder) -> AsyncIterator[PolicyWatch]:
+    """Follow the files while the block lasts. A defect ends the block: files that nobody follows are not passed off as followed."""
+    watch = PolicyWatch(policies, recorder)
+    if policies.directory is None:
+        yield watch
+        return
+    async with asyncio.TaskGroup() as tasks:
+        following = tasks.create_task(watch.run(), name="policy files")
+        try:
+            yield watch
+        finally:
+            following.cancel()
+
+
+def _lost(before: Engine, after: Engine) -> Iterator[Problem]:
+    """Files in force that are gone or empty, and whose policies are in no other file.
+
+    That may be a mishap, and what is gone may have been a `forbid`: it must be meant.
+    """
+    held: dict[str, list[str]] = {}
+    for policy in before.policies.policies.values():
+        held.setdefault(policy.file, []).append(policy.id)
+    there = {policy.file for policy in after.policies.policies.values()}
+    for file, ids in held.items():
+        gone = [name for name in ids if name not in after.policies.policies]
+        if gone and file not in there:
+            named = ", ".join(f"`{name}`" for name in gone[:3]) + (" …" if len(gone) > 3 else "")  # noqa: PLR2004 - the bound beside it
+            yield Problem(file, 0, "", f"it is gone or empty, and {named} with it", "if that is meant, send SIGHUP or start anew")
+
+
+def _in_own_thread(work: Callable[[], T]) -> "asyncio.Future[T]":
+    """Where a file system that does not answer holds up neither other work nor the end of the process."""
+    done: Future[T] = Future()
+
+    def run() -> None:
+        done.set_running_or_notify_cancel()
+        try:
+            done.set_result(work())
+        except BaseException as error:  # noqa: BLE001 it is raised where it is waited for
+            done.set_exception(error)
+
+    threading.Thread(target=run, name="policy files", daemon=True).start()
+    return asyncio.wrap_future(done)
