@@ -163,6 +163,52 @@ class PolicySet:
 
 
 @dataclass(frozen=True, slots=True)
+class RowPolicies:
+    """Policies about things of which nothing is known but their type. Made by `parse` alone; safe to share between threads."""
+
+    _handle: cedarpy.PolicySet = field(repr=False)
+    _schema: cedarpy.Schema = field(repr=False)
+    _count: int
+
+    @classmethod
+    def parse(cls, texts: Sequence[str], declared: Mapping[str, AttributeType], types: str) -> Self:
+        """Take policies, each a text of its own, and the schema of those types. Raises ValueError when either cannot be parsed."""
+        schema = cedarpy.Schema.from_str(_schema_text(declared) + types)
+        handle = cedarpy.PolicySet.from_str("\n".join(texts), release_gil=True)
+        if len(handle) != len(texts):
+            raise ValueError("Cedar counts other policies than were given")
+        return cls(handle, schema, len(texts))
+
+    def invalid(self, text: str) -> tuple[str, ...]:
+        """What Cedar's strict validator has against one policy."""
+        return tuple(_invalid(text, self._schema))
+
+    def residuals(self, principal: Principal, action: str) -> dict[int, dict[str, Any]]:
+        """What is left of each policy by its place, in Cedar's JSON; one that is not in it never applies.
+
+        Raises ValueError when it is not certain what is left.
+        """
+        loaded = cedarpy.Entities.from_json_str(_entities(principal, ()), self._schema)
+        # Where Cedar would spell the name in another way, it answers with an error.
+        agent = principal.agent.replace("\\", "\\\\").replace('"', '\\"')
+        request = {"principal": f'Agent::"{agent}"', "action": f'Action::"{action}"', "context": {}}
+        answer = cedarpy.is_authorized_partial(request, self._handle, loaded, self._schema)
+        left = {f"policy{place}": place for place in range(self._count)}
+        if answer.diagnostics.errors or answer.diagnostics.reasons or not answer.residuals.keys() <= left.keys():
+            raise ValueError("what is left of the policies is not certain")
+        return {left[name]: residual for name, residual in answer.residuals.items()}
+
+
+def tree_of(text: str) -> dict[str, Any]:
+    """One policy in Cedar's JSON. Raises ValueError when it is none or a template."""
+    tree = json.loads(cedarpy.policies_to_json_str(text))
+    if tree["templates"] or len(tree["staticPolicies"]) != 1:
+        raise ValueError("templates are not supported")
+    (policy,) = tree["staticPolicies"].values()
+    return dict(policy)
+
+
+@dataclass(frozen=True, slots=True)
 class _Parsed:
     """One policy and what it speaks of, or the problems with it."""
 
@@ -216,8 +262,12 @@ def _repeated(policies: Iterable[Policy]) -> Iterator[Problem]:
 
 @lru_cache(maxsize=8)
 def _schema(declared: tuple[tuple[str, AttributeType], ...]) -> cedarpy.Schema:
+    return cedarpy.Schema.from_str(_schema_text(dict(declared)))
+
+
+def _schema_text(declared: Mapping[str, AttributeType]) -> str:
     text = files("ostiary_policies").joinpath("schema.cedarschema").read_text("utf-8")
-    return cedarpy.Schema.from_str(attributes.declaring(text, dict(declared)))
+    return attributes.declaring(text, declared)
 
 
 def _requests(principal: Principal, accesses: Sequence[Access]) -> list[dict[str, Any]]:

@@ -60,12 +60,17 @@ def asked_for(policy: Json) -> Iterator[str]:
 
 def complaints(policy: Json, declared: Words) -> Iterator[tuple[str, str]]:
     """Every objection as message and hint; none when the policy may be in force."""
-    yield from _of_annotations(policy["effect"], annotations(policy))
-    yield from _of_scope(policy)
-    yield from _of_ids(policy)
+    yield from of_frame(policy)
     for node in _objects(policy["conditions"]):
         yield from _of_subject(node, declared.attributes)
         yield from _of_words(node, declared.tags)
+
+
+def of_frame(policy: Json) -> Iterator[tuple[str, str]]:
+    """Objections to annotations, to the scope and to ids; conditions are not looked at."""
+    yield from _of_annotations(policy["effect"], annotations(policy))
+    yield from _of_scope(policy)
+    yield from _of_ids(policy)
 
 
 def _of_annotations(effect: str, written: Mapping[str, str]) -> Iterator[tuple[str, str]]:
