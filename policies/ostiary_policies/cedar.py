@@ -36,6 +36,8 @@ class Policy:
     file: str
     line: int
     obligations: Obligations
+    text: str = field(repr=False)
+    """As it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,12 @@ class PolicySet:
         return f"`{list(self.policies)[int(position[1])]}`"
 
 
+def form(policy: Policy) -> Mapping[str, Any]:
+    """What Cedar reads in a policy, without layout and comments: `effect`, `annotations`, `principal`, `action` …."""
+    (read,) = json.loads(cedarpy.policies_to_json_str(policy.text))["staticPolicies"].values()
+    return dict(read)
+
+
 @dataclass(frozen=True, slots=True)
 class RowPolicies:
     """Policies about things of which nothing is known but their type. Made by `parse` alone; safe to share between threads."""
@@ -237,7 +245,7 @@ def _parse(written: source.Source, words: checks.Words, schema: cedarpy.Schema) 
     if found:
         return _Parsed(problems=tuple(dict.fromkeys(found)))
     return _Parsed(
-        Policy(name, policy["effect"], written.file, written.line, obligations.from_annotations(annotations)),
+        Policy(name, policy["effect"], written.file, written.line, obligations.from_annotations(annotations), written.text),
         named=frozenset(checks.named(policy)),
         attributes=frozenset(checks.asked_for(policy)),
     )

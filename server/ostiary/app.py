@@ -149,12 +149,18 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
 @asynccontextmanager
 async def open_world(config: Config, who: Principal) -> AsyncIterator[tuple[Engine, Registry, World]]:
     """What a call of that principal would be judged by, without a way to run one."""
-    registry = discover()
     policies = await load_policies(config)
+    async with open_worlds(config) as (registry, worlds):
+        yield policies.engine, registry, await worlds.world(policies.engine, who)
+
+
+@asynccontextmanager
+async def open_worlds(config: Config) -> AsyncIterator[tuple[Registry, Worlds]]:
+    """The datasources as anybody sees them under any policies, without a way to run a call."""
+    registry = discover()
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(_sample_cluster(config, lambda _: None)) if not config.datasources else None
-        datasources = await _datasources(config, cluster, stack)
-        yield policies.engine, registry, await Worlds(datasources, registry).world(policies.engine, who)
+        yield registry, Worlds(await _datasources(config, cluster, stack), registry)
 
 
 @asynccontextmanager

@@ -90,6 +90,13 @@ def read(
     return _loaded(directory, bundles, tags, attributes).engine
 
 
+def read_path(path: Path, bundles: tuple[str, ...], tags: frozenset[str], attributes: Mapping[str, AttributeType]) -> Engine:
+    """As `read`, of one file or of a directory. Raises PolicyError."""
+    problems: list[Problem] = []
+    own = Found(dict(_texts([path], problems)), tuple(problems)) if path.is_file() else own_files(path)
+    return _parsed(own, bundles, tags, attributes)[0]
+
+
 def own_files(directory: Path) -> Found:
     """Read the `*.cedar` files of the directory; a directory without one is a problem."""
     problems: list[Problem] = []
@@ -100,12 +107,19 @@ def own_files(directory: Path) -> Found:
 def _loaded(
     directory: Path | None, bundles: tuple[str, ...], tags: frozenset[str], attributes: Mapping[str, AttributeType]
 ) -> Policies:
+    own = own_files(directory) if directory is not None else Found({})
+    engine, shipped = _parsed(own, bundles, tags, attributes)
+    return Policies(engine, directory, shipped)
+
+
+def _parsed(
+    own: Found, bundles: tuple[str, ...], tags: frozenset[str], attributes: Mapping[str, AttributeType]
+) -> tuple[Engine, Mapping[str, str]]:
     unknown: list[Problem] = []
     shipped = dict(_shipped(bundles, unknown))
-    own = own_files(directory) if directory is not None else Found({})
     if problems := (*unknown, *own.problems):
         raise PolicyError(problems)
-    return Policies(Engine(PolicySet.parse({**shipped, **own.texts}, tags, attributes)), directory, shipped)
+    return Engine(PolicySet.parse({**shipped, **own.texts}, tags, attributes)), shipped
 
 
 def _shipped(bundles: Iterable[str], problems: list[Problem]) -> Iterator[tuple[str, str]]:

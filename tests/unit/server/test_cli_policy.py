@@ -170,3 +170,33 @@ def test_the_configuration_declares_attributes_for_policies_in_force(
     assert run("check", "--config", str(config))[0] == 2
     code, _, err = run("explain", "--config", str(config), "--attribute", "region=eu")
     assert (code, err.splitlines()[0]) == (2, "error: `region` is no attribute of the configuration")
+
+
+def test_diff_says_what_changed_and_which_cases_come_out_differently(run: Run, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.cedar"
+    other.write_text(POLICY.replace('"no-billing"', '"closed"').replace("billing", "secret"))
+    code, out, _ = run("diff", str(folder / "own.cedar"), str(other), "--config", str(configuration(tmp_path)))
+    assert code == 1
+    assert out.splitlines() == [
+        "policies: 1 added, 1 removed, 0 changed",
+        "  removed `no-billing` (forbid, own.cedar:3)",
+        "  added `closed` (forbid, other.cedar:3)",
+        "decisions: 1 of 1 cases come out differently",
+        "  billing stays closed: denied by `no-billing`, now permitted by `reads`",
+    ]
+
+
+def test_diff_ends_with_0_when_nothing_differs_and_with_2_when_a_side_is_missing(run: Run, folder: Path, tmp_path: Path) -> None:
+    config = ("--config", str(configuration(tmp_path)))
+    code, out, _ = run("diff", str(folder), str(folder), *config, "--json")
+    assert (code, json.loads(out)["policies"], json.loads(out)["cases"], json.loads(out)["decisions"]) == (0, [], 1, [])
+    code, _, err = run("diff", str(folder), str(tmp_path / "missing"), *config)
+    assert code == 2
+    assert "cannot be read: no such file or directory" in err
+
+
+def configuration(folder: Path) -> Path:
+    path = folder / "side.toml"
+    path.write_text('[policy]\nbundles = ["observer"]\ntags = ["billing", "secret"]\n')
+    path.chmod(0o600)
+    return path
