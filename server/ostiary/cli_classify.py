@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _TOLD_S = 2.0
 """How often it says how far it is."""
+_SHOWN = 10
+"""Tables that are told to have been looked at by name and type alone."""
 
 
 def classify(
@@ -114,8 +116,10 @@ def _sum_up(proposal: "Proposal") -> None:
         f"{proposal.datasource}: {proposal.relations:,} tables looked at, {new:,} columns to tag, "
         f"{len(proposal.columns) - new:,} tagged so already"
     )
-    for table in proposal.unread:
+    for table in proposal.unread[:_SHOWN]:
         say(one_line(f"  {table.schema}.{table.table}: by names and types alone, for {table.why}"))
+    if len(proposal.unread) > _SHOWN:
+        say(f"  and {len(proposal.unread) - _SHOWN:,} more, which the proposal names")
 
 
 def _as_data(proposal: "Proposal") -> dict[str, Any]:

@@ -10,12 +10,19 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from stdnum.it import codicefiscale
 
 from ostiary_tools.classification.column import Family, Sampled, snake
 from ostiary_tools.classification.detection import detect
 
 ROWS = 200
+SHAPES = re.compile(
+    r"[0-9A-Z]{9,16}|[0-9]{9,19}|[12][0-9AB ]{14,20}|[A-Z]{6}[0-9L-V]{2}[A-Z][0-9L-V]{2}[A-Z][0-9L-V]{3}[A-Z]"
+    r"|[A-Z]{2}[0-9]{2}[0-9A-Z]{11,30}|\+?[0-9(][0-9 ()./-]{6,20}|[0-9]{6}[-+][0-9]{4}|[XYZ][0-9]{7}[A-Z]",
+    re.ASCII,
+)
 Make = Callable[[random.Random], str]
 
 
@@ -131,7 +138,7 @@ FOUND: tuple[tuple[str, Make, str], ...] = (
     ("pii:ip", lambda r: f"2001:db8::{r.randrange(1, 65535):x}", ""),
     ("secret", token, "random"),
     ("secret", jwt, "JWT"),
-    ("secret", lambda r: "$2b$12$" + "".join(r.choices(string.ascii_letters, k=53)), "password hash"),
+    ("secret", lambda r: "$2b$12$" + "".join(r.choices(string.ascii_letters, k=53)), "hash"),
     ("secret", lambda r: "AKIA" + "".join(r.choices(string.ascii_uppercase, k=16)), "API key"),
     ("secret", lambda r: f"-----BEGIN PRIVATE KEY-----\n{token(r)}\n-----END PRIVATE KEY-----", "private key"),
     ("secret", lambda r: f"postgresql://app:{token(r)[:12]}@db.example.org/shop", "URL with password"),
@@ -181,6 +188,9 @@ RESEMBLING: tuple[tuple[str, Make], ...] = (
     ("phone_model", lambda r: r.choice(("Nine", "Ten Plus", "Fold 4"))),
     ("mobile", lambda r: r.choice(("ios", "android"))),
     ("ip_version", lambda r: r.choice(("4", "6"))),
+    ("token", lambda r: r.choice(("the", "doorkeeper", "opens", "reluctantly"))),
+    ("password", lambda r: r.choice(("true", "false"))),
+    ("nir", lambda r: f"0.{digits(r, 6)}"),
     ("token_type", lambda r: r.choice(("bearer", "basic"))),
     ("card_type", lambda r: r.choice(("debit", "credit"))),
     ("name", lambda r: " ".join(r.choices(("Sturdy", "Coffee", "Grinder"), k=2))),
@@ -277,6 +287,21 @@ def test_names_tell_where_there_is_no_value(table: str, name: str, family: Famil
 )
 def test_names_of_other_things_tell_nothing(table: str, name: str, family: Family):
     assert detect(Sampled(table, name, family)) == ()
+
+
+def test_a_hostile_name_is_read_in_no_time():
+    """One that could be taken apart in 2^50 ways ends."""
+    for word in ("email", "phone_", "secret_", "name_"):
+        assert detect(Sampled("t", word + "1" * 50 + "x", Family.TEXT)) == ()
+        assert detect(Sampled("t", word * 8 + "_1" * 20 + "é", Family.TEXT)) == ()
+
+
+@given(value=st.text(max_size=60) | st.from_regex(SHAPES, fullmatch=True), family=st.sampled_from(Family))
+def test_no_value_ends_it_and_none_comes_out(value: str, family: Family):
+    """Of any script, and of the shapes that the tests of values let through to the libraries."""
+    for name in ("c", "email", "phone", "iban", "ssn", "card_number", "token", "full_name", "address"):
+        told = " ".join(map(str, detect(Sampled("customers", name, family, (value,) * 8))))
+        assert len(value) < 6 or value not in told
 
 
 def test_a_few_lucky_values_say_nothing():

@@ -24,13 +24,22 @@ _BOUNDED = rf"(?<![\w-])(?:{_ISSUED.pattern})(?![\w-])|(?<![\w-]){_JWT.pattern}"
 _WITHIN = re.compile(rf"{_BOUNDED}|{_PRIVATE_KEY.pattern}|{_URL_PASSWORD.pattern}")
 _RANDOM = re.compile(r"[A-Za-z0-9+/_=.~-]{24,}…?")
 _HEX = re.compile(r"[0-9a-f-]+|[0-9A-F-]+")
+_FLAGS = frozenset({"true", "false", "yes", "no", "t", "f", "0", "1", "none", "null"})
+_SHORTEST_PASSWORD = 3
+_SHORTEST_SECRET = 12
 _ENTROPY = 3.7
 """Bits a character, counted within one value: words and paths of twenty to forty characters stay below, random ones are above."""
 
 
+def like_password(value: str) -> bool:
+    """Whether it may be one that a person chose, or its hash; a flag is none."""
+    return len(value) >= _SHORTEST_PASSWORD and value not in _FLAGS
+
+
 def like_secret(value: str) -> bool:
-    """Whether a column called a secret may hold it: a single piece without blanks, or a key of several lines."""
-    return len(value) > 1 and (not re.search(r"\s", value.strip()) or _PRIVATE_KEY.search(value) is not None)
+    """Whether a program's secret may look so: long and without blanks, or a key of several lines. Tokens of a text are words."""
+    piece = value.strip()
+    return (len(piece) >= _SHORTEST_SECRET and not re.search(r"\s", piece)) or is_private_key(value)
 
 
 def is_issued(value: str) -> bool:
@@ -76,7 +85,6 @@ SCHEMES = (
     ("API key", is_issued),
     ("JWT", is_jwt),
     ("private key", is_private_key),
-    ("password hash", is_password_hash),
     ("URL with password", is_url_with_password),
     ("random", is_random),
 )

@@ -13,8 +13,13 @@ from ostiary_tools.classification.column import Family
 
 Test = Callable[[str], bool]
 
-_ENDING = r"(?:_?[0-9]+|_(?:home|work|private|personal|primary|secondary|main|business|office|billing|shipping|contact|raw|text))*$"
-"""What may follow a telling word; any other word makes it a fact about the thing (`email_verified`, `phone_model`)."""
+_ENDING = (
+    r"(?:_?[0-9]++|_(?:home|work|private|personal|primary|secondary|main|business|office|billing|shipping|contact|raw|text))*$"
+)
+"""What may follow a telling word; any other word makes it a fact about the thing (`email_verified`, `phone_model`).
+
+The digits are taken whole (`++`): taken in every way, a hostile name of many would cost more than anybody lives.
+"""
 _TEXT = frozenset({Family.TEXT})
 _WRITTEN = frozenset({Family.TEXT, Family.NUMBER})
 _DATED = frozenset({Family.TEXT, Family.TIME})
@@ -78,7 +83,7 @@ KINDS = (
                r"|ssn|social_?security(?:_?(?:number|no))?|nino|dni|nie|nif|codice_?fiscale|bsn|burgerservicenummer|pesel|personnummer"
                r"|personal_?(?:id(?:entity)?_?)(?:number|no|code)|cpf|nir|steuer_?id|passport(?:_?(?:number|num|no|nr))?|passnummer"
                r"|(?:driver|driving)s?_?licen[cs]e(?:_?(?:number|no))?|tax_?payer_?id"),
-        _WRITTEN, _has_digit, numbers.NATIONAL_IDS,
+        _WRITTEN, numbers.like_identity, numbers.NATIONAL_IDS,
     ),
     Kind(
         "ip", "pii:ip", _named(r"ip_?(?:v[46]_?)?(?:addr(?:ess)?)?|remote_addr"),
@@ -112,10 +117,15 @@ KINDS = (
         _WRITTEN, _has_digit,
     ),
     Kind(
+        "password", "secret",
+        _named(r"(?:[a-z]+_)*pass_?(?:word|wd|phrase|code)(?:_?(?:hash|digest|salt|encrypted|enc))?|(?:[a-z]+_)*pwd(?:_?hash)?|cvv2?|cvc2?"
+               r"|(?:card|user|login|access)_pin|pin_?(?:number|hash)|security_?answer|recovery_?codes?"),
+        _HIDDEN, credentials.like_password, (("hash", credentials.is_password_hash),),
+    ),
+    Kind(
         "secret", "secret",
-        _named(r"pass_?(?:word|wd|phrase|code)(?:_?(?:hash|digest|salt|encrypted|enc))?|pwd(?:_?hash)?|(?:[a-z]+_)*(?:secret|token)(?:_?(?:key|hash|value))?"
-               r"|(?:api|access|private|secret|signing|encryption|master|ssh|license|licence|recovery|hmac|webhook)_?key(?:_?hash)?|api_?token|credentials?"
-               r"|(?:totp|otp|mfa|2fa)_?(?:secret|seed|key)?|cvv2?|cvc2?|pin(?:_?(?:code|hash))|security_?answer|recovery_?codes?"),
+        _named(r"(?:[a-z]+_)*(?:secret|token)(?:_?(?:key|hash|value))?|credentials?|(?:totp|otp|mfa|2fa)_?(?:secret|seed|key)"
+               r"|(?:[a-z]+_)*(?:api|access|private|secret|signing|encryption|master|ssh|license|licence|recovery|hmac|webhook)_?key(?:_?hash)?"),
         _HIDDEN, credentials.like_secret, credentials.SCHEMES, 0.8, credentials.within, 0.002,
     ),
 )  # fmt: skip

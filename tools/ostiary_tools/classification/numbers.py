@@ -29,6 +29,10 @@ _IBAN = re.compile(r"[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]){11,30}")
 _IBAN_WITHIN = re.compile(r"(?<!\w)[A-Z]{2}[0-9]{2}(?:[A-Z0-9]{11,30}|(?: [A-Z0-9]{4}){2,7}(?: [A-Z0-9]{1,3})?)(?!\w)")
 _NINO = re.compile(r"(?!BG|GB|NK|KN|TN|NT|ZZ)[A-CEGHJ-PR-TW-Z][A-CEGHJ-NPR-TW-Z] ?[0-9]{2} ?[0-9]{2} ?[0-9]{2} ?[A-D]")
 
+_MEASURED = re.compile(r"[-+]?[0-9]*\.[0-9]+(?:[eE][-+]?[0-9]+)?")
+_FEWEST_DIGITS = 5
+_CODICE_FISCALE = re.compile(r"[A-Z]{6}[0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{2}[A-Z][0-9LMNPQRSTUV]{3}[A-Z]")
+
 
 def is_card(value: str) -> bool:
     """A number within an issuer's range (ISO/IEC 7812-1, as the issuers publish theirs) and length, with Luhn's check digit."""
@@ -56,6 +60,11 @@ def ibans_within(text: str) -> int:
     return sum(is_iban(found[0]) for found in _IBAN_WITHIN.finditer(text))
 
 
+def like_identity(value: str) -> bool:
+    """Whether an identity number of any country may look so: five digits at least, and no measurement."""
+    return sum(letter.isdigit() for letter in value) >= _FEWEST_DIGITS and not _MEASURED.fullmatch(value.strip())
+
+
 def _is_ssn(value: str) -> bool:
     """United States, with its hyphens: without, the rule of the Social Security Administration lets almost any nine digits pass."""
     return re.fullmatch(r"[0-9]{3}-[0-9]{2}-[0-9]{4}", value) is not None and bool(ssn.is_valid(value))
@@ -75,7 +84,7 @@ def _is_dni(value: str) -> bool:
 
 def _is_codice_fiscale(value: str) -> bool:
     """Italy: sixteen characters, the last of them a check; decree of 23 December 1976, stdnum.it.codicefiscale."""
-    return len(value) == 16 and bool(codicefiscale.is_valid(value))  # noqa: PLR2004 of a person; companies have eleven digits
+    return _CODICE_FISCALE.fullmatch(value) is not None and bool(codicefiscale.is_valid(value))
 
 
 def _is_bsn(value: str) -> bool:
