@@ -13,16 +13,17 @@
 `table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`). `agent`, `attributes` (of the agent, by
 name: `{ region = "eu", teams = ["sales"] }`), `rules` (exactly
 those that decide, in any order) and `terms` (`limit_rows`, `limit_bytes`, `timeout_s`,
-`max_cost`, `max_rows_scanned`, exactly) may be left out. A case is judged with all that its access presupposes.
+`max_cost`, `max_rows_scanned`, and the budgets as annotations write them: `budget_calls = "60/minute"`; exactly) may be left
+out. A case is judged with all that its access presupposes.
 """
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, UnionType
 from typing import Any
 
-from ostiary_policies import checks, entities
+from ostiary_policies import budgets, checks, entities, obligations
 from ostiary_policies.actions import Action
 from ostiary_policies.attributes import Attribute, AttributeType, attribute
 from ostiary_policies.engine import Engine, Verdict
@@ -163,9 +164,20 @@ def _resource(row: _Row, tags: frozenset[str]) -> Resource:
 
 
 def _terms(row: _Row) -> Obligations:
-    number = int | float
-    row.check({}, {"limit_rows": int, "limit_bytes": int, "timeout_s": number, "max_cost": number, "max_rows_scanned": int})
-    return Obligations(**row.values)
+    number: _Type = int | float
+    numbers: dict[str, _Type] = {
+        "limit_rows": int,
+        "limit_bytes": int,
+        "timeout_s": number,
+        "max_cost": number,
+        "max_rows_scanned": int,
+    }
+    row.check({}, {**numbers, **dict.fromkeys(sorted(budgets.NAMES), str)})
+    try:
+        stated = budgets.stated({name: row.values[name] for name in budgets.NAMES & row.values.keys()})
+    except ValueError as error:
+        raise row.error(str(error)) from error
+    return replace(Obligations(**{name: row.values[name] for name in numbers.keys() & row.values.keys()}), budgets=stated)
 
 
 def _run(engine: Engine, case: Case) -> CaseResult:
@@ -192,4 +204,5 @@ def _listed(rules: Iterable[str]) -> str:
 
 
 def _stated(terms: Obligations) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in asdict(terms).items() if value is not None) or "none"
+    said = obligations.stated(terms).items()
+    return ", ".join(f"{name} {value}" if isinstance(value, str) else f"{name} {value:g}" for name, value in said) or "none"

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from ostiary_policies import obligations
 from ostiary_policies.actions import Action
+from ostiary_policies.budgets import Budget
 from ostiary_policies.cedar import Judgment, PolicySet
 from ostiary_policies.entities import parent
 from ostiary_policies.model import Access, Column, Datasource, Denial, Intent, Obligations, Permit, Principal, Reason, Tool
@@ -107,6 +108,10 @@ class Engine:
         in_force = getattr(permit.obligations, term)
         stated = {rule: self.policies.policies[rule].obligations for rule in permit.rules}
         return tuple(rule for rule in sorted(stated) if in_force is not None and getattr(stated[rule], term) == in_force)
+
+    def stating_budget(self, permit: Permit, budget: Budget) -> tuple[str, ...]:
+        """Ids of the permit's rules that state the budget; sorted."""
+        return tuple(rule for rule in permit.rules if budget in self.policies.policies[rule].obligations.budgets)
 
     def covers(self, permit: Permit, accesses: Iterable[Access]) -> bool:
         """Whether this policy set gave the permit and every access is among what it permits."""

@@ -45,6 +45,7 @@ def terms(obligations: Obligations) -> list[str]:
         said.append(f"at most a cost of {obligations.max_cost:,.12g} as the planner estimates it")
     if obligations.max_rows_scanned is not None:
         said.append(f"at most {obligations.max_rows_scanned:,} rows scanned as the planner estimates them")
+    said += [f"at most {budget}" for budget in obligations.budgets]
     return said
 
 

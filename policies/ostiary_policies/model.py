@@ -11,6 +11,7 @@ from typing import Any
 
 from ostiary_policies.actions import Action
 from ostiary_policies.attributes import Attribute
+from ostiary_policies.budgets import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,8 @@ class Obligations:
     """In the planner's units, of the plan of each statement."""
     max_rows_scanned: int | None = None
     """Rows that the scans of each statement's plan must touch, as estimated."""
+    budgets: tuple[Budget, ...] = ()
+    """Sorted; of each measure and window the strictest."""
 
 
 @dataclass(frozen=True, slots=True)

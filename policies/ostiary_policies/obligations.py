@@ -5,15 +5,18 @@
 - `@timeout("30s")` or `@timeout("2.5")` seconds a statement may run in the server, the `s` may be left out
 - `@max_cost("1e6")` or `@max_cost("250000")` the planner's cost a statement may be estimated at, a positive number
 - `@max_rows_scanned("5000000")` rows a statement may be estimated to touch, a positive whole number
+- `@budget_calls("60/minute")` and the others of `budgets`
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
 
+from ostiary_policies import budgets
 from ostiary_policies.model import Obligations
 
 NONE = Obligations()
-NAMES = frozenset({"limit_rows", "limit_bytes", "timeout", "max_cost", "max_rows_scanned"})
+NAMES = frozenset({"limit_rows", "limit_bytes", "timeout", "max_cost", "max_rows_scanned"}) | budgets.NAMES
 
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _LARGE_COUNT = re.compile(r"[1-9][0-9]{0,14}")
@@ -30,6 +33,7 @@ def from_annotations(annotations: Mapping[str, str]) -> Obligations:
         timeout_s=_seconds(annotations, "timeout"),
         max_cost=_cost(annotations, "max_cost"),
         max_rows_scanned=_large_count(annotations, "max_rows_scanned"),
+        budgets=budgets.stated(annotations),
     )
 
 
@@ -42,7 +46,14 @@ def strictest(terms: Iterable[Obligations]) -> Obligations:
         timeout_s=min((t.timeout_s for t in all_terms if t.timeout_s is not None), default=None),
         max_cost=min((t.max_cost for t in all_terms if t.max_cost is not None), default=None),
         max_rows_scanned=min((t.max_rows_scanned for t in all_terms if t.max_rows_scanned is not None), default=None),
+        budgets=budgets.strictest(budget for t in all_terms for budget in t.budgets),
     )
+
+
+def stated(terms: Obligations) -> dict[str, int | float | str]:
+    """The terms that are set, by name: numbers, and budgets as their annotations write them."""
+    numbers = {name: value for name, value in asdict(replace(terms, budgets=())).items() if value is not None and name != "budgets"}
+    return {**numbers, **budgets.written(terms.budgets)}
 
 
 def _count(annotations: Mapping[str, str], name: str) -> int | None:

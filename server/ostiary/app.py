@@ -20,6 +20,7 @@ from ostiary import __version__, policy_files
 from ostiary.audit.place import AuditPlace
 from ostiary.audit.reader import LogReader
 from ostiary.audit.recorder import Recorder, recording
+from ostiary.budgets import Budgets
 from ostiary.changes import Changes
 from ostiary.config import Config, environment
 from ostiary.cursors import Cursors
@@ -38,6 +39,7 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
 from ostiary_tools.api import World
 from ostiary_tools.control.approvals import ApprovalTable
+from ostiary_tools.control.budgets import BudgetTable
 from ostiary_tools.control.bus import Bus
 from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.jobs import JobTable
@@ -127,6 +129,8 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         changes = Changes(worlds, policies, datasources, bus, _look_s(config))
         stack.push_async_callback(changes.close)
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
+        budgets = Budgets(BudgetTable(writer_dsn), meter)
+        stack.push_async_callback(budgets.close)
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -137,6 +141,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             cursors=cursors,
             approvals=approvals,
             jobs=job_table,
+            budgets=budgets,
             terms=terms(config),
             meter=meter,
         )

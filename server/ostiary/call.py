@@ -1,15 +1,17 @@
 """A call at each stage: as it came, as it is recorded, and as it may run."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 from ostiary.approvals import Ask
 from ostiary.audit.record import Entry, attributes_told
+from ostiary.budgets import Reservation, Tally
 from ostiary.progress import Tell
 from ostiary.redaction import printable, redacted
 from ostiary.session import Begin
+from ostiary_policies import obligations
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Intent, Permit, Principal
 from ostiary_tools.api import Args, Surface, Tool, World
@@ -78,7 +80,7 @@ class Draft:
             sql="; ".join(j.redacted for j in judged) or None,
             fingerprint=" ".join(j.fingerprint for j in judged) or None,
             attributes=attributes_told(self.who.attributes),
-            obligations={name: value for name, value in asdict(terms).items() if value is not None} if terms else {},
+            obligations=obligations.stated(terms) if terms else {},
             reason=printable(reason),
             trace=self.call.trace,
             schema_version=world.views[datasource].snapshot.version if world and datasource else "",
@@ -95,3 +97,6 @@ class Passage:
     entry: Entry
     engine: Engine
     call: Call
+    reservation: Reservation | None
+    """What it holds of its budgets; `None` when no policy states one."""
+    tally: Tally = field(default_factory=Tally)

@@ -3,6 +3,7 @@
 CallFailed               code, message, hint: for the model to read
 ├── ToolError            see ostiary_tools.errors; carried as its cause
 ├── Denied               policy said no
+│   └── OverBudget       a budget is used up, or calls that run hold the rest of it
 ├── InvalidArguments     the tool's model refused the arguments
 ├── Busy                 too many calls at once
 ├── NotRecorded          the audit log did not take the record, so nothing ran
@@ -18,9 +19,9 @@ from ostiary_tools.errors import DatabaseError, Refused, TooCostly, ToolError
 from ostiary_tools.sql.mending import mended
 from ostiary_tools.view import World
 
-OF_THE_SERVER = frozenset(("busy", "not_recorded", "unavailable", "internal"))
-"""Codes that tell how the server is and nothing of what was asked for: where a thing is asked for by its address, any other
-failure is answered as if it did not exist."""
+OF_THE_SERVER = frozenset(("busy", "over_budget", "not_recorded", "unavailable", "internal"))
+"""Codes that tell how the server or its caller is and nothing of what was asked for: where a thing is asked for by its address,
+any other failure is answered as if it did not exist."""
 
 
 class UnknownTool(Exception):
@@ -55,6 +56,15 @@ class Denied(CallFailed):
 
     def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
         super().__init__("denied", message, hint, rules)
+
+
+class OverBudget(Denied):
+    """Nothing is left of a budget for this call; nothing of it ran. `reason` is the message without what the clock says."""
+
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...], *, reason: str) -> None:
+        super().__init__(message, hint, rules)
+        self.code = "over_budget"
+        self.reason = reason
 
 
 class InvalidArguments(CallFailed):

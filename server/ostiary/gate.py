@@ -19,6 +19,7 @@ from structlog.contextvars import bound_contextvars
 from ostiary.approvals import Asked, CannotAsk
 from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
+from ostiary.budgets import Bounds, Budgets, Reservation, used
 from ostiary.call import Call, Draft, Passage
 from ostiary.costs import prepared
 from ostiary.crowd import Crowd
@@ -29,6 +30,7 @@ from ostiary.errors import (
     Internal,
     InvalidArguments,
     NotRecorded,
+    OverBudget,
     UnknownTool,
     explained,
     failed,
@@ -82,6 +84,7 @@ class Gate:
         cursors: Cursors,
         approvals: ApprovalTable,
         jobs: JobTable,
+        budgets: Budgets,
         terms: Terms,
         meter: Meter,
     ) -> None:
@@ -94,6 +97,7 @@ class Gate:
         self._cursors = cursors
         self._approvals = approvals
         self._jobs = jobs
+        self._budgets = budgets
         self._terms = terms
         self._meter = meter
         self.crowd = Crowd(in_all=terms.calls, per_agent=terms.calls_per_agent)
@@ -179,7 +183,28 @@ class Gate:
                 raise no
             case Permit():
                 entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
-                return Passage(tool, verdict, world, entry, record.engine, record.call)
+                return Passage(
+                    tool, verdict, world, entry, record.engine, record.call, await self._reserved(verdict, world, record, entry)
+                )
+
+    async def _reserved(self, permit: Permit, world: World, record: Draft, entry: Entry) -> Reservation | None:
+        """What the call holds of its budgets. The last step before it runs: from here on it is settled however the call ends."""
+        if not permit.obligations.budgets:
+            return None
+        try:
+            return await self._budgets.reserve(permit, record.call.id, self._bounds(permit), record.engine, world)
+        except OverBudget as no:
+            await self._recorder.refuse(replace(entry, decision="deny", reason=no.reason, rules=no.rules))
+            raise
+        except CallFailed as no:
+            await self._recorder.refuse(replace(entry, decision="refused", reason=no.message))
+            raise
+
+    def _bounds(self, permit: Permit) -> Bounds:
+        """What the call may use at most."""
+        limits, terms = self._limits(permit, None), permit.obligations
+        size = self._terms.file.bytes if permit.intent.to_file else 4 * self._terms.reply_chars
+        return Bounds(limits.max_rows, min(size, terms.limit_bytes or size), limits.timeout_s)
 
     async def _found(self, record: Draft) -> Tool[Any]:
         call = record.call
@@ -222,18 +247,19 @@ class Gate:
         permit = passage.permit
         started = time.perf_counter()
         status, reply, error = Status.CANCELLED, None, ""
+        result: Result | None = None
         recording = asyncio.create_task(self._intended(passage.entry))
         try:
             # The intent travels to the disk while the transaction opens and the statement is analysed;
             # nothing of the statement runs before it is durable.
-            async with self._transaction(permit, passage.world) as reader:
+            async with self._transaction(passage) as reader:
                 ahead = await _analysed(reader, passage)
                 await asyncio.shield(recording)
                 session = self._session(passage, reader, ahead)
                 if passage.call.begin is not None and not permit.intent.to_file:  # a file begins when its statement may run
                     await passage.call.begin()
                 result = await passage.tool.run(permit, session)
-            reply = shape(result, self._terms.reply_chars, permit.obligations.limit_bytes)
+            reply = shape(result, self._terms.reply_chars, _limit_bytes(passage))
             reply = await self._continued(reply, result, passage)
             status = Status.OK
             return reply
@@ -250,6 +276,8 @@ class Gate:
             raise
         finally:
             duration_us = round((time.perf_counter() - started) * 1e6)
+            if passage.reservation is not None:
+                self._budgets.settle(passage.reservation, used(result, reply, passage.tally))
             with anyio.CancelScope(shield=True):
                 await self._conclude(recording, outcome_of(status, duration_us, reply, error), durable=permit.intent.to_file)
 
@@ -278,35 +306,42 @@ class Gate:
             raise
         await self._recorder.conclude(ticket, outcome, durable=durable)
 
-    def _transaction(self, permit: Permit, world: World) -> AbstractAsyncContextManager[Reader | None]:
+    def _transaction(self, passage: Passage) -> AbstractAsyncContextManager[Reader | None]:
+        permit, world = passage.permit, passage.world
         if not (permit.intent.statements or permit.intent.explained) or permit.intent.datasource is None:
             return nullcontext(None)
         relied = world.view(permit.intent.datasource).snapshot.relied_on(access.resource for access in permit.intent.accesses)
-        return self._datasources[permit.intent.datasource].read(self._limits(permit), relied)
+        return self._datasources[permit.intent.datasource].read(self._limits(permit, passage.reservation), relied)
 
-    def _limits(self, permit: Permit) -> ReadLimits:
-        """The server's bounds on what the permit reads, or the permit's where they are stricter."""
+    def _limits(self, permit: Permit, reservation: Reservation | None) -> ReadLimits:
+        """The server's bounds on what the permit reads, or the permit's or what is held of a budget where they are stricter."""
         own, terms = self._terms, permit.obligations
         to_file = permit.intent.to_file
         rows, timeout_s = (own.file.rows, own.file_timeout_s) if to_file else (own.max_rows, own.timeout_s)
+        held = reservation.bounds if reservation else None
         return ReadLimits(
-            timeout_s=min(timeout_s, terms.timeout_s or timeout_s),
-            max_rows=min(rows, terms.limit_rows or rows),
+            timeout_s=min(timeout_s, terms.timeout_s or timeout_s, held.seconds if held else timeout_s),
+            max_rows=min(rows, terms.limit_rows or rows, held.rows if held else rows),
             max_chars=_FILE_VALUE_CHARS if to_file else own.reply_chars,
         )
 
     def _session(self, passage: Passage, reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
         file = self._terms.file
-        size = min(file.bytes, passage.permit.obligations.limit_bytes or file.bytes)
-        bounds = replace(file, rows=self._limits(passage.permit).max_rows, bytes=size)
+        size = min(file.bytes, _limit_bytes(passage) or file.bytes)
+        bounds = replace(file, rows=self._limits(passage.permit, passage.reservation).max_rows, bytes=size)
         permit, world, engine = passage.permit, passage.world, passage.engine
-        parts = (permit, world, engine, reader, self._audit_reader, self._terms.exports, bounds, self._approvals, self._jobs, ahead)
+        parts = (permit, world, engine, reader, self._audit_reader, self._terms.exports, bounds, self._approvals, self._jobs)
         call = passage.call
-        return PermittedSession(*parts, tell=call.tell, ask=call.ask, begin=call.begin)
+        return PermittedSession(*parts, passage.tally, self._budgets, ahead=ahead, tell=call.tell, ask=call.ask, begin=call.begin)
 
 
 _Planned = tuple[World, Intent, tuple[Judged, ...]]
 """With where the caller's cursor stands, when it gave one."""
+
+
+def _limit_bytes(passage: Passage) -> int | None:
+    """The permit's, or what is held of a budget, which is never more."""
+    return passage.reservation.bounds.bytes if passage.reservation else passage.permit.obligations.limit_bytes
 
 
 async def _analysed(reader: Reader | None, passage: Passage) -> Prepared | None:

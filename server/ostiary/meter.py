@@ -6,7 +6,7 @@ a closed list, and no argument, text or caller is ever seen here.
 """
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
@@ -17,6 +17,7 @@ from opentelemetry.trace import Span, StatusCode, Tracer, get_current_span
 
 from ostiary.approvals import Asked, CannotAsk
 from ostiary.errors import CallFailed, UnknownTool
+from ostiary_policies.budgets import Measure, Window
 from ostiary_tools.asking import InputNeeded
 
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -26,7 +27,7 @@ UNKNOWN = "unknown"
 OUTCOMES = frozenset(
     (
         *("ok", "cancelled", "unknown", "denied", "invalid_arguments", "refused", "not_recorded", "internal"),
-        *("busy", "asked", "cannot_ask"),
+        *("busy", "over_budget", "asked", "cannot_ask"),
         *("unavailable", "schema_changed", "timeout", "not_written", "max_cost", "max_rows_scanned", "database_error"),
     )
 )
@@ -73,6 +74,10 @@ class Meter:
         self.in_flight = 0
         self.calls: Counter[tuple[str, str]] = Counter()
         """By tool and outcome."""
+        self.budget_refusals: Counter[tuple[Measure, Window]] = Counter()
+        """Calls refused, by the budget that had too little left."""
+        self.budget_used: defaultdict[Measure, float] = defaultdict(float)
+        """By calls that a budget of this measure counts."""
         self.durations = {stage: Histogram() for stage in Stage}
 
     @contextmanager

@@ -3,11 +3,29 @@
 It says nothing of what the caller may not see: what is hidden reads as unknown.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from math import ceil
 
-from ostiary.errors import Denied
+from ostiary.errors import Denied, OverBudget
 from ostiary_policies.actions import Action
-from ostiary_policies.model import AuditLog, Column, Datasource, Denial, Function, Reason, Resource, Schema, Table, Tool
+from ostiary_policies.budgets import Budget
+from ostiary_policies.engine import Engine
+from ostiary_policies.model import (
+    AuditLog,
+    Column,
+    Datasource,
+    Denial,
+    Function,
+    Intent,
+    Permit,
+    Principal,
+    Reason,
+    Resource,
+    Schema,
+    Table,
+    Tool,
+)
+from ostiary_tools.control.budgets import Standing, Wish
 from ostiary_tools.view import SchemaView, World
 
 _NAMED = 8
@@ -19,6 +37,41 @@ def refusal(denial: Denial, world: World) -> Denied:
     rules = sorted({rule for reason in denial.reasons for rule in reason.rules}) or ["default-deny"]
     message = "; ".join(_sentences(denial.reasons, world))
     return Denied(message, _nearest(denial, world), tuple(rules))
+
+
+def over_budget(exhausted: Sequence[tuple[Wish, Standing]], permit: Permit, engine: Engine, world: World) -> OverBudget:
+    """The error that answers a call of which a budget has too little left."""
+    rules = sorted({rule for wish, _ in exhausted for rule in engine.stating_budget(permit, wish.budget)})
+    said, reasons, held = [], [], False
+    for wish, standing in exhausted:
+        used = wish.budget.amount - standing.used < wish.least
+        held = held or not used
+        stating = _some(list(engine.stating_budget(permit, wish.budget)))
+        reasons.append(f"rule {stating}: {wish.budget} are used" + ("" if used else " or held by calls that run"))
+        said.append(f"{reasons[-1]}; {span(standing.ends_in_s)} until the next")
+    wait = "wait until your other calls have ended" if held else f"wait {span(max(s.ends_in_s for _, s in exhausted))}"
+    free = _uncounted({wish.budget for wish, _ in exhausted}, permit.principal, engine, world)
+    hint = f"{wait}; not counted by it: {_some(free)}" if free else wait
+    return OverBudget("; ".join(said), hint, tuple(rules), reason="; ".join(reasons))
+
+
+def span(seconds: float) -> str:
+    """A time to wait, never said shorter than it is."""
+    if seconds <= 120:  # noqa: PLR2004  two minutes are still told in seconds
+        return f"{max(1, ceil(seconds))} s"
+    minutes = ceil(seconds / 60)
+    return f"{minutes} min" if minutes <= 120 else f"{ceil(seconds / 3600)} h"  # noqa: PLR2004  two hours in minutes
+
+
+def _uncounted(budgets: set[Budget], who: Principal, engine: Engine, world: World) -> list[str]:
+    """Tools whose calls these budgets do not count."""
+    kinds = {(budget.measure, budget.window) for budget in budgets}
+    free = []
+    for name in world.tools:
+        decision = engine.decide(who, Intent(name))
+        if isinstance(decision, Permit) and kinds.isdisjoint((b.measure, b.window) for b in decision.obligations.budgets):
+            free.append(name)
+    return free
 
 
 def _sentences(reasons: Iterable[Reason], world: World) -> list[str]:

@@ -1,19 +1,22 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
 from ostiary.approvals import Ask, CannotAsk, approved
+from ostiary.budgets import Budgets, Tally
 from ostiary.costs import prepared, streamed
 from ostiary.export.exporter import Bounds, export
 from ostiary.progress import Tell, beating
 from ostiary_policies.actions import Action
+from ostiary_policies.budgets import Budget
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Obligations, Permit, Statement
-from ostiary_tools.api import AuditReader, World
+from ostiary_tools.api import AuditReader, BudgetLeft, World
 from ostiary_tools.control.approvals import ApprovalTable
+from ostiary_tools.control.budgets import Kind, Standing
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.datasources.port import Prepared, Reader
@@ -41,6 +44,8 @@ class PermittedSession:
     """Of one file."""
     approvals: ApprovalTable
     jobs: JobTable
+    tally: Tally
+    budget_book: Budgets
     ahead: Prepared | None = None
     """The permit's only statement, analysed while the intent was recorded."""
     tell: Tell | None = None
@@ -62,9 +67,12 @@ class PermittedSession:
         reader = self._covered(statement)
         if self.permit.intent.to_file:
             raise Refused("permit", "the permit of this call covers a file and no rows", "export the statement")
-        ready = self.ahead or await prepared(reader, statement, self.permit, self.world, self.engine)
-        async with beating(self.tell):
-            return await ready.rows()
+        with self.tally.clock():
+            ready = self.ahead or await prepared(reader, statement, self.permit, self.world, self.engine)
+            async with beating(self.tell):
+                rows = await ready.rows()
+        self.tally.rows += len(rows.rows)
+        return rows
 
     async def export(self, statement: Statement, *, name: str, format_: ExportFormat) -> Exported:
         """Write the rows of one of the statements that were judged to a file."""
@@ -72,10 +80,15 @@ class PermittedSession:
         if not self.permit.intent.to_file:
             raise Refused("permit", "the permit of this call does not cover a file", "state `to_file` in the intent")
         declared = declared_types(statement.text, self.world.view(self.permit.intent.datasource))
-        stream = await streamed(reader, statement, self.permit, self.world, self.engine)
-        if self.begin is not None:
-            await self.begin()
-        return await export(stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds, tell=self.tell)
+        with self.tally.clock():
+            stream = await streamed(reader, statement, self.permit, self.world, self.engine)
+            if self.begin is not None:
+                await self.begin()
+            written = await export(
+                stream, self.exports, name=name, format_=format_, declared=declared, bounds=self.bounds, tell=self.tell
+            )
+        self.tally.rows += written.rows
+        return written
 
     async def approve(self, question: str) -> bool:
         """Ask for this call."""
@@ -107,12 +120,29 @@ class PermittedSession:
         """The server's plan of one of the statements that are explained. Nothing of it runs."""
         if self.reader is None or statement not in self.permit.intent.explained:
             raise _not_covered()
-        return await (await self.reader.prepare(statement)).estimate()
+        with self.tally.clock():
+            return await (await self.reader.prepare(statement)).estimate()
 
     def terms(self, tool: str) -> Obligations | None:
         """On what terms another tool might do the same; `None` when it might not."""
         verdict = self.engine.decide(self.permit.principal, replace(self.permit.intent, tool=tool))
         return verdict.obligations if isinstance(verdict, Permit) else None
+
+    async def budgets(self) -> Sequence[BudgetLeft]:
+        """What is left of the budgets that count calls of the caller's tools."""
+        counted: dict[Budget, list[str]] = {}
+        for tool in self.world.tools:
+            terms = self.terms(tool)
+            for budget in terms.budgets if terms else ():
+                counted.setdefault(budget, []).append(tool)
+        standings = await self.budget_book.standing(self.permit.principal.agent) if counted else {}
+        return [_left(budget, tuple(tools), standings) for budget, tools in sorted(counted.items())]
+
+
+def _left(budget: Budget, tools: tuple[str, ...], standings: Mapping[Kind, Standing]) -> BudgetLeft:
+    standing = standings.get((budget.measure, budget.window), Standing(0, 0, budget.window.seconds))
+    left = max(0.0, budget.amount - standing.used - standing.held)
+    return BudgetLeft(budget, tools, left, standing.ends_in_s)
 
 
 def _not_covered() -> Refused:

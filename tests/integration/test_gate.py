@@ -74,6 +74,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         cursors=house.cursors,
         approvals=house.gate._approvals,
         jobs=house.gate._jobs,
+        budgets=house.gate._budgets,
         terms=terms(house.config),
         meter=house.meter,
     )

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from ostiary_policies.budgets import Budget
 from ostiary_policies.model import Intent, Obligations, Permit, Statement
 from ostiary_tools.asking import Answer, Client, Form, InputNeeded, Question, Roots, Sampling
 from ostiary_tools.errors import DatabaseError, NotWritten, Refused, ScansTooMuch, TimedOut, TooCostly, ToolError, Unavailable
@@ -42,6 +43,8 @@ __all__ = [
     "Audio",
     "AuditReader",
     "Block",
+    "Budget",
+    "BudgetLeft",
     "Client",
     "ColumnHead",
     "Content",
@@ -132,6 +135,18 @@ class AuditReader(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class BudgetLeft:
+    """A budget as it stands for the caller."""
+
+    budget: Budget
+    tools: tuple[str, ...]
+    """Whose calls it counts."""
+    left: float
+    """Of the window that runs, and not held by a call."""
+    ends_in_s: float
+
+
 class Session(Protocol):
     """What a permitted run may touch."""
 
@@ -179,6 +194,10 @@ class Session(Protocol):
         The run may end here and begin anew with the answer, so do nothing before that must not be done twice. Raises
         ToolError, and what the gate alone may catch.
         """
+        ...
+
+    async def budgets(self) -> Sequence[BudgetLeft]:
+        """What is left of the budgets that count calls of the caller's tools, none when there are none. Raises Unavailable."""
         ...
 
     def terms(self, tool: str) -> Obligations | None:

@@ -1,7 +1,9 @@
 """The agent's own picture: who it is here and what it may use."""
 
+from math import ceil
+
 from ostiary_policies.model import Intent, Obligations, Permit
-from ostiary_tools.api import Args, Hints, Session, Surface, Text, World
+from ostiary_tools.api import Args, BudgetLeft, Hints, Session, Surface, Text, Unavailable, World
 
 
 class WhoamiArgs(Args):
@@ -13,7 +15,7 @@ class Whoami:
 
     name = "whoami"
     title = "Who am I"
-    description = "Your agent name, roles, the datasources and tools you may use, and the terms of your replies."
+    description = "Your agent name, roles, the datasources and tools you may use, the terms of your replies and your budgets."
     surface = Surface.TOOL
     hints = Hints()
     args = WhoamiArgs
@@ -35,6 +37,7 @@ class Whoami:
             f"tools: {', '.join(world.tools)}",
             f"terms of this call: {_terms(terms)}",
             *_terms_of_queries(session),
+            *await _budgets(session),
             f"policy: {permit.policy_hash}",
         ]
         return Text("\n".join(lines))
@@ -50,6 +53,18 @@ def _extent(world: World, name: str) -> str:
 def _terms_of_queries(session: Session) -> list[str]:
     terms = session.terms("query")
     return [f"terms of query: {_terms(terms)}"] if terms is not None else []
+
+
+async def _budgets(session: Session) -> list[str]:
+    try:
+        return [_budget(one, session.world) for one in await session.budgets()]
+    except Unavailable as error:
+        return [f"budgets: {error.message}"]
+
+
+def _budget(one: BudgetLeft, world: World) -> str:
+    counted = "all tools" if one.tools == world.tools else ", ".join(one.tools)
+    return f"budget: {one.budget}, {int(one.left):,} left, anew in {ceil(one.ends_in_s)} s ({counted})"
 
 
 def _terms(terms: Obligations) -> str:

@@ -34,6 +34,10 @@ _POOL = ("datasource",)
 CALLS = Family("ostiary_calls_total", "counter", ("tool", "outcome"), "Calls that ended, by tool and how.")
 IN_FLIGHT = Family("ostiary_calls_in_flight", "gauge", (), "Calls on their way.")
 STAGES = Family("ostiary_call_stage_seconds", "histogram", ("stage",), "Time of calls, by stage.")
+BUDGET_REFUSALS = Family(
+    "ostiary_budget_refusals_total", "counter", ("measure", "window"), "Calls refused, by the budget that had too little left."
+)
+BUDGET_USED = Family("ostiary_budget_used_total", "counter", ("measure",), "What calls used that a budget of this measure counts.")
 SIZE = Family("ostiary_pool_connections", "gauge", _POOL, "Connections open.")
 IDLE = Family("ostiary_pool_idle_connections", "gauge", _POOL, "Connections that nobody uses.")
 WAITING = Family("ostiary_pool_waiting", "gauge", _POOL, "Calls that wait for a connection.")
@@ -47,7 +51,10 @@ STALE = Family(
     "ostiary_policy_files_refused", "gauge", (), "1 while what is in the policy files is not in force; `/readyz` says why."
 )
 BUILD = Family("ostiary_build_info", "gauge", ("version", "policy"), "Always 1; version and hash of the policies in force.")
-FAMILIES = (CALLS, IN_FLIGHT, STAGES, SIZE, IDLE, WAITING, HEALTHY, RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, BUILD)
+FAMILIES = (
+    *(CALLS, IN_FLIGHT, STAGES, BUDGET_REFUSALS, BUDGET_USED, SIZE, IDLE, WAITING, HEALTHY),
+    *(RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, BUILD),
+)
 """Every metric, in the order of the page."""
 
 
@@ -110,6 +117,8 @@ def _of_calls(meter: Meter) -> Iterator[Metric]:
     for stage, durations in meter.durations.items():
         stages.add_metric([stage], _buckets(durations), durations.sum_s)
     yield stages
+    yield _counter(BUDGET_REFUSALS, {(measure, window): refused for (measure, window), refused in meter.budget_refusals.items()})
+    yield _counter(BUDGET_USED, {(measure,): used for measure, used in meter.budget_used.items()})
 
 
 def _buckets(durations: Histogram) -> list[tuple[str, float]]:
@@ -133,6 +142,13 @@ def _of_audit(audit: RecorderState) -> Iterator[Metric]:
     yield _gauge(QUEUED, {(): audit.queued})
     yield _gauge(LAG, {(): audit.lag})
     yield _gauge(PROBLEMS, {(): len(audit.problems)})
+
+
+def _counter(family: Family, samples: Mapping[tuple[str, ...], float]) -> Metric:
+    made = CounterMetricFamily(family.name, family.help, labels=family.labels)
+    for labels, value in sorted(samples.items()):
+        made.add_metric(labels, value)
+    return made
 
 
 def _gauge(family: Family, samples: Mapping[tuple[str, ...], float]) -> Metric:
