@@ -216,7 +216,7 @@ def test_every_error_code_is_told():
     kinds = [kind for child in tool_errors.ToolError.__subclasses__() for kind in (child, *child.__subclasses__())]
     codes = {kind.code for kind in kinds if kind.__module__ == tool_errors.__name__}
     codes |= {errors.NotRecorded().code, errors.Internal("").code, errors.InvalidArguments("").code, errors.Denied("", "", ()).code}
-    codes |= {errors.Busy("").code}
+    codes |= {errors.Busy("").code, errors.OverBudget("", "", (), reason="").code}
     told = (ROOT / "docs/reference/errors.md").read_text().partition("## Rules")[0]
     assert set(re.findall(r"^\| `([a-z_]+)` \|", told, re.MULTILINE)) == codes
 
