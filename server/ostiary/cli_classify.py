@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _TOLD_S = 2.0
 """How often it says how far it is."""
 _SHOWN = 10
-"""Tables that are told to have been looked at by name and type alone."""
+"""Tables and columns that are told to have been looked at by name and type alone."""
 
 
 def classify(
@@ -78,27 +79,26 @@ async def _proposed(config: "Config", only: str | None, rows: int) -> "tuple[lis
 
 
 async def _looked_at(settings: "PostgresSettings", rows: int, timeout_s: float) -> "Proposal":
-    from ostiary_tools.classification.proposal import Proposal, Proposed, Unread, judged
+    from ostiary_tools.classification.proposal import Proposal, Proposed, Unread, judged, unread
     from ostiary_tools.classification.sampling import samples
     from ostiary_tools.datasources.postgres import open_postgres
 
     source = await open_postgres(settings)
     columns: list[Proposed] = []
-    unread: list[Unread] = []
+    left: list[Unread] = []
     try:
         snapshot = await source.snapshot()
         total, looked, told_at = len(snapshot.relations), 0, time.monotonic()
         async for sample in samples(source, snapshot, rows=rows, timeout_s=timeout_s):
             columns += await asyncio.to_thread(judged, sample)
-            if sample.unread:
-                unread.append(Unread(sample.relation.schema, sample.relation.name, sample.unread))
+            left += unread(sample)
             looked += 1
             if time.monotonic() - told_at >= _TOLD_S:
                 told_at = time.monotonic()
                 say(f"{settings.name}: looked at {looked:,} of {total:,} tables")
     finally:
         await source.close()
-    return Proposal(settings.name, tuple(columns), tuple(unread), total)
+    return Proposal(settings.name, tuple(columns), tuple(left), total)
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
@@ -116,8 +116,8 @@ def _sum_up(proposal: "Proposal") -> None:
         f"{proposal.datasource}: {proposal.relations:,} tables looked at, {new:,} columns to tag, "
         f"{len(proposal.columns) - new:,} tagged so already"
     )
-    for table in proposal.unread[:_SHOWN]:
-        say(one_line(f"  {table.schema}.{table.table}: by names and types alone, for {table.why}"))
+    for one in proposal.unread[:_SHOWN]:
+        say(one_line(f"  {one.path}: by name and type alone, for {one.why}"))
     if len(proposal.unread) > _SHOWN:
         say(f"  and {len(proposal.unread) - _SHOWN:,} more, which the proposal names")
 
@@ -147,5 +147,5 @@ def _as_data(proposal: "Proposal") -> dict[str, Any]:
             }
             for column in proposal.columns
         ],
-        "unread": [{"schema": one.schema, "table": one.table, "why": one.why} for one in proposal.unread],
+        "unread": [asdict(one) for one in proposal.unread],
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ostiary_tools.classification.column import Evidence
 from ostiary_tools.classification.detection import detect
-from ostiary_tools.classification.sampling import Sample
+from ostiary_tools.classification.sampling import RUNS, Sample
 
 _HEAD = """\
 # Tags that `ostiary classify` proposes. None is in force: judge each, and copy what you agree to into the configuration.
@@ -48,11 +48,18 @@ class Proposed:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A relation of which no value was looked at."""
+    """A relation, or a column of one, of which no value was looked at."""
 
     schema: str
     table: str
+    column: str
+    """Empty for all of them."""
     why: str
+
+    @property
+    def path(self) -> str:
+        """For people."""
+        return ".".join(part for part in (self.schema, self.table, self.column) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,14 @@ def judged(sample: Sample) -> tuple[Proposed, ...]:
     )
 
 
+def unread(sample: Sample) -> tuple[Unread, ...]:
+    """What of one relation was not looked at."""
+    relation = sample.relation
+    if sample.unread:
+        return (Unread(relation.schema, relation.name, "", sample.unread),)
+    return tuple(Unread(relation.schema, relation.name, column.name, RUNS) for column in relation.columns if column.runs)
+
+
 def written(proposals: Sequence[Proposal]) -> str:
     """The file. Names are escaped, so that none can end its line or repaint a terminal."""
     return _HEAD + "".join(f"\n{line}\n" if line.startswith("[") else f"{line}\n" for one in proposals for line in _lines(one))
@@ -89,8 +104,8 @@ def _lines(proposal: Proposal) -> Iterator[str]:
         if not column.nameable:
             yield "# the configuration cannot name it, for a name with a dot; write a comment in the database instead:"
         yield line if column.is_new and column.nameable else f"# {line}"
-    for table in proposal.unread:
-        yield f"# {_escaped(f'{table.schema}.{table.table}')}: by names and types alone, for {table.why}"
+    for one in proposal.unread:
+        yield f"# {_escaped(one.path)}: by name and type alone, for {one.why}"
 
 
 def _escaped(text: str) -> str:

@@ -1,6 +1,6 @@
 """Reads a bounded sample of a relation through its datasource: READ ONLY, within the server's limits, nothing kept.
 
-A relation is read only when that runs nothing of its owner's: no function of a view, of a row security policy, of a
+A relation is read only when that runs nothing besides: no function of a view, of a row security policy, of a
 column's type. A foreign table would have another server asked. Of these the names and types are all that is looked at.
 """
 
@@ -25,6 +25,10 @@ _DRAWN = 3
 """So many times the sample is drawn, and shuffled before it is cut: else it would come from the first of the blocks."""
 _LEAST_DRAWN = 3000
 """Rows drawn at least, so that they stand in more than one block."""
+
+
+RUNS = "reading it runs functions"
+"""Why a relation or a column is not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ def _why_unread(relation: Relation) -> str:
     if relation.kind is RelationKind.FOREIGN_TABLE:
         return "it is a foreign table, and another server would be asked"
     if relation.runs:
-        return "reading it runs functions of its owner"
+        return RUNS
     return ""
 
 
