@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ostiary import cli_audit, cli_classify, cli_config, cli_doctor, cli_policy, cli_policy_diff, cli_tokens
+from ostiary import cli_audit, cli_classify, cli_config, cli_doctor, cli_policy, cli_policy_diff, cli_policy_simulate, cli_tokens
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
@@ -41,6 +41,7 @@ app.command(epilog="Example: ostiary doctor shop")(cli_doctor.doctor)
 app.command(epilog="Example: ostiary classify shop --out tags.toml")(cli_classify.classify)
 app.command("config", epilog="Example: ostiary config --client claude-desktop")(cli_config.client_config)
 cli_policy.app.command(epilog="Example: ostiary policy diff policies.old policies")(cli_policy_diff.diff)
+cli_policy.app.command(epilog="Example: ostiary policy simulate policies --since 7d")(cli_policy_simulate.simulate)
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_tokens.app, name="tokens")

@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from fix_http import ostiary
 from fix_postgres import PostgresServer
 from fix_server import READS_ALL, MakeSite, Site
+
+from ostiary.app import open_house
+from ostiary.call import Call
+from ostiary.errors import CallFailed, UnknownTool
 
 LESS = """
 @id("no-b") forbid (principal, action == Action::"read", resource == Column::"shop.public.t.b");
@@ -64,3 +70,86 @@ def _bundles(roles: Any, hidden: list[str]) -> dict[str, Any]:
     others = {role: told for role, told in roles.items() if role != "reader"}
     assert all(gained == {} and lost["see"] == hidden[1:] for gained, lost in others.values())
     return others
+
+
+CALLS: list[tuple[str, dict[str, Any]]] = [
+    ("query", {"sql": "select id from t where id = 7 limit 3"}),
+    ("query", {"sql": "select b from t where b like 'x%'"}),
+    ("query", {"sql": "select b from t where b like 'y%'"}),
+    (
+        "query",
+        {"sql": "select count(*) from t where a > $1 and now() > date '2026-01-31' + interval '1 day'", "params": [3]},
+    ),
+    ("query", {"sql": "select a::varchar(3) from t where b = 'it''s'"}),
+    ("query", {"sql": "select relname from pg_class where relkind = 'r'"}),
+    ("query", {"sql": "select x from u"}),
+    ("query", {"sql": "select x from nowhere"}),
+    ("query", {"sequel": "select 1"}),
+    ("describe", {"tables": ["t"]}),
+    ("whoami", {}),
+    ("explain", {"sql": "select id from t where id > 1"}),
+]
+NEW = READS_ALL + LESS + '@id("no-explain") forbid (principal, action == Action::"call", resource == Tool::"explain");'
+
+
+@pytest.mark.asyncio
+async def test_simulate_puts_recorded_calls_to_other_policies_and_runs_nothing(make_shop: Callable[[], Awaitable[Site]]):
+    site = await make_shop()
+    await _called(site, CALLS)
+    before = await site.records()
+    found = await policy(site, "simulate", other(site, NEW), expected=1)
+    assert await site.records() == before
+
+    assert (found["calls"], found["replayed"]) == (len(CALLS), len(CALLS) - 2)
+    assert found["not_replayed"] == {
+        "its statement was refused before any policy decided, and such texts are not recorded": 1,
+        "its arguments were not valid: no policy was asked": 1,
+    }
+    changes = {(one["tool"], one["sql"]): one for one in found["changes"]}
+    assert {(key, one["change"], one["after"]["outcome"]) for key, one in changes.items()} == {
+        (("query", "SELECT b FROM public.t WHERE b LIKE ?"), "loses", "deny"),
+        (("query", "SELECT CAST(a AS varchar(?)) AS a FROM public.t WHERE b = ?"), "loses", "deny"),
+        (("query", "SELECT x FROM public.u"), "loses", "refused"),
+        (("explain", "SELECT id FROM public.t WHERE id > ?"), "loses", "unknown"),
+    }
+    assert len(found["changes"]) == 5
+    assert all(one["before"]["rules"] == ["reads-all"] for one in found["changes"])
+    assert "forbidden by `no-b`" in changes["query", "SELECT b FROM public.t WHERE b LIKE ?"]["after"]["words"][0]
+
+
+@pytest.mark.asyncio
+async def test_simulate_tells_who_gains_what_was_denied_and_nothing_where_nothing_changes(make_shop: Callable[[], Awaitable[Site]]):
+    site = await make_shop()
+    own = base(site) / "policies" / "own.cedar"
+    own.write_text(NEW)
+    await _called(site, CALLS[:2] + CALLS[-1:])
+    same = await policy(site, "simulate", str(own))
+    assert (same["replayed"], same["changes"]) == (3, [])
+    found = await policy(site, "simulate", other(site, READS_ALL), "--since", "1h", expected=1)
+    assert {(one["tool"], one["change"], one["before"]["outcome"], one["after"]["outcome"]) for one in found["changes"]} == {
+        ("query", "gains", "deny", "permit"),
+        ("explain", "gains", "unknown", "callable"),
+    }
+    assert (await policy(site, "simulate", other(site, READS_ALL), "--since", "2999-01-01"))["calls"] == 0
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_today_is_decided_otherwise_by_the_same_policies_is_not_passed_off_as_replayed(
+    make_shop: Callable[[], Awaitable[Site]],
+):
+    site = await make_shop()
+    await _called(site, CALLS[6:7])
+    connection = await asyncpg.connect(site.config.datasources["shop"].dsn.get_secret_value())
+    try:
+        await connection.execute("ALTER TABLE u RENAME TO v")
+    finally:
+        await connection.close()
+    found = await policy(site, "simulate", other(site, NEW))
+    assert found["not_replayed"] == {"what it names is refused today under both sets, and was not when it was recorded": 1}
+
+
+async def _called(site: Site, calls: list[tuple[str, dict[str, Any]]]) -> None:
+    async with open_house(site.config, lambda _: None) as house:
+        for tool, arguments in calls:
+            with suppress(CallFailed, UnknownTool):
+                await house.gate.call(house.local, Call(tool, arguments))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from heapq import merge
 from typing import Any
 
@@ -47,6 +48,15 @@ class LogReader:
     async def verify(self) -> Text:
         """Verify every record; the report in words."""
         return Text(words(await verify_database(self.place.reader_dsn, self.place.public_key, self.place.anchor)))
+
+
+async def calls(place: AuditPlace, since: datetime | None, limit: int) -> list[Mapping[str, Any]]:
+    """Intents and denials, the newest first, none of them older than `since`. Raises JournalError."""
+    async with history(place.reader_dsn, statement_timeout_s=30) as log:
+        kinds = (Kind.INTENT.value, Kind.DENIAL.value)
+        found = [await log.newest(number, _END, limit, kind=kind) for number in await log.streams() for kind in kinds]
+    newest = merge(*found, key=lambda row: row.ts, reverse=True)
+    return [_shown(row, {}) for row, _ in zip(newest, range(limit), strict=False) if since is None or row.ts >= since]
 
 
 def words(report: Report) -> str:
