@@ -42,7 +42,7 @@ def classify(
         raise CommandFailed(f"`{out}` is there already", "name another file, or overwrite it with `--force`", Exit.USAGE)
     loaded = configured(config)
     proposals, reached = asyncio.run(_proposed(loaded, datasource, sample))
-    if out is not None:
+    if out is not None and proposals:
         _write(out, written(proposals), force=force)
     if json_:
         print_json([_as_data(one) for one in proposals])

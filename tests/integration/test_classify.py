@@ -182,7 +182,7 @@ async def test_what_it_writes_is_read_as_configuration(
 
 @pytest.mark.asyncio
 async def test_the_exit_code_says_what_is_wrong(
-    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, tmp_path: Path
 ):
     """One that cannot be reached does not keep the others from being looked at."""
     database = await make_database("CREATE TABLE people (email text)")
@@ -196,6 +196,8 @@ async def test_the_exit_code_says_what_is_wrong(
     assert "there is no datasource `shoes`" in unknown.stderr
     assert "choose among `gone`, `shop`" in unknown.stderr
     over = await make_site({"shop": postgres_server.dsn(database=database)}, accepted_powers=())
-    refused = await asyncio.to_thread(classify, over)
+    out = tmp_path / "tags.toml"
+    refused = await asyncio.to_thread(classify, over, "--out", str(out))
+    assert not out.exists()
     assert (refused.returncode, refused.stdout) == (Exit.UNAVAILABLE, "")
     assert "`ostiary doctor`" in refused.stderr
