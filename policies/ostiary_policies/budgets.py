@@ -45,7 +45,8 @@ class Budget:
     amount: int
 
     def __str__(self) -> str:
-        return f"{self.amount:,} {self.measure} {'an' if self.window is Window.HOUR else 'a'} {self.window}"
+        what = self.measure.removesuffix("s") if self.amount == 1 else self.measure
+        return f"{self.amount:,} {what} {'an' if self.window is Window.HOUR else 'a'} {self.window}"
 
 
 LEAST_BYTES = 1_000

@@ -24,7 +24,7 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Intent, Permit
 from ostiary_tools.api import World
 from ostiary_tools.control.budgets import BudgetTable, Kind, Standing, Wish
-from ostiary_tools.control.connect import JournalError
+from ostiary_tools.control.connect import JournalError, Rejected, Unreachable
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.result import Exported, Result, Rows
 
@@ -35,6 +35,8 @@ _LEAST_S = 0.1
 _TRIES = 5
 """To write what a call used; until that is written it holds what it held."""
 _PAUSE_S = 1.0
+_PATIENCE_S = 10.0
+"""For an answer, behind the calls that asked before; and for the last words when the process ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +88,18 @@ class Budgets:
         wishes = _wishes(permit, bounds)
         agent = permit.principal.agent
         asking = asyncio.ensure_future(self._table.reserve(agent, call, wishes))
+        standings: Mapping[Kind, Standing] | None = None
         try:
-            standings = await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            # It may hold something by now, or soon.
-            self._begin(self._give_back(asking, agent, call, wishes))
-            raise
-        except JournalError as error:
-            _log.warning("a budget was not asked for: %s", error)
+            async with asyncio.timeout(_PATIENCE_S):
+                standings = await asyncio.shield(asking)
+        except (JournalError, TimeoutError) as error:
+            _log.warning("a budget was not asked for: %s", str(error) or "no answer in time")
             hint = "try again later; the operator sees why in the log"
             raise failed(Unavailable("budgets cannot be counted now, so nothing was run", hint)) from error
+        finally:
+            if standings is None:
+                # It may hold something by now, or soon.
+                self._begin(self._give_back(asking, agent, call, wishes))
         if exhausted := _exhausted(wishes, standings):
             for wish in exhausted:
                 self._meter.budget_refusals[wish.budget.measure, wish.budget.window] += 1
@@ -117,8 +121,13 @@ class Budgets:
             raise Unavailable("budgets cannot be counted now", "try again later") from error
 
     async def close(self) -> None:
-        """Wait for what is being written."""
-        await asyncio.gather(*self._settling, return_exceptions=True)
+        """Wait for what is being written, but not for long."""
+        settling = tuple(self._settling)
+        if settling:
+            await asyncio.wait(settling, timeout=_PATIENCE_S)
+        for task in settling:
+            task.cancel()
+        await asyncio.gather(*settling, return_exceptions=True)
         await self._table.close()
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
@@ -129,9 +138,9 @@ class Budgets:
     async def _give_back(
         self, asking: "asyncio.Future[Mapping[Kind, Standing]]", agent: str, call: UUID, wishes: Sequence[Wish]
     ) -> None:
-        """What a call holds that was cancelled before it ran; it was a call all the same."""
+        """What a call may hold that was not told so; it was a call all the same."""
         await asyncio.wait({asking})
-        if asking.exception() is None:
+        if not isinstance(asking.exception(), Unreachable | Rejected):
             await self._settle(agent, call, {wish.budget: float(wish.budget.measure is Measure.CALLS) for wish in wishes})
 
     async def _settle(self, agent: str, call: UUID, spent: Mapping[Budget, float]) -> None:

@@ -47,7 +47,8 @@ def over_budget(exhausted: Sequence[tuple[Wish, Standing]], permit: Permit, engi
         used = wish.budget.amount - standing.used < wish.least
         held = held or not used
         stating = _some(list(engine.stating_budget(permit, wish.budget)))
-        reasons.append(f"rule {stating}: {wish.budget} are used" + ("" if used else " or held by calls that run"))
+        verb = "is" if wish.budget.amount == 1 else "are"
+        reasons.append(f"rule {stating}: {wish.budget} {verb} used" + ("" if used else " or held by calls that run"))
         said.append(f"{reasons[-1]}; {span(standing.ends_in_s)} until the next")
     wait = "wait until your other calls have ended" if held else f"wait {span(max(s.ends_in_s for _, s in exhausted))}"
     free = _uncounted({wish.budget for wish, _ in exhausted}, permit.principal, engine, world)

@@ -1,5 +1,6 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from ostiary.progress import Tell, beating
 from ostiary_policies.actions import Action
 from ostiary_policies.budgets import Budget
 from ostiary_policies.engine import Engine
-from ostiary_policies.model import Obligations, Permit, Statement
+from ostiary_policies.model import Access, Obligations, Permit, Statement
 from ostiary_tools.api import AuditReader, BudgetLeft, World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.budgets import Kind, Standing
@@ -23,7 +24,9 @@ from ostiary_tools.datasources.port import Prepared, Reader
 from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import Exported, ExportFormat, Job, Rows
+from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql.outputs import declared_types
+from ostiary_tools.view import SchemaView
 
 Begin = Callable[[], Awaitable[None]]
 
@@ -129,20 +132,38 @@ class PermittedSession:
         return verdict.obligations if isinstance(verdict, Permit) else None
 
     async def budgets(self) -> Sequence[BudgetLeft]:
-        """What is left of the budgets that count calls of the caller's tools."""
-        counted: dict[Budget, list[str]] = {}
+        """What is left of the caller's budgets."""
+        if not any(policy.obligations.budgets for policy in self.engine.policies.policies.values()):
+            return []
+        # Away from the event loop: there may be many columns.
+        counted = await asyncio.to_thread(self._counted)
+        standings = await self.budget_book.standing(self.permit.principal.agent) if counted else {}
+        return [_left(budget, counted[budget], standings) for budget in sorted(counted)]
+
+    def _counted(self) -> Mapping[Budget, tuple[list[str], list[str]]]:
+        """Each budget with the tools and the tables whose policies state it."""
+        counted: dict[Budget, tuple[list[str], list[str]]] = {}
         for tool in self.world.tools:
             terms = self.terms(tool)
             for budget in terms.budgets if terms else ():
-                counted.setdefault(budget, []).append(tool)
-        standings = await self.budget_book.standing(self.permit.principal.agent) if counted else {}
-        return [_left(budget, tuple(tools), standings) for budget, tools in sorted(counted.items())]
+                counted.setdefault(budget, ([], []))[0].append(tool)
+        for view in self.world.views.values():
+            for relation in view.relations():
+                for budget in self._of_reading(view, relation):
+                    counted.setdefault(budget, ([], []))[1].append(f"{relation.schema}.{relation.name}")
+        return counted
+
+    def _of_reading(self, view: SchemaView, relation: Relation) -> set[Budget]:
+        source = view.snapshot.datasource
+        resources = (relation.column_resource(source, column) for column in view.readable_columns(relation))
+        verdicts = (self.engine.allows(self.permit.principal, Access(Action.READ, resource)) for resource in resources)
+        return {budget for verdict in verdicts for budget in verdict.obligations.budgets}
 
 
-def _left(budget: Budget, tools: tuple[str, ...], standings: Mapping[Kind, Standing]) -> BudgetLeft:
+def _left(budget: Budget, counted: tuple[list[str], list[str]], standings: Mapping[Kind, Standing]) -> BudgetLeft:
     standing = standings.get((budget.measure, budget.window), Standing(0, 0, budget.window.seconds))
     left = max(0.0, budget.amount - standing.used - standing.held)
-    return BudgetLeft(budget, tools, left, standing.ends_in_s)
+    return BudgetLeft(budget, tuple(counted[0]), tuple(counted[1]), left, standing.ends_in_s)
 
 
 def _not_covered() -> Refused:

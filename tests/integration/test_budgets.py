@@ -123,6 +123,26 @@ async def test_whoami_shows_what_is_left_and_of_what(shop: OpenShop):
 
 
 @pytest.mark.asyncio
+async def test_a_budget_of_reading_counts_the_statements_that_read_and_is_shown_with_its_tables(
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
+):
+    policy = """
+@id("all") permit (principal in Role::"reader", action, resource) unless { resource == Table::"shop.public.orders" };
+@id("orders") @budget_calls("1/day")
+permit (principal in Role::"reader", action == Action::"read", resource == Table::"shop.public.orders");
+@id("sees") permit (principal in Role::"reader", action == Action::"see", resource);
+"""
+    site = await make_site({"shop": postgres_server.dsn(database=await make_database(SHOP))}, policy=policy)
+    async with open_house(site.config, lambda _: None) as house, client_of(house) as client:
+        who = text_of(await client.call_tool("whoami", {}))
+        others = [await query(client, "select 1") for _ in range(3)]
+        reads = [await query(client, "select id from orders limit 1") for _ in range(2)]
+    assert "budget: 1 call a day, 1 left, anew in 86400 s (reading public.orders)\n" in who
+    assert all(reply.startswith("<data-") for reply in (*others, reads[0]))
+    assert reads[1].startswith("over_budget: rule `orders`: 1 call a day is used; 24 h until the next\n")
+
+
+@pytest.mark.asyncio
 async def test_rows_are_cut_to_what_is_left_page_by_page(shop: OpenShop):
     async with shop('@budget_rows("25/hour")', limits={"rows": 10}) as (client, site, _):
         pages = [await query(client, "select id from orders order by id")]
@@ -169,7 +189,7 @@ async def test_a_statement_may_run_no_longer_than_is_left_and_its_time_counts_wh
     assert failed.startswith("database_error:")
     assert stopped.startswith("timeout:")
     assert used["seconds", 3_600] >= 0.9
-    assert refused.startswith("over_budget: rule `counted`: 1 seconds an hour are used;")
+    assert refused.startswith("over_budget: rule `counted`: 1 second an hour is used;")
 
 
 @pytest.mark.asyncio
@@ -191,6 +211,40 @@ async def test_a_cancelled_call_gives_back_what_it_did_not_use(shop: OpenShop):
     assert "hint: wait until your other calls have ended" in meanwhile
     assert used == {("calls", 3_600): 1, ("rows", 3_600): 0}
     assert afterwards.startswith("<data-")
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_is_cancelled_while_it_asks_for_its_budget_holds_nothing_afterwards(
+    shop: OpenShop, postgres_server: PostgresServer
+):
+    async with shop('@budget_calls("9/hour") @budget_seconds("40/hour")') as (client, site, house):
+        await query(client, "select 1")
+        await settled(site)
+        waits = (
+            "SELECT FROM pg_stat_activity WHERE datname = $1 AND application_name = 'ostiary budgets' AND wait_event_type = 'Lock'"
+        )
+
+        async def waiting() -> bool:
+            return bool(await site.fetch(f"{ours} AND wait_event_type = 'Lock'", site.control, role=ADMIN))
+
+        locking = await asyncpg.connect(postgres_server.dsn(database=site.control))
+        try:
+            async with locking.transaction():
+                await locking.execute("SELECT FROM budgets.spent FOR UPDATE")
+                async with client_of(house) as other:
+                    asking = asyncio.create_task(query(other, "select 2"))
+                    await until(waiting)
+                    asking.cancel()
+                    await asyncio.wait({asking})
+        finally:
+            await locking.close()
+
+        async def counted() -> bool:
+            return (await spent(site))["calls", 3_600] == (2, 0)
+
+        await until(counted)
+        used = await settled(site)
+    assert used["seconds", 3_600] < 40
 
 
 @pytest.mark.asyncio
@@ -294,6 +348,28 @@ async def test_a_settlement_counts_once_and_a_reservation_asked_for_twice_holds_
         await connection.close()
     assert asked == [(0, 0, 70), (0, 0, 70), (0, 70, 30), (0, 100, None)]
     assert left == (50, 30)
+
+
+@pytest.mark.asyncio
+async def test_reservations_at_once_hold_of_all_their_budgets_or_of_none_and_never_too_much(
+    control_database: Callable[[], Awaitable[str]], postgres_server: PostgresServer
+):
+    """In any order of the budgets, from the first call of an agent on: two that wait for each other would be an error here."""
+    control = await control_database()
+    reserve = "SELECT measure, granted FROM budgets.reserve('ada', $1, $2, $3, $4, $5, '{1, 1}')"
+    forward = (["bytes", "rows"], [60, 60], [1_000, 100], [10, 7])
+    backward = tuple(list(reversed(one)) for one in forward)
+
+    async def reserved(number: int) -> dict[str, float | None]:
+        connection = await asyncpg.connect(postgres_server.dsn("ostiary_writer", control))
+        try:
+            rows = await connection.fetch(reserve, f"{number:032}", *(forward, backward)[number % 2])
+            return {row["measure"]: row["granted"] for row in rows}
+        finally:
+            await connection.close()
+
+    granted = await asyncio.gather(*(reserved(number) for number in range(30)))
+    assert Counter((one["rows"], one["bytes"]) for one in granted) == {(7, 10): 14, (2, 10): 1, (None, None): 15}
 
 
 @pytest.mark.asyncio

@@ -142,6 +142,8 @@ class BudgetLeft:
     budget: Budget
     tools: tuple[str, ...]
     """Whose calls it counts."""
+    tables: tuple[str, ...]
+    """Whose reading makes a call count."""
     left: float
     """Of the window that runs, and not held by a call."""
     ends_in_s: float
@@ -197,7 +199,7 @@ class Session(Protocol):
         ...
 
     async def budgets(self) -> Sequence[BudgetLeft]:
-        """What is left of the budgets that count calls of the caller's tools, none when there are none. Raises Unavailable."""
+        """What is left of the caller's budgets, none when no policy states one. Raises Unavailable."""
         ...
 
     def terms(self, tool: str) -> Obligations | None:

@@ -5,6 +5,9 @@ from math import ceil
 from ostiary_policies.model import Intent, Obligations, Permit
 from ostiary_tools.api import Args, BudgetLeft, Hints, Session, Surface, Text, Unavailable, World
 
+_TABLES = 3
+"""Named at most with each budget."""
+
 
 class WhoamiArgs(Args):
     """No arguments."""
@@ -63,7 +66,9 @@ async def _budgets(session: Session) -> list[str]:
 
 
 def _budget(one: BudgetLeft, world: World) -> str:
-    counted = "all tools" if one.tools == world.tools else ", ".join(one.tools)
+    tools = ["all tools"] if one.tools == world.tools else list(one.tools)
+    more = [f"{len(one.tables) - _TABLES} more tables"] if len(one.tables) > _TABLES else []
+    counted = ", ".join([*tools, *(f"reading {table}" for table in one.tables[:_TABLES]), *more])
     return f"budget: {one.budget}, {int(one.left):,} left, anew in {ceil(one.ends_in_s)} s ({counted})"
 
 
