@@ -140,9 +140,8 @@ class RowRules:
             try:
                 samples[rule.id] = residuals.of_policy(cedar.tree_of(rule.source.text), row)
             except residuals.Unsupported as error:
-                problems.append(
-                    _problem(rule, str(error), "compare columns with values, by the operators of the manual's page on row rules")
-                )
+                # Cedar takes what stands behind `has` of an unknown attribute for never asked; here it is a mistake.
+                problems.append(_problem(rule, str(error), _hint(table, str(error))))
         if problems:
             raise PolicyError(tuple(problems))
         return TableRules(rules, samples, table, policies)
@@ -221,9 +220,12 @@ def _complaints(policy: checks.Json) -> Iterator[tuple[str, str]]:
 
 def _invalid(rule: RowRule, table: RowTable, policies: cedar.RowPolicies) -> Iterator[Problem]:
     for message in policies.invalid(rule.source.text):
-        missing = next((name for name in table.left_out if f"attribute `{name}`" in message), None)
-        hint = f"of column `{missing}`, {table.left_out[missing]}" if missing is not None else ""
-        yield _problem(rule, message, hint)
+        yield _problem(rule, message, _hint(table, message))
+
+
+def _hint(table: RowTable, message: str) -> str:
+    missing = next((name for name in table.left_out if f"attribute `{name}`" in message), None)
+    return "" if missing is None else f"of column `{missing}`, {table.left_out[missing]}"
 
 
 def _problem(rule: RowRule, message: str, hint: str = "") -> Problem:

@@ -46,6 +46,8 @@ class ColumnInfo:
     """Schema and name of its type as `pg_type` spells them: `("pg_catalog", "int4")`; `None` when unknown."""
     runs: tuple[Name, ...] = ()
     """Functions outside the catalog, and built-ins that do more than compute, that reading it runs."""
+    deterministic: bool = False
+    """No two different values of it are equal by its collation."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -179,8 +179,10 @@ def test_what_cannot_be_asked_of_the_table_is_refused_with_the_policys_place(bod
 
 
 def test_a_column_that_is_left_out_is_refused_with_the_reason():
-    with pytest.raises(PolicyError, match="of column `extra`, `jsonb` has no counterpart"):
-        parsed(rule('resource.extra == "x"')).against(TABLE)
+    for body in ('resource.extra == "x"', 'resource has extra && resource.extra == "x"', "!(resource has extra)"):
+        rules = parsed(rule(body))
+        with pytest.raises(PolicyError, match="of column `extra`, `jsonb` has no counterpart"):
+            rules.against(TABLE)
 
 
 HEAD = 'principal in Role::"analyst", action == Action::"read_row", resource is shop::public::orders'

@@ -213,6 +213,7 @@ def _column(relation: str, row: Row, tags: Mapping[str, frozenset[str]], running
         tags=parse_tags(row["comment"]) | tags.get(f"{relation}.{row['name']}", frozenset()),
         kind=(row["type_schema"], row["type_name"]),
         runs=running.functions(("column", row["schema"], row["relation"], row["name"])),
+        deterministic=row["deterministic"],
     )
 
 

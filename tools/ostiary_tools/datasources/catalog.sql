@@ -90,6 +90,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS relation, a.attname::text A
     pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, tn.nspname::text AS type_schema, t.typname::text AS type_name, a.attnotnull AS not_null,
     coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') AS default,
     a.attgenerated <> '' OR a.attidentity <> '' AS generated,
+    NOT EXISTS (SELECT FROM pg_catalog.pg_collation k WHERE k.oid = a.attcollation AND NOT k.collisdeterministic) AS deterministic,
     coalesce(pg_catalog.col_description(c.oid, a.attnum), '') AS comment
 FROM pg_catalog.pg_attribute a
 JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
