@@ -5,6 +5,7 @@ is a problem like any other: the whole set is refused.
 """
 
 import asyncio
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -20,6 +21,8 @@ from ostiary_policies.errors import PolicyError, Problem
 
 BUNDLES = ("observer", "analyst", "engineer", "operator", "auditor")
 """Shipped with the package; each file says for whom it is."""
+_MOST_BYTES = 4_000_000
+"""Of a file. They are read whole and often; no pipe or device is read at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,13 @@ def _texts(paths: Iterable[Path], problems: list[Problem]) -> Iterator[tuple[str
     for path in paths:
         try:
             path.name.encode()  # the hash is of names too
-            yield path.name, path.read_text("utf-8")
+            found = path.stat()
+            if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
+                problems.append(Problem(path.name, 0, "", "it is no file"))
+            elif found.st_size > _MOST_BYTES:
+                problems.append(Problem(path.name, 0, "", f"it is larger than {_MOST_BYTES:,} bytes", "split it"))
+            else:
+                yield path.name, path.read_text("utf-8")
         except UnicodeEncodeError:
             problems.append(Problem(printable(path.name), 0, "", "its name is not UTF-8"))
         except OSError as error:

@@ -54,26 +54,31 @@ class PolicyWatch:
                     await self._asked.wait()
             asked = self._asked.is_set()
             self._asked.clear()
-            found = await self._look()
+            found, in_force = await self._look()
             if asked or found == before:
                 try:
-                    await self._consider(found, asked=asked)
+                    await self._consider(found, in_force=in_force, asked=asked)
                 except RecordingFailed as error:
                     # Neither taken nor forgotten: the next look comes back to it.
                     self._policies.refused = f"the change cannot be recorded: {error}"
             before = found
 
-    async def _look(self) -> Found:
-        looking = _in_own_thread(self._policies.look)
+    async def _look(self) -> tuple[Found, bool]:
+        """What is there, and whether that is what is in force."""
+        looking = _in_own_thread(self._seen)
         done, _ = await asyncio.wait({looking}, timeout=_PATIENCE_S)
         if not done:
             self._policies.refused = f"nobody knows, because their directory has not answered for {_PATIENCE_S:g} seconds"
             _log.warning("the policy files cannot be read: their directory has not answered for %g seconds", _PATIENCE_S)
         return await looking
 
-    async def _consider(self, found: Found, *, asked: bool) -> None:
+    def _seen(self) -> tuple[Found, bool]:
+        found = self._policies.look()
+        return found, self._policies.in_force(found)
+
+    async def _consider(self, found: Found, *, in_force: bool, asked: bool) -> None:
         """Take the set if it is another and valid. Raises RecordingFailed, and then it is not taken."""
-        if self._policies.in_force(found):
+        if in_force:
             if self._policies.refused:
                 _log.info("the policy files are what is in force again")
             self._refused, self._policies.refused = None, ""

@@ -10,6 +10,7 @@ from fix_disk import small_file_system
 from fix_faults import Installation, answered, crash, executed, external, kept_asking
 from fix_postgres import PostgresServer
 from fix_waiting import until
+from mcp import MCPError
 
 from ostiary.exits import Exit
 from ostiary_tools.control.migrate import migrate
@@ -118,3 +119,34 @@ def fill(ballast: Path) -> None:
     with ballast.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(b"\0" * 4096):
             pass
+
+
+@pytest.mark.asyncio
+async def test_policies_that_cannot_be_recorded_do_not_come_into_force(
+    installation: Installation, control_server: PostgresServer
+) -> None:
+    own = installation.folder / "watched" / "own.cedar"
+    own.parent.mkdir()
+    own.write_text('@id("hides") forbid (principal, action, resource == Table::"shop.public.nothing");')
+    installation.file.write_text(installation.file.read_text() + '\n[policy]\ndirectory = "watched"\n')
+    async with installation.serving() as serving:
+        assert not (await serving.query(SQL.format(mark="mark_open"))).failed
+        await crash(control_server)
+        assert (await serving.query(SQL.format(mark="mark_dead"))).code == "not_recorded"
+        own.write_text('@id("closed") forbid (principal, action == Action::"call", resource == Tool::"query");')
+        await asyncio.to_thread(control_server.start)
+        await answered(lambda: serving.call("whoami"))
+
+        async def closed() -> bool:
+            try:
+                await serving.query(SQL.format(mark="mark_after"))
+            except MCPError as error:
+                return "Unknown tool" in str(error)
+            return False
+
+        await until(closed)
+    records = [record.body for record in await installation.records()]
+    changed = next(number for number, body in enumerate(records) if body.get("event") == "policy_changed")
+    assert all(body.get("policy") == records[changed]["policy"] for body in records[changed:] if body.get("decision"))
+    assert all(body["policy"] == records[changed]["before"] for body in records[:changed] if body.get("decision"))
+    await installation.assert_verified()

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shutil
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -170,6 +171,22 @@ async def test_policies_that_move_to_another_file_are_not_missed(make_shop: Call
 
         await until(changed)
         assert await ready(url) == (200, "ready\n")
+
+
+@pytest.mark.asyncio
+async def test_a_folder_that_is_switched_by_a_link_is_seen(make_shop: Callable[[], Awaitable[Site]]):
+    site = await make_shop()
+    place = folder(site)
+    place.rename(place.with_name("first"))
+    place.symlink_to("first")
+    second = place.with_name("second")
+    shutil.copytree(place.with_name("first"), second)
+    (second / "own.cedar").write_text(READS_ALL + CLOSED)
+    async with serving(site.config, *given(site), **AS_READER) as (url, _):
+        assert await reads(url)
+        place.with_name("next").symlink_to("second")
+        place.with_name("next").rename(place)
+        await until(lambda: _closed(url))
 
 
 @pytest.mark.asyncio

@@ -43,6 +43,20 @@ def test_every_file_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     )
 
 
+def test_what_is_no_file_or_too_large_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.cedar")
+    (tmp_path / "b.cedar").symlink_to("/dev/zero")
+    with (tmp_path / "c.cedar").open("wb") as large:
+        large.truncate(4_000_001)
+    with pytest.raises(PolicyError) as caught:
+        read(tmp_path, (), NONE)
+    assert [(problem.file, problem.message) for problem in caught.value.problems] == [
+        ("a.cedar", "it is no file"),
+        ("b.cedar", "it is no file"),
+        ("c.cedar", "it is larger than 4,000,000 bytes"),
+    ]
+
+
 def test_a_folder_that_is_missing_or_empty_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match="cannot be read: no such file or directory"):
         read(tmp_path / "missing", BUNDLES, NONE)
