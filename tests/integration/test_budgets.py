@@ -321,6 +321,9 @@ async def test_two_processes_share_a_budget_exactly_also_when_one_of_them_is_kil
         held = await spent(site)
         await turn(site, 86_400)
         again = await stays.query("select 1")
+        page = (await stays.http.get("/metrics")).text
+    assert re.search(r'^ostiary_budget_refusals_total\{measure="calls",window="day"\} [1-9]', page, re.MULTILINE)
+    assert re.search(r'^ostiary_budget_used_total\{measure="seconds"\} 0\.', page, re.MULTILINE)
     assert told == {"data": 24, "over": 16}
     assert "over_budget: rule `counted`: 25 calls a day are used or held by calls that run" in refused.text
     assert list(held["calls", 86_400]) == [24, 1]
