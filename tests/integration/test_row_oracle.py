@@ -15,7 +15,7 @@ import cedarpy
 import gen_row_rules as gen
 import pytest
 from fix_postgres import PostgresServer
-from fix_sql import snapshot_of
+from fix_sql import sees_everything, snapshot_of
 from pglast.parser import parse_sql
 
 from ostiary_policies import cedar, source
@@ -26,9 +26,11 @@ from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRules, RowTable, declaring
 from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql import tree
+from ostiary_tools.sql.judge import judge
 from ostiary_tools.sql.printing import print_tree
 from ostiary_tools.sql.row_predicates import predicate
 from ostiary_tools.sql.row_types import row_table
+from ostiary_tools.view import SchemaView
 
 DECLARED = {
     "level": AttributeType.INTEGER,
@@ -43,13 +45,11 @@ SETTINGS = {
     "search_path": "decoy",
 }
 
-Opened = tuple[asyncpg.Connection, Relation]
+Opened = tuple[asyncpg.Connection, Relation, SchemaView]
 
 
 @asynccontextmanager
-async def database(
-    server: PostgresServer, name: str, columns: dict[str, str]
-) -> AsyncIterator[tuple[asyncpg.Connection, Relation]]:
+async def database(server: PostgresServer, name: str, columns: dict[str, str]) -> AsyncIterator[Opened]:
     """A connection with unusual settings to a database with the table, and the table as a snapshot sees it."""
     said = ", ".join(f'"{column.replace(chr(34), chr(34) * 2)}" {type_}' for column, type_ in columns.items())
     server.sql(
@@ -60,7 +60,7 @@ async def database(
     snapshot = await snapshot_of(server.dsn(database=name), "shop")
     connection = await asyncpg.connect(server.dsn(database=name), server_settings=SETTINGS)
     try:
-        yield connection, snapshot.relations["public", "things"]
+        yield connection, snapshot.relations["public", "things"], sees_everything(snapshot)
     finally:
         await connection.close()
 
@@ -110,12 +110,13 @@ def filtered(text: str, who: Principal, table: RowTable) -> RowFilter:
     return rules_of(text).against(table).filter(who)
 
 
-def select(rows: RowFilter, relation: Relation) -> str:
-    """The table's ids under the filter, as text that is read back as the same tree."""
+def select(rows: RowFilter, relation: Relation, view: SchemaView) -> str:
+    """The table's ids under the filter, as text that is read back as the same tree and judged as it stands."""
     statement: Any = parse_sql("SELECT t.id FROM public.things t WHERE true")[0].stmt
     statement.whereClause = predicate(rows, relation, "t")
     text = print_tree(statement)
     assert tree.same(parse_sql(text)[0].stmt, statement)
+    assert judge(text, view).statement.text == text
     return text
 
 
@@ -124,7 +125,7 @@ async def compare(server: PostgresServer, name: str, seed: int, sets: int, count
     rng = Random(seed)  # noqa: S311  repeatable, not secret
     rows = [gen.row(rng) for _ in range(count)]
     kept = 0
-    async with database(server, name, dict(gen.COLUMNS)) as (connection, relation):
+    async with database(server, name, dict(gen.COLUMNS)) as (connection, relation, view):
         table = row_table("shop", relation)
         assert table is not None
         table = RowTable(table.type, {name: column for name, column in table.columns.items() if name != "id"})
@@ -135,7 +136,7 @@ async def compare(server: PostgresServer, name: str, seed: int, sets: int, count
         for _ in range(sets):
             text, who = gen.policies(rng), principal(rng)
             expected = [n for n, allowed in enumerate(asked_of_cedar(text, who, schema, rows)) if allowed]
-            statement = select(filtered(text, who, table), relation)
+            statement = select(filtered(text, who, table), relation, view)
             found = sorted(row["id"] for row in await connection.fetch(statement))
             assert found == expected, f"seed {seed}\n{text}\n{who}\n{statement}\n{[rows[n] for n in {*found} ^ {*expected}][:3]}"
             kept += len(found)
@@ -176,7 +177,7 @@ async def test_a_value_without_a_counterpart_hides_its_row_from_whoever_asks_for
 ):
     """NaN and infinity: a permit does not show the row, and neither does a forbid that would not have applied."""
     columns = {name: f"{type_}" for name, (type_, *_) in EDGES.items()}
-    async with database(postgres_server, fresh_database(), columns) as (connection, relation):
+    async with database(postgres_server, fresh_database(), columns) as (connection, relation, view):
         table = row_table("shop", relation)
         assert table is not None
         for name, (_, values, condition) in EDGES.items():
@@ -196,8 +197,8 @@ async def test_a_value_without_a_counterpart_hides_its_row_from_whoever_asks_for
                 who = Principal("ana", ("analyst",))
                 forbid = f'{all_rows} @id("r") forbid(principal, {head}) when {{ {body} }};'
                 for text, expected in ((permitting(body), permitted), (forbid, not_forbidden)):
-                    found = await connection.fetch(select(filtered(text, who, table), relation))
-                    assert sorted(row["id"] for row in found) == expected, (text, select(filtered(text, who, table), relation))
+                    found = await connection.fetch(select(filtered(text, who, table), relation, view))
+                    assert sorted(row["id"] for row in found) == expected, text
 
 
 @pytest.mark.asyncio
@@ -223,7 +224,7 @@ async def test_columns_without_a_counterpart_are_left_out_with_the_reason(
         "json": "jsonb",
         "took": "interval",
     }
-    async with database(postgres_server, name, columns) as (_, relation):
+    async with database(postgres_server, name, columns) as (_, relation, _view):
         table = row_table("shop", relation)
     assert table is not None
     assert sorted(table.columns) == ["fine", "hundreds", "id"]
@@ -250,7 +251,7 @@ async def test_a_text_whose_collation_is_not_deterministic_is_left_out(server_15
         f"CREATE COLLATION public.nocase {nocase}; CREATE COLLATION public.plain (provider = icu, locale = 'und')", "folding"
     )
     columns = {"folded": "text COLLATE public.nocase", "sorted": "text COLLATE public.plain"}
-    async with database(server_15, "folding", columns) as (_, relation):
+    async with database(server_15, "folding", columns) as (_, relation, _view):
         table = row_table("shop", relation)
     assert table is not None
     assert sorted(table.columns) == ["id", "sorted"]
@@ -275,14 +276,14 @@ INDEXED = [
 async def test_an_indexed_column_under_a_rule_is_an_index_condition(
     postgres_server: PostgresServer, fresh_database: Callable[..., str]
 ):
-    async with database(postgres_server, fresh_database(), {**gen.COLUMNS}) as (connection, relation):
+    async with database(postgres_server, fresh_database(), {**gen.COLUMNS}) as (connection, relation, view):
         table = row_table("shop", relation)
         assert table is not None
         await connection.execute("SET enable_seqscan = off; SET DateStyle = ISO")
         for column in ("large_2", "whole", "note", "code", "key_2", "moment_2", "day_2"):
             await connection.execute(f"CREATE INDEX ON public.things ({column})")
         for body, condition in INDEXED:
-            statement = select(filtered(permitting(body), Principal("ana", ("analyst",)), table), relation)
+            statement = select(filtered(permitting(body), Principal("ana", ("analyst",)), table), relation, view)
             plan = "\n".join(row[0] for row in await connection.fetch(f"EXPLAIN {statement}"))
             (line,) = [line for line in plan.splitlines() if "Index Cond" in line][:1] or [plan]
             assert "Index Cond" in line, plan

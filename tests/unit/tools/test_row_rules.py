@@ -1,0 +1,78 @@
+"""Row rules against snapshots: what they govern, and what is wrong with them, by the policy's place."""
+
+from dataclasses import replace
+
+import pytest
+from fix_sql import shop_snapshot
+
+from ostiary_policies import source
+from ostiary_policies.errors import Problem
+from ostiary_policies.model import Principal
+from ostiary_policies.rows import RowRules
+from ostiary_tools.errors import Refused
+from ostiary_tools.snapshot import ColumnInfo, Relation, RelationKind, Snapshot
+from ostiary_tools.sql.row_predicates import predicate
+from ostiary_tools.sql.row_rules import governing, problems
+
+ANA = Principal("ana", ("analyst",))
+COLUMNS = {"region": "text", "day": "date", "moment": "timestamptz", "amount": "int4"}
+
+
+def snapshot(name: str = "orders", **kinds: str) -> Snapshot:
+    columns = tuple(
+        ColumnInfo(column, kind, not_null=True, kind=("pg_catalog", kind), deterministic=True)
+        for column, kind in {**COLUMNS, **kinds}.items()
+    )
+    tables = {("public", table): Relation("public", table, RelationKind.TABLE, columns) for table in (name, "customers")}
+    return replace(shop_snapshot(), datasource="shop", relations=tables)
+
+
+def rules(*bodies: str) -> RowRules:
+    head = 'principal in Role::"analyst", action == Action::"read_row", resource is shop::public::orders'
+    text = "".join(f'@id("r{place}") permit({head}) when {{ {body} }};\n' for place, body in enumerate(bodies))
+    return RowRules.parse(source.policies_in("rows.cedar", text))
+
+
+def test_a_table_that_a_rule_names_is_governed_and_no_other():
+    governed = governing(rules("resource.amount == 1", 'resource.region == "EU"'), snapshot())
+    assert set(governed) == {("public", "orders")}
+    assert governed["public", "orders"].problems == ()
+    assert governed["public", "orders"].rows(ANA).rules == ("r0", "r1")
+    assert governed["public", "orders"].predicate(ANA, "o") is not None
+
+
+def test_who_has_no_permit_has_no_rows():
+    governed = governing(rules("true"), snapshot())["public", "orders"]
+    rows = governed.rows(Principal("eve", ("guest",)))
+    assert rows.permits == ()
+    assert predicate(rows, governed.relation).val.boolval is False
+
+
+@pytest.mark.parametrize(
+    ("body", "kinds", "message"),
+    [
+        ('resource.regin == "EU"', {}, "`regin`"),
+        ('resource.region == "EU"', {"region": "int4"}, ""),
+        ('resource.region == "EU"', {"region": "jsonb"}, "region"),
+        ("resource.day < resource.moment", {}, "only one of them is a date"),
+    ],
+)
+def test_rules_that_do_not_fit_close_the_table_and_say_where(body: str, kinds: dict[str, str], message: str):
+    governed = governing(rules("true", body), snapshot(**kinds))["public", "orders"]
+    assert {(p.file, p.line, p.policy) for p in governed.problems} == {("rows.cedar", 2, "r1")}
+    assert all(message in str(problem) for problem in governed.problems)
+    with pytest.raises(Refused, match="do not fit the table as it is now"):
+        governed.rows(ANA)
+
+
+def test_a_table_that_is_in_no_datasource_is_a_problem():
+    hint = "the names are those of the datasource, the schema and the table, as the database spells them"
+    expected = Problem("rows.cedar", 1, "r0", "there is no table `shop::public::orders`", hint)
+    assert problems(rules("true"), [snapshot("order"), replace(snapshot(), datasource="stock")]) == (expected,)
+    assert problems(rules("true"), [snapshot()]) == ()
+
+
+def test_what_is_left_of_a_rule_is_refused_when_it_is_not_certain():
+    governed = governing(rules("true"), snapshot())["public", "orders"]
+    with pytest.raises(Refused, match="is not certain"):
+        governed.rows(Principal("line\nbreak", ("analyst",)))
