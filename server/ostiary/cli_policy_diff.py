@@ -126,7 +126,7 @@ def _decision_told(change: "CaseChange") -> dict[str, Any]:
 
 
 def _verdict_told(verdict: "Verdict") -> Mapping[str, Any]:
-    terms = {name: value for name, value in asdict(verdict.obligations).items() if value is not None}
+    terms = {name: value for name, value in asdict(verdict.obligations).items() if value not in (None, ())}
     return {"allowed": verdict.allowed, "rules": list(verdict.rules), "terms": terms}
 
 

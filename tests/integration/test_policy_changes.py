@@ -15,6 +15,8 @@ from fix_server import READS_ALL, MakeSite, Site
 from ostiary.app import open_house
 from ostiary.call import Call
 from ostiary.errors import CallFailed, UnknownTool
+from ostiary_policies.attributes import AttributeType, attribute
+from ostiary_policies.model import Principal
 
 LESS = """
 @id("no-b") forbid (principal, action == Action::"read", resource == Column::"shop.public.t.b");
@@ -26,12 +28,12 @@ LESS = """
 @pytest.fixture
 def make_shop(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
-) -> Callable[[], Awaitable[Site]]:
+) -> Callable[..., Awaitable[Site]]:
     """A site with two small tables, that reads all."""
 
-    async def make() -> Site:
+    async def make(more: str = "") -> Site:
         dsn = postgres_server.dsn(database=await make_database("CREATE TABLE t (id int, a int, b text); CREATE TABLE u (x int)"))
-        return await make_site({"shop": dsn}, more='[agent]\nrole = "reader"\nroles = ["reader"]')
+        return await make_site({"shop": dsn}, more='[agent]\nrole = "reader"\nroles = ["reader"]\n' + more)
 
     return make
 
@@ -153,3 +155,28 @@ async def _called(site: Site, calls: list[tuple[str, dict[str, Any]]]) -> None:
         for tool, arguments in calls:
             with suppress(CallFailed, UnknownTool):
                 await house.gate.call(house.local, Call(tool, arguments))
+
+
+REGIONAL = (
+    READS_ALL
+    + """
+@id("eu-only") forbid (principal, action == Action::"read", resource == Table::"shop.public.u")
+unless { principal has region && principal.region == "eu" };
+"""
+)
+
+
+@pytest.mark.asyncio
+async def test_attributes_are_replayed_where_they_are_known_or_nobody_asks_and_never_guessed(
+    make_shop: Callable[..., Awaitable[Site]],
+):
+    site = await make_shop('[attributes.region]\ntype = "text"\nagents = { european = "eu" }')
+    callers = [Principal(agent, ("reader",), (attribute("region", AttributeType.TEXT, region),)) for agent, region in REGIONS]
+    async with open_house(site.config, lambda _: None) as house:
+        for who in (*callers, Principal("nowhere", ("reader",))):
+            await house.gate.call(who, Call("query", {"sql": "select x from u"}))
+    unasked = await policy(site, "simulate", other(site, READS_ALL + "// as it was"))
+    assert (unasked["replayed"], unasked["changes"]) == (3, [])
+    asked = await policy(site, "simulate", other(site, REGIONAL), expected=1)
+    assert asked["not_replayed"] == {"policies ask for attributes of its agent, whose values are not recorded": 1}
+    assert [(one["agent"], one["change"]) for one in asked["changes"]] == [("nowhere", "loses")]

@@ -159,6 +159,7 @@ async def test_a_hangup_has_the_files_read_at_once_and_takes_a_file_that_is_gone
     assert changed["cause"] == "signal"
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_policies_that_move_to_another_file_are_not_missed(make_shop: Callable[[], Awaitable[Site]]):
     site = await make_shop()
@@ -173,6 +174,7 @@ async def test_policies_that_move_to_another_file_are_not_missed(make_shop: Call
         assert await ready(url) == (200, "ready\n")
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_folder_that_is_switched_by_a_link_is_seen(make_shop: Callable[[], Awaitable[Site]]):
     site = await make_shop()

@@ -177,7 +177,9 @@ class Policy(Section):
     bundles: tuple[Name, ...] = _setting(
         ("observer", "analyst", "engineer", "operator", "auditor"), "The shipped bundles in force."
     )
-    directory: Path | None = _setting(None, "Folder of your own `*.cedar` files, in force beside the bundles.", example="policies")
+    directory: Path | None = _setting(
+        None, "Folder of your own `*.cedar` files, in force beside the bundles; followed while a server runs.", example="policies"
+    )
     tags: tuple[Tag, ...] = _setting((), "Tags of your own that policies and datasources may use.")
 
 
