@@ -157,6 +157,7 @@ async def _called(site: Site, calls: list[tuple[str, dict[str, Any]]]) -> None:
                 await house.gate.call(house.local, Call(tool, arguments))
 
 
+REGIONS = (("european", "eu"), ("american", "us"))
 REGIONAL = (
     READS_ALL
     + """

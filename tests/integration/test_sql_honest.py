@@ -8,7 +8,9 @@ import pytest
 from fix_postgres import PostgresServer
 from fix_sql import CASES, Case, cases, snapshot_of, view_of
 
+from ostiary_tools.errors import Refused
 from ostiary_tools.sql import judge
+from ostiary_tools.sql.restoring import restorations
 from ostiary_tools.view import SchemaView
 
 # Without what is hidden: what the agent must be unable to tell from the truth.
@@ -77,3 +79,20 @@ async def test_an_honest_statement_answers_as_if_what_is_hidden_were_not_there(c
             await _answer(shops.whole, judged.statement.text)
         return
     assert await _answer(shops.whole, judged.statement.text) == expected
+
+
+def test_an_honest_statement_that_is_restored_from_its_record_touches_what_it_touched(shops: Shops):
+    lost = []
+    for case in cases("honest"):
+        judged = judge(case.sql, shops.view)
+        ways = [way.text for way in restorations(judged.redacted, judged.parameter_count, judged.fingerprint)]
+        for way in ways:
+            try:
+                again = judge(way, shops.view)
+            except Refused:
+                continue
+            assert again.accesses == judged.accesses, way
+            break
+        else:
+            lost.append(case.title)
+    assert lost == []

@@ -12,8 +12,9 @@ from itertools import repeat
 
 from pglast.parser import ParseError, fingerprint
 
-_CONSTANT = re.compile(r'"(?:[^"]|"")*"|(?<![@?])(\?)(?![|&?])')
-"""A quoted name, which is left as it is, or the place of a constant; operators of `jsonb` are written with the same sign."""
+_CONSTANT = re.compile(r'"(?:[^"]|"")*"|(?<![@?])(\?)(?![|&?]| [?$])')
+"""A quoted name, which is left as it is, or the place of a constant; operators of `jsonb` are written with the same sign,
+and no constant is followed by another."""
 
 
 @dataclass(frozen=True, slots=True)
