@@ -120,6 +120,32 @@ def select(rows: RowFilter, relation: Relation, view: SchemaView) -> str:
     return text
 
 
+FAILING = "(resource.large_2 + 9223372036854775807 < 3)"
+SHAPES = [
+    f"{FAILING} || resource.flag_2",
+    f"resource.flag_2 || {FAILING}",
+    f"{FAILING} && resource.flag_2",
+    f"resource.flag_2 && {FAILING}",
+    f"!({FAILING} && resource.flag_2) || resource.small == 1",
+    f"!({FAILING} || resource.flag_2) && resource.small != 1",
+    f"if {FAILING} then resource.flag_2 else resource.small == 1",
+    f"if resource.flag_2 then {FAILING} else resource.small == 1",
+    f"(if resource.flag_2 then {FAILING} else resource.small == 1) || resource.small < 8",
+    f"({FAILING} == resource.flag_2) || resource.small == 1",
+    f"(resource has whole && {FAILING}) || (resource has note && resource.flag_2)",
+]
+"""Where something fails beside something that would decide."""
+
+
+def shaped() -> list[str]:
+    """Each shape as a permit, as a forbid, and beside a permit that allows all."""
+    head = f'action == Action::"read_row", resource is {gen.TYPE}'
+    every = f'@id("all") permit(principal in Role::"analyst", {head});'
+    permits = [permitting(shape) for shape in SHAPES]
+    forbids = [f'{every} @id("r") forbid(principal, {head}) when {{ {shape} }};' for shape in SHAPES]
+    return [*permits, *forbids, *(f"{every} {permit}" for permit in permits)]
+
+
 async def compare(server: PostgresServer, name: str, seed: int, sets: int, count: int) -> tuple[int, int]:
     """Pairs compared, and those that were kept."""
     rng = Random(seed)  # noqa: S311  repeatable, not secret
@@ -133,14 +159,15 @@ async def compare(server: PostgresServer, name: str, seed: int, sets: int, count
         await connection.copy_records_to_table(
             "things", schema_name="public", records=[(n, *r.values()) for n, r in enumerate(rows)]
         )
-        for _ in range(sets):
-            text, who = gen.policies(rng), principal(rng)
+        texts = [*shaped(), *(gen.policies(rng) for _ in range(sets))]
+        for text in texts:
+            who = principal(rng)
             expected = [n for n, allowed in enumerate(asked_of_cedar(text, who, schema, rows)) if allowed]
             statement = select(filtered(text, who, table), relation, view)
             found = sorted(row["id"] for row in await connection.fetch(statement))
             assert found == expected, f"seed {seed}\n{text}\n{who}\n{statement}\n{[rows[n] for n in {*found} ^ {*expected}][:3]}"
             kept += len(found)
-    return sets * count, kept
+    return len(texts) * count, kept
 
 
 @pytest.mark.asyncio
