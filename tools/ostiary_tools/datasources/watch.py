@@ -114,8 +114,12 @@ class Watch:
         self._drop()
         with suppress(*DRIVER_ERRORS):
             connection = await self._connect()
-            self._instance = await instance_of(connection)
-            self._connection = connection
+            try:
+                instance = await instance_of(connection)
+            except BaseException:  # also when nobody waits any more
+                connection.terminate()
+                raise
+            self._connection, self._instance = connection, instance
 
     def _drop(self) -> None:
         connection, self._connection, self._instance = self._connection, None, None
