@@ -94,6 +94,15 @@ def control_database(audit_template: str, postgres_server: PostgresServer) -> It
         postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+SAMPLE_OWNER = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'ostiary_shop') THEN CREATE ROLE ostiary_shop; END IF;
+END $$;
+GRANT CREATE ON SCHEMA public TO ostiary_shop;
+"""
+"""What the sample's own statements take for granted; roles belong to the server, which the tests of a process share."""
+
+
 @pytest.fixture
 def make_database(postgres_server: PostgresServer) -> Iterator[Callable[[str], Awaitable[str]]]:
     """Makes a database of the test's own out of statements."""

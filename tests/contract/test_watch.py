@@ -78,3 +78,21 @@ async def test_whoever_waits_when_it_closes_is_told_nothing(postgres_server: Pos
         await watch.close()
 
         assert await waiting is None
+
+
+@pytest.mark.asyncio
+async def test_a_connection_of_which_it_is_not_known_where_it_leads_is_closed(postgres_server: PostgresServer) -> None:
+    connection = await asyncpg.connect(postgres_server.dsn())
+    busy = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
+    await asyncio.sleep(0)  # a turn of the loop: the statement is on its way, and a second one fails
+
+    async def connect() -> asyncpg.Connection:
+        return connection
+
+    watch = Watch(connect, QUERY)
+    await watch.connect()
+
+    assert connection.is_closed()
+    await watch.close()
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+        await busy

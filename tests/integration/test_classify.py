@@ -13,7 +13,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fix_postgres import PostgresServer
-from fix_server import MakeSite, Site
+from fix_server import SAMPLE_OWNER, MakeSite, Site
 
 from ostiary.config import load
 from ostiary.exits import Exit
@@ -48,8 +48,7 @@ async def test_without_its_comments_the_shop_is_tagged_as_its_comments_say(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, tmp_path: Path
 ):
     """Every column that its owner tagged but one, with each of its kinds, and no other column."""
-    script = f"CREATE ROLE ostiary_shop; GRANT CREATE ON SCHEMA public TO ostiary_shop; BEGIN; {SHOP} COMMIT;"
-    database = await make_database(script)
+    database = await make_database(f"{SAMPLE_OWNER} BEGIN; {SHOP} COMMIT;")
     dsn = postgres_server.dsn(database=database)
     site = await make_site({"shop": dsn})
     done = await asyncio.to_thread(classify, site, "shop")

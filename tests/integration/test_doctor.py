@@ -13,7 +13,7 @@ import asyncpg
 import mcp.types as t
 import pytest
 from fix_postgres import PostgresServer
-from fix_server import MakeSite, Site
+from fix_server import SAMPLE_OWNER, MakeSite, Site
 from fix_sql import sample_cases
 from mcp import Client
 
@@ -28,7 +28,8 @@ _SAMPLE = resources.files("ostiary_tools.embedded")
 _FILES = ("roles.sql", "shop/schema.sql", "shop/data.sql", "shop/comments.sql", "shop/grants.sql")
 SHOP = "\n".join(
     (
-        "CREATE ROLE ostiary_shop; GRANT CREATE ON SCHEMA public TO ostiary_shop; BEGIN;",
+        SAMPLE_OWNER,
+        "BEGIN;",
         *(_SAMPLE.joinpath(name).read_text("utf-8") for name in _FILES),
         "COMMIT;",
     )
