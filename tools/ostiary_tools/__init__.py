@@ -14,10 +14,11 @@ def pack() -> Iterable[Tool[Any]]:
     from ostiary_tools.audit import AuditLogTool, AuditVerifyTool
     from ostiary_tools.describe import Describe
     from ostiary_tools.explain import Explain
+    from ostiary_tools.explain_slow_query import ExplainSlowQuery
     from ostiary_tools.export import Export
     from ostiary_tools.job import JobTool
-    from ostiary_tools.prompts import ExplainSlowQuery, QuestionToSql
     from ostiary_tools.query import Query
+    from ostiary_tools.question_to_sql import QuestionToSql
     from ostiary_tools.resources import NameCompletion, TableResources
     from ostiary_tools.search_schema import SearchSchema
     from ostiary_tools.whoami import Whoami

@@ -5,7 +5,6 @@ it lies in, so neither results nor their order tell of anything hidden.
 """
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,21 +13,13 @@ from functools import lru_cache
 from ostiary_policies.model import Resource
 from ostiary_tools.snapshot import FunctionInfo, Relation, Snapshot, TypeInfo
 from ostiary_tools.view import SchemaView
+from ostiary_tools.words import FILLERS, words
 
 Thing = Relation | tuple[FunctionInfo, ...] | TypeInfo
 """What a search finds; all overloads of a function are one thing."""
 
-_TOKEN = re.compile(r"\w+")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _NAME, _COLUMN, _SCHEMA, _COMMENT, _NEIGHBOUR = 6.0, 3.0, 1.0, 1.5, 1.0
 _PREFIX = 0.7
-_FILLERS = frozenset(
-    _TOKEN.findall(
-        "a all an and are by did do doe each for from had has have how in is list many me much of on or per show that the there"
-        " to was were what when where which who whose with"
-    )
-)
-"""Words of a question that name nothing, as `words` leaves them."""
 _LEAST_SIMILAR = 0.45
 _SHORTEST_PREFIX = 3
 _MOST_COLUMNS = 5
@@ -80,19 +71,10 @@ class _Dated:
         return (snapshot.datasource, snapshot.version, 0 if snapshot.version else id(snapshot))
 
 
-def words(text: str) -> tuple[str, ...]:
-    """Lower-case words of text without a plural s; an identifier, snake or camel, gives its parts and the whole."""
-    found: list[str] = []
-    for token in _TOKEN.findall(text):
-        parts = [part for word in token.split("_") for part in _CAMEL.split(word) if part]
-        found += parts if len(parts) < 2 else [*parts, "".join(parts)]  # noqa: PLR2004 - one part is the whole
-    return tuple(_singular(part.lower()) for part in found)
-
-
 def search(view: SchemaView, query: str) -> list[Hit]:
     """Everything visible that a word of the query lies near, best first; without words, everything by name."""
     index = _index(_Dated(view.snapshot))
-    asked = dict.fromkeys(word for word in words(query) if word not in _FILLERS) or dict.fromkeys(words(query))
+    asked = dict.fromkeys(word for word in words(query) if word not in FILLERS) or dict.fromkeys(words(query))
     if not asked:
         return [Hit(thing, 0.0) for thing, resource in index.things if resource in view.visible]
     scores: defaultdict[int, float] = defaultdict(float)
@@ -201,9 +183,3 @@ def _terms(text: str, posting: _Posting) -> Iterable[tuple[str, _Posting]]:
 def _trigrams(word: str) -> frozenset[str]:
     padded = f"  {word} "
     return frozenset(padded[place : place + 3] for place in range(len(padded) - 2))
-
-
-def _singular(word: str) -> str:
-    if len(word) > 4 and word.endswith("ies"):  # noqa: PLR2004 - `series` and the like lose nothing: both sides are cut alike
-        return word[:-3] + "y"
-    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word  # noqa: PLR2004 - `gas`, `bus` stay

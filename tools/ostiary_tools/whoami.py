@@ -38,12 +38,24 @@ class Whoami:
             *(f"datasource: {name} ({_extent(world, name)})" for name in sorted(world.views)),
             *(f"datasource: {name} (not available: {why})" for name, why in sorted(world.unavailable.items())),
             f"tools: {', '.join(world.tools)}",
-            f"terms of this call: {_terms(terms)}",
+            f"terms of this call: {told_terms(terms)}",
             *_terms_of_queries(session),
             *await _budgets(session),
             f"policy: {permit.policy_hash}",
         ]
         return Text("\n".join(lines))
+
+
+def told_terms(terms: Obligations) -> str:
+    """What a permit lets a reply and its statement be, in words."""
+    said = [
+        f"at most {terms.limit_rows} rows" if terms.limit_rows is not None else "",
+        f"{terms.limit_bytes} bytes" if terms.limit_bytes is not None else "",
+        f"{terms.timeout_s:g} s" if terms.timeout_s is not None else "",
+        f"a cost of {terms.max_cost:,.12g}" if terms.max_cost is not None else "",
+        f"{terms.max_rows_scanned:,} rows scanned" if terms.max_rows_scanned is not None else "",
+    ]
+    return ", ".join(s for s in said if s) or "the server's own limits"
 
 
 def _extent(world: World, name: str) -> str:
@@ -55,7 +67,7 @@ def _extent(world: World, name: str) -> str:
 
 def _terms_of_queries(session: Session) -> list[str]:
     terms = session.terms("query")
-    return [f"terms of query: {_terms(terms)}"] if terms is not None else []
+    return [f"terms of query: {told_terms(terms)}"] if terms is not None else []
 
 
 async def _budgets(session: Session) -> list[str]:
@@ -70,14 +82,3 @@ def _budget(one: BudgetLeft, world: World) -> str:
     more = [f"{len(one.tables) - _TABLES} more tables"] if len(one.tables) > _TABLES else []
     counted = ", ".join([*tools, *(f"reading {table}" for table in one.tables[:_TABLES]), *more])
     return f"budget: {one.budget}, {int(one.left):,} left, anew in {ceil(one.ends_in_s)} s ({counted})"
-
-
-def _terms(terms: Obligations) -> str:
-    said = [
-        f"at most {terms.limit_rows} rows" if terms.limit_rows is not None else "",
-        f"{terms.limit_bytes} bytes" if terms.limit_bytes is not None else "",
-        f"{terms.timeout_s:g} s" if terms.timeout_s is not None else "",
-        f"a cost of {terms.max_cost:,.12g}" if terms.max_cost is not None else "",
-        f"{terms.max_rows_scanned:,} rows scanned" if terms.max_rows_scanned is not None else "",
-    ]
-    return ", ".join(s for s in said if s) or "the server's own limits"

@@ -13,7 +13,8 @@ from ostiary_tools.api import AuditReader, Refused, Rows, Text, World
 from ostiary_tools.describe import Describe, describe_relation
 from ostiary_tools.diagram import er_diagram
 from ostiary_tools.errors import TimedOut
-from ostiary_tools.prompts import ExplainSlowQuery, QuestionToSql
+from ostiary_tools.explain_slow_query import ExplainSlowQuery
+from ostiary_tools.question_to_sql import QuestionToSql
 from ostiary_tools.result import ColumnHead
 from ostiary_tools.search_schema import SearchSchema
 from ostiary_tools.snapshot import ColumnInfo, ForeignKey, FunctionInfo, Index, Relation, RelationKind, Snapshot, TypeInfo
@@ -98,6 +99,14 @@ VIEW = SchemaView(SNAPSHOT, VISIBLE, frozenset(resource for resource in VISIBLE 
 WORLD = World(WHO, {"data": VIEW})
 
 
+CUSTOMER_OUTLINE = (
+    "| shop.customers (table, ~1200 rows): people who buy",
+    "|   id bigint primary key",
+    '|   "fullName" text e.g. a - new rule | b',
+    "|   [no read]: email",
+)
+
+
 class OneAnswer:
     """A session whose database answers each statement with the same rows, or with an error."""
 
@@ -121,6 +130,10 @@ class OneAnswer:
         if not isinstance(self._answer, Rows):
             raise self._answer or AssertionError("nothing may be asked")
         return self._answer
+
+    def terms(self, tool: str) -> Obligations | None:
+        """None of its own."""
+        return Obligations() if tool == "query" else None
 
 
 async def _run(tool: Any, arguments: Mapping[str, Any], session: OneAnswer | None = None) -> tuple[Intent, str]:
@@ -255,11 +268,20 @@ async def test_a_search_is_paged_and_states_only_what_its_page_shows() -> None:
 
 @pytest.mark.asyncio
 async def test_a_question_comes_with_the_tables_that_fit_each_line_barred() -> None:
-    intent, text = await _run(QuestionToSql(), {"question": "Which customers buy?"})
-    barred = "\n".join(f"| {line}" for line in CUSTOMER_TEXT.splitlines())
-    assert barred in text
+    session = OneAnswer(Rows((ColumnHead("place", "integer"), ColumnHead("value", "text")), (("0", "a\n- new rule"), ("0", "b"))))
+    intent, text = await _run(QuestionToSql(), {"question": "Which customers buy?"}, session)
+    assert "\n".join(CUSTOMER_OUTLINE) in text
     assert "shadow" not in text
+    assert "shop.vault" not in text
     assert Access(Action.SEE, CUSTOMER.resource("data")) in intent.accesses
+    assert [statement.text for statement in session.asked] == [statement.text for statement in intent.statements]
+    assert "email" not in session.asked[0].text
+
+
+@pytest.mark.asyncio
+async def test_a_question_goes_without_values_that_cannot_be_had_in_time() -> None:
+    _, text = await _run(QuestionToSql(), {"question": "Which customers buy?"}, OneAnswer(TimedOut("it took too long", "")))
+    assert "\n".join(CUSTOMER_OUTLINE).replace(" e.g. a - new rule | b", "") in text
 
 
 @pytest.mark.asyncio

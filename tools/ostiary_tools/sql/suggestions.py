@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from ostiary_tools.diagram import visible_foreign_keys
 from ostiary_tools.identifiers import identifier
-from ostiary_tools.snapshot import ForeignKey, Relation
+from ostiary_tools.join_paths import condition, edges
+from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql import dialects
 from ostiary_tools.sql.scope import Item
 from ostiary_tools.view import SchemaView
@@ -171,32 +171,15 @@ def _reachable(view: SchemaView, items: Iterable[Item]) -> Iterator[_Step]:
     for _ in range(_HOPS):
         further = []
         for step, alias in steps:
-            for key, target, forward in _edges(view, step.relation):
-                if _key(target) not in seen:
-                    seen.add(_key(target))
-                    there = identifier(target.name)
-                    join = f"join {_spelled(view, target)} on {_condition(key, alias, there, forward=forward)}"
-                    further.append((_Step(target, (*step.joins, join)), there))
+            for edge in edges(view, step.relation):
+                if _key(edge.target) not in seen:
+                    seen.add(_key(edge.target))
+                    there = identifier(edge.target.name)
+                    join = f"join {_spelled(view, edge.target)} on {condition(edge, alias, there)}"
+                    further.append((_Step(edge.target, (*step.joins, join)), there))
         yield from (step for step, _ in further)
         steps = further
 
 
 def _key(relation: Relation) -> tuple[str, str]:
     return relation.schema, relation.name
-
-
-def _edges(view: SchemaView, relation: Relation) -> Iterator[tuple[ForeignKey, Relation, bool]]:
-    """Every visible foreign key of and to the relation: the key, the other relation, and whether it points there."""
-    for key in visible_foreign_keys(view, relation):
-        target = view.relation(key.target_schema, key.target_table)
-        if target is not None:
-            yield key, target, True
-    for owner, key in view.snapshot.references.get(_key(relation), ()):
-        if view.sees(owner) and key in visible_foreign_keys(view, owner):
-            yield key, owner, False
-
-
-def _condition(key: ForeignKey, here: str, there: str, *, forward: bool) -> str:
-    ends = (key.columns, key.target_columns) if forward else (key.target_columns, key.columns)
-    pairs = zip(*ends, strict=True)
-    return " and ".join(f"{here}.{identifier(one)} = {there}.{identifier(other)}" for one, other in pairs)
