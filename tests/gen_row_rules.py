@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
-from ostiary_policies.rows import quoted
+from ostiary_policies.table_rules import quoted
 
 TYPE = "shop::public::things"
 COLUMNS: Mapping[str, str] = {

@@ -17,10 +17,11 @@ from typing import Any, Self
 
 import cedarpy
 
-from ostiary_policies import attributes, checks, entities, obligations, source
+from ostiary_policies import attributes, checks, entities, obligations, rows, source
 from ostiary_policies.attributes import AttributeType
 from ostiary_policies.errors import PolicyError, Problem
 from ostiary_policies.model import Access, Obligations, Principal, Resource
+from ostiary_policies.rows import RowRule, RowRules
 
 _POSITION = re.compile(r"`policy(\d+)`")
 
@@ -56,7 +57,8 @@ class PolicySet:
     """A validated set. Made by `parse` alone; immutable, and safe to share between threads."""
 
     policies: Mapping[str, Policy]
-    """By id, in the order of files and lines."""
+    """By id, in the order of files and lines; row rules are among them."""
+    row_rules: RowRules
     roles: frozenset[str]
     """Roles that any policy names."""
     agents: frozenset[str]
@@ -69,6 +71,9 @@ class PolicySet:
     """Those of them that any policy asks for: by no other can a policy tell agents apart."""
     hash: str
     _handle: cedarpy.PolicySet = field(repr=False)
+    """Of all but the row rules, which Cedar is asked about table by table."""
+    _order: tuple[str, ...] = field(repr=False)
+    """Their ids, as Cedar counts them."""
     _schema: cedarpy.Schema = field(repr=False)
     _named: frozenset[tuple[str, str]] = field(repr=False)
     _named_kinds: frozenset[str] = field(repr=False)
@@ -96,23 +101,28 @@ class PolicySet:
             )
         if problems:
             raise PolicyError(tuple(problems))
-        handle = cedarpy.PolicySet.from_str("\n".join(texts.values()), release_gil=True)
-        if len(handle) != len(policies):
+        ordinary = [one for one in parsed if one.rule is None]
+        order = tuple(one.policy.id for one in ordinary if one.policy)
+        handle = cedarpy.PolicySet.from_str("\n".join(policies[name].text for name in order), release_gil=True)
+        if len(handle) != len(order):
             raise PolicyError((Problem(", ".join(texts), 0, "", "Cedar counts other policies than were validated"),))
         uids = {uid for one in parsed for uid in one.named}
-        asked_for = {name for one in parsed for name in one.attributes}
+        named = {uid for one in ordinary for uid in one.named}
+        asked_for = {name for one in ordinary for name in one.attributes}
         return cls(
             policies=policies,
+            row_rules=RowRules(tuple(one.rule for one in parsed if one.rule), declared),
             roles=frozenset(name for kind, name in uids if kind == "Role"),
             agents=frozenset(name for kind, name in uids if kind == "Agent"),
             tags=tags,
             attributes=declared,
-            attributes_asked_for=frozenset(asked_for & declared.keys()),
+            attributes_asked_for=frozenset(name for one in parsed for name in one.attributes) & declared.keys(),
             hash=source.digest(texts),
             _handle=handle,
+            _order=order,
             _schema=schema,
-            _named=frozenset(uids),
-            _named_kinds=frozenset(kind for kind, _ in uids),
+            _named=frozenset(named),
+            _named_kinds=frozenset(kind for kind, _ in named),
             _attributes={kind: tuple(f.name for f in fields(kind) if f.name in asked_for) for kind in entities.RESOURCES},
         )
 
@@ -161,7 +171,7 @@ class PolicySet:
         )
 
     def _id_at(self, position: re.Match[str]) -> str:
-        return f"`{list(self.policies)[int(position[1])]}`"
+        return f"`{self._order[int(position[1])]}`"
 
 
 def form(policy: Policy) -> Mapping[str, Any]:
@@ -221,6 +231,8 @@ class _Parsed:
     """One policy and what it speaks of, or the problems with it."""
 
     policy: Policy | None = None
+    rule: RowRule | None = None
+    """When it is one."""
     named: frozenset[tuple[str, str]] = frozenset()
     attributes: frozenset[str] = frozenset()
     problems: tuple[Problem, ...] = ()
@@ -240,12 +252,16 @@ def _parse(written: source.Source, words: checks.Words, schema: cedarpy.Schema) 
     (policy,) = tree["staticPolicies"].values()
     annotations = checks.annotations(policy)
     name = annotations.get("id", "")
-    found = [Problem(written.file, written.line, name, *complaint) for complaint in checks.complaints(policy, words)]
-    found += [Problem(written.file, written.line, name, message) for message in _invalid(written.text, schema)]
+    of_rows = rows.speaks_of_rows(policy)
+    complaints = rows.complaints(policy, words) if of_rows else checks.complaints(policy, words)
+    found = [Problem(written.file, written.line, name, *complaint) for complaint in complaints]
+    if not of_rows:
+        found += [Problem(written.file, written.line, name, message) for message in _invalid(written.text, schema)]
     if found:
         return _Parsed(problems=tuple(dict.fromkeys(found)))
     return _Parsed(
         Policy(name, policy["effect"], written.file, written.line, obligations.from_annotations(annotations), written.text),
+        rows.rule(name, policy, written) if of_rows else None,
         named=frozenset(checks.named(policy)),
         attributes=frozenset(checks.asked_for(policy)),
     )

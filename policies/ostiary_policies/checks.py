@@ -61,8 +61,9 @@ def asked_for(policy: Json) -> Iterator[str]:
 def complaints(policy: Json, declared: Words) -> Iterator[tuple[str, str]]:
     """Every objection as message and hint; none when the policy may be in force."""
     yield from of_frame(policy)
+    yield from of_agent(policy, declared.attributes)
     for node in _objects(policy["conditions"]):
-        yield from _of_subject(node, declared.attributes)
+        yield from _of_subject(node)
         yield from _of_words(node, declared.tags)
 
 
@@ -71,6 +72,14 @@ def of_frame(policy: Json) -> Iterator[tuple[str, str]]:
     yield from _of_annotations(policy["effect"], annotations(policy))
     yield from _of_scope(policy)
     yield from _of_ids(policy)
+
+
+def of_agent(policy: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:
+    """Objections to asking an agent for what no agent has."""
+    for node in _objects(policy["conditions"]):
+        has = node.get("has")
+        if isinstance(has, Mapping) and has["left"].get("Var") == "principal":
+            yield from _of_has("an agent", has["attr"], declared)
 
 
 def _of_annotations(effect: str, written: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -104,18 +113,22 @@ def _of_ids(policy: Json) -> Iterator[tuple[str, str]]:
             yield f'`{kind}::""` can never match', f"{'an' if kind[0] == 'A' else 'a'} {kind.lower()} has a name"
 
 
-def _of_subject(node: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:
+def _of_subject(node: Json) -> Iterator[tuple[str, str]]:
     for operator in (".", "has", "in", "is"):
         asked = node.get(operator)
         if isinstance(asked, Mapping) and "left" in asked and "Var" not in asked["left"]:
             yield f"`{operator}` asks about something the request may not carry", "ask about `principal` or `resource` only"
     if not isinstance(has := node.get("has"), Mapping):
         return
-    subject, known = ("an agent", declared) if has["left"].get("Var") == "principal" else ("a resource", entities.ATTRIBUTES)
-    if has["attr"] not in known:
-        listed = ", ".join(f"`{name}`" for name in sorted(known))
+    if has["left"].get("Var") != "principal":
+        yield from _of_has("a resource", has["attr"], entities.ATTRIBUTES)
+
+
+def _of_has(subject: str, name: str, known: frozenset[str]) -> Iterator[tuple[str, str]]:
+    if name not in known:
+        listed = ", ".join(f"`{one}`" for one in sorted(known))
         hint = f"attributes are {listed}" if known else "the configuration declares none"
-        yield f"{subject} never has an attribute `{has['attr']}`", hint
+        yield f"{subject} never has an attribute `{name}`", hint
 
 
 def _of_words(node: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]]:

@@ -18,12 +18,14 @@ from fix_postgres import PostgresServer
 from fix_sql import sees_everything, snapshot_of
 from pglast.parser import parse_sql
 
-from ostiary_policies import cedar, source
+from ostiary_policies import cedar
 from ostiary_policies.attributes import Attribute, AttributeType, attribute, plain
+from ostiary_policies.cedar import PolicySet
 from ostiary_policies.conditions import RowFilter
 from ostiary_policies.errors import PolicyError
 from ostiary_policies.model import Principal
-from ostiary_policies.rows import RowRules, RowTable, declaring
+from ostiary_policies.rows import RowRules, RowTable
+from ostiary_policies.table_rules import against, declaring
 from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql import tree
 from ostiary_tools.sql.judge import judge
@@ -98,7 +100,7 @@ def asked_of_cedar(text: str, who: Principal, schema: cedarpy.Schema, rows: Sequ
 
 
 def rules_of(text: str) -> RowRules:
-    return RowRules.parse(source.policies_in("rows.cedar", text), DECLARED)
+    return PolicySet.parse({"rows.cedar": text}, declared=DECLARED).row_rules
 
 
 def permitting(body: str) -> str:
@@ -107,7 +109,7 @@ def permitting(body: str) -> str:
 
 
 def filtered(text: str, who: Principal, table: RowTable) -> RowFilter:
-    return rules_of(text).against(table).filter(who)
+    return against(rules_of(text), table).filter(who)
 
 
 def select(rows: RowFilter, relation: Relation, view: SchemaView) -> str:
@@ -284,7 +286,7 @@ async def test_a_text_whose_collation_is_not_deterministic_is_left_out(server_15
     assert sorted(table.columns) == ["id", "sorted"]
     rules = rules_of(permitting('resource has folded && resource.folded == "a"'))
     with pytest.raises(PolicyError, match="of column `folded`, its collation takes different texts for equal"):
-        rules.against(table)
+        against(rules, table)
 
 
 INDEXED = [

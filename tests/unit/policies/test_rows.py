@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from ostiary_policies import cedar, rows, source
+from ostiary_policies import cedar, rows
+from ostiary_policies.actions import Action
 from ostiary_policies.attributes import AttributeType, attribute
 from ostiary_policies.cedar import PolicySet
 from ostiary_policies.conditions import (
@@ -27,8 +28,9 @@ from ostiary_policies.conditions import (
     Type,
 )
 from ostiary_policies.errors import PolicyError
-from ostiary_policies.model import Principal
+from ostiary_policies.model import Access, Principal, Schema, Table
 from ostiary_policies.rows import RowColumn, RowRules, RowTable
+from ostiary_policies.table_rules import against
 
 DECLARED = {
     "region": AttributeType.TEXT,
@@ -81,7 +83,7 @@ def rule(body: str, effect: str = "permit", name: str = "r") -> str:
 
 
 def parsed(*texts: str) -> RowRules:
-    return RowRules.parse(source.policies_in("rows.cedar", "".join(texts)), DECLARED)
+    return PolicySet.parse({"rows.cedar": "".join(texts)}, declared=DECLARED).row_rules
 
 
 GOLDEN: list[tuple[str, Condition]] = [
@@ -133,23 +135,23 @@ GOLDEN: list[tuple[str, Condition]] = [
 @pytest.mark.parametrize(("body", "expected"), GOLDEN, ids=[body for body, _ in GOLDEN])
 def test_what_is_left_of_a_rule_is_this_condition(body: str, expected: Condition):
     """Partial evaluation is experimental upstream: a release that changes the shapes fails here and not in front of data."""
-    found = parsed(rule(body)).against(TABLE).filter(ANA)
+    found = against(parsed(rule(body)), TABLE).filter(ANA)
     assert (found.permits, found.forbids, found.rules) == ((expected,), (), ("r",))
 
 
 def test_rules_that_do_not_apply_to_the_agent_are_gone():
-    rules = parsed(rule("resource.paid"), rule("true", "forbid", "no")).against(TABLE)
+    rules = against(parsed(rule("resource.paid"), rule("true", "forbid", "no")), TABLE)
     assert rules.filter(Principal("eve", ("guest",))) == RowFilter((), (), ())
 
 
 def test_forbids_are_kept_apart_from_permits():
-    found = parsed(rule("resource.paid"), rule("resource.amount == 1", "forbid", "no")).against(TABLE).filter(ANA)
+    found = against(parsed(rule("resource.paid"), rule("resource.amount == 1", "forbid", "no")), TABLE).filter(ANA)
     assert found == RowFilter((PAID,), (Comparison("==", AMOUNT, number(1)),), ("no", "r"))
 
 
 @pytest.mark.parametrize("name", ["a b", 'say "hi"', "back\\slash", "Zoë", "日本", "a::b", '"'])
 def test_an_agents_name_never_becomes_part_of_the_question(name: str):
-    assert parsed(rule("resource.paid")).against(TABLE).filter(Principal(name, ("analyst",))).permits == (PAID,)
+    assert against(parsed(rule("resource.paid")), TABLE).filter(Principal(name, ("analyst",))).permits == (PAID,)
 
 
 REFUSED_BY_TABLE = [
@@ -173,7 +175,7 @@ REFUSED_BY_TABLE = [
 def test_what_cannot_be_asked_of_the_table_is_refused_with_the_policys_place(body: str, said: str):
     rules = parsed("// a comment\n", rule("true", name="fine"), rule(body, name="bad"))
     with pytest.raises(PolicyError) as caught:
-        rules.against(TABLE)
+        against(rules, TABLE)
     assert {(p.file, p.line, p.policy) for p in caught.value.problems} == {("rows.cedar", 5, "bad")}
     assert said in str(caught.value)
 
@@ -182,7 +184,7 @@ def test_a_column_that_is_left_out_is_refused_with_the_reason():
     for body in ('resource.extra == "x"', 'resource has extra && resource.extra == "x"', "!(resource has extra)"):
         rules = parsed(rule(body))
         with pytest.raises(PolicyError, match="of column `extra`, `jsonb` has no counterpart"):
-            rules.against(TABLE)
+            against(rules, TABLE)
 
 
 HEAD = 'principal in Role::"analyst", action == Action::"read_row", resource is shop::public::orders'
@@ -213,8 +215,8 @@ def test_what_is_wrong_whatever_the_table_is_refused_at_once(written: str, said:
 
 def test_a_rule_about_a_table_that_is_not_there_is_a_problem():
     rules = parsed(rule("true"))
-    assert [(p.line, p.policy) for p in rules.unknown({"shop::public::order"})] == [(1, "r")]
-    assert rules.unknown({"shop::public::orders"}) == ()
+    assert [(p.line, p.policy) for p in rows.unknown(rules, {"shop::public::order"})] == [(1, "r")]
+    assert rows.unknown(rules, {"shop::public::orders"}) == ()
     assert rules.governed == {"shop::public::orders"}
 
 
@@ -244,13 +246,13 @@ def test_only_a_table_that_cedar_can_spell_has_a_type(names: tuple[str, str, str
 def test_a_table_called_like_a_word_of_the_schema_can_be_governed(name: str):
     table = RowTable(f"shop::{name}::{name}", {name: RowColumn(Type.LONG, optional=False)})
     written = rule(f"resource.{name} == 1").replace("shop::public::orders", table.type)
-    assert parsed(written).against(table).filter(ANA).permits == (Comparison("==", Attribute(name, Type.LONG), number(1)),)
+    assert against(parsed(written), table).filter(ANA).permits == (Comparison("==", Attribute(name, Type.LONG), number(1)),)
 
 
 def test_no_column_name_breaks_out_of_the_schema():
     names = ['a": String }; entity x = { "b', "", "\\", "\n", "if", "é", "\u2028", "😀"]
     table = RowTable("shop::public::orders", {name: RowColumn(Type.LONG, optional=True) for name in names})
-    parsed(rule("true")).against(table)
+    against(parsed(rule("true")), table)
 
 
 def test_the_reserved_names_are_the_entity_types_of_the_schema():
@@ -261,10 +263,58 @@ def test_the_reserved_names_are_the_entity_types_of_the_schema():
             assert rows.entity_type("shop", "public", line.split()[1].strip(";")) is None
 
 
-def test_a_policy_set_does_not_accept_row_rules_yet():
-    """Until scans are fenced, a rule about rows would promise what nothing keeps."""
-    with pytest.raises(PolicyError, match="read_row"):
-        PolicySet.parse({"a.cedar": rule("true")})
+ORDINARY = '@id("see")\npermit(principal in Role::"clerk", action == Action::"see", resource == Schema::"shop.public");\n'
+
+
+def test_a_policy_set_takes_row_rules_beside_the_others_and_keeps_them_apart():
+    asking = rule("principal has region && resource.status == principal.region", name="own")
+    forbid = rule("resource.paid", "forbid", "no").replace('principal in Role::"analyst"', 'principal == Agent::"ana"')
+    policies = PolicySet.parse({"b.cedar": ORDINARY + forbid, "a.cedar": asking}, declared=DECLARED)
+    assert [(p.id, p.file, p.line, p.effect) for p in policies.policies.values()] == [
+        ("own", "a.cedar", 1, "permit"),
+        ("see", "b.cedar", 1, "permit"),
+        ("no", "b.cedar", 3, "forbid"),
+    ]
+    assert [(r.id, r.type) for r in policies.row_rules.rules] == [("own", TABLE.type), ("no", TABLE.type)]
+    assert (policies.roles, policies.agents) == ({"analyst", "clerk"}, {"ana"})
+    assert policies.attributes_asked_for == {"region"}
+    assert policies.hash != PolicySet.parse({"b.cedar": ORDINARY, "a.cedar": asking}, declared=DECLARED).hash
+
+
+def test_row_rules_say_nothing_of_other_things():
+    """A forbid of rows forbids no table, and it is no reason for anything else."""
+    clerk = Principal("ana", ("clerk",))
+    schema = Access(Action.SEE, Schema("shop", "public"))
+    plain, ruled = (PolicySet.parse({"a.cedar": text}) for text in (ORDINARY, rule("true", "forbid", "no") + ORDINARY))
+    assert plain.judge(clerk, [schema]) == ruled.judge(clerk, [schema])
+    assert ruled.judge(clerk, [schema])[0].rules == ("see",)
+
+
+def test_an_error_of_a_policy_is_told_of_the_right_one_behind_row_rules():
+    failing = '@id("fails") forbid(principal, action == Action::"see", resource) when { resource.name like "p*" && %s };'
+    overflow = "principal has level && principal.level + 9223372036854775807 > 0"
+    policies = PolicySet.parse({"a.cedar": rule("true") + ORDINARY + failing % overflow}, declared=DECLARED)
+    ana = Principal("ana", ("clerk",), (attribute("level", AttributeType.INTEGER, 7),))
+    (judged,) = policies.judge(ana, [Access(Action.SEE, Schema("shop", "public"))])
+    assert not judged.allowed
+    assert "`fails`" in judged.errors[0]
+
+
+def test_an_id_is_used_once_over_row_rules_and_others():
+    with pytest.raises(PolicyError, match=r"b.cedar:1: policy `see`: its `@id` is already used in a.cedar:1"):
+        PolicySet.parse({"a.cedar": ORDINARY, "b.cedar": rule("true", name="see")})
+
+
+def test_a_set_of_row_rules_alone_permits_nothing_else():
+    policies = PolicySet.parse({"a.cedar": rule("true")})
+    who = Principal("ana", ("analyst",))
+    assert not policies.judge(who, [Access(Action.READ, Table("shop", "public", "orders"))])[0].allowed
+
+
+def test_a_rule_that_asks_an_agent_for_what_none_has_would_never_apply():
+    for body in ("principal has regin", "!(principal has regin) && resource.paid"):
+        with pytest.raises(PolicyError, match="an agent never has an attribute `regin`"):
+            parsed(rule(body, "forbid"))
 
 
 def test_only_policies_that_name_the_action_speak_of_rows():

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from fix_sql import shop_snapshot
 
-from ostiary_policies import source
+from ostiary_policies.cedar import PolicySet
 from ostiary_policies.errors import Problem
 from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRules
@@ -30,7 +30,7 @@ def snapshot(name: str = "orders", **kinds: str) -> Snapshot:
 def rules(*bodies: str) -> RowRules:
     head = 'principal in Role::"analyst", action == Action::"read_row", resource is shop::public::orders'
     text = "".join(f'@id("r{place}") permit({head}) when {{ {body} }};\n' for place, body in enumerate(bodies))
-    return RowRules.parse(source.policies_in("rows.cedar", text))
+    return PolicySet.parse({"rows.cedar": text}).row_rules
 
 
 def test_a_table_that_a_rule_names_is_governed_and_no_other():

@@ -11,7 +11,8 @@ from typing import Any
 from ostiary_policies.conditions import TRUE, RowFilter
 from ostiary_policies.errors import PolicyError, Problem
 from ostiary_policies.model import Principal
-from ostiary_policies.rows import RowRules, TableRules
+from ostiary_policies.rows import RowRules, unknown
+from ostiary_policies.table_rules import TableRules, against
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import Name, Relation, Snapshot
 from ostiary_tools.sql.row_predicates import predicate
@@ -49,7 +50,7 @@ def governing(rules: RowRules, snapshot: Snapshot) -> Mapping[Name, Governed]:
         if table is None or table.type not in rules.governed:
             continue
         try:
-            held = rules.against(table)
+            held = against(rules, table)
             problems = tuple(_unsaid(held, relation))
         except PolicyError as error:
             held, problems = None, error.problems
@@ -65,7 +66,7 @@ def problems(rules: RowRules, snapshots: Iterable[Snapshot]) -> tuple[Problem, .
         governed = governing(rules, snapshot)
         found += [problem for one in governed.values() for problem in one.problems]
         types |= {table.type for one in governed.values() if (table := row_table(snapshot.datasource, one.relation))}
-    return (*rules.unknown(types), *found)
+    return (*unknown(rules, types), *found)
 
 
 def _unsaid(held: TableRules, relation: Relation) -> Iterable[Problem]:
