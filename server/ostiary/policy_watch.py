@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from ostiary.audit.recorder import Recorder, RecordingFailed
 from ostiary.policy_files import Found, Policies
-from ostiary.redaction import printable
+from ostiary.redaction import one_line
 from ostiary_policies.engine import Engine
 from ostiary_policies.errors import PolicyError, Problem
 
@@ -114,7 +114,7 @@ class PolicyWatch:
         _log.info("other policies are in force: %s, instead of %s", engine.policy_hash, before)
 
     async def _refuse(self, found: Found, problems: tuple[Problem, ...], cause: str) -> None:
-        told = [_one_line(str(problem))[:_TOLD_CHARS] for problem in problems[:_TOLD]]
+        told = [one_line(str(problem))[:_TOLD_CHARS] for problem in problems[:_TOLD]]
         more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
         self._policies.refused = f"{told[0]}{more}"
         for problem in told:
@@ -153,11 +153,6 @@ def _lost(before: Engine, after: Engine) -> Iterator[Problem]:
         if gone and file not in there:
             named = ", ".join(f"`{name}`" for name in gone[:3]) + (" …" if len(gone) > 3 else "")  # noqa: PLR2004 - the bound beside it
             yield Problem(file, 0, "", f"it is gone or empty, and {named} with it", "if that is meant, send SIGHUP or start anew")
-
-
-def _one_line(text: str) -> str:
-    """What Cedar quotes of a file may hold anything; it goes to logs, records and terminals."""
-    return " ".join("".join(c if c.isprintable() else " " for c in printable(text)).split())
 
 
 def _in_own_thread(work: Callable[[], T]) -> "asyncio.Future[T]":

@@ -28,6 +28,11 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\0", r"\x00")
 
 
+def one_line(text: str) -> str:
+    """What was quoted of a file may hold anything; it goes to logs, records and terminals."""
+    return " ".join("".join(c if c.isprintable() else " " for c in printable(text)).split())
+
+
 def _size(value: object) -> str:
     match value:
         case str():

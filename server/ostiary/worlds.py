@@ -6,9 +6,12 @@ as long as those are the same.
 """
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
+from ostiary.redaction import one_line
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Column, Datasource, Principal, Resource, Table, Tool
@@ -17,8 +20,11 @@ from ostiary_tools.api import Surface, World
 from ostiary_tools.datasources.port import Datasource as DatasourcePort
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.packs import Registry
-from ostiary_tools.snapshot import Snapshot
+from ostiary_tools.snapshot import Name, Snapshot
+from ostiary_tools.sql.row_rules import Governed, governing
 from ostiary_tools.view import SchemaView
+
+_log = logging.getLogger(__name__)
 
 _KEPT = 64
 """Views kept: (principal, policy, schema version) triples in use at once by one process."""
@@ -35,6 +41,8 @@ class Worlds:
         self._registry = registry
         self._views: OrderedDict[tuple[Principal, str, str, str], SchemaView] = OrderedDict()
         self._callable: OrderedDict[tuple[Principal, str], tuple[str, ...]] = OrderedDict()
+        self._governed: OrderedDict[tuple[str, str, str], Mapping[Name, Governed]] = OrderedDict()
+        self._one_at_a_time = asyncio.Lock()
 
     async def world(self, engine: Engine, who: Principal) -> World:
         """What this caller may look at now. Datasources it may not see are not in it."""
@@ -61,20 +69,39 @@ class Worlds:
         key = (who, engine.policy_hash, snapshot.datasource, snapshot.version)
         view = self._views.get(key)
         if view is None:
-            view = await asyncio.to_thread(_judge_schema, engine, who, snapshot)
+            governed = await self._governing(engine, snapshot)
+            view = await asyncio.to_thread(_judge_schema, engine, who, snapshot, governed)
             self._forget_before(snapshot)
         elif view.snapshot is not snapshot:
-            view = SchemaView(snapshot, view.visible, view.readable)
+            view = replace(view, snapshot=snapshot, kept={})
         self._views[key] = view
         self._views.move_to_end(key)
         while len(self._views) > _KEPT:
             self._views.popitem(last=False)
         return view
 
+    async def _governing(self, engine: Engine, snapshot: Snapshot) -> Mapping[Name, Governed]:
+        """What row rules govern; once for everybody, and whoever asks meanwhile waits for it."""
+        rules = engine.policies.row_rules
+        if not rules.rules:
+            return {}
+        key = (engine.policy_hash, snapshot.datasource, snapshot.version)
+        async with self._one_at_a_time:
+            if key not in self._governed:
+                self._governed[key] = found = await asyncio.to_thread(governing, rules, snapshot)
+                for problem in dict.fromkeys(problem for one in found.values() for problem in one.problems):
+                    _log.warning("a table is closed to everybody, because its row rules do not fit it: %s", one_line(str(problem)))
+            self._governed.move_to_end(key)
+            while len(self._governed) > _KEPT:
+                self._governed.popitem(last=False)
+            return self._governed[key]
+
     def _forget_before(self, snapshot: Snapshot) -> None:
         """Views of another version hold their whole snapshot, and no call asks for them again."""
         for key in [key for key in self._views if key[2] == snapshot.datasource and key[3] != snapshot.version]:
             del self._views[key]
+        for old in [old for old in self._governed if old[1] == snapshot.datasource and old[2] != snapshot.version]:
+            del self._governed[old]
 
 
 def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[str]:
@@ -89,13 +116,14 @@ def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[s
     )
 
 
-def _judge_schema(engine: Engine, who: Principal, snapshot: Snapshot) -> SchemaView:
+def _judge_schema(engine: Engine, who: Principal, snapshot: Snapshot, governed: Mapping[Name, Governed]) -> SchemaView:
     ranking.prepare(snapshot)
     resources = tuple(_resources(snapshot))
     return SchemaView(
         snapshot,
         visible=_allowed(engine, who, Action.SEE, resources),
         readable=_allowed(engine, who, Action.READ, (r for r in resources if _has_values(r))),
+        rows={name: one.terms(who) for name, one in governed.items()},
     )
 
 

@@ -17,10 +17,22 @@ from ostiary_tools.asking import Client
 from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.examples import Shown
 from ostiary_tools.position import Position
-from ostiary_tools.snapshot import ColumnInfo, Index, Relation, Snapshot
+from ostiary_tools.snapshot import ColumnInfo, Index, Name, Relation, Snapshot
 
 _CALLED = re.compile(r'([\w$]+)"?\(')
 """A name before a bracket: a function, or the method of the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowTerms:
+    """Which rows of a relation the caller has."""
+
+    predicate: str
+    """SQL over the bare names of its columns, TRUE for these rows and for no others. It raises no error for any row."""
+    rules: tuple[str, ...]
+    """Ids of the row rules that decided, sorted."""
+    refusal: str = ""
+    """Why the caller has no rows at all and no scan is made: which rows is not certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +42,8 @@ class SchemaView:
     snapshot: Snapshot
     visible: frozenset[Resource]
     readable: frozenset[Resource]
+    rows: Mapping[Name, RowTerms] = field(default_factory=dict)
+    """Relations of which the caller has the rows that rules allow; of others it has all."""
     kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
     """What others made from this view and would make again; it goes when the view goes."""
     _reads: dict[tuple[str, str, str], Access | None] = field(default_factory=dict, init=False, compare=False, repr=False)

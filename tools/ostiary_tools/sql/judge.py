@@ -19,7 +19,7 @@ from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.scope import Env
 from ostiary_tools.sql.tree import same
 from ostiary_tools.sql.work import Work
-from ostiary_tools.view import SchemaView
+from ostiary_tools.view import RowTerms, SchemaView
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Judged:
     """The value of each of them."""
 
 
-_Key = tuple[str, str, str, frozenset[Resource], frozenset[Resource]]
+_Key = tuple[str, str, str, frozenset[Resource], frozenset[Resource], frozenset[tuple[Name, RowTerms]]]
 
 _memory: dict[_Key, Judged] = {}
 _KEPT = 1_000
@@ -57,7 +57,7 @@ def judge(text: str, view: SchemaView) -> Judged:
     The answer follows from the text, the schema and what the caller may see and read of it, so it
     is remembered by these; agents repeat themselves, and the gate asks for each plan again.
     """
-    key = (text, view.datasource, view.snapshot.version, view.visible, view.readable)
+    key = (text, view.datasource, view.snapshot.version, view.visible, view.readable, frozenset(view.rows.items()))
     if (known := _memory.get(key)) is not None:
         return _supplied(known, view)
     try:

@@ -115,6 +115,8 @@ def _catalog(node: Any, catalog: Name, schema: str | None, work: Work) -> Entry:
 
 def _base_table(node: Any, name: str | None, columns: tuple[str, ...], work: Work, scans: Scans) -> Entry:
     relation = _resolve(node, work)
+    if (terms := work.view.rows.get((relation.schema, relation.name))) is not None:
+        raise Refused("row_rule", terms.refusal or f"the rows of `{relation.name}` are filtered by row rules", "ask its owner")
     put(node, "schemaname", relation.schema)
     work.scan(relation)
     scan = scans[id(node)] = Scan(relation, narrow=bool(columns))

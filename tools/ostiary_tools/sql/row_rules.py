@@ -1,75 +1,183 @@
-"""Row rules held against a live schema: which tables they govern, what each says, and what is wrong with them.
+"""Row rules held against a live schema: what they govern, which rows a caller has, and what is wrong with them.
 
-Done once for a policy set and a snapshot. A table whose rules cannot be kept has no
-rows for anybody, with the reason; it is never taken for one that nobody governs.
+Done once for a policy set and a snapshot. What rules name and everything through which
+its rows could be read is governed: a partition or child has the rules of what it is a
+part of, and a view over a governed table has no rows until a rule speaks of it. A
+relation whose rules cannot be kept has no rows for anybody, with the reason; it is
+never taken for one that nobody governs.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ostiary_policies.conditions import TRUE, RowFilter
 from ostiary_policies.errors import PolicyError, Problem
 from ostiary_policies.model import Principal
-from ostiary_policies.rows import RowRules, unknown
+from ostiary_policies.rows import RowRule, RowRules, entity_type, unknown
 from ostiary_policies.table_rules import TableRules, against
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import Name, Relation, Snapshot
+from ostiary_tools.sql.printing import print_tree
 from ostiary_tools.sql.row_predicates import predicate
 from ostiary_tools.sql.row_types import row_table
+from ostiary_tools.sql.row_values import all_of, as_tree
+from ostiary_tools.view import RowTerms
+
+_Kin = Mapping[Name, Collection[Name]]
+"""Relation → others, near and far."""
 
 
 @dataclass(frozen=True, slots=True)
 class Governed:
-    """One table that row rules name."""
+    """One relation of which nobody has more rows than rules allow."""
 
     relation: Relation
-    rules: TableRules | None
-    """`None` when they cannot be kept."""
+    rules: tuple[RowRule, ...]
+    """Its own and those of what it is a part of."""
+    held: tuple[TableRules, ...] = ()
+    """The same by the table they name; every one must allow a row."""
+    closed: str = ""
+    """Why nobody has a row of it, in words for an agent."""
     problems: tuple[Problem, ...] = ()
+    """With its own rules."""
 
-    def rows(self, principal: Principal) -> RowFilter:
-        """Say which rows the principal has. Under a millisecond. Raises Refused when that is not certain."""
-        if self.rules is None:
-            raise Refused("row_rule", f"the row rules of `{self.relation.name}` do not fit the table as it is now", "ask its owner")
+    def terms(self, principal: Principal) -> RowTerms:
+        """Which rows the principal has. About a millisecond. Total: where it cannot be said, there are none."""
+        if self.closed or not self.held:
+            return self._refusing(self.closed or f"the row rules of `{self.relation.name}` are not known")
         try:
-            return self.rules.filter(principal)
-        except ValueError as error:
-            raise Refused("row_rule", f"which rows of `{self.relation.name}` you have is not certain", "ask its owner") from error
+            filters = self.filters(principal)
+            tree = as_tree(all_of(predicate(rows, self.relation) for rows in filters))
+            return RowTerms(print_tree(tree), tuple(sorted({rule for rows in filters for rule in rows.rules})))
+        except (ValueError, Refused):
+            return self._refusing(f"which rows of `{self.relation.name}` you have is not certain")
 
-    def predicate(self, principal: Principal, alias: str | None = None) -> Any:
-        """A tree that is TRUE for the principal's rows, over columns under that name. Raises Refused."""
-        return predicate(self.rows(principal), self.relation, alias)
+    def filters(self, principal: Principal) -> tuple[RowFilter, ...]:
+        """The rows the principal has, by each table's rules. Raises ValueError when that is not certain."""
+        return tuple(rules.filter(principal) for rules in self.held)
+
+    def _refusing(self, why: str) -> RowTerms:
+        return RowTerms("FALSE", tuple(sorted(rule.id for rule in self.rules)), why)
 
 
 def governing(rules: RowRules, snapshot: Snapshot) -> Mapping[Name, Governed]:
-    """The tables of the snapshot that the rules name. Blocks for milliseconds a table."""
+    """The relations of the snapshot that the rules govern. Blocks for milliseconds a table."""
+    named = [name for name in snapshot.relations if entity_type(snapshot.datasource, *name) in rules.governed]
+    if not named:
+        return {}
+    above = _above(snapshot)
+    below = _below(above)
+    tables = {name: _of_table(rules, snapshot, name, above, below) for name in named}
     found: dict[Name, Governed] = {}
-    for name, relation in snapshot.relations.items():
-        table = row_table(snapshot.datasource, relation)
-        if table is None or table.type not in rules.governed:
-            continue
-        try:
-            held = against(rules, table)
-            problems = tuple(_unsaid(held, relation))
-        except PolicyError as error:
-            held, problems = None, error.problems
-        found[name] = Governed(relation, None if problems else held, problems)
-    return found
+    for name in dict.fromkeys((*named, *(part for top in named for part in below.get(top, ())))):
+        whole = [tables[top] for top in (name, *above.get(name, ())) if top in tables]
+        found[name] = _together(_as_read(snapshot, name, below), whole)
+    for name, part in tuple(found.items()):
+        for top in above.get(name, ()):
+            if top not in found or not set(part.rules) <= set(found[top].rules):
+                why = f"`{top[1]}` shows rows of a part that has row rules of its own"
+                found[top] = Governed(snapshot.relations[top], found[top].rules if top in found else (), closed=why)
+    return {**found, **_views(snapshot, found)}
 
 
-def problems(rules: RowRules, snapshots: Iterable[Snapshot]) -> tuple[Problem, ...]:
-    """All there is against the rules, given every datasource that they may speak of; a table that is nowhere is a problem too."""
-    found: list[Problem] = []
-    types: set[str] = set()
+def problems(rules: RowRules, snapshots: Iterable[Snapshot], unseen: Collection[str] = ()) -> tuple[Problem, ...]:
+    """All there is against the rules in these datasources; a table that is nowhere is a problem too.
+
+    `unseen`: datasources that exist and cannot be looked at; nothing is said of rules about their tables.
+    """
+    found: dict[Problem, None] = {}
+    types = {type_ for type_ in rules.governed if type_.partition("::")[0] in unseen}
     for snapshot in snapshots:
-        governed = governing(rules, snapshot)
-        found += [problem for one in governed.values() for problem in one.problems]
-        types |= {table.type for one in governed.values() if (table := row_table(snapshot.datasource, one.relation))}
+        found |= dict.fromkeys(problem for one in governing(rules, snapshot).values() for problem in one.problems)
+        types |= {type_ for name in snapshot.relations if (type_ := entity_type(snapshot.datasource, *name))}
     return (*unknown(rules, types), *found)
 
 
-def _unsaid(held: TableRules, relation: Relation) -> Iterable[Problem]:
+def _of_table(rules: RowRules, snapshot: Snapshot, name: Name, above: _Kin, below: _Kin) -> Governed:
+    """A table that rules name, by itself."""
+    relation = _as_read(snapshot, name, below)
+    table = row_table(snapshot.datasource, relation)
+    own = tuple(rule for rule in rules.rules if table and rule.type == table.type)
+    why = f"the row rules of `{relation.name}` do not fit the table as it is now"
+    if table is None or name in above:
+        whole = " and ".join(f"`{schema}.{other}`" for schema, other in sorted(above.get(name, ())))
+        hint = "write the rule about that one: it holds for all its parts"
+        wrong = tuple(rule.problem(f"its table is a part of {whole}", hint) for rule in own)
+        return Governed(relation, own, closed=why, problems=wrong)
+    try:
+        held = against(rules, table)
+        found = tuple(_unsaid(held, relation))
+    except PolicyError as error:
+        return Governed(relation, own, closed=why, problems=error.problems)
+    return Governed(relation, own, closed=why, problems=found) if found else Governed(relation, own, (held,))
+
+
+def _together(relation: Relation, whole: Sequence[Governed]) -> Governed:
+    """A relation with the rules of all of these; where those of one cannot be kept, none can."""
+    closed = any(one.closed for one in whole)
+    return Governed(
+        relation,
+        tuple(rule for one in whole for rule in one.rules),
+        () if closed else tuple(held for one in whole for held in one.held),
+        f"the row rules of `{relation.name}` do not fit the table as it is now" if closed else "",
+        tuple(problem for one in whole for problem in one.problems),
+    )
+
+
+def _views(snapshot: Snapshot, governed: Mapping[Name, Governed]) -> Mapping[Name, Governed]:
+    """Views over governed relations, and over such views, of which no rule speaks: nobody has said which rows they show."""
+    over = {name: {used[:2] for used in detail.uses} for name, detail in snapshot.details.relations.items() if detail.uses}
+    shown = {name for name in over if name not in governed and name in snapshot.relations}
+    return {
+        name: Governed(
+            snapshot.relations[name],
+            (),
+            closed=f"`{name[1]}` shows rows of a table that has row rules, and no row rule speaks of `{name[1]}`",
+        )
+        for name in shown
+        if not governed.keys().isdisjoint(_reached(name, over))
+    }
+
+
+def _above(snapshot: Snapshot) -> _Kin:
+    """Each part → all that it is a part of: partitioned tables, and tables that it inherits from."""
+    known = snapshot.relations
+    parents = {name: [one for one in detail.parents if one in known] for name, detail in snapshot.details.relations.items()}
+    found = {name: _reached(name, parents) for name, direct in parents.items() if direct and name in known}
+    return {name: tops for name, tops in found.items() if tops}
+
+
+def _below(above: _Kin) -> _Kin:
+    below: defaultdict[Name, list[Name]] = defaultdict(list)
+    for part, tops in above.items():
+        for top in tops:
+            below[top].append(part)
+    return below
+
+
+def _reached(start: Name, steps: _Kin) -> Collection[Name]:
+    """All that is reached from there, the start not among it."""
+    seen: dict[Name, None] = {}
+    ahead = list(steps.get(start, ()))
+    while ahead:
+        name = ahead.pop()
+        if name not in seen and name != start:
+            seen[name] = None
+            ahead += steps.get(name, ())
+    return seen.keys()
+
+
+def _as_read(snapshot: Snapshot, name: Name, below: _Kin) -> Relation:
+    """The relation with what holds for its parts too: one of them may have NULL where the whole says it has none."""
+    relation = snapshot.relations[name]
+    parts = [snapshot.relations[part] for part in below.get(name, ())]
+    nullable = {column.name for part in parts for column in part.columns if not column.not_null}
+    columns = (replace(one, not_null=one.not_null and one.name not in nullable) for one in relation.columns)
+    return replace(relation, columns=tuple(columns)) if nullable else relation
+
+
+def _unsaid(held: TableRules, relation: Relation) -> Iterator[Problem]:
     """What cannot be said in SQL, of each rule by itself."""
     for rule in held.rules:
         sample = held.samples[rule.id]
@@ -77,4 +185,4 @@ def _unsaid(held: TableRules, relation: Relation) -> Iterable[Problem]:
             predicate(RowFilter((sample, sample), (), ()), relation)
             predicate(RowFilter((TRUE,), (sample,), ()), relation)
         except Refused as refused:
-            yield Problem(rule.source.file, rule.source.line, rule.id, refused.message, refused.hint)
+            yield rule.problem(refused.message, refused.hint)

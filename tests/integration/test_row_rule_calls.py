@@ -1,0 +1,79 @@
+"""Row rules in force: what a server makes of them, from the policy file to an agent's answer."""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from fix_postgres import PostgresServer
+from fix_server import READS_ALL, MakeSite, Site
+
+from ostiary.app import open_house
+from ostiary_policies.model import Principal
+from ostiary_tools.view import RowTerms
+
+SCHEMA = """
+CREATE TABLE orders (id int NOT NULL, region text NOT NULL);
+INSERT INTO orders VALUES (1, 'EU'), (2, 'US');
+CREATE TABLE notes (id int NOT NULL);
+"""
+EU = """
+@id("eu-orders") permit (principal in Role::"reader", action == Action::"read_row", resource is shop::public::orders)
+when { resource.region == "EU" };
+"""
+MISFIT = EU.replace("resource.region", "resource.regin").replace("eu-orders", "misfit")
+RETYPED = "ALTER TABLE orders ALTER COLUMN region TYPE json USING to_json(region)"
+READER = Principal("ada", ("reader",))
+Shop = Callable[..., Awaitable[Site]]
+
+
+@pytest.fixture
+def make_shop(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer) -> Shop:
+    async def make(policy: str, **wishes: Any) -> Site:
+        dsn = postgres_server.dsn(database=await make_database(SCHEMA))
+        return await make_site({"shop": dsn}, policy=READS_ALL + policy, **wishes)
+
+    return make
+
+
+@pytest.mark.asyncio
+async def test_each_callers_view_says_which_rows_it_has(make_shop: Shop):
+    async with open_house((await make_shop(EU)).config, lambda _: None) as house:
+        worlds = [await house.worlds.world(house.policies.engine, who) for who in (READER, Principal("eve", ("reader", "x")))]
+        for world in worlds:
+            (found,) = world.views["shop"].rows.items()
+            assert found[0] == ("public", "orders")
+            assert found[1].rules == ("eu-orders",)
+            assert found[1].predicate == "region OPERATOR(pg_catalog.=) CAST('EU' AS pg_catalog.text)"
+
+
+@pytest.mark.asyncio
+async def test_a_table_whose_rules_do_not_fit_is_closed_to_everybody_and_the_log_says_why(
+    make_shop: Shop, caplog: pytest.LogCaptureFixture
+):
+    async with open_house((await make_shop(EU + MISFIT)).config, lambda _: None) as house:
+        for who in (READER, Principal("bob", ("reader",)), READER):
+            world = await house.worlds.world(house.policies.engine, who)
+            refusal = "the row rules of `orders` do not fit the table as it is now"
+            assert world.views["shop"].rows == {("public", "orders"): RowTerms("FALSE", ("eu-orders", "misfit"), refusal)}
+    told = [record.getMessage() for record in caplog.records if "closed to everybody" in record.getMessage()]
+    assert len(told) == 1
+    assert "own.cedar:" in told[0]
+    assert "policy `misfit`" in told[0]
+
+
+@pytest.mark.asyncio
+async def test_a_schema_that_changes_under_a_rule_closes_the_table(make_shop: Shop, postgres_server: PostgresServer):
+    site = await make_shop(EU)
+    async with open_house(site.config, lambda _: None) as house:
+        database = site.config.datasources["shop"].dsn.get_secret_value()
+        source = house.datasources["shop"]
+
+        async def refusal() -> str:
+            world = await house.worlds.world(house.policies.engine, READER)
+            return world.views["shop"].rows["public", "orders"].refusal
+
+        assert await refusal() == ""
+        postgres_server.sql(RETYPED, re.split(r"[/?]", database)[3])
+        await source.refresh()
+        assert await refusal() == "the row rules of `orders` do not fit the table as it is now"
