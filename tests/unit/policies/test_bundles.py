@@ -28,7 +28,7 @@ def test_every_policy_of_every_bundle_decides_a_case() -> None:
 def test_every_action_is_permitted_and_denied_in_some_case() -> None:
     cases = [case for text in TABLES.values() for case in read_table(text)]
     assert {(case.access.action, case.allowed) for case in cases} == {(a, allowed) for a in Action for allowed in (True, False)}
-    assert len(cases) >= 60
+    assert len(cases) >= 150
 
 
 def test_each_bundle_is_valid_alone_and_speaks_of_its_own_role_only() -> None:
