@@ -80,6 +80,9 @@ class RowRules:
         return frozenset(rule.type for rule in self.rules)
 
 
+NO_RULES = RowRules()
+
+
 def speaks_of_rows(policy: checks.Json) -> bool:
     """Whether a policy, in Cedar's JSON, names the action of row rules."""
     return ("Action", ACTION) in set(checks.named(policy))

@@ -111,7 +111,6 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
                 },
             )
         )
-        watch = await stack.enter_async_context(watching(policies, recorder))
         cursor_table = CursorTable(writer_dsn)
         stack.push_async_callback(cursor_table.close)
         cursors = Cursors(cursor_table, config.limits.cursor_s)
@@ -125,6 +124,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         approvals = ApprovalTable(writer_dsn)
         stack.push_async_callback(approvals.close)
         datasources = await _datasources(config, cluster, stack, bus)
+        watch = await stack.enter_async_context(watching(policies, recorder, datasources))
         worlds = Worlds(datasources, registry)
         changes = Changes(worlds, policies, datasources, bus, _look_s(config))
         stack.push_async_callback(changes.close)
@@ -163,9 +163,16 @@ async def open_world(config: Config, who: Principal) -> AsyncIterator[tuple[Engi
 async def open_worlds(config: Config) -> AsyncIterator[tuple[Registry, Worlds]]:
     """The datasources as anybody sees them under any policies, without a way to run a call."""
     registry = discover()
+    async with open_datasources(config) as datasources:
+        yield registry, Worlds(datasources, registry)
+
+
+@asynccontextmanager
+async def open_datasources(config: Config) -> AsyncIterator[Mapping[str, Datasource]]:
+    """The datasources, for commands that look at their schemas."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(_sample_cluster(config, lambda _: None)) if not config.datasources else None
-        yield registry, Worlds(await _datasources(config, cluster, stack), registry)
+        yield await _datasources(config, cluster, stack)
 
 
 @asynccontextmanager

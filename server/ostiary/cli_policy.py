@@ -1,7 +1,7 @@
 """`ostiary policy check | test | explain`: is the policy valid, does it do what is expected, and why.
 
-`check` and `test` read files and nothing else. `explain` plans a call against the live
-schema and decides it; it runs nothing and records nothing.
+`check` and `test` read files and nothing else, but for the live schemas that `check` looks at when it is asked to.
+`explain` plans a call against the live schema and decides it; it runs nothing and records nothing.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from ostiary_policies.attributes import Attribute, AttributeType
     from ostiary_policies.cases import CaseResult
     from ostiary_policies.engine import Engine
+    from ostiary_policies.errors import Problem
     from ostiary_policies.model import Principal
+    from ostiary_tools.sql.row_rules import Findings
 
 app = typer.Typer(help="Validate policies, run decision tables, say why a call is permitted or denied.", no_args_is_help=True)
 
@@ -51,18 +53,31 @@ def check(
     bundle: BundleOption = None,
     tag: TagOption = None,
     attribute: AttributeOption = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="Also hold row rules against the tables of the configured datasources.")
+    ] = False,
     config: ConfigOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Validate policies: syntax, schema, ids, annotations, tags, attributes."""
+    """Validate policies: syntax, schema, ids, annotations, tags, attributes; with --live also row rules against their tables."""
     engine = _engine(_place(path, bundle, tag, attribute, config), json_=json_)
-    policies = engine.policies.policies
+    found = asyncio.run(_live(configured(config), engine)) if live else None
+    if found and found.problems:
+        _refuse(found.problems, json_=json_)
+    policies, governed = engine.policies.policies, sorted(engine.policies.row_rules.governed)
     if json_:
-        print_json({"valid": True, "policy_hash": engine.policy_hash, "roles": sorted(engine.roles), "policies": list(policies)})
+        told = {"valid": True, "policy_hash": engine.policy_hash, "roles": sorted(engine.roles), "policies": list(policies)}
+        row_rules = {"governed": governed, "live": live, "closed": list(found.closed) if found else []}
+        print_json({**told, "row_rules": row_rules})
         return
     for file in dict.fromkeys(policy.file for policy in policies.values()):
         typer.echo(f"{file}: {', '.join(policy.id for policy in policies.values() if policy.file == file)}")
     typer.secho(f"{len(policies)} policies are valid, for the roles: {', '.join(sorted(engine.roles)) or 'none'}", fg="green")
+    if governed:
+        held = "they fit as the tables are now" if live else "--live holds them against the tables"
+        typer.echo(f"row rules govern {', '.join(governed)}: {held}")
+    for why in found.closed if found else ():
+        typer.secho(f"closed to everybody: {one_line(why)}", fg="yellow")
     typer.echo(f"hash {engine.policy_hash}")
 
 
@@ -224,10 +239,29 @@ def _engine(place: _Place, *, json_: bool) -> "Engine":
     try:
         return read(*place)
     except PolicyError as error:
-        if not json_:
-            raise
-        print_json({"valid": False, "problems": [asdict(problem) for problem in error.problems]})
-        raise typer.Exit(Exit.USAGE) from error
+        _refuse(error.problems, json_=json_)
+
+
+def _refuse(problems: "tuple[Problem, ...]", *, json_: bool) -> NoReturn:
+    from ostiary_policies.errors import PolicyError
+
+    if not json_:
+        raise PolicyError(problems)
+    print_json({"valid": False, "problems": [asdict(problem) for problem in problems]})
+    raise typer.Exit(Exit.USAGE)
+
+
+async def _live(loaded: "Config", engine: "Engine") -> "Findings":
+    from ostiary.app import open_datasources
+    from ostiary.fit import fit
+
+    async with open_datasources(loaded) as datasources:
+        found = await fit(engine.policies.row_rules, datasources)
+    for name, why in found.unseen.items():
+        raise CommandFailed(
+            f"datasource `{name}` cannot be looked at: {why}", "row rules about it are not checked", Exit.UNAVAILABLE
+        )
+    return found.findings
 
 
 def _tables(path: Path | None) -> list[Path]:

@@ -28,7 +28,7 @@ def diff(
     new: Annotated[Path | None, typer.Argument(metavar="[NEW]", help="Likewise; else the policies in force.")] = None,
     *,
     datasource: Annotated[
-        str | None, typer.Option("--datasource", help="Also say which tables and columns of it each role gains and loses.")
+        str | None, typer.Option("--datasource", help="Also say which tables, columns and rows of it change for each role.")
     ] = None,
     config: ConfigOption = None,
     json_: JsonOption = False,
@@ -162,9 +162,15 @@ def _words(verdict: "Verdict") -> str:
 
 
 def _print_shifts(shifts: list["Shift"], datasource: str) -> None:
-    typer.secho(f"datasource `{datasource}`: {len(shifts)} roles gain or lose", bold=True)
+    typer.secho(f"datasource `{datasource}`: {len(shifts)} roles gain, lose or have other row rules", bold=True)
     for shift in shifts:
         for verb, granted in (("gains", shift.gained), ("loses", shift.lost)):
             for action, ids in granted.items():
-                more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-                typer.echo(f"  `{shift.role}` {verb} to {action}: {one_line(', '.join(ids[:_NAMED]))}{more}")
+                typer.echo(f"  `{shift.role}` {verb} to {action}: {_listed(ids)}")
+        if shift.other_rows:
+            typer.echo(f"  `{shift.role}` has other row rules of: {_listed(shift.other_rows)}")
+
+
+def _listed(ids: tuple[str, ...]) -> str:
+    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    return one_line(", ".join(ids[:_NAMED])) + more

@@ -1,15 +1,18 @@
 """Why a call would be permitted or denied: planned and decided as the gate does it, and then neither run nor recorded."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
 
+from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
+from ostiary_policies.entities import resource_id
 from ostiary_policies.explain import explain
-from ostiary_policies.model import Permit, Principal
+from ostiary_policies.model import Intent, Permit, Principal, Table
 from ostiary_tools.api import Refused, Tool, ToolError, World
+from ostiary_tools.view import RowTerms
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,25 @@ def explain_call(engine: Engine, principal: Principal, tool: Tool[Any], argument
     decision = engine.decide(principal, intent)
     if isinstance(decision, Permit):
         statements = tuple(statement.text for statement in intent.statements)
-        return Explanation(allowed=True, sentences=tuple(explain(decision)), rules=decision.rules, statements=statements)
+        sentences = (*explain(decision), *told_rows(intent, world))
+        return Explanation(allowed=True, sentences=sentences, rules=decision.rules, statements=statements)
     forbids = tuple(sorted({rule for reason in decision.reasons for rule in reason.rules}))
     return Explanation(allowed=False, sentences=tuple(explain(decision)), rules=forbids)
+
+
+def filtered(intent: Intent, world: World) -> Iterator[tuple[Table, RowTerms]]:
+    """The tables the call would touch of which the caller has the rows that rules allow, by their ids."""
+    view = world.views.get(intent.datasource or "")
+    tables = {
+        access.resource for access in intent.accesses if access.action is not Action.SEE and isinstance(access.resource, Table)
+    }
+    for table in sorted(tables, key=resource_id):
+        if view is not None and (terms := view.rows.get((table.schema, table.name))) is not None:
+            yield table, terms
+
+
+def told_rows(intent: Intent, world: World) -> Iterator[str]:
+    """The same in sentences, for the owner of the policies."""
+    for table, terms in filtered(intent, world):
+        rules = ", ".join(f"`{rule}`" for rule in terms.rules) or "no row rule permits any"
+        yield f"of `{resource_id(table)}` only the rows where {terms.predicate} ({rules})"

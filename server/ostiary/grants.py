@@ -1,4 +1,8 @@
-"""What of a live schema a role gains and loses when other policies come into force: tables and columns, to see and to read."""
+"""What of a live schema a role gains and loses when other policies come into force.
+
+Tables and columns, to see and to read; and of which tables it would have other rows,
+as far as that can be told without looking at any.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +13,8 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.entities import resource_id
 from ostiary_policies.model import Column, Principal, Resource, Table
 from ostiary_tools.api import World
+from ostiary_tools.snapshot import Name
+from ostiary_tools.view import SchemaView
 
 Granted = Mapping[Action, frozenset[Resource]]
 
@@ -20,6 +26,8 @@ class Shift:
     role: str
     gained: Mapping[str, tuple[str, ...]]
     lost: Mapping[str, tuple[str, ...]]
+    other_rows: tuple[str, ...] = ()
+    """Tables that it may read before and after, with other row rules, by their ids."""
 
 
 async def shifts(worlds: Worlds, datasource: str, before: Engine, after: Engine) -> list[Shift]:
@@ -27,11 +35,28 @@ async def shifts(worlds: Worlds, datasource: str, before: Engine, after: Engine)
     found = []
     for role in sorted(before.roles | after.roles):
         who = Principal("", (role,))
-        old, new = [_granted(await worlds.world(engine, who), datasource) for engine in (before, after)]
-        shift = Shift(role, _beyond(new, old), _beyond(old, new))
-        if shift.gained or shift.lost:
+        old, new = [await worlds.world(engine, who) for engine in (before, after)]
+        held, holds = _granted(old, datasource), _granted(new, datasource)
+        shift = Shift(role, _beyond(holds, held), _beyond(held, holds), other_rows(old, new, datasource))
+        if shift.gained or shift.lost or shift.other_rows:
             found.append(shift)
     return found
+
+
+def other_rows(before: World, after: World, datasource: str) -> tuple[str, ...]:
+    """Ids of the tables that both may read and of which one may have rows that the other has not, sorted."""
+    views = [world.views[datasource] for world in (before, after) if datasource in world.views]
+    if len(views) != len((before, after)):
+        return ()
+    old, new = views
+    both = {(one.schema, one.name): resource_id(one) for one in old.readable & new.readable if isinstance(one, Table)}
+    return tuple(sorted(id_ for name, id_ in both.items() if _rows(old, name) != _rows(new, name)))
+
+
+def _rows(view: SchemaView, name: Name) -> str:
+    """Equal for equal rows; without rules there is nothing to say."""
+    terms = view.rows.get(name)
+    return "TRUE" if terms is None else terms.predicate
 
 
 def _granted(world: World, datasource: str) -> Granted:

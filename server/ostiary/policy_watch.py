@@ -9,16 +9,22 @@ by itself what it decides by from then on: its own stream of the audit log is co
 import asyncio
 import logging
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 from ostiary.audit.recorder import Recorder, RecordingFailed
+from ostiary.fit import Fit, fit, versions
 from ostiary.policy_files import Found, Policies
 from ostiary.redaction import one_line
 from ostiary_policies.engine import Engine
 from ostiary_policies.errors import PolicyError, Problem
+from ostiary_policies.rows import NO_RULES, RowRules
+from ostiary_tools.datasources.port import Datasource
+from ostiary_tools.sql.row_rules import Findings
 
 T = TypeVar("T")
 
@@ -30,16 +36,29 @@ _PATIENCE_S = 10.0
 _TOLD = 20
 """Problems of one set that are logged and recorded."""
 _TOLD_CHARS = 500
+_UNJUDGED = Problem("policies", 0, "", "they could not be judged; the log has more")
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Files that are not in force, and what they were held against: row rules that do not fit a schema may fit it later."""
+
+    found: Found
+    words: str
+    rules: RowRules
+    versions: Mapping[str, str]
+    """Of the schemas that the rules did not fit."""
 
 
 class PolicyWatch:
     """What was seen of the files, and what was made of it."""
 
-    def __init__(self, policies: Policies, recorder: Recorder) -> None:
+    def __init__(self, policies: Policies, recorder: Recorder, datasources: Mapping[str, Datasource]) -> None:
         self._policies = policies
         self._recorder = recorder
+        self._datasources = datasources
         self._asked = asyncio.Event()
-        self._refused: tuple[Found, str] | None = None
+        self._refused: _Refusal | None = None
 
     def ask(self) -> None:
         """Look now, and take what is there as meant, also where a file is gone."""
@@ -82,16 +101,35 @@ class PolicyWatch:
             if self._policies.refused:
                 _log.info("the policy files are what is in force again")
             self._refused, self._policies.refused = None, ""
-        elif self._refused is not None and self._refused[0] == found and not asked:
-            self._policies.refused = self._refused[1]
+        elif self._refused is not None and self._refused.found == found and not asked and await self._stands(self._refused):
+            self._policies.refused = self._refused.words
         else:
             cause = "signal" if asked else "files"
             try:
                 engine = await asyncio.to_thread(self._judged, found, asked=asked)
             except PolicyError as error:
                 await self._refuse(found, error.problems, cause)
+                return
+            live = await self._held(engine.policies.row_rules)
+            if live.findings.problems:
+                await self._refuse(found, live.findings.problems, cause, engine.policies.row_rules, live.versions)
             else:
                 await self._take(engine, cause)
+
+    async def _stands(self, refusal: _Refusal) -> bool:
+        """Whether the same would be said again; what cannot be looked at any more is as it was."""
+        return (await versions(refusal.rules, self._datasources)).items() <= refusal.versions.items()
+
+    async def _held(self, rules: RowRules) -> Fit:
+        """Row rules against the schemas as they are now. A table whose schema cannot be looked at is closed if they do not fit."""
+        try:
+            found = await fit(rules, self._datasources)
+        except Exception:  # noqa: BLE001 as above: a set that cannot be judged is not in force
+            _log.exception("row rules could not be held against their tables")
+            return Fit(Findings((_UNJUDGED,), ()), {}, {})
+        for name, why in found.unseen.items():
+            _log.warning("row rules about `%s` are not held against it: %s", name, why)
+        return found
 
     def _judged(self, found: Found, *, asked: bool) -> Engine:
         try:
@@ -101,7 +139,7 @@ class PolicyWatch:
         except Exception as error:
             # A defect of ours or of Cedar's: whatever it is, such a set is not in force.
             _log.exception("policy files could not be judged")
-            raise PolicyError((Problem("policies", 0, "", "they could not be judged; the log has more"),)) from error
+            raise PolicyError((_UNJUDGED,)) from error
         if not asked and (lost := tuple(_lost(self._policies.engine, engine))):
             raise PolicyError(lost)
         return engine
@@ -113,7 +151,14 @@ class PolicyWatch:
         self._refused = None
         _log.info("other policies are in force: %s, instead of %s", engine.policy_hash, before)
 
-    async def _refuse(self, found: Found, problems: tuple[Problem, ...], cause: str) -> None:
+    async def _refuse(
+        self,
+        found: Found,
+        problems: tuple[Problem, ...],
+        cause: str,
+        rules: RowRules = NO_RULES,
+        seen: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         told = [one_line(str(problem))[:_TOLD_CHARS] for problem in problems[:_TOLD]]
         more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
         self._policies.refused = f"{told[0]}{more}"
@@ -121,13 +166,13 @@ class PolicyWatch:
             _log.warning("the policy files are refused, and the policies before stay in force: %s", problem)
         in_force = self._policies.engine.policy_hash
         await self._recorder.note("policy_refused", {"policy": in_force, "problems": told, "count": len(problems), "cause": cause})
-        self._refused = (found, self._policies.refused)
+        self._refused = _Refusal(found, self._policies.refused, rules, seen)
 
 
 @asynccontextmanager
-async def watching(policies: Policies, recorder: Recorder) -> AsyncIterator[PolicyWatch]:
+async def watching(policies: Policies, recorder: Recorder, datasources: Mapping[str, Datasource]) -> AsyncIterator[PolicyWatch]:
     """Follow the files while the block lasts. A defect ends the block: files that nobody follows are not passed off as followed."""
-    watch = PolicyWatch(policies, recorder)
+    watch = PolicyWatch(policies, recorder, datasources)
     if policies.directory is None:
         yield watch
         return

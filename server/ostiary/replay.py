@@ -14,12 +14,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ostiary.explanation import filtered, told_rows
 from ostiary.worlds import Worlds
 from ostiary_policies import explain
 from ostiary_policies.actions import Action
 from ostiary_policies.attributes import Attribute, digest
 from ostiary_policies.engine import Engine
-from ostiary_policies.model import Access, Denial, Obligations, Principal
+from ostiary_policies.model import Access, Denial, Intent, Obligations, Principal, Resource
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Refused, Surface, Tool, ToolError, Unavailable, World
 from ostiary_tools.asking import InputNeeded
@@ -70,10 +71,12 @@ class Answer:
     """Ids of the policies that decide, or the rule of the grammar."""
     words: tuple[str, ...] = ()
     terms: Obligations | None = None
+    rows: frozenset[tuple[Resource, str]] = frozenset()
+    """Of tables that row rules govern and the call would touch: which rows, in a predicate."""
 
     @property
     def decided(self) -> tuple[Outcome, Obligations | None]:
-        """What a caller would notice of it."""
+        """What a caller would notice of it, whatever is in the tables."""
         return self.outcome, self.terms
 
 
@@ -87,9 +90,9 @@ class Replayed:
 
     @property
     def change(self) -> str:
-        """`gains`, `loses`, `terms` (permitted on others), `otherwise` (refused by both, differently), or empty."""
+        """`gains`, `loses`, `terms` or `rows` (permitted on others), `otherwise` (refused by both, differently), or empty."""
         if self.before.decided == self.after.decided:
-            return ""
+            return "rows" if self.before.rows != self.after.rows else ""
         if Outcome.PERMIT not in (self.before.outcome, self.after.outcome):
             return "gains" if self.after.outcome is Outcome.CALLABLE else "otherwise"
         if self.before.outcome is self.after.outcome:
@@ -216,7 +219,12 @@ def _answer(engine: Engine, world: World, tool: Tool[Any], given: Mapping[str, A
     if isinstance(decision, Denial):
         rules = tuple(sorted({rule for reason in decision.reasons for rule in reason.rules}))
         return Answer(Outcome.DENY, rules, tuple(explain.because(who, reason) for reason in decision.reasons))
-    return Answer(Outcome.PERMIT, decision.rules, tuple(explain.terms(decision.obligations)), decision.obligations)
+    words = (*explain.terms(decision.obligations), *told_rows(intent, world))
+    return Answer(Outcome.PERMIT, decision.rules, words, decision.obligations, _rows(intent, world))
+
+
+def _rows(intent: Intent, world: World) -> frozenset[tuple[Resource, str]]:
+    return frozenset((table, terms.predicate) for table, terms in filtered(intent, world))
 
 
 def _best(record: Mapping[str, Any], ways: list[Replayed]) -> Replayed:

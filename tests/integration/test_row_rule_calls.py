@@ -1,12 +1,16 @@
 """Row rules in force: what a server makes of them, from the policy file to an agent's answer."""
 
+import json
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fix_http import ostiary
 from fix_postgres import PostgresServer
 from fix_server import READS_ALL, MakeSite, Site
+from fix_waiting import until
 
 from ostiary.app import open_house
 from ostiary_policies.model import Principal
@@ -77,3 +81,76 @@ async def test_a_schema_that_changes_under_a_rule_closes_the_table(make_shop: Sh
         postgres_server.sql(RETYPED, re.split(r"[/?]", database)[3])
         await source.refresh()
         assert await refusal() == "the row rules of `orders` do not fit the table as it is now"
+
+
+def base(site: Site) -> Path:
+    return site.config.home.data.parent
+
+
+def own(site: Site) -> Path:
+    return base(site) / "policies" / "own.cedar"
+
+
+async def command(site: Site, *arguments: str, expected: int = 0) -> Any:
+    given = ("policy", *arguments, "--config", str(base(site) / "ostiary.toml"), "--json")
+    return json.loads(await ostiary(site.config, *given, expected=expected))
+
+
+@pytest.mark.asyncio
+async def test_check_holds_row_rules_against_the_live_tables_when_asked(make_shop: Shop):
+    site = await make_shop(EU)
+    told = await command(site, "check", "--live")
+    assert "eu-orders" in told["policies"]
+    assert told["row_rules"] == {"governed": ["shop::public::orders"], "live": True, "closed": []}
+
+    own(site).write_text(READS_ALL + MISFIT + EU.replace("shop::public::orders", "shop::public::order"))
+    assert (await command(site, "check"))["valid"]
+    refused = await command(site, "check", "--live", expected=2)
+    found = {(p["file"], p["policy"], p["line"]): p["message"] for p in refused["problems"]}
+    lines = READS_ALL.count("\n")
+    assert found == {
+        ("own.cedar", "misfit", lines + 2): "attribute `regin` on entity type `shop::public::orders` not found",
+        ("own.cedar", "eu-orders", lines + 5): "there is no table `shop::public::order`",
+    }
+
+
+@pytest.mark.asyncio
+async def test_a_reload_whose_row_rules_do_not_fit_is_refused_until_they_do(make_shop: Shop, postgres_server: PostgresServer):
+    site = await make_shop(EU)
+    database = re.split(r"[/?]", site.config.datasources["shop"].dsn.get_secret_value())[3]
+    async with open_house(site.config, lambda _: None) as house:
+        first = house.policies.engine.policy_hash
+        own(site).write_text(READS_ALL + EU + MISFIT)
+
+        async def refused() -> bool:
+            return "policy `misfit`: attribute `regin`" in house.policies.refused
+
+        await until(refused)
+        assert house.policies.engine.policy_hash == first
+        postgres_server.sql("ALTER TABLE orders ADD regin text NOT NULL DEFAULT 'EU'", database)
+        await house.datasources["shop"].refresh()
+
+        async def taken() -> bool:
+            return house.policies.engine.policy_hash != first
+
+        await until(taken)
+        assert house.policies.refused == ""
+    refusals = [record for record in await site.records() if record.get("event") == "policy_refused"]
+    assert len(refusals) == 1
+    assert "`misfit`" in refusals[0]["problems"][0]
+
+
+@pytest.mark.asyncio
+async def test_diff_says_whose_rows_other_row_rules_decide(make_shop: Shop):
+    site = await make_shop(EU)
+    other = base(site) / "other.cedar"
+    other.write_text(READS_ALL + EU.replace('"EU"', '"US"'))
+    found = await command(site, "diff", str(own(site)), str(other), "--datasource", "shop", expected=1)
+    assert [(p["id"], p["change"], p["sentences"]) for p in found["policies"]] == [
+        ("eu-orders", "changed", ["its conditions are others"])
+    ]
+    shifts = {shift["role"]: shift["other_rows"] for shift in found["roles"]}
+    assert shifts == {"reader": ["shop.public.orders"]}
+    other.write_text(READS_ALL)
+    found = await command(site, "diff", str(own(site)), str(other), "--datasource", "shop", expected=1)
+    assert {shift["role"] for shift in found["roles"] if shift["other_rows"] == ["shop.public.orders"]} >= {"reader"}

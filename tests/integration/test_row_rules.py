@@ -13,7 +13,7 @@ from ostiary_policies.cedar import PolicySet
 from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRules
 from ostiary_tools.snapshot import Snapshot
-from ostiary_tools.sql.row_rules import governing, problems
+from ostiary_tools.sql.row_rules import findings, governing
 from ostiary_tools.view import RowTerms
 
 SCHEMA = """
@@ -105,7 +105,7 @@ async def test_a_view_over_a_governed_table_is_closed_until_a_rule_speaks_of_it(
 async def test_a_rule_about_a_part_is_refused_and_closes_the_part_and_the_whole(live: Live):
     snapshot, _ = live
     given = rules("\n", rule("orders_eu"))
-    (problem,) = problems(given, [snapshot])
+    (problem,) = findings(given, [snapshot]).problems
     assert (problem.file, problem.line, problem.policy) == ("rows.cedar", 2, "r")
     assert problem.message == "its table is a part of `public.orders`"
     found = terms(snapshot, given)
@@ -144,7 +144,7 @@ async def test_a_part_may_hold_null_where_the_whole_says_it_does_not(server_15: 
     server_15.sql(schema, "parts")
     dsn = server_15.dsn(database="parts")
     snapshot = await snapshot_of(dsn, "shop")
-    (problem,) = problems(rules(rule("people", 'resource.name == "x"', effect="forbid")), [snapshot])
+    (problem,) = findings(rules(rule("people", 'resource.name == "x"', effect="forbid")), [snapshot]).problems
     assert "optional attribute `name`" in problem.message
     found = terms(snapshot, rules(rule("people"), rule("people", "!(resource has name)", "unnamed", "forbid")))
     assert await kept(dsn, "people", found["people"]) == [2]

@@ -60,7 +60,20 @@ def test_check_takes_a_shipped_bundle_beside_the_folder(run: Run, folder: Path) 
         "valid": True,
         "roles": ["observer", "r"],
         "policies": ["observer-calls", "observer-sees", "reads", "no-billing"],
+        "row_rules": {"governed": [], "live": False, "closed": []},
     }
+
+
+def test_check_says_which_tables_row_rules_govern_and_that_nobody_looked_at_them(run: Run, tmp_path: Path) -> None:
+    rule = '@id("rows") permit (principal in Role::"r", action == Action::"read_row", resource is shop::public::orders);'
+    (tmp_path / "own.cedar").write_text(rule)
+    code, out, _ = run("check", str(tmp_path))
+    assert code == 0
+    assert out.splitlines()[:3] == [
+        "own.cedar: rows",
+        "1 policies are valid, for the roles: r",
+        "row rules govern shop::public::orders: --live holds them against the tables",
+    ]
 
 
 def test_check_ends_with_2_and_names_file_line_and_policy(run: Run, folder: Path) -> None:

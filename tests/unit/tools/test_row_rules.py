@@ -10,7 +10,7 @@ from ostiary_policies.errors import Problem
 from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRules
 from ostiary_tools.snapshot import ColumnInfo, Relation, RelationKind, Snapshot
-from ostiary_tools.sql.row_rules import governing, problems
+from ostiary_tools.sql.row_rules import findings, governing
 from ostiary_tools.view import RowTerms
 
 ANA = Principal("ana", ("analyst",))
@@ -68,9 +68,9 @@ def test_rules_that_do_not_fit_close_the_table_and_say_where(body: str, kinds: d
 def test_a_table_that_is_in_no_datasource_is_a_problem():
     hint = "the names are those of the datasource, the schema and the table, as the database spells them"
     expected = Problem("rows.cedar", 1, "r0", "there is no table `shop::public::orders`", hint)
-    assert problems(rules("true"), [snapshot("order"), replace(snapshot(), datasource="stock")]) == (expected,)
-    assert problems(rules("true"), [snapshot()]) == ()
-    assert problems(rules("true"), [replace(snapshot(), datasource="stock")], unseen=["shop"]) == ()
+    assert findings(rules("true"), [snapshot("order"), replace(snapshot(), datasource="stock")]).problems == (expected,)
+    assert findings(rules("true"), [snapshot()]).problems == ()
+    assert findings(rules("true"), [replace(snapshot(), datasource="stock")], unseen=["shop"]).problems == ()
 
 
 def test_what_is_left_of_a_rule_is_refused_when_it_is_not_certain():

@@ -61,6 +61,16 @@ class Governed:
         return RowTerms("FALSE", tuple(sorted(rule.id for rule in self.rules)), why)
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What live schemas say of row rules."""
+
+    problems: tuple[Problem, ...]
+    """A rule about a table that is nowhere is one."""
+    closed: tuple[str, ...]
+    """Why nobody has rows of relations that rules close without naming them, each in a sentence."""
+
+
 def governing(rules: RowRules, snapshot: Snapshot) -> Mapping[Name, Governed]:
     """The relations of the snapshot that the rules govern. Blocks for milliseconds a table."""
     named = [name for name in snapshot.relations if entity_type(snapshot.datasource, *name) in rules.governed]
@@ -81,17 +91,20 @@ def governing(rules: RowRules, snapshot: Snapshot) -> Mapping[Name, Governed]:
     return {**found, **_views(snapshot, found)}
 
 
-def problems(rules: RowRules, snapshots: Iterable[Snapshot], unseen: Collection[str] = ()) -> tuple[Problem, ...]:
-    """All there is against the rules in these datasources; a table that is nowhere is a problem too.
+def findings(rules: RowRules, snapshots: Iterable[Snapshot], unseen: Collection[str] = ()) -> Findings:
+    """Hold the rules against all tables there are.
 
     `unseen`: datasources that exist and cannot be looked at; nothing is said of rules about their tables.
     """
     found: dict[Problem, None] = {}
+    closed: list[str] = []
     types = {type_ for type_ in rules.governed if type_.partition("::")[0] in unseen}
     for snapshot in snapshots:
-        found |= dict.fromkeys(problem for one in governing(rules, snapshot).values() for problem in one.problems)
+        governed = governing(rules, snapshot).values()
+        found |= dict.fromkeys(problem for one in governed for problem in one.problems)
+        closed += [one.closed for one in governed if one.closed and not one.problems]
         types |= {type_ for name in snapshot.relations if (type_ := entity_type(snapshot.datasource, *name))}
-    return (*unknown(rules, types), *found)
+    return Findings((*unknown(rules, types), *found), tuple(sorted(closed)))
 
 
 def _of_table(rules: RowRules, snapshot: Snapshot, name: Name, above: _Kin, below: _Kin) -> Governed:
