@@ -13,6 +13,7 @@ from fix_server import READS_ALL, MakeSite, Site
 from fix_waiting import until
 
 from ostiary.app import open_house
+from ostiary.call import Call
 from ostiary_policies.model import Principal
 from ostiary_tools.view import RowTerms
 
@@ -24,6 +25,9 @@ CREATE TABLE notes (id int NOT NULL);
 EU = """
 @id("eu-orders") permit (principal in Role::"reader", action == Action::"read_row", resource is shop::public::orders)
 when { resource.region == "EU" };
+"""
+OTHERS_NOTES = """
+@id("notes") permit (principal in Role::"other", action == Action::"read_row", resource is shop::public::notes);
 """
 MISFIT = EU.replace("resource.region", "resource.regin").replace("eu-orders", "misfit")
 RETYPED = "ALTER TABLE orders ALTER COLUMN region TYPE json USING to_json(region)"
@@ -154,3 +158,31 @@ async def test_diff_says_whose_rows_other_row_rules_decide(make_shop: Shop):
     other.write_text(READS_ALL)
     found = await command(site, "diff", str(own(site)), str(other), "--datasource", "shop", expected=1)
     assert {shift["role"] for shift in found["roles"] if shift["other_rows"] == ["shop.public.orders"]} >= {"reader"}
+
+
+@pytest.mark.asyncio
+async def test_an_agent_is_told_that_a_tables_rows_are_filtered_and_by_which_rule(make_shop: Shop, postgres_server: PostgresServer):
+    site = await make_shop(EU + OTHERS_NOTES)
+    database = re.split(r"[/?]", site.config.datasources["shop"].dsn.get_secret_value())[3]
+    postgres_server.sql("ANALYZE", database)
+    async with open_house(site.config, lambda _: None) as house:
+
+        async def told(tool: str, **arguments: Any) -> str:
+            return (await house.gate.call(READER, Call(tool, arguments))).text
+
+        assert "row rules: shop: public.notes (none permits any), public.orders (eu-orders)\n" in await told("whoami")
+        described = await told("describe", tables=["orders", "notes"], samples=True)
+        assert "public.orders (table)\nrows: only what `eu-orders` allows\n" in described
+        assert "public.notes (table)\nrows: none, no row rule permits any\n" in described
+        found = await told("query", sql="select relname, reltuples from pg_class where relname = 'orders'")
+        assert "-1" in found
+
+
+@pytest.mark.asyncio
+async def test_a_table_without_row_rules_is_told_as_before(make_shop: Shop, postgres_server: PostgresServer):
+    site = await make_shop(EU)
+    database = re.split(r"[/?]", site.config.datasources["shop"].dsn.get_secret_value())[3]
+    postgres_server.sql("INSERT INTO notes VALUES (1), (2); ANALYZE", database)
+    async with open_house(site.config, lambda _: None) as house:
+        text = (await house.gate.call(READER, Call("describe", {"tables": ["notes"]}))).text
+    assert "public.notes (table, ~2 rows)\n  id integer" in text

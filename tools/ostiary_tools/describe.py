@@ -82,7 +82,8 @@ def describe_relation(view: SchemaView, relation: Relation, samples: Samples | N
     """The relation in a few lines: head, columns, keys both ways, indexes."""
     return "\n".join(
         (
-            head_line(relation),
+            head_line(view, relation),
+            *_rows_line(view, relation),
             *(_column_line(view, relation, column, (samples or {}).get(column.name, ())) for column in view.columns(relation)),
             *_key_lines(view, relation),
             *_index_lines(view, relation),
@@ -90,9 +91,10 @@ def describe_relation(view: SchemaView, relation: Relation, samples: Samples | N
     )
 
 
-def head_line(relation: Relation) -> str:
+def head_line(view: SchemaView, relation: Relation) -> str:
     """Name, kind, estimate and comment in one line."""
-    rows = f", ~{relation.estimated_rows} rows" if relation.estimated_rows is not None else ""
+    estimate = view.estimated_rows(relation)
+    rows = f", ~{estimate} rows" if estimate is not None else ""
     comment = f": {one_line(relation.comment)}" if relation.comment else ""
     return f"{qualified(relation.schema, relation.name)} ({relation.kind}{rows}){comment}"
 
@@ -148,6 +150,19 @@ def _column_line(view: SchemaView, relation: Relation, column: ColumnInfo, sampl
         f"e.g. {' | '.join(samples)}" if samples else "",
     ]
     return " ".join(word for word in words if word)
+
+
+def _rows_line(view: SchemaView, relation: Relation) -> list[str]:
+    """Which rows the caller has, where rules say it and it may read any."""
+    terms = view.rows.get((relation.schema, relation.name))
+    if terms is None or not view.readable_columns(relation):
+        return []
+    rules = ", ".join(f"`{rule}`" for rule in terms.rules)
+    if terms.refusal:
+        return [f"rows: none, {terms.refusal}"]
+    if terms.predicate == "FALSE":
+        return [f"rows: none{f', by {rules}' if rules else ', no row rule permits any'}"]
+    return [f"rows: only what {rules} allow{'s' if len(terms.rules) == 1 else ''}"]
 
 
 def _key_lines(view: SchemaView, relation: Relation) -> list[str]:

@@ -68,7 +68,8 @@ class Outline:
 def outline(view: SchemaView, link: Link, *, full: bool) -> Outline:
     """The relation as its caller may know it."""
     relation = link.relation
-    rows = f", ~{relation.estimated_rows} rows" if relation.estimated_rows is not None else ""
+    estimate = view.estimated_rows(relation)
+    rows = f", ~{estimate} rows" if estimate is not None else ""
     comment = f": {one_line(relation.comment, _COMMENT)}" if relation.comment and full else ""
     head = f"{qualified(relation.schema, relation.name)} ({relation.kind}{rows}){comment}"
     readable = view.readable_columns(relation)

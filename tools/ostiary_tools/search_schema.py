@@ -95,7 +95,7 @@ def _relation(view: SchemaView, relation: Relation, matched: tuple[str, ...], de
     if detail == "full":
         return describe_relation(view, relation)
     if detail == "summary":
-        return f"{head_line(relation)}\n  {', '.join(identifier(column.name) for column in view.columns(relation))}"
+        return f"{head_line(view, relation)}\n  {', '.join(identifier(column.name) for column in view.columns(relation))}"
     columns = f" {', '.join(identifier(name) for name in matched)}" if matched else ""
     return f"{qualified(relation.schema, relation.name)} ({relation.kind}){columns}"
 

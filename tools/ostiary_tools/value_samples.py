@@ -40,7 +40,7 @@ class Sampling:
 
 def sampling(view: SchemaView, relation: Relation) -> Sampling | None:
     """What would find them, judged as any statement of the caller's; `None` where there is nothing to look for."""
-    columns = tuple(column for column in view.readable_columns(relation) if _may_have_few(relation, column))[:_MOST_COLUMNS]
+    columns = tuple(column for column in view.readable_columns(relation) if _may_have_few(view, relation, column))[:_MOST_COLUMNS]
     if relation.kind not in _STORED or not columns:
         return None
     source = qualified(relation.schema, relation.name)
@@ -66,9 +66,10 @@ def labels(view: SchemaView, column: ColumnInfo) -> tuple[str, ...]:
     return tuple(one_line(label, _LONGEST) for label in kind.labels) if kind is not None and visible else ()
 
 
-def _may_have_few(relation: Relation, column: ColumnInfo) -> bool:
+def _may_have_few(view: SchemaView, relation: Relation, column: ColumnInfo) -> bool:
     alone = {(column.name,)} & {relation.primary_key, *relation.unique_keys}
-    small = relation.estimated_rows is not None and relation.estimated_rows <= _FEW
+    estimate = view.estimated_rows(relation)
+    small = estimate is not None and estimate <= _FEW
     return bool(_TEXT.fullmatch(column.type)) and (small or not alone)
 
 

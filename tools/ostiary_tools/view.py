@@ -84,6 +84,14 @@ class SchemaView:
             return ()
         return tuple(c for c in relation.columns if relation.column_resource(self.datasource, c) in self.readable)
 
+    def filtered(self, relation: Relation) -> bool:
+        """Whether the caller may have fewer rows than there are, by row rules or by policies of the database."""
+        return relation.row_security or (relation.schema, relation.name) in self.rows
+
+    def estimated_rows(self, relation: Relation) -> int | None:
+        """The planner's estimate; `None` where that would count rows that are kept from the caller."""
+        return None if self.filtered(relation) else relation.estimated_rows
+
     def indexes(self, relation: Relation) -> tuple[Index, ...]:
         """The indexes that name nothing hidden, no column and no function."""
         visible = {column.name for column in self.columns(relation)}

@@ -4,9 +4,11 @@ from math import ceil
 
 from ostiary_policies.model import Intent, Obligations, Permit
 from ostiary_tools.api import Args, BudgetLeft, Hints, Session, Surface, Text, Unavailable, World
+from ostiary_tools.identifiers import qualified
+from ostiary_tools.view import SchemaView
 
 _TABLES = 3
-"""Named at most with each budget."""
+"""Named at most in a line."""
 
 
 class WhoamiArgs(Args):
@@ -37,6 +39,7 @@ class Whoami:
             *([f"attributes: {', '.join(one.name for one in permit.principal.attributes)}"] if permit.principal.attributes else []),
             *(f"datasource: {name} ({_extent(world, name)})" for name in sorted(world.views)),
             *(f"datasource: {name} (not available: {why})" for name, why in sorted(world.unavailable.items())),
+            *(line for name in sorted(world.views) for line in _rows(world.views[name])),
             f"tools: {', '.join(world.tools)}",
             f"terms of this call: {told_terms(terms)}",
             *_terms_of_queries(session),
@@ -63,6 +66,18 @@ def _extent(world: World, name: str) -> str:
     relations = view.relations()
     readable = sum(1 for relation in relations if view.readable_columns(relation))
     return f"{len(relations)} tables and views, {readable} readable"
+
+
+def _rows(view: SchemaView) -> list[str]:
+    """Tables of which row rules give the caller some rows or none."""
+    ruled = [(one, view.rows[one.schema, one.name]) for one in view.relations() if (one.schema, one.name) in view.rows]
+    told = [
+        f"{qualified(one.schema, one.name)} ({', '.join(terms.rules) or 'none permits any'})"
+        for one, terms in ruled
+        if view.readable_columns(one)
+    ]
+    more = [f"{len(told) - _TABLES} more tables"] if len(told) > _TABLES else []
+    return [f"row rules: {view.datasource}: {', '.join([*told[:_TABLES], *more])}"] if told else []
 
 
 def _terms_of_queries(session: Session) -> list[str]:

@@ -69,7 +69,7 @@ def _relation_class(sight: Sight, relation: SeenRelation, *, has_children: bool)
         "reltype": sight.oid("type", *relation.name),
         "relam": 2 if kind in "rm" else 0,
         # A count of rows is a value.
-        "reltuples": info.estimated_rows if relation.readable and info.estimated_rows is not None else -1,
+        "reltuples": -1 if not relation.readable or (count := sight.view.estimated_rows(info)) is None else count,
         "relhasindex": bool(relation.indexes),
         "relpersistence": detail.persistence,
         "relnatts": len(relation.columns),

@@ -99,7 +99,7 @@ def look(plan: Plan, view: SchemaView, accesses: Iterable[Access]) -> Sight:
         view=view,
         named=named,
         open=known and all(_is_readable(relation, view) for relation in relations.values()),
-        plain=known and not calls and not any(_hides(relation) for relation in used),
+        plain=known and not calls and not any(_hides(relation, view) for relation in used),
         aliases=_aliases(plan, relations),
     )
     top = _seen(plan.top, looker)
@@ -121,14 +121,14 @@ def _stated(accesses: Iterable[Access]) -> tuple[frozenset[Name], bool]:
     return frozenset(named), calls
 
 
-def _hides(relation: Relation) -> bool:
+def _hides(relation: Relation, view: SchemaView) -> bool:
     """Whether a plan of a statement over it says what the statement does not."""
-    return relation.kind is RelationKind.VIEW or relation.row_security
+    return relation.kind is RelationKind.VIEW or view.filtered(relation)
 
 
 def _is_readable(relation: Relation, view: SchemaView) -> bool:
     """Whether the caller may read all of it."""
-    return view.sees(relation) and len(view.readable_columns(relation)) == len(relation.columns) and not relation.row_security
+    return view.sees(relation) and len(view.readable_columns(relation)) == len(relation.columns) and not view.filtered(relation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _may_tell(step: Step, looker: _Looker) -> bool:
     if step.relation is None:
         return not step.function or looker.open or looker.plain
     relation = looker.view.snapshot.relations.get(step.relation)
-    if relation is None or relation.row_security:
+    if relation is None or looker.view.filtered(relation):
         return False
     # How wide its rows are stands in what a scan costs: a hidden column's width too.
     seen = _named(step, looker) is not None and len(looker.view.columns(relation)) == len(relation.columns)

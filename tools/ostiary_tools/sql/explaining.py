@@ -24,7 +24,7 @@ def check(work: Work, *, verbose: bool) -> None:
     if verbose and not all(_whole(r, work.view) for r in scanned):
         raise Refused("explain", "`EXPLAIN (VERBOSE)` of these tables would list columns you may not see", "leave VERBOSE out")
     inside = any(
-        r.kind is RelationKind.VIEW or r.has_children or r.row_security or len(work.view.indexes(r)) < len(r.indexes)
+        r.kind is RelationKind.VIEW or r.has_children or work.view.filtered(r) or len(work.view.indexes(r)) < len(r.indexes)
         for r in scanned
     ) or any(a.action is Action.EXECUTE for a in work.accesses)
     if inside:
@@ -36,7 +36,7 @@ def check(work: Work, *, verbose: bool) -> None:
 
 
 def _whole(relation: Relation, view: SchemaView) -> bool:
-    return view.sees(relation) and len(view.columns(relation)) == len(relation.columns) and not relation.row_security
+    return view.sees(relation) and len(view.columns(relation)) == len(relation.columns) and not view.filtered(relation)
 
 
 def _readable(relation: Relation, view: SchemaView) -> bool:
