@@ -149,3 +149,14 @@ async def test_a_part_may_hold_null_where_the_whole_says_it_does_not(server_15: 
     found = terms(snapshot, rules(rule("people"), rule("people", "!(resource has name)", "unnamed", "forbid")))
     assert await kept(dsn, "people", found["people"]) == [2]
     assert await kept(dsn, "staff", found["staff"]) == []
+
+
+@pytest.mark.asyncio
+async def test_a_column_whose_rows_were_never_validated_may_hold_null(make_database: MakeDatabase, postgres_server: PostgresServer):
+    """From version 18 on a NOT NULL may be NOT VALID."""
+    schema = "CREATE TABLE notes (id int, body text); INSERT INTO notes VALUES (1, NULL), (2, 'a');"
+    mark = "ALTER TABLE notes ADD CONSTRAINT said NOT NULL body NOT VALID"
+    dsn = postgres_server.dsn(database=await make_database(schema + mark))
+    snapshot = await snapshot_of(dsn, "shop")
+    found = terms(snapshot, rules(rule("notes"), rule("notes", "!(resource has body)", "empty", "forbid")))
+    assert await kept(dsn, "notes", found["notes"]) == [2]

@@ -65,6 +65,13 @@ def test_rules_that_do_not_fit_close_the_table_and_say_where(body: str, kinds: d
     assert governed.terms(ANA) == RowTerms("FALSE", ("r0", "r1"), "the row rules of `orders` do not fit the table as it is now")
 
 
+def test_what_another_server_holds_may_be_null_whatever_its_foreign_table_says():
+    given = snapshot()
+    foreign = replace(given.relations["public", "orders"], kind=RelationKind.FOREIGN_TABLE)
+    governed = governing(rules('resource.region == "EU"'), replace(given, relations={("public", "orders"): foreign}))
+    assert "optional attribute `region`" in governed["public", "orders"].problems[0].message
+
+
 def test_a_table_that_is_in_no_datasource_is_a_problem():
     hint = "the names are those of the datasource, the schema and the table, as the database spells them"
     expected = Problem("rows.cedar", 1, "r0", "there is no table `shop::public::orders`", hint)

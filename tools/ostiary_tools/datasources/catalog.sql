@@ -87,7 +87,10 @@ WHERE c.relkind IN ('r', 'p', 'm', 'f') AND c.reltuples >= 0
 -- :columns
 -- Every live column of those relations, in the table's order.
 SELECT n.nspname::text AS schema, c.relname::text AS relation, a.attname::text AS name,
-    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, tn.nspname::text AS type_schema, t.typname::text AS type_name, a.attnotnull AS not_null,
+    pg_catalog.format_type(a.atttypid, a.atttypmod) AS type, tn.nspname::text AS type_schema, t.typname::text AS type_name,
+    -- From version 18 on the mark may stand for a constraint that rows from before may break.
+    a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
+        WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND NOT k.convalidated AND a.attnum = ANY (k.conkey)) AS not_null,
     coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') AS default,
     a.attgenerated <> '' OR a.attidentity <> '' AS generated,
     NOT EXISTS (SELECT FROM pg_catalog.pg_collation k WHERE k.oid = a.attcollation AND NOT k.collisdeterministic) AS deterministic,

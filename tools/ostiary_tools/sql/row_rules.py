@@ -17,7 +17,7 @@ from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRule, RowRules, entity_type, unknown
 from ostiary_policies.table_rules import TableRules, against
 from ostiary_tools.errors import Refused
-from ostiary_tools.snapshot import Name, Relation, Snapshot
+from ostiary_tools.snapshot import Name, Relation, RelationKind, Snapshot
 from ostiary_tools.sql.printing import print_tree
 from ostiary_tools.sql.row_predicates import predicate
 from ostiary_tools.sql.row_types import row_table
@@ -182,12 +182,12 @@ def _reached(start: Name, steps: _Kin) -> Collection[Name]:
 
 
 def _as_read(snapshot: Snapshot, name: Name, below: _Kin) -> Relation:
-    """The relation with what holds for its parts too: one of them may have NULL where the whole says it has none."""
+    """The relation without a NOT NULL that does not hold for all that is read with it: of a part, of another server's table."""
     relation = snapshot.relations[name]
-    parts = [snapshot.relations[part] for part in below.get(name, ())]
-    nullable = {column.name for part in parts for column in part.columns if not column.not_null}
-    columns = (replace(one, not_null=one.not_null and one.name not in nullable) for one in relation.columns)
-    return replace(relation, columns=tuple(columns)) if nullable else relation
+    read = (relation, *(snapshot.relations[part] for part in below.get(name, ())))
+    foreign = any(one.kind is RelationKind.FOREIGN_TABLE for one in read)
+    nullable = {column.name for one in read for column in one.columns if foreign or not column.not_null}
+    return replace(relation, columns=tuple(replace(one, not_null=one.name not in nullable) for one in relation.columns))
 
 
 def _unsaid(held: TableRules, relation: Relation) -> Iterator[Problem]:
