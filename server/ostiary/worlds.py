@@ -21,7 +21,7 @@ from ostiary_tools.datasources.port import Datasource as DatasourcePort
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.packs import Registry
 from ostiary_tools.snapshot import Name, Snapshot
-from ostiary_tools.sql.row_rules import Governed, governing
+from ostiary_tools.sql.row_rules import Governed, governing, missing
 from ostiary_tools.view import SchemaView
 
 _log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ class Worlds:
                 self._governed[key] = found = await asyncio.to_thread(governing, rules, snapshot)
                 for problem in dict.fromkeys(problem for one in found.values() for problem in one.problems):
                     _log.warning("a table is closed to everybody, because its row rules do not fit it: %s", one_line(str(problem)))
+                for problem in missing(rules, snapshot):
+                    _log.warning("row rules govern nothing: %s", one_line(str(problem)))
             self._governed.move_to_end(key)
             while len(self._governed) > _KEPT:
                 self._governed.popitem(last=False)

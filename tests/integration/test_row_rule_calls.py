@@ -71,7 +71,9 @@ async def test_a_table_whose_rules_do_not_fit_is_closed_to_everybody_and_the_log
 
 
 @pytest.mark.asyncio
-async def test_a_schema_that_changes_under_a_rule_closes_the_table(make_shop: Shop, postgres_server: PostgresServer):
+async def test_a_schema_that_changes_under_a_rule_closes_the_table_and_a_rule_without_a_table_is_told(
+    make_shop: Shop, postgres_server: PostgresServer, caplog: pytest.LogCaptureFixture
+):
     site = await make_shop(EU)
     async with open_house(site.config, lambda _: None) as house:
         database = site.config.datasources["shop"].dsn.get_secret_value()
@@ -85,6 +87,10 @@ async def test_a_schema_that_changes_under_a_rule_closes_the_table(make_shop: Sh
         postgres_server.sql(RETYPED, re.split(r"[/?]", database)[3])
         await source.refresh()
         assert await refusal() == "the row rules of `orders` do not fit the table as it is now"
+        postgres_server.sql("ALTER TABLE orders RENAME TO old_orders", re.split(r"[/?]", database)[3])
+        await source.refresh()
+        assert (await house.worlds.world(house.policies.engine, READER)).views["shop"].rows == {}
+    assert "row rules govern nothing: own.cedar:" in caplog.text
 
 
 def base(site: Site) -> Path:

@@ -103,8 +103,18 @@ def findings(rules: RowRules, snapshots: Iterable[Snapshot], unseen: Collection[
         governed = governing(rules, snapshot).values()
         found |= dict.fromkeys(problem for one in governed for problem in one.problems)
         closed += [one.closed for one in governed if one.closed and not one.problems]
-        types |= {type_ for name in snapshot.relations if (type_ := entity_type(snapshot.datasource, *name))}
+        types.update(_types(snapshot))
     return Findings((*unknown(rules, types), *found), tuple(sorted(closed)))
+
+
+def missing(rules: RowRules, snapshot: Snapshot) -> tuple[Problem, ...]:
+    """What there is against rules about tables that are not in this datasource and should be."""
+    here = tuple(rule for rule in rules.rules if rule.type.partition("::")[0] == snapshot.datasource)
+    return unknown(replace(rules, rules=here), _types(snapshot))
+
+
+def _types(snapshot: Snapshot) -> Iterator[str]:
+    return (type_ for name in snapshot.relations if (type_ := entity_type(snapshot.datasource, *name)))
 
 
 def _of_table(rules: RowRules, snapshot: Snapshot, name: Name, above: _Kin, below: _Kin) -> Governed:
