@@ -165,8 +165,7 @@ def _attribute(name: str, row: Row) -> Attribute:
 
 def _about_the_agent(tree: Json, row: Row) -> bool:
     """Whether it depends on the agent alone, and the agent is not known."""
-    named = set(_variables(tree))
-    return row.known is None and "principal" in named and named <= {"principal"}
+    return row.known is None and set(_variables(tree)) == {"principal"}
 
 
 def _variables(tree: object) -> list[str]:

@@ -21,7 +21,7 @@ from ostiary_tools.datasources.port import Datasource as DatasourcePort
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.packs import Registry
 from ostiary_tools.snapshot import Name, Snapshot
-from ostiary_tools.sql.row_rules import Governed, governing, missing
+from ostiary_tools.sql.row_rules import Governed, governing, missing, terms
 from ostiary_tools.view import SchemaView
 
 _log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def _judge_schema(engine: Engine, who: Principal, snapshot: Snapshot, governed: 
         snapshot,
         visible=_allowed(engine, who, Action.SEE, resources),
         readable=_allowed(engine, who, Action.READ, (r for r in resources if _has_values(r))),
-        rows={name: one.terms(who) for name, one in governed.items()},
+        rows=terms(governed, who),
     )
 
 

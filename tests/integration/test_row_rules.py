@@ -14,6 +14,7 @@ from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRules
 from ostiary_tools.snapshot import Snapshot
 from ostiary_tools.sql.row_rules import findings, governing
+from ostiary_tools.sql.row_rules import terms as terms_of
 from ostiary_tools.view import RowTerms
 
 SCHEMA = """
@@ -59,7 +60,7 @@ async def live(make_database: MakeDatabase, postgres_server: PostgresServer) -> 
 
 
 def terms(snapshot: Snapshot, given: RowRules) -> dict[str, RowTerms]:
-    return {name: one.terms(ANA) for (_, name), one in governing(given, snapshot).items()}
+    return {name: one for (_, name), one in terms_of(governing(given, snapshot), ANA).items()}
 
 
 async def kept(dsn: str, table: str, terms: RowTerms) -> list[int]:

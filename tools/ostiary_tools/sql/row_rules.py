@@ -8,7 +8,7 @@ never taken for one that nobody governs.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ostiary_policies.conditions import TRUE, RowFilter
@@ -105,6 +105,19 @@ def findings(rules: RowRules, snapshots: Iterable[Snapshot], unseen: Collection[
         closed += [one.closed for one in governed if one.closed and not one.problems]
         types.update(_types(snapshot))
     return Findings((*unknown(rules, types), *found), tuple(sorted(closed)))
+
+
+def terms(governed: Mapping[Name, Governed], principal: Principal) -> Mapping[Name, RowTerms]:
+    """Which rows the principal has of each relation. About a millisecond for each but the parts of a table, which are alike."""
+    made: dict[Hashable, RowTerms] = {}
+    found: dict[Name, RowTerms] = {}
+    for name, one in governed.items():
+        alike = (*map(id, one.held), *((column.name, column.kind, column.not_null) for column in one.relation.columns))
+        known = made.get(alike) if one.held else None
+        found[name] = known or one.terms(principal)
+        if not found[name].refusal:
+            made[alike] = found[name]
+    return found
 
 
 def missing(rules: RowRules, snapshot: Snapshot) -> tuple[Problem, ...]:
