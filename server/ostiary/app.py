@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 from structlog.contextvars import bind_contextvars
 
-from ostiary import __version__, policy_files
+from ostiary import __version__, example_files, policy_files
 from ostiary.audit.place import AuditPlace
 from ostiary.audit.reader import LogReader
 from ostiary.audit.recorder import Recorder, recording
@@ -24,6 +24,9 @@ from ostiary.budgets import Budgets
 from ostiary.changes import Changes
 from ostiary.config import Config, environment
 from ostiary.cursors import Cursors
+from ostiary.example_files import ExampleSet
+from ostiary.example_watch import following
+from ostiary.examples import Examples
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate
 from ostiary.hangup import on_hangup
@@ -32,6 +35,7 @@ from ostiary.jobs import Jobs
 from ostiary.meter import Meter
 from ostiary.policy_files import Policies
 from ostiary.policy_watch import PolicyWatch, watching
+from ostiary.sources import sources
 from ostiary.telemetry import tracing
 from ostiary.terms import Terms
 from ostiary.worlds import Worlds
@@ -50,7 +54,6 @@ from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
 from ostiary_tools.packs import Registry, discover
-from ostiary_tools.powers import Power
 
 if TYPE_CHECKING:
     from ostiary.http.lifeline import Lifeline
@@ -59,8 +62,6 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 ALLOCATIONS = 20_000
 """Before the collector looks at the young: some calls' worth, where Python's own 700 are a fraction of one parsed statement."""
-SAMPLE = "shop"
-"""Name of the sample datasource, served when none is configured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class House:
     recorder: Recorder
     audit: AuditPlace
     cursors: Cursors
+    examples: ExampleSet
     meter: Meter
     gate: Gate
     changes: Changes
@@ -111,6 +113,8 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
                 },
             )
         )
+        examples = await example_files.load(config.examples.directory)
+        await stack.enter_async_context(following(examples, recorder))
         cursor_table = CursorTable(writer_dsn)
         stack.push_async_callback(cursor_table.close)
         cursors = Cursors(cursor_table, config.limits.cursor_s)
@@ -139,6 +143,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             recorder=recorder,
             audit_reader=LogReader(audit),
             cursors=cursors,
+            examples=Examples(examples, frozenset(datasources)),
             approvals=approvals,
             jobs=job_table,
             budgets=budgets,
@@ -147,7 +152,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         )
         jobs = Jobs(job_table, gate.call)
         stack.push_async_callback(jobs.close)
-        kept = (recorder, audit, cursors, meter, gate, changes, tokens, jobs)
+        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs)
         yield House(config, registry, policies, watch, datasources, worlds, *kept)
 
 
@@ -180,7 +185,7 @@ async def open_sources(config: Config, progress: Progress) -> AsyncIterator[list
     """Where the datasources are, with the embedded PostgreSQL running while the block lasts if the sample is one."""
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(_sample_cluster(config, progress)) if not config.datasources else None
-        yield _settings(config, cluster)
+        yield sources(config, cluster)
 
 
 @asynccontextmanager
@@ -273,7 +278,9 @@ async def _serve_on(
         given = (house.gate, lambda _: current(unasked), config.server.name, "http")
         mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=keys)
         page = Exposition(house.meter, house.recorder, house.datasources, house.policies, worker)
-        operation = Operation(house.recorder, house.datasources, house.policies, page, frozenset(config.operation.roles))
+        operation = Operation(
+            house.recorder, house.datasources, house.policies, house.examples, page, frozenset(config.operation.roles)
+        )
         _spare_what_stays()
         streams = Streams(config.http, lambda: current(unasked).agent)
         app = application(
@@ -370,30 +377,7 @@ async def _datasources(
     config: Config, cluster: Cluster | None, stack: AsyncExitStack, bus: Bus | None = None
 ) -> dict[str, Datasource]:
     opened: dict[str, Datasource] = {}
-    for settings in _settings(config, cluster):
+    for settings in sources(config, cluster):
         opened[settings.name] = datasource = await open_postgres(settings, bus.publish if bus else None)
         stack.push_async_callback(datasource.close)
     return opened
-
-
-def _settings(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
-    if not config.datasources and cluster is not None:
-        return [PostgresSettings(SAMPLE, cluster.dsn(names.AGENT, names.SHOP))]
-    return [
-        PostgresSettings(
-            name=name,
-            dsn=source.dsn.get_secret_value(),
-            pool_min=source.pool_min,
-            pool_max=source.pool_max,
-            acquire_timeout_s=source.acquire_timeout_s,
-            max_lifetime_s=source.max_lifetime_s,
-            set_role=source.set_role,
-            search_path=source.search_path,
-            lock_timeout_s=source.lock_timeout_s,
-            idle_timeout_s=source.idle_timeout_s,
-            snapshot_ttl_s=source.snapshot_ttl_s,
-            accepted_powers=frozenset(map(Power, source.accepted_powers)),
-            tags={target: frozenset(tags) for target, tags in source.tags.items()},
-        )
-        for name, source in config.datasources.items()
-    ]

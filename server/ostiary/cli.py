@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ostiary import cli_audit, cli_classify, cli_config, cli_doctor, cli_policy, cli_policy_diff, cli_policy_simulate, cli_tokens
+from ostiary import (
+    cli_audit,
+    cli_classify,
+    cli_config,
+    cli_doctor,
+    cli_examples,
+    cli_policy,
+    cli_policy_diff,
+    cli_policy_simulate,
+    cli_tokens,
+)
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
@@ -43,6 +53,7 @@ app.command("config", epilog="Example: ostiary config --client claude-desktop")(
 cli_policy.app.command(epilog="Example: ostiary policy diff policies.old policies")(cli_policy_diff.diff)
 cli_policy.app.command(epilog="Example: ostiary policy simulate policies --since 7d")(cli_policy_simulate.simulate)
 app.add_typer(cli_policy.app, name="policy")
+app.add_typer(cli_examples.app, name="examples")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_tokens.app, name="tokens")
 
@@ -80,6 +91,7 @@ def _reported(failure: Exception) -> Exit:
     from ostiary.audit.checkpoint import KeyUnusable
     from ostiary.audit.writer import RecordingFailed
     from ostiary.config.problems import ConfigError
+    from ostiary.example_files import ExampleError
     from ostiary_policies.errors import PolicyError
     from ostiary_tools.control.connect import JournalError
     from ostiary_tools.embedded.errors import EmbeddedError, InUse
@@ -88,7 +100,7 @@ def _reported(failure: Exception) -> Exit:
     match failure:
         case ExceptionGroup(exceptions=[Exception() as only]):  # task groups wrap what passes through them
             return _reported(only)
-        case ConfigError() | PolicyError():
+        case ConfigError() | PolicyError() | ExampleError():
             for problem in failure.problems:
                 _said(str(problem), "", Exit.USAGE)
             return Exit.USAGE

@@ -74,8 +74,9 @@ def engine_at(path: Path | None, config: "Config") -> "Engine":
 
 
 async def _shifts(config: "Config", datasource: str, before: "Engine", after: "Engine") -> list["Shift"]:
-    from ostiary.app import SAMPLE, open_worlds
+    from ostiary.app import open_worlds
     from ostiary.grants import shifts
+    from ostiary.sources import SAMPLE
 
     names = tuple(config.datasources) or (SAMPLE,)
     if datasource not in names:

@@ -37,6 +37,7 @@ from ostiary.errors import (
     outcome_code,
     wrong_arguments,
 )
+from ostiary.examples import Examples, question_in
 from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
@@ -82,6 +83,7 @@ class Gate:
         recorder: Recorder,
         audit_reader: AuditReader,
         cursors: Cursors,
+        examples: Examples,
         approvals: ApprovalTable,
         jobs: JobTable,
         budgets: Budgets,
@@ -95,6 +97,7 @@ class Gate:
         self._recorder = recorder
         self._audit_reader = audit_reader
         self._cursors = cursors
+        self._examples = examples
         self._approvals = approvals
         self._jobs = jobs
         self._budgets = budgets
@@ -231,6 +234,8 @@ class Gate:
             if (handle := handle_in(args)) is not None:
                 position = await self._cursors.position(handle, record.who, record.engine.policy_hash, world)
                 world = replace(world, position=position)
+            if (question := question_in(args)) is not None:
+                world = replace(world, examples=await self._examples.nearest(question, record.engine, world))
             world = replace(world, client=record.call.client)
             intent = await planned(tool, args, world)
             return world, intent, judged_again(intent, world)

@@ -8,16 +8,14 @@ by itself what it decides by from then on: its own stream of the audit log is co
 
 import asyncio
 import logging
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
 
 from ostiary.audit.recorder import Recorder, RecordingFailed
 from ostiary.fit import Fit, fit, versions
+from ostiary.own_thread import in_own_thread
 from ostiary.policy_files import Found, Policies
 from ostiary.redaction import one_line
 from ostiary_policies.engine import Engine
@@ -25,8 +23,6 @@ from ostiary_policies.errors import PolicyError, Problem
 from ostiary_policies.rows import NO_RULES, RowRules
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.sql.row_rules import Findings
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -84,7 +80,7 @@ class PolicyWatch:
 
     async def _look(self) -> tuple[Found, bool]:
         """What is there, and whether that is what is in force."""
-        looking = _in_own_thread(self._seen)
+        looking = in_own_thread("policy files", self._seen)
         done, _ = await asyncio.wait({looking}, timeout=_PATIENCE_S)
         if not done:
             self._policies.refused = f"nobody knows, because their directory has not answered for {_PATIENCE_S:g} seconds"
@@ -198,18 +194,3 @@ def _lost(before: Engine, after: Engine) -> Iterator[Problem]:
         if gone and file not in there:
             named = ", ".join(f"`{name}`" for name in gone[:3]) + (" …" if len(gone) > 3 else "")  # noqa: PLR2004 - the bound beside it
             yield Problem(file, 0, "", f"it is gone or empty, and {named} with it", "if that is meant, send SIGHUP or start anew")
-
-
-def _in_own_thread(work: Callable[[], T]) -> "asyncio.Future[T]":
-    """Where a file system that does not answer holds up neither other work nor the end of the process."""
-    done: Future[T] = Future()
-
-    def run() -> None:
-        done.set_running_or_notify_cancel()
-        try:
-            done.set_result(work())
-        except BaseException as error:  # noqa: BLE001 it is raised where it is waited for
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="policy files", daemon=True).start()
-    return asyncio.wrap_future(done)

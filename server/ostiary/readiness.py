@@ -22,14 +22,15 @@ class Readiness:
     """Sentences without secrets; also of what is wrong and stops nothing."""
 
 
-def readiness(audit: RecorderState, pools: Iterable[tuple[str, PoolState]], policies: str = "") -> Readiness:
+def readiness(audit: RecorderState, pools: Iterable[tuple[str, PoolState]], policies: str = "", examples: str = "") -> Readiness:
     """Ready is who records and reaches a datasource: one that is away is no reason to take the others from their agents.
 
     `policies` says why what is in the policy files is not in force, which is no reason either: the set before them is.
+    `examples` says the same of the files of examples.
     """
     found = dict(pools)
     serving = any(pool.healthy for pool in found.values())
-    return Readiness(audit.recording and serving, (*_of_audit(audit), *_of_policies(policies), *_of_pools(found.items())))
+    return Readiness(audit.recording and serving, (*_of_audit(audit), *_of_files(policies, examples), *_of_pools(found.items())))
 
 
 def _of_audit(audit: RecorderState) -> Iterator[str]:
@@ -42,9 +43,11 @@ def _of_audit(audit: RecorderState) -> Iterator[str]:
         yield "the audit log: no event triggers guard its schema; only a superuser can make them"
 
 
-def _of_policies(refused: str) -> Iterator[str]:
-    if refused:
-        yield f"the policy files are not what is in force: {refused}"
+def _of_files(policies: str, examples: str) -> Iterator[str]:
+    if policies:
+        yield f"the policy files are not what is in force: {policies}"
+    if examples:
+        yield f"the files of examples are not what is in force: {examples}"
 
 
 def _of_pools(pools: Iterable[tuple[str, PoolState]]) -> Iterator[str]:

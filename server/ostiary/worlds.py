@@ -120,7 +120,7 @@ def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[s
 
 def _judge_schema(engine: Engine, who: Principal, snapshot: Snapshot, governed: Mapping[Name, Governed]) -> SchemaView:
     ranking.prepare(snapshot)
-    resources = tuple(_resources(snapshot))
+    resources = tuple(resources_of(snapshot))
     return SchemaView(
         snapshot,
         visible=_allowed(engine, who, Action.SEE, resources),
@@ -136,7 +136,8 @@ def _allowed(engine: Engine, who: Principal, action: Action, resources: Iterable
     return frozenset(access.resource for access in accesses if engine.allows(who, access).allowed)
 
 
-def _resources(snapshot: Snapshot) -> Iterable[Resource]:
+def resources_of(snapshot: Snapshot) -> Iterable[Resource]:
+    """All that is decided of a schema, once for each caller."""
     for schema in snapshot.schemas:
         yield snapshot.schema_resource(schema)
     for relation in snapshot.relations.values():

@@ -72,6 +72,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         recorder=house.recorder,
         audit_reader=house.gate._audit_reader,
         cursors=house.cursors,
+        examples=house.gate._examples,
         approvals=house.gate._approvals,
         jobs=house.gate._jobs,
         budgets=house.gate._budgets,

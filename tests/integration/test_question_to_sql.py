@@ -85,6 +85,15 @@ async def test_a_prompt_names_keys_ways_values_limits_and_what_may_not_be_read(a
 
 
 @pytest.mark.asyncio
+async def test_the_page_shows_a_prompt_as_it_is(agent: Connect):
+    page = (Path(__file__).parents[2] / "docs/how-to/answer-questions-with-sql.md").read_text("utf-8")
+    lines = page.split("```markdown\n")[1].split("```")[0].splitlines()
+    prompt = (await asked(await agent("analyst"), "What do customers from Austria buy?")).splitlines()
+    assert len(lines) > 5
+    assert [line for line in lines if line not in prompt] == []
+
+
+@pytest.mark.asyncio
 async def test_what_had_no_room_is_said(agent: Connect):
     prompt = await asked(await agent("analyst"), "What do customers buy?", budget="4000")
     assert "\nLeft out for room: types and comments of tables whose columns stand by name alone" in prompt

@@ -16,6 +16,7 @@ from ostiary_policies.budgets import Budget
 from ostiary_policies.model import Intent, Obligations, Permit, Statement
 from ostiary_tools.asking import Answer, Client, Form, InputNeeded, Question, Roots, Sampling
 from ostiary_tools.errors import DatabaseError, NotWritten, Refused, ScansTooMuch, TimedOut, TooCostly, ToolError, Unavailable
+from ostiary_tools.examples import ShownExample
 from ostiary_tools.plans.plan import Plan
 from ostiary_tools.position import Position, SortKey
 from ostiary_tools.result import (
@@ -40,6 +41,7 @@ __all__ = [
     "Answer",
     "Args",
     "AsJob",
+    "AskedInWords",
     "Audio",
     "AuditReader",
     "Block",
@@ -77,6 +79,7 @@ __all__ = [
     "ScansTooMuch",
     "SchemaView",
     "Session",
+    "ShownExample",
     "SortKey",
     "Statement",
     "Surface",
@@ -119,6 +122,10 @@ class CursorHandle:
 
 class AsJob:
     """Marks the field of `Args` by which a caller asks that the call goes on after its answer: `Annotated[bool, AsJob()]`."""
+
+
+class AskedInWords:
+    """Marks the field of `Args` with a question, to which `World.examples` are most like: `Annotated[str, AskedInWords()]`."""
 
 
 class AuditReader(Protocol):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from ostiary_tools.examples import Shown
+from ostiary_tools.examples import ShownExample
 from ostiary_tools.identifiers import identifier, qualified
 from ostiary_tools.join_paths import condition, edges, shortest_ways
 from ostiary_tools.ranking import search
@@ -62,7 +62,7 @@ class Linking:
     """Relations that the caller may see and that are not among the links."""
 
 
-def link(view: SchemaView, question: str, examples: Sequence[Shown] = ()) -> Linking:
+def link(view: SchemaView, question: str, examples: Sequence[ShownExample] = ()) -> Linking:
     """Find what the question is about. The examples are those shown with it, nearest first."""
     hits = {_name(hit.thing): hit for hit in search(view, question) if isinstance(hit.thing, Relation)}
     best = max((hit.score for hit in hits.values()), default=0.0) or 1.0

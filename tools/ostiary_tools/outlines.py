@@ -44,7 +44,7 @@ class Outline:
     @property
     def marks(self) -> frozenset[str]:
         """Marks in it that the prompt explains."""
-        return frozenset({"no read"} if any("[no read]" in line for line in self.rest) else ())
+        return frozenset(mark for mark in ("no read", "filtered") if any(line.startswith(f"  [{mark}]") for line in self.rest))
 
     def lines(self) -> list[str]:
         """All of it."""
@@ -75,7 +75,8 @@ def outline(view: SchemaView, link: Link, *, full: bool) -> Outline:
     readable = view.readable_columns(relation)
     unreadable = [column for column in view.columns(relation) if column not in readable]
     kept, cut = _kept(view, link, readable)
-    rest = [f"  [no read]: {_names(unreadable[:_MOST_COLUMNS])}"] if unreadable else []
+    rest = ["  [filtered]"] if readable and view.filtered(relation) else []
+    rest += [f"  [no read]: {_names(unreadable[:_MOST_COLUMNS])}"] if unreadable else []
     rest += [f"  and {cut} more columns: describe shows them"] if cut else []
     if not full:
         names = [f"  {_names(kept)}"] if kept else []

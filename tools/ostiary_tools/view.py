@@ -15,7 +15,7 @@ from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Principal, Resource
 from ostiary_tools.asking import Client
 from ostiary_tools.errors import Refused, Unavailable
-from ostiary_tools.examples import Shown
+from ostiary_tools.examples import ShownExample
 from ostiary_tools.position import Position
 from ostiary_tools.snapshot import ColumnInfo, Index, Name, Relation, Snapshot
 
@@ -119,7 +119,7 @@ class World:
     position: Position | None = None
     """Where the caller's cursor stands, when the call gives one that is the caller's and still holds."""
 
-    examples: Mapping[str, tuple[Shown, ...]] = field(default_factory=dict)
+    examples: Mapping[str, tuple[ShownExample, ...]] = field(default_factory=dict)
     """By datasource: verified examples most like the call's question, nearest first, that the caller may run."""
 
     client: Client = field(default_factory=Client)

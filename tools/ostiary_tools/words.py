@@ -17,9 +17,18 @@ def words(text: str) -> tuple[str, ...]:
     """Lower-case words of text without a plural s; an identifier, snake or camel, gives its parts and the whole."""
     found: list[str] = []
     for token in _TOKEN.findall(text):
-        parts = [part for word in token.split("_") for part in _CAMEL.split(word) if part]
-        found += parts if len(parts) < 2 else [*parts, "".join(parts)]  # noqa: PLR2004 - one part is the whole
+        split = _split(token)
+        found += split if len(split) < 2 else [*split, "".join(split)]  # noqa: PLR2004 - one part is the whole
     return tuple(_singular(part.lower()) for part in found)
+
+
+def parts(token: str) -> tuple[str, ...]:
+    """The parts of one word, snake or camel, each as `words` leaves it."""
+    return tuple(_singular(part.lower()) for part in _split(token))
+
+
+def _split(token: str) -> list[str]:
+    return [part for word in token.split("_") for part in _CAMEL.split(word) if part]
 
 
 def _singular(word: str) -> str:

@@ -88,7 +88,8 @@ def _stored(path: Path) -> tuple[Entry, ...]:
 def _defaults(environ: Mapping[str, str]) -> list[Entry]:
     ours = places(environ, os.geteuid())
     named = {"data": ours.data, "state": ours.state, "runtime": ours.runtime}
-    return [Entry(("home", name), str(path), "default", Path("/")) for name, path in named.items() if path]
+    entries = [Entry(("home", name), str(path), "default", Path("/")) for name, path in named.items() if path]
+    return [*entries, Entry(("examples", "directory"), str(ours.config / "examples"), "default", Path("/"))]
 
 
 def _validated(entries: list[Entry], environ: Mapping[str, str]) -> Config:

@@ -183,6 +183,17 @@ class Policy(Section):
     tags: tuple[Tag, ...] = _setting((), "Tags of your own that policies and datasources may use.")
 
 
+class Examples(Section):
+    """Questions with the SQL that answers them, for the prompt `question_to_sql`."""
+
+    directory: Path | None = _setting(
+        None,
+        "Folder of `*.toml` files of examples, one that agents cannot write; followed while a server runs.",
+        shown="examples in $XDG_CONFIG_HOME/ostiary",
+        example="examples",
+    )
+
+
 class Limits(Section):
     """What one call may take at most. A policy can lower these and never raise them."""
 
@@ -253,6 +264,7 @@ class Config(Section):
     control: Control = Control()
     audit: Audit = Audit()
     policy: Policy = Policy()
+    examples: Examples = Examples()
     limits: Limits = Limits()
     export: Export = Export()
     datasources: Mapping[Name, Datasource] = Field(default_factory=dict)

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.audit.recorder import Recorder
+from ostiary.example_files import ExampleSet
 from ostiary.http.doorstep import Recognised
 from ostiary.http.metrics import CONTENT_TYPE, Exposition
 from ostiary.identity.caller import Caller
@@ -36,6 +37,7 @@ class Operation:
     recorder: Recorder
     datasources: Mapping[str, Datasource]
     policies: Policies
+    examples: ExampleSet
     exposition: Exposition
     roles: frozenset[str]
     """Whose callers may know how the server does."""
@@ -44,7 +46,7 @@ class Operation:
         """How it is now."""
         await look(self.datasources.values())
         pools = ((name, source.state()) for name, source in self.datasources.items())
-        return readiness(self.recorder.state(), pools, self.policies.refused)
+        return readiness(self.recorder.state(), pools, self.policies.refused, self.examples.refused)
 
 
 def pages(operation: Operation, recognition: Recognition) -> list[Route]:
