@@ -7,7 +7,6 @@ cannot leave its line.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Annotated
 
 from pydantic import Field
@@ -31,7 +30,10 @@ _EXAMPLES_SHARE = 0.3
 _SAMPLES_SHARE = 0.15
 _MOST_SAMPLED = 8
 """Relations whose values are looked for; each is a statement."""
+_BEST = 3
+"""Relations that are shown in full before others that are farther from the question are shown at all."""
 _NAMED = 8
+"""Relations without room that are named."""
 
 
 class QuestionToSqlArgs(Args):
@@ -131,20 +133,22 @@ def _selected(view: SchemaView, args: QuestionToSqlArgs, world: World) -> _Selec
 
 
 def _outlines_within(view: SchemaView, linking: Linking, room: int) -> tuple[tuple[Outline, ...], tuple[str, ...]]:
-    """Those near the question first, each in short before any in full, so that a long one takes no other's place; then the rest."""
+    """Each in short before most are in full, so that a long one takes no other's place; the best in full before the farthest."""
+    links = linking.links
+    near = [number for number, one in enumerate(links) if one.near]
+    others = [number for number, one in enumerate(links) if not one.near]
     kept: dict[int, Outline] = {}
-    for near in (True, False):
-        numbers = [number for number, one in enumerate(linking.links) if one.near is near]
-        for full, number in product((False, True), numbers):
-            before = kept.get(number)
-            if full and before is None:
-                continue
-            now = outline(view, linking.links[number], full=full)
-            more = _cost(now) - (_cost(before) if before else 0)
-            if more <= room:
-                kept[number] = now
-                room -= more
-    left_out = (one.relation for number, one in enumerate(linking.links) if number not in kept)
+    steps = ((near, False), (near[:_BEST], True), (others, False), (near[_BEST:], True), (others, True))
+    for number, full in ((number, full) for numbers, full in steps for number in numbers):
+        before = kept.get(number)
+        if full and before is None:
+            continue
+        now = outline(view, links[number], full=full)
+        more = _cost(now) - (_cost(before) if before else 0)
+        if more <= room:
+            kept[number] = now
+            room -= more
+    left_out = (one.relation for number, one in enumerate(links) if number not in kept)
     return tuple(kept[number] for number in sorted(kept)), tuple(qualified(one.schema, one.name) for one in left_out)
 
 
