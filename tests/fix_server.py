@@ -141,6 +141,7 @@ def site_config(
     tagged: Mapping[str, list[str]] | None = None,
     pool_max: int = 5,
     accepted_powers: tuple[str, ...] = ("superuser",),
+    mask_key: str = "",
     more: str = "",
 ) -> Config:
     """Write the files of a server and load them as `ostiary serve` would; most tests log in as a superuser, on purpose."""
@@ -156,6 +157,7 @@ def site_config(
         "[policy]",
         'directory = "policies"',
         f"tags = {json.dumps(list(tags))}",
+        *(['mask_key = "file:mask.key"'] if mask_key else []),
         "[limits]",
         *(f"{name} = {value}" for name, value in (limits or {}).items()),
         "[export]",
@@ -165,6 +167,9 @@ def site_config(
         lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}"]
         lines += [f"accepted_powers = {json.dumps(accepted_powers)}", f"[datasources.{name}.tags]"]
         lines += [f"{json.dumps(target)} = {json.dumps(given)}" for target, given in (tagged or {}).items()]
+    key = folder / "mask.key"
+    key.write_text(mask_key)
+    key.chmod(0o600)
     path = folder / "ostiary.toml"
     path.write_text("\n".join([*lines, more]))
     path.chmod(0o600)

@@ -20,6 +20,9 @@ class Action(StrEnum):
     READ = "read"
     """Have values in a result, a predicate or a sort (on `Table` and `Column`; both are needed)."""
 
+    READ_MASKED = "read_masked"
+    """Have a mask in the place of a value, everywhere a statement could use the value (on `Column`)."""
+
     EXECUTE = "execute"
     """Call a function that the database's owner or an extension defined (on `Function`)."""
 

@@ -17,9 +17,10 @@ from typing import Any, Self
 
 import cedarpy
 
-from ostiary_policies import attributes, checks, entities, obligations, rows, source
+from ostiary_policies import attributes, checks, entities, masks, obligations, rows, source
 from ostiary_policies.attributes import AttributeType
 from ostiary_policies.errors import PolicyError, Problem
+from ostiary_policies.masks import Mask
 from ostiary_policies.model import Access, Obligations, Principal, Resource
 from ostiary_policies.rows import RowRule, RowRules
 
@@ -37,6 +38,8 @@ class Policy:
     file: str
     line: int
     obligations: Obligations
+    mask: Mask | None
+    """What a permit of `read_masked` shows."""
     text: str = field(repr=False)
     """As it was written."""
 
@@ -260,7 +263,15 @@ def _parse(written: source.Source, words: checks.Words, schema: cedarpy.Schema) 
     if found:
         return _Parsed(problems=tuple(dict.fromkeys(found)))
     return _Parsed(
-        Policy(name, policy["effect"], written.file, written.line, obligations.from_annotations(annotations), written.text),
+        Policy(
+            name,
+            policy["effect"],
+            written.file,
+            written.line,
+            obligations.from_annotations(annotations),
+            masks.parse(annotations["mask"]) if "mask" in annotations else None,
+            written.text,
+        ),
         rows.rule(name, policy, written) if of_rows else None,
         named=frozenset(checks.named(policy)),
         attributes=frozenset(checks.asked_for(policy)),

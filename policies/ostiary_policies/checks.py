@@ -6,11 +6,12 @@ an entity that a request does not carry. Such a forbid is a hole nobody sees.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ostiary_policies import entities, obligations
+from ostiary_policies import entities, masks, obligations
+from ostiary_policies.actions import Action
 
 TAGS = frozenset({"pii", "secret"})
 """Tags every installation has; `pii:<kind>` too. Others are declared in the configuration."""
@@ -70,6 +71,7 @@ def complaints(policy: Json, declared: Words) -> Iterator[tuple[str, str]]:
 def of_frame(policy: Json) -> Iterator[tuple[str, str]]:
     """Objections to annotations, to the scope and to ids; conditions are not looked at."""
     yield from _of_annotations(policy["effect"], annotations(policy))
+    yield from _of_mask(policy)
     yield from _of_scope(policy)
     yield from _of_ids(policy)
 
@@ -85,14 +87,37 @@ def of_agent(policy: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]
 def _of_annotations(effect: str, written: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     if not _ID.fullmatch(written.get("id", "")):
         yield "it has no usable `@id`", 'write @id("a-short-name") above it: letters, digits, `-`, `_` and `.`'
-    for name in sorted(written.keys() - obligations.NAMES - {"id"}):
-        yield f"unknown annotation `@{name}`", "known are `@id`, " + ", ".join(f"`@{n}`" for n in sorted(obligations.NAMES))
+    known = {"id", "mask"} | obligations.NAMES
+    for name in sorted(written.keys() - known):
+        yield f"unknown annotation `@{name}`", "known are " + ", ".join(f"`@{n}`" for n in sorted(known))
     if effect == "forbid" and (terms := sorted(written.keys() & obligations.NAMES)):
         yield f"`@{terms[0]}` on a forbid has no effect", "put it on the permit it should bound"
     try:
         obligations.from_annotations(written)
     except ValueError as error:
         yield str(error), ""
+
+
+def _of_mask(policy: Json) -> Iterator[tuple[str, str]]:
+    """A permit of masked reading says which mask, and nothing else does."""
+    written = annotations(policy).get("mask")
+    masked = {uid["id"] for uid in _actions(policy)} == {Action.READ_MASKED.value}
+    if masked and policy["effect"] == "permit" and written is None:
+        yield "it permits masked reading and names no mask", 'write @mask("null") above it, or another mask'
+    if written is None:
+        return
+    if not masked or policy["effect"] == "forbid":
+        yield "`@mask` has no effect here", 'put it on a permit of `action == Action::"read_masked"` alone'
+    try:
+        masks.parse(written)
+    except ValueError as error:
+        yield str(error), ""
+
+
+def _actions(policy: Json) -> Sequence[Json]:
+    """The actions that the scope names."""
+    scope = policy["action"]
+    return (scope["entity"],) if "entity" in scope else scope.get("entities", ())
 
 
 def _of_scope(policy: Json) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ What one access presupposes, and is therefore judged with it:
 - to see a schema, see its datasource; to see a table or a function, see its schema;
   to see a column, see its table
 - to read a table, see it; to read a column, see it and read its table
+- to read a column masked, the same
 - to execute a function, see it
 
 So nothing can be read or run that may not be known, and a forbid on a schema closes
@@ -19,11 +20,12 @@ permit that decided anything in the intent, and the strictest of each holds.
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from ostiary_policies import obligations
+from ostiary_policies import masks, obligations
 from ostiary_policies.actions import Action
 from ostiary_policies.budgets import Budget
 from ostiary_policies.cedar import Judgment, PolicySet
 from ostiary_policies.entities import parent
+from ostiary_policies.masks import Mask
 from ostiary_policies.model import Access, Column, Datasource, Denial, Intent, Obligations, Permit, Principal, Reason, Tool
 
 BATCH = 256
@@ -102,6 +104,14 @@ class Engine:
             rules=tuple(sorted({rule for verdict in distinct for rule in verdict.rules})),
             policy_hash=self.policy_hash,
         )
+
+    def mask(self, principal: Principal, column: Column) -> Mask | None:
+        """What stands in the place of the column's values; `None` when it may not be read masked, or no policy says how."""
+        verdict = self.allows(principal, Access(Action.READ_MASKED, column))
+        if not verdict.allowed:
+            return None
+        stated = (self.policies.policies[rule].mask for rule in verdict.rules)
+        return masks.strictest(mask for mask in stated if mask is not None)
 
     def stating(self, permit: Permit, term: str) -> tuple[str, ...]:
         """Ids of the permit's rules that state the term, a field of `Obligations`, as strictly as it is in force; sorted."""
@@ -184,7 +194,7 @@ def presupposes(access: Access) -> tuple[Access, ...]:
     match access.action:
         case Action.SEE:
             return (Access(Action.SEE, above),) if above else ()
-        case Action.READ:
+        case Action.READ | Action.READ_MASKED:
             table = (Access(Action.READ, above),) if above and isinstance(access.resource, Column) else ()
             return (*table, Access(Action.SEE, access.resource))
         case Action.EXECUTE:

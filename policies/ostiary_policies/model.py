@@ -110,6 +110,20 @@ class Statement:
     text: str
     parameters: tuple[str | None, ...] = ()
     """Text in PostgreSQL's input syntax; the server casts each to the type it infers."""
+    fenced: str = ""
+    """What runs in the place of `text`, where the agent gets other rows or values than a table holds."""
+    keys: tuple[str, ...] = field(default=(), repr=False)
+    """Values behind `parameters` that only `fenced` uses. They are secrets."""
+
+    @property
+    def runs(self) -> str:
+        """The text that is run."""
+        return self.fenced or self.text
+
+    @property
+    def values(self) -> tuple[str | None, ...]:
+        """A value for each parameter of what is run."""
+        return (*self.parameters, *self.keys)
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
 from ostiary_tools.packs import Registry, discover
+from ostiary_tools.view import HashKey, hash_key
 
 if TYPE_CHECKING:
     from ostiary.http.lifeline import Lifeline
@@ -129,7 +130,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         stack.push_async_callback(approvals.close)
         datasources = await _datasources(config, cluster, stack, bus)
         watch = await stack.enter_async_context(watching(policies, recorder, datasources))
-        worlds = Worlds(datasources, registry)
+        worlds = Worlds(datasources, registry, _mask_key(config))
         changes = Changes(worlds, policies, datasources, bus, _look_s(config))
         stack.push_async_callback(changes.close)
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
@@ -169,7 +170,7 @@ async def open_worlds(config: Config) -> AsyncIterator[tuple[Registry, Worlds]]:
     """The datasources as anybody sees them under any policies, without a way to run a call."""
     registry = discover()
     async with open_datasources(config) as datasources:
-        yield registry, Worlds(datasources, registry)
+        yield registry, Worlds(datasources, registry, _mask_key(config))
 
 
 @asynccontextmanager
@@ -178,6 +179,11 @@ async def open_datasources(config: Config) -> AsyncIterator[Mapping[str, Datasou
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(_sample_cluster(config, lambda _: None)) if not config.datasources else None
         yield await _datasources(config, cluster, stack)
+
+
+def _mask_key(config: Config) -> HashKey | None:
+    secret = config.policy.mask_key
+    return None if secret is None else hash_key(secret.get_secret_value())
 
 
 @asynccontextmanager

@@ -42,7 +42,9 @@ def judged_again(intent: Intent, world: World) -> tuple[Judged, ...]:
     stated = frozenset(intent.accesses)
     judged = tuple(judge(statement.text, view) for statement in statements)
     for statement, judgement in zip(statements, judged, strict=True):
-        if judgement.statement.text != statement.text or not stated.issuperset(judgement.accesses):
+        ours = judgement.statement
+        same = (ours.text, ours.fenced, ours.keys) == (statement.text, statement.fenced, statement.keys)
+        if not same or not stated.issuperset(judgement.accesses):
             hint = "this is a defect of the tool; tell its author"
             raise Refused("judged_again", "the statement does more than its plan says", hint)
     return judged

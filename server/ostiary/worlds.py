@@ -20,9 +20,10 @@ from ostiary_tools.api import Surface, World
 from ostiary_tools.datasources.port import Datasource as DatasourcePort
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.packs import Registry
-from ostiary_tools.snapshot import Name, Snapshot
+from ostiary_tools.snapshot import ColumnInfo, Name, Snapshot
+from ostiary_tools.sql.masking import takes
 from ostiary_tools.sql.row_rules import Governed, governing, missing, terms
-from ostiary_tools.view import SchemaView
+from ostiary_tools.view import HashKey, SchemaView
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +37,10 @@ _CHUNK = 200
 class Worlds:
     """Builds a caller's `World`; keeps views and names of tools, and nothing else."""
 
-    def __init__(self, datasources: Mapping[str, DatasourcePort], registry: Registry) -> None:
+    def __init__(self, datasources: Mapping[str, DatasourcePort], registry: Registry, hash_key: HashKey | None = None) -> None:
         self._datasources = datasources
         self._registry = registry
+        self._hash_key = hash_key
         self._views: OrderedDict[tuple[Principal, str, str, str], SchemaView] = OrderedDict()
         self._callable: OrderedDict[tuple[Principal, str], tuple[str, ...]] = OrderedDict()
         self._governed: OrderedDict[tuple[str, str, str], Mapping[Name, Governed]] = OrderedDict()
@@ -70,7 +72,7 @@ class Worlds:
         view = self._views.get(key)
         if view is None:
             governed = await self._governing(engine, snapshot)
-            view = await asyncio.to_thread(_judge_schema, engine, who, snapshot, governed)
+            view = await asyncio.to_thread(_judge_schema, engine, who, snapshot, governed, self._hash_key)
             self._forget_before(snapshot)
         elif view.snapshot is not snapshot:
             view = replace(view, snapshot=snapshot, kept={})
@@ -118,15 +120,35 @@ def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[s
     )
 
 
-def _judge_schema(engine: Engine, who: Principal, snapshot: Snapshot, governed: Mapping[Name, Governed]) -> SchemaView:
+def _judge_schema(
+    engine: Engine, who: Principal, snapshot: Snapshot, governed: Mapping[Name, Governed], hash_key: HashKey | None
+) -> SchemaView:
     ranking.prepare(snapshot)
     resources = tuple(resources_of(snapshot))
-    return SchemaView(
-        snapshot,
-        visible=_allowed(engine, who, Action.SEE, resources),
-        readable=_allowed(engine, who, Action.READ, (r for r in resources if _has_values(r))),
-        rows=terms(governed, who),
-    )
+    readable = _allowed(engine, who, Action.READ, (r for r in resources if _has_values(r)))
+    unread = dict(_unread(snapshot, readable))
+    maskable = _allowed(engine, who, Action.READ_MASKED, unread)
+    stated = {column: engine.mask(who, column) for column in unread if column in maskable}
+    masked = {
+        column: mask
+        for column, mask in stated.items()
+        if mask is not None and takes(mask, unread[column], snapshot.types, hashes=hash_key is not None)
+    }
+    # To who reads a table, a column that can be read in no way does not exist; who only sees it has its whole outline.
+    hidden = unread.keys() - masked.keys()
+    visible = _allowed(engine, who, Action.SEE, resources) - hidden
+    rows = terms(governed, who)
+    return SchemaView(snapshot, visible, readable, masked=masked, rows=rows, hash_key=hash_key)
+
+
+def _unread(snapshot: Snapshot, readable: frozenset[Resource]) -> Iterable[tuple[Column, ColumnInfo]]:
+    """Columns of readable tables that are not readable themselves."""
+    for relation in snapshot.relations.values():
+        if relation.resource(snapshot.datasource) in readable:
+            for column in relation.columns:
+                resource = relation.column_resource(snapshot.datasource, column)
+                if resource not in readable:
+                    yield resource, column
 
 
 def _allowed(engine: Engine, who: Principal, action: Action, resources: Iterable[Resource]) -> frozenset[Resource]:

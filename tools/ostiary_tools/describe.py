@@ -139,13 +139,13 @@ def _by_column(rows: Rows) -> Samples:
 
 
 def _column_line(view: SchemaView, relation: Relation, column: ColumnInfo, samples: Sequence[str]) -> str:
-    readable = column in view.readable_columns(relation)
+    readable, mask = column in view.readable_columns(relation), view.mask(relation, column)
     words = [
         f"  {identifier(column.name)} {column.type}",
         "not null" if column.not_null else "",
         "generated" if column.generated else "",
         f"default {column.default}" if readable and not column.generated and HARMLESS_DEFAULT.fullmatch(column.default) else "",
-        "" if readable else "[no read]",
+        "" if readable else f"[masked: {mask.kind}]" if mask else "[no read]",
         f"-- {one_line(column.comment)}" if column.comment else "",
         f"e.g. {' | '.join(samples)}" if samples else "",
     ]

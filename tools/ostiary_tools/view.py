@@ -7,20 +7,39 @@ it); `visible` and `readable` say which of it exists for the caller.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from hashlib import sha256
+from typing import Any, NamedTuple
 
 from ostiary_policies.actions import Action
-from ostiary_policies.model import Access, Principal, Resource
+from ostiary_policies.masks import Mask
+from ostiary_policies.model import Access, Column, Principal, Resource
 from ostiary_tools.asking import Client
 from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.examples import ShownExample
 from ostiary_tools.position import Position
 from ostiary_tools.snapshot import ColumnInfo, Index, Name, Relation, Snapshot
 
+_BLOCK = 64
+"""Bytes."""
 _CALLED = re.compile(r'([\w$]+)"?\(')
 """A name before a bracket: a function, or the method of the index."""
+
+
+class HashKey(NamedTuple):
+    """A key as the two paddings of a keyed hash over SHA-256 (RFC 2104), in PostgreSQL's hexadecimal format of `bytea`."""
+
+    inner: str
+    outer: str
+
+
+def hash_key(secret: str) -> HashKey:
+    """Make the key out of a secret of any length."""
+    key = secret.encode()
+    block = (sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    inner, outer = (bytes(byte ^ pad for byte in block) for pad in (0x36, 0x5C))
+    return HashKey(f"\\x{inner.hex()}", f"\\x{outer.hex()}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +61,12 @@ class SchemaView:
     snapshot: Snapshot
     visible: frozenset[Resource]
     readable: frozenset[Resource]
+    masked: Mapping[Column, Mask] = field(default_factory=dict)
+    """Columns that are read through a mask; none of them is `readable`."""
     rows: Mapping[Name, RowTerms] = field(default_factory=dict)
     """Relations of which the caller has the rows that rules allow; of others it has all."""
+    hash_key: HashKey | None = field(default=None, repr=False)
+    """What `hash` masks are made with; without it there are none."""
     kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
     """What others made from this view and would make again; it goes when the view goes."""
     _reads: dict[tuple[str, str, str], Access | None] = field(default_factory=dict, init=False, compare=False, repr=False)
@@ -75,7 +98,8 @@ class SchemaView:
         key = (relation.schema, relation.name, column.name)
         if key not in self._reads:
             resource = relation.column_resource(self.datasource, column)
-            self._reads[key] = Access(Action.READ, resource) if resource in self.visible else None
+            action = Action.READ_MASKED if resource in self.masked else Action.READ
+            self._reads[key] = Access(action, resource) if resource in self.visible else None
         return self._reads[key]
 
     def readable_columns(self, relation: Relation) -> tuple[ColumnInfo, ...]:
@@ -92,10 +116,42 @@ class SchemaView:
         """The planner's estimate; `None` where that would count rows that are kept from the caller."""
         return None if self.filtered(relation) else relation.estimated_rows
 
+    def curtailed(self, relation: Relation) -> bool:
+        """Whether the caller may have fewer rows than there are, or other values."""
+        return self.filtered(relation) or self.fenced(relation)
+
+    def mask(self, relation: Relation, column: ColumnInfo) -> Mask | None:
+        """What the caller gets in the place of the column's values."""
+        return self.masked.get(relation.column_resource(self.datasource, column)) if self.masked else None
+
+    def fenced(self, relation: Relation) -> bool:
+        """Whether the caller gets anything else than the relation's own rows and values."""
+        return (relation.schema, relation.name) in self.rows or any(self.mask(relation, column) for column in relation.columns)
+
+    @property
+    def narrowed(self) -> Hashable:
+        """All masks and row terms; of two views of a snapshot with the same, a statement runs in the same way."""
+        if "narrowed" not in self.kept:
+            self.kept["narrowed"] = (frozenset(self.masked.items()), frozenset(self.rows.items()))
+        known: Hashable = self.kept["narrowed"]
+        return known
+
     def indexes(self, relation: Relation) -> tuple[Index, ...]:
-        """The indexes that name nothing hidden, no column and no function."""
+        """The indexes that name nothing hidden, no column and no function, and hold no constant beside a column that is masked."""
         visible = {column.name for column in self.columns(relation)}
-        return tuple(i for i in relation.indexes if visible.issuperset(i.columns) and not self._names_hidden_function(i))
+        masked = {column.name for column in relation.columns if self.mask(relation, column)}
+        return tuple(
+            index
+            for index in relation.indexes
+            if visible.issuperset(index.columns)
+            and not self._names_hidden_function(index)
+            and (masked.isdisjoint(index.columns) or not self._computes(relation, index))
+        )
+
+    def _computes(self, relation: Relation, index: Index) -> bool:
+        """Whether its definition says more than columns; one of which nothing is known counts as such."""
+        known = self.snapshot.details.indexes.get((relation.schema, index.name))
+        return known is None or bool(known.expressions or known.predicate)
 
     def _names_hidden_function(self, index: Index) -> bool:
         return any(

@@ -36,7 +36,17 @@ def _postgres_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+_KEY_CHARS = 32
 Dsn = Annotated[SecretStr, AfterValidator(_postgres_url)]
+
+
+def _long(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < _KEY_CHARS:
+        raise ValueError(f"must have at least {_KEY_CHARS} characters; `openssl rand -hex 32` makes one")
+    return secret
+
+
+MaskKey = Annotated[SecretStr, AfterValidator(_long)]
 
 
 class Server(Section):
@@ -181,6 +191,12 @@ class Policy(Section):
         None, "Folder of your own `*.cedar` files, in force beside the bundles; followed while a server runs.", example="policies"
     )
     tags: tuple[Tag, ...] = _setting((), "Tags of your own that policies and datasources may use.")
+    mask_key: MaskKey | None = _setting(
+        None,
+        "Key of `hash` masks: equal values have equal hashes as long as it is the same. Without one, a column with such a mask "
+        "does not exist.",
+        example="env:OSTIARY_MASK_KEY",
+    )
 
 
 class Examples(Section):

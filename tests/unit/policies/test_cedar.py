@@ -83,7 +83,7 @@ def test_a_string_that_is_compared_with_a_name_is_no_tag() -> None:
         ("@id", "it has no usable `@id`"),
         ('@id("two words")', "it has no usable `@id`"),
         ('@id("x") @limit_row("5")', "unknown annotation `@limit_row`"),
-        ('@id("x") @mask("last4")', "unknown annotation `@mask`"),
+        ('@id("x") @mask("last:4")', "`@mask` has no effect here"),
         ('@id("x") @limit_rows("0")', "`@limit_rows` is a whole number from 1 to 999999999, not `0`"),
         ('@id("x") @limit_bytes', "`@limit_bytes` is a whole number from 1 to 999999999, not ``"),
         ('@id("x") @timeout("1h")', "`@timeout` is a number of seconds up to one day, such as `30s`, not `1h`"),

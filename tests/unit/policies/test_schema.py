@@ -16,6 +16,7 @@ APPLIES: dict[Action, set[type[Resource]]] = {
     Action.CALL: {Tool},
     Action.SEE: {Datasource, Schema, Table, Column, Function},
     Action.READ: {Table, Column},
+    Action.READ_MASKED: {Column},
     Action.EXECUTE: {Function},
     Action.READ_AUDIT: {AuditLog},
 }

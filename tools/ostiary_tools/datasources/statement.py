@@ -120,19 +120,19 @@ class PostgresReader:
 
     async def _wrapped(self, statement: Statement, row_chars: int | None, max_rows: int) -> "PreparedRows":
         _check_sendable(statement)
-        known = self.known.shape(statement.text)
-        shape = known or await self._analysed(statement.text)
-        if shape.parameters != len(statement.parameters):
-            message = f"the statement has {shape.parameters} parameters and {len(statement.parameters)} values were given"
+        known = self.known.shape(statement.runs)
+        shape = known or await self._analysed(statement.runs, placed=not statement.fenced)
+        if shape.parameters != len(statement.values):
+            message = f"the statement has {shape.parameters} parameters and {len(statement.values)} values were given"
             raise DatabaseError("08P01", message, "give one value for each of $1, $2, …")
         width = self.limits.max_chars if row_chars is None else max(row_chars // max(len(shape.heads), 1), _MIN_WIDTH)
         query = shape.bound if shape.alone else wrap(shape.bound, shape.oids, width=width, max_rows=max_rows)
-        ready = await (self._prepare_again(query, statement.text) if known else self._prepare(query, placed=False))
-        self.known.remember(statement.text, shape)
-        return PreparedRows(self, ready, shape.heads, statement.parameters, width, max_rows, "" if shape.alone else query)
+        ready = await (self._prepare_again(query, statement.runs) if known else self._prepare(query, placed=False))
+        self.known.remember(statement.runs, shape)
+        return PreparedRows(self, ready, shape.heads, statement.values, width, max_rows, "" if shape.alone else query)
 
-    async def _analysed(self, text: str) -> Shape:
-        prepared = await self._prepare(text)
+    async def _analysed(self, text: str, *, placed: bool) -> Shape:
+        prepared = await self._prepare(text, placed=placed)
         # The server has locked the statement's relations by now, until the transaction ends.
         await self._confirm()
         attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
@@ -270,7 +270,7 @@ class PreparedRows:
 
 def _check_sendable(statement: Statement) -> None:
     """Raise DatabaseError for what the protocol cannot carry: NUL and lone surrogates."""
-    for text in (statement.text, *statement.parameters):
+    for text in (statement.runs, *statement.values):
         if text is not None and ("\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text))):
             raise DatabaseError("22021", "a text holds a character PostgreSQL cannot store", "leave out NUL and lone surrogates")
 

@@ -123,12 +123,12 @@ def _stated(accesses: Iterable[Access]) -> tuple[frozenset[Name], bool]:
 
 def _hides(relation: Relation, view: SchemaView) -> bool:
     """Whether a plan of a statement over it says what the statement does not."""
-    return relation.kind is RelationKind.VIEW or view.filtered(relation)
+    return relation.kind is RelationKind.VIEW or view.curtailed(relation)
 
 
 def _is_readable(relation: Relation, view: SchemaView) -> bool:
     """Whether the caller may read all of it."""
-    return view.sees(relation) and len(view.readable_columns(relation)) == len(relation.columns) and not view.filtered(relation)
+    return view.sees(relation) and len(view.readable_columns(relation)) == len(relation.columns) and not view.curtailed(relation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _may_tell(step: Step, looker: _Looker) -> bool:
     if step.relation is None:
         return not step.function or looker.open or looker.plain
     relation = looker.view.snapshot.relations.get(step.relation)
-    if relation is None or looker.view.filtered(relation):
+    if relation is None or looker.view.curtailed(relation):
         return False
     # How wide its rows are stands in what a scan costs: a hidden column's width too.
     seen = _named(step, looker) is not None and len(looker.view.columns(relation)) == len(relation.columns)

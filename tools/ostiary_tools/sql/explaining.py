@@ -24,19 +24,19 @@ def check(work: Work, *, verbose: bool) -> None:
     if verbose and not all(_whole(r, work.view) for r in scanned):
         raise Refused("explain", "`EXPLAIN (VERBOSE)` of these tables would list columns you may not see", "leave VERBOSE out")
     inside = any(
-        r.kind is RelationKind.VIEW or r.has_children or work.view.filtered(r) or len(work.view.indexes(r)) < len(r.indexes)
+        r.kind is RelationKind.VIEW or r.has_children or work.view.curtailed(r) or len(work.view.indexes(r)) < len(r.indexes)
         for r in scanned
     ) or any(a.action is Action.EXECUTE for a in work.accesses)
     if inside:
         raise Refused(
             "explain",
-            "the plan would show what stands behind a view, a partitioned table, a row policy, an index or a function",
+            "the plan would show what stands behind a view, a partitioned table, a mask, a row rule, an index or a function",
             "call the tool `explain`, which leaves that out",
         )
 
 
 def _whole(relation: Relation, view: SchemaView) -> bool:
-    return view.sees(relation) and len(view.columns(relation)) == len(relation.columns) and not view.filtered(relation)
+    return view.sees(relation) and len(view.columns(relation)) == len(relation.columns) and not view.curtailed(relation)
 
 
 def _readable(relation: Relation, view: SchemaView) -> bool:

@@ -81,14 +81,15 @@ def _bare_column(name: str, env: Env, work: Work) -> None:
     rows = () if found.fields and found.certain else scope.find_items(env, name)
     whole_row(rows, work)
     if not found.fields and not rows and found.certain and not (name == "ctid" and scope.has_ctid(env)):
-        raise _system_column(name) if name in _SYSTEM_COLUMNS else work.unknown_column(name, items, env)
+        fenced = name == "ctid" and any(item.base for item in items)
+        raise _system_column(name) if name in _SYSTEM_COLUMNS or fenced else work.unknown_column(name, items, env)
 
 
 def _selected(name: str, items: tuple[Item, ...], written: str, env: Env, work: Work) -> None:
     """A qualified name that is no known column of its item."""
     if name == "ctid" and any(item.has_ctid for item in items):
         return
-    if name in _SYSTEM_COLUMNS:
+    if name in _SYSTEM_COLUMNS or (name == "ctid" and any(item.base for item in items)):
         raise _system_column(name)
     if not any(item.unbounded for item in items):
         raise work.unknown_column(written, items, env)
@@ -98,7 +99,8 @@ def _selected(name: str, items: tuple[Item, ...], written: str, env: Env, work: 
 
 
 def _system_column(name: str) -> Refused:
-    return Refused("system_column", f"the system column `{name}` is not read", "of the system columns only `ctid` is")
+    hint = "of the system columns only `ctid` is, and not where masks or row rules stand before the table"
+    return Refused("system_column", f"the system column `{name}` is not read here", hint)
 
 
 def named_items(qualifier: tuple[str, ...], env: Env, work: Work) -> tuple[Item, ...]:
@@ -152,7 +154,7 @@ def _typed_rows(node: Any, env: Env, work: Work) -> list[Any]:
         name = calls.bare_name(arg)
         items = scope.find_items(env, name) if name is not None and not scope.find_column(env, name).fields else ()
         relations = [scan.relation for item in items if item.base for scan in item.scans if not scan.narrow]
-        if len(items) == len(relations) == 1 and len(work.view.columns(relations[0])) == len(relations[0].columns):
+        if len(items) == len(relations) == 1 and work.sees_all(relations[0]):
             work.read_all(relations[0])
             rows.append(arg)
     return rows

@@ -42,6 +42,12 @@ class Table:
     relation: Relation
     optional: bool
     """On the side of an outer join where a row may be missing."""
+    masked: frozenset[str]
+    """Columns that give something else than what is unique, not null or of that type in the table."""
+
+    def unique_keys(self) -> list[tuple[str, ...]]:
+        """Of columns whose own values it gives."""
+        return [key for key in _unique_keys(self.relation) if self.masked.isdisjoint(key)]
 
 
 @dataclass(slots=True)
@@ -55,14 +61,14 @@ class Tables:
     """Of outer joins: the second is equal to the first or there is no row, once the first's table is known."""
 
     def column(self, node: Any) -> Column | None:
-        """The one column a reference can mean."""
+        """The one column a reference can mean, where it gives the column's own values."""
         if type(node).__name__ != "ColumnRef" or not all(isinstance(f, ast.String) for f in node.fields):
             return None
         *qualifier, name = calls.parts(node.fields)
         owners = [
             alias for alias, t in self.by_name.items() if t.relation.column(name) and (not qualifier or alias == qualifier[-1])
         ]
-        return (owners[0], name) if len(owners) == 1 else None
+        return (owners[0], name) if len(owners) == 1 and name not in self.by_name[owners[0]].masked else None
 
     def info(self, column: Column) -> ColumnInfo:
         """What the snapshot says of it."""
@@ -82,7 +88,7 @@ class Tables:
             more = {
                 alias
                 for alias, table in self.by_name.items()
-                if any(all((alias, c) in fixed for c in key) for key in _unique_keys(table.relation))
+                if any(all((alias, c) in fixed for c in key) for key in table.unique_keys())
             } - known
             known |= more
             reached = {b for a, b in self.equal if a in fixed or a[0] in known} | {b for a, b in self.follows if a[0] in known}
@@ -118,7 +124,7 @@ def _enter(node: Any, tables: Tables, view: SchemaView, *, optional: bool) -> bo
         relation = view.snapshot.relations.get((node.schemaname, node.relname)) if node.schemaname else None
         if relation is None or alias in tables.by_name or (node.alias and node.alias.colnames):
             return False
-        tables.by_name[alias] = Table(relation, optional)
+        tables.by_name[alias] = Table(relation, optional, frozenset(c.name for c in relation.columns if view.mask(relation, c)))
         return True
     return isinstance(node, ast.JoinExpr) and _join(node, tables, view, optional=optional)
 

@@ -5,7 +5,7 @@ accesses and its print must be the same, so a fault of the printer can refuse a
 statement and never widen it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -14,12 +14,12 @@ from pglast.parser import fingerprint
 from ostiary_policies.model import Access, Resource, Statement
 from ostiary_tools.catalogs import Name, value
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import catalogs, expansion, explaining, grammar, printing, statement
+from ostiary_tools.sql import catalogs, expansion, explaining, fencing, grammar, printing, statement
 from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.scope import Env
 from ostiary_tools.sql.tree import same
 from ostiary_tools.sql.work import Work
-from ostiary_tools.view import RowTerms, SchemaView
+from ostiary_tools.view import SchemaView
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +41,11 @@ class Judged:
     """Offered catalogs it reads, in the order of the parameters that follow the caller's."""
     supplied: tuple[str, ...] = field(default=(), repr=False)
     """The value of each of them."""
+    keyed: bool = False
+    """What is run takes the halves of the hash key."""
 
 
-_Key = tuple[str, str, str, frozenset[Resource], frozenset[Resource], frozenset[tuple[Name, RowTerms]]]
+_Key = tuple[str, str, str, frozenset[Resource], frozenset[Resource], Hashable]
 
 _memory: dict[_Key, Judged] = {}
 _KEPT = 1_000
@@ -57,7 +59,7 @@ def judge(text: str, view: SchemaView) -> Judged:
     The answer follows from the text, the schema and what the caller may see and read of it, so it
     is remembered by these; agents repeat themselves, and the gate asks for each plan again.
     """
-    key = (text, view.datasource, view.snapshot.version, view.visible, view.readable, frozenset(view.rows.items()))
+    key = (text, view.datasource, view.snapshot.version, view.visible, view.readable, view.narrowed)
     if (known := _memory.get(key)) is not None:
         return _supplied(known, view)
     try:
@@ -76,7 +78,7 @@ def bind(judged: Judged, values: Sequence[str | float | bool | None]) -> Stateme
     if judged.parameter_count != len(values):
         message = f"the statement has {judged.parameter_count} parameters and {len(values)} values were given"
         raise Refused("parameters", message, "give one value for each of $1, $2 …")
-    return Statement(judged.statement.text, (*map(_as_text, values), *judged.supplied))
+    return replace(judged.statement, parameters=(*map(_as_text, values), *judged.supplied))
 
 
 def own(statement: Statement, view: SchemaView) -> Statement:
@@ -86,18 +88,19 @@ def own(statement: Statement, view: SchemaView) -> Statement:
 
 def judge_afresh(text: str, view: SchemaView) -> Judged:
     """Judge without remembering. Raises Refused, and RecursionError where the printer gives up."""
-    tree, checked, accesses = classify(text, view)
+    tree, checked, accesses = classify(parse(text), text, view)
     printed = printing.print_tree(tree)
+    fence = fencing.fenced(tree, view, checked.parameter_count + len(checked.catalogs)) if view.masked or view.rows else None
     if printed != text:
-        again, checked_again, accesses_again = classify(printed, view)
+        second = fence.tree if fence else parse(printed)
+        again, checked_again, accesses_again = classify(second, printed, view)
         if accesses_again != accesses or checked_again.catalogs != checked.catalogs or not same(tree, again):
             raise printing.unprintable()
-    return _judged(printed, checked, accesses)
+    return _judged(printed, checked, accesses, fence)
 
 
-def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Access]]:
+def classify(tree: Any, text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Access]]:
     """The tree with every name bound, what kind of statement it is, and all that it would do. Raises Refused."""
-    tree = parse(text)
     checked = grammar.check(tree)
     work = Work(view, text, keeps_rows=checked.selects_fields)
     work.run(view.snapshot.always, "this database's own types")
@@ -110,22 +113,29 @@ def classify(text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Acc
     return tree, replace(checked, catalogs=names) if names else checked, work.accesses
 
 
-def _judged(printed: str, checked: grammar.Grammar, accesses: set[Access]) -> Judged:
+def _judged(printed: str, checked: grammar.Grammar, accesses: set[Access], fence: fencing.Fenced | None) -> Judged:
     ordered = tuple(sorted(accesses, key=repr))
     return Judged(
-        Statement(printed),
+        Statement(printed, fenced=fence.text if fence else ""),
         ordered,
         fingerprint(printed),
         printing.redact(printed),
         checked.kind,
         checked.parameter_count,
         checked.catalogs,
+        keyed=fence is not None and fence.keyed,
     )
 
 
 def _supplied(judged: Judged, view: SchemaView) -> Judged:
-    """With the values of the catalogs it reads; they are kept by the view, not by the memory."""
-    return replace(judged, supplied=tuple(value(view, name) for name in judged.catalogs)) if judged.catalogs else judged
+    """With the values of the catalogs it reads and the hash key; they are kept by the view, not by the memory."""
+    if judged.catalogs:
+        judged = replace(judged, supplied=tuple(value(view, name) for name in judged.catalogs))
+    if judged.keyed:
+        if view.hash_key is None:
+            raise Refused("mask", "a column of the statement is masked by a hash, and there is no key for it", "tell the operator")
+        judged = replace(judged, statement=replace(judged.statement, keys=tuple(view.hash_key)))
+    return judged
 
 
 def _as_text(value: str | float | bool | None) -> str | None:

@@ -41,6 +41,11 @@ class _Enclosed:
 class _Printer(RawStream):
     """The library's printers on a stream that does no more than they need: theirs makes a generator for every bracket."""
 
+    def __init__(self, around: "Around") -> None:
+        super().__init__()
+        self._around = around
+        self._inside: set[int] = set()
+
     def write_quoted_string(self, s: str) -> None:
         """Print a backslash so that it is one, whatever `standard_conforming_strings` says."""
         quoted = s.replace("'", "''")
@@ -70,6 +75,8 @@ class _Printer(RawStream):
         kind = type(node)
         if kind is ast.A_Expr and node.kind in _BETWEEN:
             self._print_between(node)
+        elif kind in _SCANS and id(node) not in self._inside:
+            self._print_scan(node)
         elif kind is ast.String and is_name:
             super().print_node(node.sval, is_name=is_name, is_symbol=is_symbol)
         elif isinstance(node, ast.Node):
@@ -78,6 +85,24 @@ class _Printer(RawStream):
         else:
             super().print_node(node, is_name=is_name, is_symbol=is_symbol)
         self.separator()
+
+    def _print_scan(self, node: Any) -> None:
+        """A relation, or a sample of one, in what has to stand around it; its name there is its name outside."""
+        scan: Any = node.relation if isinstance(node, ast.RangeTableSample) else node
+        self._inside |= {id(node), id(scan)}
+        around = self._around(scan) if isinstance(scan, ast.RangeVar) else None
+        if around is None:
+            NODE_PRINTERS[type(node)](node, self)
+            return
+        alias, scan.alias = scan.alias, None
+        try:
+            self.write(around[0])
+            NODE_PRINTERS[type(node)](node, self)
+            self.write(around[1])
+        finally:
+            scan.alias = alias
+        self.write(" AS ")
+        self.print_name(scan.relname if alias is None else alias)
 
     def _print_between(self, node: Any) -> None:
         """The library's own forgets the parentheses around a left side that binds less."""
@@ -96,6 +121,7 @@ def _name(name: str) -> str:
 
 
 _STRINGS = {ast.String}
+_SCANS = {ast.RangeVar, ast.RangeTableSample}
 _PLAIN_NAME = re.compile("[a-z_][a-z0-9_]*").fullmatch
 _KEYWORDS = RESERVED_KEYWORDS | TYPE_FUNC_NAME_KEYWORDS
 _KINDS = enums.A_Expr_Kind
@@ -114,12 +140,16 @@ def _particular(node: Any) -> Callable[[Any, RawStream], None] | None:
     return None if above is None else NODE_PRINTERS.get((type(abs(above).node), type(node)))
 
 
-def print_tree(tree: Any) -> str:
-    """The statement as text. Raises Refused when it cannot be printed."""
+Around = Callable[[Any], tuple[str, str] | None]
+"""What is written before a scan of a relation and behind it; `None` where it is written as it stands."""
+
+
+def print_tree(tree: Any, around: Around = lambda _: None) -> str:
+    """The statement as text, or an expression of one. Raises Refused when it cannot be printed."""
     placed = []
     try:
         placed = _place(tree)
-        printer = _Printer()
+        printer = _Printer(around)
         printer.print_node(tree)
         return str(printer.getvalue())
     except (RuntimeError, ValueError, AttributeError, TypeError, LookupError) as error:

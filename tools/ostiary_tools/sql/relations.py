@@ -115,8 +115,8 @@ def _catalog(node: Any, catalog: Name, schema: str | None, work: Work) -> Entry:
 
 def _base_table(node: Any, name: str | None, columns: tuple[str, ...], work: Work, scans: Scans) -> Entry:
     relation = _resolve(node, work)
-    if (terms := work.view.rows.get((relation.schema, relation.name))) is not None:
-        raise Refused("row_rule", terms.refusal or f"the rows of `{relation.name}` are filtered by row rules", "ask its owner")
+    if (terms := work.view.rows.get((relation.schema, relation.name))) is not None and terms.refusal:
+        raise Refused("row_rule", terms.refusal, "ask its owner")
     put(node, "schemaname", relation.schema)
     work.scan(relation)
     scan = scans[id(node)] = Scan(relation, narrow=bool(columns))
@@ -126,7 +126,17 @@ def _base_table(node: Any, name: str | None, columns: tuple[str, ...], work: Wor
         work.read_all(relation)
     fields = renamed(tuple(Field(c.name, ((relation, c),)) for c in shown), columns)
     schema = relation.schema if name is None else None
-    return _alone(node, Item(name or relation.name, fields, (scan,), schema=schema, has_ctid=not columns, base=True))
+    return _alone(
+        node,
+        Item(
+            name or relation.name,
+            fields,
+            (scan,),
+            schema=schema,
+            has_ctid=not columns and not work.view.fenced(relation),
+            base=True,
+        ),
+    )
 
 
 def _resolve(node: Any, work: Work) -> Any:

@@ -41,8 +41,8 @@ class Work:
             self.run(relation.runs, f"{relation.schema}.{relation.name}")
 
     def sees_all(self, relation: Relation) -> bool:
-        """Whether no column of the relation is hidden."""
-        return len(self.view.columns(relation)) == len(relation.columns)
+        """Whether the caller gets the relation's own rows, with no column hidden."""
+        return len(self.view.columns(relation)) == len(relation.columns) and not self.view.fenced(relation)
 
     def use_row_type(self, relation: Relation) -> None:
         """The relation's row type is named."""
@@ -53,7 +53,8 @@ class Work:
     def read_all(self, relation: Relation) -> None:
         """Every visible column of the relation is read."""
         for column in self.view.columns(relation):
-            self.accesses.add(Access(Action.READ, relation.column_resource(self.view.datasource, column)))
+            if (access := self.view.reading(relation, column)) is not None:
+                self.accesses.add(access)
             if column.runs:
                 self.run(column.runs, f"{relation.schema}.{relation.name}.{column.name}")
 

@@ -1,0 +1,151 @@
+"""Conditions of a statement that may also stand inside a fence, so that an index of the table serves them.
+
+Inside, a condition meets rows that the caller does not have. So only such are taken as compare one column with a constant
+by an operator of the server's own that fails for no value of its type: the server calls these leakproof. They are true
+of no NULL either, and stay where they were as well, so it does not matter on which side of an outer join the table
+stands. A masked column is never compared inside.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pglast import ast, enums
+
+from ostiary_tools.snapshot import ColumnInfo, Name, Relation
+from ostiary_tools.sql import calls
+from ostiary_tools.sql.tree import levels
+from ostiary_tools.view import SchemaView
+
+_ORDERED = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
+_EQUAL = frozenset({"bool", "text", "varchar"})
+_COMPARISONS = frozenset({"=", "<", "<=", ">", ">="})
+_INTEGERS = frozenset({"int2", "int4", "int8"})
+_FORMS = enums.A_Expr_Kind
+_QUALIFIED = 2
+
+
+def pushed(tree: Any, view: SchemaView, relations: frozenset[Name] | set[Name]) -> Mapping[int, tuple[Any, ...]]:
+    """By the identity of a scan's node, the conditions of its own level that may stand in its fence, over bare names."""
+    once = _parameters_used_once(tree)
+    found: dict[int, tuple[Any, ...]] = {}
+    for level in levels(tree):
+        for select in level:
+            if isinstance(select, ast.SelectStmt) and select.whereClause is not None and select.fromClause:
+                for scan, condition in _of_level(select, view, once):
+                    if (scan.schemaname, scan.relname) in relations:
+                        found[id(scan)] = (*found.get(id(scan), ()), condition)
+    return found
+
+
+def is_and(node: Any) -> bool:
+    """Whether a condition is several joined by AND."""
+    return isinstance(node, ast.BoolExpr) and node.boolop == enums.BoolExprType.AND_EXPR
+
+
+def _parameters_used_once(tree: Any) -> frozenset[int]:
+    """The server infers a parameter's type where it meets it first; one that stands elsewhere too could change its type."""
+    counted = Counter(int(node.number or 0) for level in levels(tree) for node in level if isinstance(node, ast.ParamRef))
+    return frozenset(number for number, times in counted.items() if times == 1)
+
+
+def _of_level(select: Any, view: SchemaView, once: frozenset[int]) -> Iterator[tuple[Any, Any]]:
+    scans, others = _entries(select.fromClause)
+    for condition in select.whereClause.args if is_and(select.whereClause) else (select.whereClause,):
+        compared = _compared(condition)
+        scan = None if compared is None else _meant(compared, scans, view, bare=not others)
+        if compared is None or scan is None:
+            continue
+        relation = view.snapshot.relations[scan.schemaname, scan.relname]
+        column = relation.column(calls.parts(compared.fields)[-1])
+        if column is not None and view.mask(relation, column) is None and _fits(condition, column, once):
+            yield scan, _over_bare_name(condition, column.name)
+
+
+def _entries(nodes: Iterable[Any]) -> tuple[list[Any], bool]:
+    """The scans of a FROM list, and whether it holds anything else."""
+    scans: list[Any] = []
+    others = False
+    waiting = list(nodes)
+    while waiting:
+        node: Any = waiting.pop()
+        if isinstance(node, ast.JoinExpr) and node.alias is None and node.join_using_alias is None:
+            waiting += [node.larg, node.rarg]
+        elif isinstance(node, ast.RangeTableSample):
+            waiting.append(node.relation)
+        elif isinstance(node, ast.RangeVar):
+            scans.append(node)
+            others = others or node.schemaname is None
+        else:
+            others = True
+    return scans, others
+
+
+def _compared(condition: Any) -> Any:
+    """The column on the left of a comparison."""
+    if not isinstance(condition, ast.A_Expr) or not isinstance(condition.lexpr, ast.ColumnRef):
+        return None
+    fields: Any = condition.lexpr.fields
+    return condition.lexpr if all(isinstance(part, ast.String) for part in fields) and len(fields) <= _QUALIFIED else None
+
+
+def _meant(reference: Any, scans: list[Any], view: SchemaView, *, bare: bool) -> Any:
+    """The only scan whose column is meant, or `None`."""
+    *qualifier, name = calls.parts(reference.fields)
+    if not qualifier and not bare:
+        return None
+    known = [scan for scan in scans if not qualifier or _name(scan) == qualifier[0]]
+    owners = [scan for scan in known if (relation := _relation(scan, view)) is None or relation.column(name) is not None]
+    return owners[0] if len(owners) == 1 and _relation(owners[0], view) is not None else None
+
+
+def _name(scan: Any) -> Any:
+    return scan.alias.aliasname if scan.alias is not None else scan.relname
+
+
+def _relation(scan: Any, view: SchemaView) -> Relation | None:
+    if scan.alias is not None and scan.alias.colnames:
+        return None
+    return view.snapshot.relations.get((scan.schemaname, scan.relname)) if scan.schemaname else None
+
+
+def _fits(condition: Any, column: ColumnInfo, once: frozenset[int]) -> bool:
+    """Whether it is a comparison that no value of the column can make fail."""
+    schema, kind = column.kind or ("", "")
+    *qualifier, operator = calls.parts(condition.name)
+    if schema != "pg_catalog" or qualifier not in ([], ["pg_catalog"]) or not _is_total(kind, operator, condition.kind, column):
+        return False
+    constants = (condition.rexpr,) if condition.kind == _FORMS.AEXPR_OP else condition.rexpr
+    return all(_is_constant(one, kind, once) for one in constants)
+
+
+def _is_total(kind: str, operator: str, form: Any, column: ColumnInfo) -> bool:
+    """Whether the operator of that type has an answer for every value."""
+    if kind in _EQUAL:
+        return operator == "=" and form in (_FORMS.AEXPR_OP, _FORMS.AEXPR_IN) and (kind == "bool" or column.deterministic)
+    if form == _FORMS.AEXPR_OP:
+        return kind in _ORDERED and operator in _COMPARISONS
+    return kind in _ORDERED and (form == _FORMS.AEXPR_BETWEEN or (form == _FORMS.AEXPR_IN and operator == "="))
+
+
+def _is_constant(node: Any, kind: str, once: frozenset[int]) -> bool:
+    """Whether it is one value of the column's own type, which the server reads before it looks at any row."""
+    if isinstance(node, ast.ParamRef):
+        return node.number in once
+    if isinstance(node, ast.TypeCast):
+        made: Any = node.typeName
+        plain = calls.parts(made.names) in ((kind,), ("pg_catalog", kind)) and not made.arrayBounds and not made.typmods
+        return plain and isinstance(node.arg, ast.A_Const) and isinstance(node.arg.val, ast.String)
+    if not isinstance(node, ast.A_Const) or node.isnull:
+        return False
+    wanted = ast.Integer if kind in _INTEGERS else ast.Boolean if kind == "bool" else ast.String
+    return isinstance(node.val, wanted)
+
+
+def _over_bare_name(condition: Any, name: str) -> Any:
+    return ast.A_Expr(
+        kind=condition.kind,
+        name=condition.name,
+        lexpr=ast.ColumnRef(fields=(ast.String(name),)),
+        rexpr=condition.rexpr,
+    )
