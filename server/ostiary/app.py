@@ -130,7 +130,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         stack.push_async_callback(approvals.close)
         datasources = await _datasources(config, cluster, stack, bus)
         watch = await stack.enter_async_context(watching(policies, recorder, datasources))
-        worlds = Worlds(datasources, registry, _mask_key(config))
+        worlds = Worlds(datasources, registry, mask_key(config))
         changes = Changes(worlds, policies, datasources, bus, _look_s(config))
         stack.push_async_callback(changes.close)
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
@@ -170,7 +170,7 @@ async def open_worlds(config: Config) -> AsyncIterator[tuple[Registry, Worlds]]:
     """The datasources as anybody sees them under any policies, without a way to run a call."""
     registry = discover()
     async with open_datasources(config) as datasources:
-        yield registry, Worlds(datasources, registry, _mask_key(config))
+        yield registry, Worlds(datasources, registry, mask_key(config))
 
 
 @asynccontextmanager
@@ -181,7 +181,8 @@ async def open_datasources(config: Config) -> AsyncIterator[Mapping[str, Datasou
         yield await _datasources(config, cluster, stack)
 
 
-def _mask_key(config: Config) -> HashKey | None:
+def mask_key(config: Config) -> HashKey | None:
+    """What `hash` masks are made with."""
     secret = config.policy.mask_key
     return None if secret is None else hash_key(secret.get_secret_value())
 

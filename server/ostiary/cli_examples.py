@@ -129,7 +129,7 @@ def remove(
 
 
 async def _check(config: "Config", examples: "Iterable[Example]", roles: list[str] | None) -> "list[Checked]":
-    from ostiary.app import load_policies, open_datasources
+    from ostiary.app import load_policies, mask_key, open_datasources
     from ostiary.example_check import Installation, check
     from ostiary.example_files import ExampleSet
     from ostiary.examples import Examples
@@ -147,7 +147,8 @@ async def _check(config: "Config", examples: "Iterable[Example]", roles: list[st
         sources = await stack.enter_async_context(open_datasources(config))
         held = Examples(ExampleSet(config.examples.directory), frozenset(sources))
         return await check(
-            examples, Installation(held, sources, Worlds(sources, discover()), engine, callers, config.limits.timeout_s)
+            examples,
+            Installation(held, sources, Worlds(sources, discover(), mask_key(config)), engine, callers, config.limits.timeout_s),
         )
 
 
