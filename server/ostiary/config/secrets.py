@@ -133,3 +133,20 @@ def _long_keys(secret: KeyLines) -> KeyLines:
 
 
 Keys = Annotated[KeyLines, AfterValidator(_long_keys)]
+
+
+def _long_key(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < _KEY_CHARS:
+        raise ValueError(f"must have at least {_KEY_CHARS} characters; `openssl rand -hex 32` makes one")
+    return secret
+
+
+Key = Annotated[SecretStr, AfterValidator(_long_key)]
+
+
+def _postgres_url(secret: SecretStr) -> SecretStr:
+    checked_dsn(secret.get_secret_value())
+    return secret
+
+
+Dsn = Annotated[SecretStr, AfterValidator(_postgres_url)]

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
 from pydantic.fields import FieldInfo
 
 from ostiary.config.callers import Attribute, AttributeName, Certificate, OAuth, Proxy, Tokens, Way
-from ostiary.config.secrets import KeyLines, Keys, checked_dsn
+from ostiary.config.secrets import Dsn, Key, KeyLines, Keys
 from ostiary.config.section import Name, Section
 from ostiary.config.section import matching as _matching
 from ostiary.config.section import not_empty as _not_empty
@@ -29,24 +29,6 @@ Identifier = Annotated[str, _matching(r"[^\0]{1,63}", "a name of 1 to 63 charact
 PowerName = Annotated[str, _matching("|".join(OVER_PRIVILEGED), f"one of {', '.join(OVER_PRIVILEGED)}")]
 Tag = Annotated[str, _matching(r"[a-z][a-z0-9_]*(:[a-z0-9_]+)?", "a tag such as `pii` or `pii:email`")]
 TagTarget = Annotated[str, _matching(r"[^.]+\.[^.]+(\.[^.]+)?", "`schema.table` or `schema.table.column`")]
-
-
-def _postgres_url(secret: SecretStr) -> SecretStr:
-    checked_dsn(secret.get_secret_value())
-    return secret
-
-
-_KEY_CHARS = 32
-Dsn = Annotated[SecretStr, AfterValidator(_postgres_url)]
-
-
-def _long(secret: SecretStr) -> SecretStr:
-    if len(secret.get_secret_value()) < _KEY_CHARS:
-        raise ValueError(f"must have at least {_KEY_CHARS} characters; `openssl rand -hex 32` makes one")
-    return secret
-
-
-MaskKey = Annotated[SecretStr, AfterValidator(_long)]
 
 
 class Server(Section):
@@ -191,7 +173,7 @@ class Policy(Section):
         None, "Folder of your own `*.cedar` files, in force beside the bundles; followed while a server runs.", example="policies"
     )
     tags: tuple[Tag, ...] = _setting((), "Tags of your own that policies and datasources may use.")
-    mask_key: MaskKey | None = _setting(
+    mask_key: Key | None = _setting(
         None,
         "Key of `hash` masks: equal values have equal hashes as long as it is the same. Without one, a column with such a mask "
         "does not exist.",
