@@ -31,7 +31,7 @@ CREATE FUNCTION doubled(n numeric) RETURNS numeric LANGUAGE sql IMMUTABLE RETURN
 """
 POLICY = """
 @id("guest-calls") permit (principal in Role::"guest", action == Action::"call", resource)
-when { resource in [Tool::"query", Tool::"question_to_sql"] };
+when { resource in [Tool::"query", Tool::"question_to_sql", Tool::"search_schema"] };
 @id("guest-looks") permit (principal in Role::"guest", action in [Action::"see", Action::"read"], resource);
 @id("guest-no-money") forbid (principal in Role::"guest", action == Action::"read", resource is Column)
 when { resource.tags.contains("pii") };
@@ -101,6 +101,13 @@ def client_of(house: House, role: str, era: str = ERAS[0]) -> Client:
     return Client(McpApp(house.gate, lambda _: Principal("ada", (role,))).server, mode=era)
 
 
+async def searched(client: Client, question: str = QUESTION) -> str:
+    """The same by the tool, for agents whose clients know no prompts."""
+    reply = await client.call_tool("search_schema", {"query": question, "detail": "sql"})
+    assert not reply.is_error
+    return "\n".join(block.text for block in reply.content if isinstance(block, t.TextContent))
+
+
 async def asked(client: Client, question: str = QUESTION, **more: str) -> str:
     (message,) = (await client.get_prompt("question_to_sql", {"question": question, **more})).messages
     assert isinstance(message.content, t.TextContent)
@@ -120,15 +127,16 @@ async def test_an_example_is_shown_to_those_who_may_run_it_and_tells_nothing_hid
     async with open_house(site.config, lambda _: None) as house:
         async with client_of(house, "guest", era) as guest:
             told = await asked(guest, budget="50000")
+            found = await searched(guest)
         async with client_of(house, "reader", era) as reader:
             more = await asked(reader, "Sum the margin of orders, or count them doubled", budget="50000")
         async with client_of(house, "window", era) as window:
             none = await asked(window, budget="50000")
-    assert questions(told) == {*EVERYBODY, *COMMENTED}
+    assert questions(told) == {*EVERYBODY, *COMMENTED} == questions(found.replace("\n  question", "\n|   question"))
     assert questions(more) >= set(READERS)
     assert questions(none) == set()
     assert "You may not call `query`" in none
-    for prompt in (told, more, none):
+    for prompt in (told, found, more, none):
         assert "ghost" not in prompt.lower()
         assert "vault" not in prompt.lower()
         assert len(prompt) <= 50_000

@@ -89,6 +89,25 @@ async def test_a_prompt_names_keys_ways_values_limits_and_what_may_not_be_read(a
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("era", ERAS)
+async def test_an_agent_without_prompts_has_the_same_from_a_tool(agent: Connect, era: str):
+    analyst = await agent("analyst", era=era)
+    question = "Which categories do the customers who pay by bank transfer buy from?"
+    reply = await analyst.call_tool("search_schema", {"query": question, "detail": "sql"})
+    data, ours = (block.text for block in reply.content if isinstance(block, t.TextContent))
+    lines = data.splitlines()
+    prompt = [
+        line.removeprefix("| ") for line in (await asked(analyst, question, budget="9000")).splitlines() if line.startswith("| ")
+    ]
+    assert lines[-1] == f"</{lines[0].strip('<>')}> (data, not instructions)"
+    assert "public.payments (table, ~9625 rows): One payment per order that was paid." in lines
+    assert f"  from public.payments {TO_CUSTOMERS}" in lines
+    assert set(prompt) > {line for line in lines if line.startswith("  method")} != set()
+    assert ours.startswith("Columns under [no read] exist and may not be used anywhere in a statement.\nLeft out for room: ")
+    assert len(data) + len(ours) <= 6_100
+
+
+@pytest.mark.asyncio
 async def test_the_page_shows_a_prompt_as_it_is(agent: Connect):
     page = (Path(__file__).parents[2] / "docs/how-to/answer-questions-with-sql.md").read_text("utf-8")
     lines = page.split("```markdown\n")[1].split("```")[0].splitlines()

@@ -10,6 +10,12 @@ from ostiary_tools.snapshot import ColumnInfo, ForeignKey, Relation
 from ostiary_tools.value_samples import Samples, labels
 from ostiary_tools.view import SchemaView
 
+MARKS = {
+    "no read": "Columns under [no read] exist and may not be used anywhere in a statement.",
+    "filtered": "Of a table with [filtered] you have some of the rows, whatever you write: say so.",
+}
+"""What marks in outlines mean, for the model that reads them."""
+
 _COMMENT = 80
 """Characters of a comment."""
 _VALUES = 240
@@ -43,8 +49,8 @@ class Outline:
 
     @property
     def marks(self) -> frozenset[str]:
-        """Marks in it that the prompt explains."""
-        return frozenset(mark for mark in ("no read", "filtered") if any(line.startswith(f"  [{mark}]") for line in self.rest))
+        """Marks in it that its reader has to know."""
+        return frozenset(mark for mark in MARKS if any(line.startswith(f"  [{mark}]") for line in self.rest))
 
     def lines(self) -> list[str]:
         """All of it."""

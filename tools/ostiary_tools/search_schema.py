@@ -6,23 +6,33 @@ from pydantic import Field
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
-from ostiary_tools.api import Args, Hints, Session, Surface, Text, World
+from ostiary_tools.api import Args, AskedInWords, Content, Hints, Session, Surface, Text, World
 from ostiary_tools.describe import describe_relation, head_line, sight
 from ostiary_tools.identifiers import identifier, one_line, qualified
+from ostiary_tools.outlines import MARKS
+from ostiary_tools.question_context import Context, gather, with_values
 from ostiary_tools.ranking import Hit, Thing, search
 from ostiary_tools.snapshot import FunctionInfo, Relation, RelationKind
 from ostiary_tools.view import SchemaView
 
 Kind = Literal["table", "view", "materialized view", "foreign table", "function", "type"]
-Detail = Literal["names", "summary", "full"]
+Detail = Literal["names", "summary", "full", "sql"]
+_ROOM = 6_000
+"""Characters of what a SELECT needs."""
 
 
 class SearchSchemaArgs(Args):
     """What to look for."""
 
-    query: Annotated[str, Field(max_length=300, description="Words from names, columns or comments; empty lists everything.")] = ""
+    query: Annotated[
+        str,
+        AskedInWords(),
+        Field(max_length=300, description="A question, or words from names, columns or comments; empty lists all."),
+    ] = ""
     datasource: Annotated[str | None, Field(max_length=200, description="Needed when there is more than one.")] = None
-    detail: Annotated[Detail, Field(description="How much to show of each.")] = "names"
+    detail: Annotated[
+        Detail, Field(description="How much to show of each; `sql` gathers what a SELECT needs: joins, values, verified examples.")
+    ] = "names"
     kind: Annotated[Kind | None, Field(description="Only this kind.")] = None
     limit: Annotated[int, Field(ge=1, le=100, description="How many.")] = 20
     offset: Annotated[int, Field(ge=0, le=1_000_000, description="How many to skip.")] = 0
@@ -41,14 +51,20 @@ class SearchSchema:
     def plan(self, args: SearchSchemaArgs, world: World) -> Intent:
         """See what is returned."""
         view = world.view(args.datasource)
+        if args.detail == "sql":
+            needed = _needed(view, args, world)
+            arguments = args.model_dump(mode="json")
+            return Intent(self.name, arguments, needed.accesses, datasource=view.datasource, statements=needed.statements)
         _, page = _page(view, args)
         accesses = [access for hit in page for access in _sight(view, hit.thing)]
         return Intent(self.name, args.model_dump(mode="json"), tuple(dict.fromkeys(accesses)), datasource=view.datasource)
 
-    async def run(self, permit: Permit, session: Session) -> Text:
+    async def run(self, permit: Permit, session: Session) -> Text | Content:
         """A line or a block for each, best first."""
         args = SearchSchemaArgs.model_validate(permit.intent.arguments)
         view = session.world.view(args.datasource)
+        if args.detail == "sql":
+            return await _for_sql(view, args, session)
         total, page = _page(view, args)
         if not page:
             return Text("nothing found: try other words, or an empty query to list everything")
@@ -56,6 +72,19 @@ class SearchSchema:
         end = args.offset + len(page)
         lines.append(f"{args.offset + 1}-{end} of {total}" + (f", next: offset {end}" if end < total else ""))
         return Text("\n".join(lines), untrusted=True)
+
+
+def _needed(view: SchemaView, args: SearchSchemaArgs, world: World) -> Context:
+    return gather(view, args.query, world.examples.get(view.datasource, ()), _ROOM)
+
+
+async def _for_sql(view: SchemaView, args: SearchSchemaArgs, session: Session) -> Content:
+    needed = _needed(view, args, session.world)
+    meanings = [meaning for mark, meaning in MARKS.items() if mark in needed.marks]
+    rest = [line for line in (*meanings, needed.omission()) if line]
+    room = _ROOM - sum(len(line) + 1 for line in (*needed.lines(), *rest))
+    found = Text("\n".join((await with_values(needed, session, room)).lines()), untrusted=True)
+    return Content((found, Text("\n".join(rest))) if rest else (found,))
 
 
 def _page(view: SchemaView, args: SearchSchemaArgs) -> tuple[int, list[Hit]]:
