@@ -14,6 +14,8 @@ from fix_waiting import until
 
 from ostiary.app import open_house
 from ostiary.call import Call
+from ostiary.errors import CallFailed
+from ostiary_policies.attributes import AttributeType, attribute
 from ostiary_policies.model import Principal
 from ostiary_tools.view import RowTerms
 
@@ -37,8 +39,8 @@ Shop = Callable[..., Awaitable[Site]]
 
 @pytest.fixture
 def make_shop(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer) -> Shop:
-    async def make(policy: str, **wishes: Any) -> Site:
-        dsn = postgres_server.dsn(database=await make_database(SCHEMA))
+    async def make(policy: str, schema: str = SCHEMA, **wishes: Any) -> Site:
+        dsn = postgres_server.dsn(database=await make_database(schema))
         return await make_site({"shop": dsn}, policy=READS_ALL + policy, **wishes)
 
     return make
@@ -91,6 +93,11 @@ async def test_a_schema_that_changes_under_a_rule_closes_the_table_and_a_rule_wi
         await source.refresh()
         assert (await house.worlds.world(house.policies.engine, READER)).views["shop"].rows == {}
     assert "row rules govern nothing: own.cedar:" in caplog.text
+
+
+def values(text: str) -> list[str]:
+    """Lines of the answer that hold rows."""
+    return text.partition("\n</data-")[0].splitlines()[2:]
 
 
 def base(site: Site) -> Path:
@@ -192,3 +199,81 @@ async def test_a_table_without_row_rules_is_told_as_before(make_shop: Shop, post
     async with open_house(site.config, lambda _: None) as house:
         text = (await house.gate.call(READER, Call("describe", {"tables": ["notes"]}))).text
     assert "public.notes (table, ~2 rows)\n  id integer" in text
+
+
+FAMILY = """
+CREATE TABLE visits (id int NOT NULL, region text NOT NULL) PARTITION BY LIST (region);
+CREATE TABLE visits_eu PARTITION OF visits FOR VALUES IN ('EU');
+CREATE TABLE visits_us PARTITION OF visits FOR VALUES IN ('US');
+INSERT INTO visits SELECT n, CASE WHEN n % 3 = 0 THEN 'US' ELSE 'EU' END FROM generate_series(1, 9) n;
+CREATE VIEW us_visits AS SELECT id FROM visits_us;
+CREATE VIEW visit_count AS SELECT count(*) AS visits FROM visits;
+"""
+OWN_REGION = """
+@id("own-visits") permit (principal in Role::"reader", action == Action::"read_row", resource is shop::public::visits)
+when { principal has region && resource.region == principal.region };
+@id("no-first") forbid (principal, action == Action::"read_row", resource is shop::public::visits) when { resource.id < 2 };
+@id("counted") permit (principal in Role::"reader", action == Action::"read_row", resource is shop::public::visit_count);
+"""
+REGION = '[attributes.region]\ntype = "text"\nagents = { ada = "EU", bob = "US" }'
+EU_ADA, US_BOB = (
+    Principal(name, ("reader",), (attribute("region", AttributeType.TEXT, region),))
+    for name, region in (("ada", "EU"), ("bob", "US"))
+)
+NOWHERE = Principal("eve", ("reader",))
+FOUND: list[tuple[str, Principal, list[str]]] = [
+    ("select id from visits order by id", EU_ADA, ["2", "4", "5", "7", "8"]),
+    ("select id from visits order by id", US_BOB, ["3", "6", "9"]),
+    ("select id from visits", NOWHERE, []),
+    ("select count(*) from visits", US_BOB, ["3"]),
+    ("select id from visits where id = 3 or id = 4", EU_ADA, ["4"]),
+    ("select id from visits_us", EU_ADA, []),
+    ("select id from visits_us order by id", US_BOB, ["3", "6", "9"]),
+    ("select v.id from only visits_us v order by v.id desc limit 1", US_BOB, ["9"]),
+    ("select id from only visits", EU_ADA, []),
+    ("select max(id) from visits tablesample system (100)", US_BOB, ["9"]),
+    ("select count(*) from orders o left join visits v on v.id > 0 and v.region = 'EU'", US_BOB, ["2"]),
+    ("select visits from visit_count", EU_ADA, ["9"]),
+    (
+        "with v as (select * from visits) select count(*) from v, lateral (select 1 from visits w where w.id = v.id) x",
+        EU_ADA,
+        ["5"],
+    ),
+]
+
+
+@pytest.mark.asyncio
+async def test_every_scan_gives_each_caller_its_own_rows(make_shop: Shop):
+    site = await make_shop(OWN_REGION, schema=SCHEMA + FAMILY, more=REGION)
+    async with open_house(site.config, lambda _: None) as house:
+        for sql, who, expected in FOUND:
+            answer = await house.gate.call(who, Call("query", {"sql": sql}))
+            assert values(answer.text) == expected, (sql, who.agent)
+        for table in ("us_visits", "(select * from us_visits) x"):
+            with pytest.raises(
+                CallFailed, match="`us_visits` shows rows of a table that has row rules, and no row rule speaks of it"
+            ):
+                await house.gate.call(US_BOB, Call("query", {"sql": f"select * from {table}"}))
+
+
+@pytest.mark.asyncio
+async def test_explain_and_simulate_tell_which_rows_a_call_would_get(make_shop: Shop):
+    site = await make_shop(EU, more='[agent]\nrole = "reader"\nroles = ["reader"]\n')
+    sql = "select count(*) from orders"
+    told = await command(site, "explain", "--sql", sql)
+    assert told["sentences"][1:] == [
+        "of `shop.public.orders` only the rows where region OPERATOR(pg_catalog.=) CAST('EU' AS pg_catalog.text) (`eu-orders`)"
+    ]
+    async with open_house(site.config, lambda _: None) as house:
+        for asked in (sql, "select count(*) from notes"):
+            await house.gate.call(house.local, Call("query", {"sql": asked}))
+    other = base(site) / "other.cedar"
+    other.write_text(READS_ALL + EU + EU.replace("eu-orders", "us-too").replace('"EU"', '"US"'))
+    found = await command(site, "simulate", str(other), expected=1)
+    assert [(one["change"], one["sql"]) for one in found["changes"]] == [("rows", "SELECT count(*) FROM public.orders")]
+    assert found["changes"][0]["after"]["words"][-1].endswith("(`eu-orders`, `us-too`)")
+    other.write_text(READS_ALL + MISFIT)
+    found = await command(site, "simulate", str(other), expected=1)
+    assert [(one["change"], one["after"]["words"]) for one in found["changes"]] == [
+        ("loses", ["the row rules of `orders` do not fit the table as it is now"])
+    ]
