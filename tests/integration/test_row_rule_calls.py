@@ -270,7 +270,9 @@ async def test_explain_and_simulate_tell_which_rows_a_call_would_get(make_shop: 
     other = base(site) / "other.cedar"
     other.write_text(READS_ALL + EU + EU.replace("eu-orders", "us-too").replace('"EU"', '"US"'))
     found = await command(site, "simulate", str(other), expected=1)
-    assert [(one["change"], one["sql"]) for one in found["changes"]] == [("rows", "SELECT pg_catalog.count(*) AS count FROM public.orders")]
+    assert [(one["change"], one["sql"]) for one in found["changes"]] == [
+        ("rows", "SELECT pg_catalog.count(*) AS count FROM public.orders")
+    ]
     assert found["changes"][0]["after"]["words"][-1].endswith("(`eu-orders`, `us-too`)")
     other.write_text(READS_ALL + MISFIT)
     found = await command(site, "simulate", str(other), expected=1)

@@ -40,6 +40,8 @@ class ColumnInfo:
     """The default or generation expression as text, or empty."""
     generated: bool = False
     """A stored or virtual generated column, or an identity."""
+    computed: bool = False
+    """A value is made when it is read, and that may fail: of a view, or a virtual generated column."""
     comment: str = ""
     tags: frozenset[str] = frozenset()
     kind: Name | None = None

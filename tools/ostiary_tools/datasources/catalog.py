@@ -209,6 +209,7 @@ def _column(relation: str, row: Row, tags: Mapping[str, frozenset[str]], running
         not_null=row["not_null"],
         default=row["default"],
         generated=row["generated"],
+        computed=row["computed"],
         comment=row["comment"],
         tags=parse_tags(row["comment"]) | tags.get(f"{relation}.{row['name']}", frozenset()),
         kind=(row["type_schema"], row["type_name"]),

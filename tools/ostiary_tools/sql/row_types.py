@@ -17,7 +17,7 @@ from collections.abc import Mapping
 
 from ostiary_policies.conditions import Type
 from ostiary_policies.rows import RowColumn, RowTable, entity_type
-from ostiary_tools.snapshot import ColumnInfo, Relation
+from ostiary_tools.snapshot import ColumnInfo, Relation, RelationKind
 
 TYPES: Mapping[str, Type] = {
     "text": Type.STRING,
@@ -48,7 +48,7 @@ def row_table(datasource: str, relation: Relation) -> RowTable | None:
     columns: dict[str, RowColumn] = {}
     left_out: dict[str, str] = {}
     for column in relation.columns:
-        reason = _reason(column)
+        reason = _reason(relation, column)
         if reason or column.kind is None:
             left_out[column.name] = reason
         else:
@@ -56,12 +56,15 @@ def row_table(datasource: str, relation: Relation) -> RowTable | None:
     return RowTable(name, columns, left_out)
 
 
-def _reason(column: ColumnInfo) -> str:
+def _reason(relation: Relation, column: ColumnInfo) -> str:
     """Why no rule can ask for the column; empty when one can."""
     schema, name = column.kind or ("", "")
     if schema != "pg_catalog" or name not in TYPES:
         padded = ": its values are padded with blanks" if name == "bpchar" else ""
         return f"its type `{column.type}` has no counterpart in a row rule{padded}"
+    if column.computed and relation.kind is not RelationKind.VIEW:
+        # A view is computed whole, whoever asks; of a table a statement could choose the rows for which this fails.
+        return "it is computed when it is read, which may fail"
     if name in {"text", "varchar"} and not column.deterministic:
         return "its collation takes different texts for equal"
     if name == "numeric":
