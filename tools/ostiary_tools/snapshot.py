@@ -41,7 +41,7 @@ class ColumnInfo:
     generated: bool = False
     """A stored or virtual generated column, or an identity."""
     computed: bool = False
-    """A value is made when it is read, and that may fail: of a view, or a virtual generated column."""
+    """A value is made when it is read, and that may fail: of a view, of another server's table, or virtually generated."""
     comment: str = ""
     tags: frozenset[str] = frozenset()
     kind: Name | None = None

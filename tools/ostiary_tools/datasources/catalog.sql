@@ -92,7 +92,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS relation, a.attname::text A
     a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k
         WHERE k.conrelid = a.attrelid AND k.contype = 'n' AND NOT k.convalidated AND a.attnum = ANY (k.conkey)) AS not_null,
     coalesce(pg_catalog.pg_get_expr(d.adbin, d.adrelid), '') AS default,
-    a.attgenerated <> '' OR a.attidentity <> '' AS generated, a.attgenerated = 'v' OR c.relkind = 'v' AS computed,
+    a.attgenerated <> '' OR a.attidentity <> '' AS generated, a.attgenerated = 'v' OR c.relkind IN ('v', 'f') AS computed,
     NOT EXISTS (SELECT FROM pg_catalog.pg_collation k WHERE k.oid = a.attcollation AND NOT k.collisdeterministic) AS deterministic,
     coalesce(pg_catalog.col_description(c.oid, a.attnum), '') AS comment
 FROM pg_catalog.pg_attribute a

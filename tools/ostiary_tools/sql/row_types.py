@@ -35,6 +35,8 @@ TYPES: Mapping[str, Type] = {
 """Name in `pg_catalog` → what it is in Cedar."""
 
 _NUMERIC = re.compile(r"numeric\((\d+),(-?\d+)\)")
+_MADE_WHOLE = frozenset({RelationKind.VIEW, RelationKind.FOREIGN_TABLE})
+"""No condition of a statement is asked before their row rules."""
 _MOST_PLACES = 4
 _MOST_DIGITS = 14
 """Before the point; Cedar's decimal ends at 922337203685477.5807."""
@@ -62,8 +64,8 @@ def _reason(relation: Relation, column: ColumnInfo) -> str:
     if schema != "pg_catalog" or name not in TYPES:
         padded = ": its values are padded with blanks" if name == "bpchar" else ""
         return f"its type `{column.type}` has no counterpart in a row rule{padded}"
-    if column.computed and relation.kind is not RelationKind.VIEW:
-        # A view is computed whole, whoever asks; of a table a statement could choose the rows for which this fails.
+    if column.computed and relation.kind not in _MADE_WHOLE:
+        # Of a table a statement could choose the rows for which this fails.
         return "it is computed when it is read, which may fail"
     if name in {"text", "varchar"} and not column.deterministic:
         return "its collation takes different texts for equal"
