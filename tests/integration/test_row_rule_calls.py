@@ -279,3 +279,26 @@ async def test_explain_and_simulate_tell_which_rows_a_call_would_get(make_shop: 
     assert [(one["change"], one["after"]["words"]) for one in found["changes"]] == [
         ("loses", ["the row rules of `orders` do not fit the table as it is now"])
     ]
+
+
+SHARES = """
+CREATE TABLE parts (id int NOT NULL, n int NOT NULL, t text NOT NULL);
+INSERT INTO parts VALUES (1, 0, 'secret'), (2, 5, '7');
+CREATE VIEW shares AS SELECT id, 100 / n AS share, CAST(t AS int) AS number FROM parts;
+"""
+COSTLY = """
+@id("shares") permit (principal in Role::"reader", action == Action::"read_row", resource is shop::public::shares)
+when { resource has id && resource.id * resource.id * resource.id * resource.id + 1 > 2 };
+"""
+
+
+@pytest.mark.asyncio
+async def test_no_condition_of_a_statement_has_a_view_compute_values_of_hidden_rows(make_shop: Shop):
+    """The rule costs more than the conditions, which the server would ask first where they stand beside it."""
+    site = await make_shop(COSTLY, schema=SHARES)
+    async with open_house(site.config, lambda _: None) as house:
+        for condition in ("share = 20", "number = 7", "share in (20, 21)", "number between 1 and 9", "id = 2 and share = 20"):
+            answer = await house.gate.call(
+                READER, Call("query", {"sql": f"select id, share, number from shares where {condition}"})
+            )
+            assert values(answer.text) == ["2,20,7"], condition
