@@ -1,7 +1,8 @@
 """Conditions of a statement that may also stand inside a fence, so that an index of the table serves them.
 
 Inside, a condition meets rows that the caller does not have. So only such are taken as compare one column with a constant
-by an operator of the server's own that fails for no value of its type: the server calls these leakproof. They are true
+by an operator of the server's own that fails for no value of its type: the server calls these leakproof. Nor may the value
+fail to be made: it is stored, and not computed for the comparison by a view or by another server. They are true
 of no NULL either, and stay where they were as well, so it does not matter on which side of an outer join the table
 stands. A masked column is never compared inside.
 """
@@ -113,7 +114,12 @@ def _fits(condition: Any, column: ColumnInfo, once: frozenset[int]) -> bool:
     """Whether it is a comparison that no value of the column can make fail."""
     schema, kind = column.kind or ("", "")
     *qualifier, operator = calls.parts(condition.name)
-    if schema != "pg_catalog" or qualifier not in ([], ["pg_catalog"]) or not _is_total(kind, operator, condition.kind, column):
+    if (
+        column.computed
+        or schema != "pg_catalog"
+        or qualifier not in ([], ["pg_catalog"])
+        or not _is_total(kind, operator, condition.kind, column)
+    ):
         return False
     constants = (condition.rexpr,) if condition.kind == _FORMS.AEXPR_OP else condition.rexpr
     return all(_is_constant(one, kind, once) for one in constants)
