@@ -237,7 +237,7 @@ async def test_check_says_what_no_longer_fits_and_who_is_shown_the_rest(shop: Ma
             "  does not fit: there is no datasource `depot`; there are `shop`",
             "shop.toml:21: Sum margins",
             "  shown to reader",
-            "  not to guest: you may not read column `margin` of `public.orders`",
+            "  not to guest: unknown column `margin`",
             "  not to window: you may not call tool `query`",
             "shop.toml:26: Count what the vault entries are of",
             "  not to reader: its question names `vault entry`, which is hidden from it",

@@ -12,6 +12,7 @@ from ostiary_tools.view import SchemaView
 
 MARKS = {
     "no read": "Columns under [no read] exist and may not be used anywhere in a statement.",
+    "masked": "A column with [masked] gives a mask in place of its values, in WHERE, GROUP BY and joins too: match no real value.",
     "filtered": "Of a table with [filtered] you have some of the rows, whatever you write: say so.",
 }
 """What marks in outlines mean, for the model that reads them."""
@@ -35,6 +36,8 @@ class Outline:
     columns: tuple[tuple[str, str], ...]
     """Name and line of each."""
     rest: tuple[str, ...]
+    marks: frozenset[str]
+    """Those of `MARKS` in it."""
     values: Samples = field(default_factory=dict)
 
     @property
@@ -46,11 +49,6 @@ class Outline:
     def near(self) -> bool:
         """The question is about it."""
         return self.link.near
-
-    @property
-    def marks(self) -> frozenset[str]:
-        """Marks in it that its reader has to know."""
-        return frozenset(mark for mark in MARKS if any(line.startswith(f"  [{mark}]") for line in self.rest))
 
     def lines(self) -> list[str]:
         """All of it."""
@@ -78,34 +76,40 @@ def outline(view: SchemaView, link: Link, *, full: bool) -> Outline:
     rows = f", ~{estimate} rows" if estimate is not None else ""
     comment = f": {one_line(relation.comment, _COMMENT)}" if relation.comment and full else ""
     head = f"{qualified(relation.schema, relation.name)} ({relation.kind}{rows}){comment}"
-    readable = view.readable_columns(relation)
-    unreadable = [column for column in view.columns(relation) if column not in readable]
-    kept, cut = _kept(view, link, readable)
-    rest = ["  [filtered]"] if readable and view.filtered(relation) else []
-    rest += [f"  [no read]: {_names(unreadable[:_MOST_COLUMNS])}"] if unreadable else []
-    rest += [f"  and {cut} more columns: describe shows them"] if cut else []
+    columns, readable = view.columns(relation), view.readable_columns(relation)
+    masked = [column for column in columns if column not in readable and view.mask(relation, column)]
+    unreadable = [column for column in columns if column not in readable and column not in masked]
+    kept, cut = _kept(view, link, [column for column in columns if column not in unreadable])
+    told = {
+        "filtered": "  [filtered]" if (readable or masked) and view.filtered(relation) else "",
+        "masked": f"  [masked]: {_names([column for column in kept if column in masked])}" if masked and not full else "",
+        "no read": f"  [no read]: {_names(unreadable[:_MOST_COLUMNS])}" if unreadable else "",
+    }
+    marks = frozenset(mark for mark, line in told.items() if line) | ({"masked"} if masked else set())
+    rest = [*filter(None, told.values()), *([f"  and {cut} more columns: describe shows them"] if cut else [])]
     if not full:
-        names = [f"  {_names(kept)}"] if kept else []
-        return Outline(link, full, head, (), (*names, *rest))
+        names = [column for column in kept if column in readable]
+        return Outline(link, full, head, (), (*([f"  {_names(names)}"] if names else []), *rest), marks)
     lines = tuple((column.name, _column(view, relation, column)) for column in kept)
-    return Outline(link, full, head, lines, (*_keys(view, relation), *rest))
+    return Outline(link, full, head, lines, (*_keys(view, relation), *rest), marks)
 
 
-def _kept(view: SchemaView, link: Link, readable: tuple[ColumnInfo, ...]) -> tuple[list[ColumnInfo], int]:
+def _kept(view: SchemaView, link: Link, usable: list[ColumnInfo]) -> tuple[list[ColumnInfo], int]:
     """The columns that are shown, in the table's order, and how many are not."""
     relation = link.relation
     keys = {name for key in visible_foreign_keys(view, relation) for name in key.columns} | set(relation.primary_key) | link.columns
-    first = sorted(readable, key=lambda column: column.name not in keys)[:_MOST_COLUMNS]
-    return [column for column in readable if column in first], len(readable) - len(first)
+    first = sorted(usable, key=lambda column: column.name not in keys)[:_MOST_COLUMNS]
+    return [column for column in usable if column in first], len(usable) - len(first)
 
 
 def _column(view: SchemaView, relation: Relation, column: ColumnInfo) -> str:
+    mask = view.mask(relation, column)
     single = [key for key in visible_foreign_keys(view, relation) if key.columns == (column.name,)]
     words = [
         f"  {identifier(column.name)} {column.type}",
         "primary key" if relation.primary_key == (column.name,) else "",
         *(f"-> {_target(key)}" for key in single),
-        _told(labels(view, column), "one of ").strip(),
+        f"[masked: {mask.kind}]" if mask else _told(labels(view, column), "one of ").strip(),
         f"-- {one_line(column.comment, _COMMENT)}" if column.comment else "",
     ]
     return " ".join(word for word in words if word)
