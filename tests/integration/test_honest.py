@@ -1,16 +1,12 @@
 """Honest queries through a real MCP client: none is refused, and each is answered as on a bare connection."""
 
 import asyncio
-import csv
-import io
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import mcp.types as t
 import pytest
+from fix_answers import agrees, answered, connected, read
 from fix_postgres import PostgresServer
 from fix_server import MakeSite
 from fix_sql import CASES as JUDGE_CASES
@@ -23,25 +19,9 @@ from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
 from ostiary_tools.embedded import ADMIN, SHOP, attach
 
-_BARE = {
-    "search_path": "pg_catalog, public",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "client_min_messages": "error",  # the driver loses a line of COPY when a notice comes between
-}
-_NULL = "\ufffdNULL\ufffd"
 _SLOW = {"questions: sixty joins"}
 """Known gap: through the gate this takes PostgreSQL 15 longer than the 30 s of the policy, bare it takes four."""
 _LACKING = (asyncpg.PostgresSyntaxError, asyncpg.UndefinedFunctionError, asyncpg.UndefinedObjectError)
-
-
-@dataclass(frozen=True)
-class Table:
-    """Names of columns and rows of text, NULL told from empty."""
-
-    names: list[str]
-    rows: list[list[str | None]]
 
 
 @pytest.mark.asyncio
@@ -64,7 +44,7 @@ async def test_nor_on_the_systems_postgresql_but_for_what_it_lacks(make_site: Ma
     await asyncio.to_thread(system_server.sql, (JUDGE_CASES / "shop.sql").read_text("utf-8") + "ANALYZE;", "honest")
     dsn = system_server.dsn(database="honest")
     asked, lacking = [], []
-    async with _bare(dsn) as bare:
+    async with connected(dsn) as bare:
         for case in cases("honest"):
             try:
                 await bare.prepare(case.sql)
@@ -96,78 +76,18 @@ async def _wrong(house: House, role: str, dsn: str, asked: list[Case], *, at_lea
     wrong: list[str] = []
     compared = 0
     who = Principal("honest", (role,))
-    async with _bare(dsn) as bare, Client(McpApp(house.gate, lambda _: who).server) as client:
+    async with connected(dsn) as bare, Client(McpApp(house.gate, lambda _: who).server) as client:
         for case in asked:
             reply = await client.call_tool("query", {"sql": case.sql})
             block = reply.content[0]
             assert isinstance(block, t.TextContent)
-            expected = await _expected(bare, case.sql)
+            expected = await answered(bare, case.sql)
             if expected is None:
                 continue
             compared += 1
             if reply.is_error:
                 wrong.append(f"{case.title}: {block.text}")
-            elif not _agrees(found := _parsed(block.text), expected, cut="TRUNCATED" in block.text):
+            elif not agrees(found := read(block.text), expected, cut="TRUNCATED" in block.text):
                 wrong.append(f"{case.title}: {found} and not {expected}")
     assert compared >= at_least, f"only {compared} could be compared"
     return wrong
-
-
-def _agrees(found: Table, expected: Table, *, cut: bool) -> bool:
-    """Equal; of a reply that says it is cut, every row must be one of those expected."""
-    if not cut:
-        return found == expected
-    rows, all_rows = Counter(map(tuple, found.rows)), Counter(map(tuple, expected.rows))
-    return found.names == expected.names and rows < all_rows and len(found.rows) >= 100
-
-
-@asynccontextmanager
-async def _bare(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(dsn, server_settings=_BARE)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-async def _expected(bare: asyncpg.Connection, sql: str) -> Table | None:
-    """As PostgreSQL writes CSV itself; `None` for what this server was built without, and for EXPLAIN, which COPY does not take."""
-    if sql.lower().startswith("explain"):
-        lines = [str(row[0]) for row in await bare.fetch(sql)]
-        return Table(["QUERY PLAN"], [[line] for line in lines])
-    out = io.BytesIO()
-    try:
-        await bare.copy_from_query(sql, output=out, format="csv", header=True, null=_NULL)
-    except asyncpg.FeatureNotSupportedError:
-        return None
-    names, *rows = csv.reader(io.StringIO(out.getvalue().decode(), newline="")) if out.getvalue().strip() else [[]]
-    return Table(names, [[None if value == _NULL else value for value in row] for row in rows])
-
-
-def _parsed(reply: str) -> Table:
-    """The reply's CSV, in which NULL is nothing and an empty text is two quotes."""
-    fence, _, rest = reply.partition("\n")
-    text = rest.partition(f"\n</{fence[1:]}")[0]
-    names, *rows = [*_csv(text)]
-    return Table([name or "" for name in names], rows)
-
-
-def _csv(text: str) -> list[list[str | None]]:
-    rows: list[list[str | None]] = [[]]
-    at = 0
-    while True:
-        if text.startswith('"', at):
-            end = at + 1
-            while text[end] != '"' or text.startswith('""', end):
-                end += 2 if text.startswith('""', end) else 1
-            rows[-1].append(text[at + 1 : end].replace('""', '"'))
-            at = end + 1
-        else:
-            end = min(n for n in (text.find(",", at), text.find("\n", at), len(text)) if n >= 0)
-            rows[-1].append(text[at:end] or None)
-            at = end
-        if at == len(text):
-            return rows
-        if text[at] == "\n":
-            rows.append([])
-        at += 1
