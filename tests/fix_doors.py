@@ -28,7 +28,7 @@ async def doors(fortress: Fortress, make_site: MakeSite, role: str, login: str, 
     async def do(twin: str, attack: Attack) -> Outcome:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                reply = await _answer(clients[twin], attack.call)
+                reply = await answer(clients[twin], attack.call)
         except TimeoutError:
             return Outcome(HUNG)
         except MCPError as error:
@@ -55,7 +55,8 @@ async def doors(fortress: Fortress, make_site: MakeSite, role: str, login: str, 
         yield do
 
 
-async def _answer(client: Client, call: Mapping[str, Any]) -> str:
+async def answer(client: Client, call: Mapping[str, Any]) -> str:
+    """What an agent gets for a case's call, as text."""
     match call:
         case {"resource": address}:
             return repr(await client.read_resource(address))
