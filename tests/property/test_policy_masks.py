@@ -2,11 +2,11 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ostiary_policies.masks import Mask, parse, strictest
 
 from ostiary_policies.actions import Action
 from ostiary_policies.cedar import PolicySet
 from ostiary_policies.engine import Engine
+from ostiary_policies.masks import Mask, parse, strictest
 from ostiary_policies.model import Access, Column, Principal
 
 COLUMNS = [
