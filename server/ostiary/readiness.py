@@ -1,7 +1,7 @@
 """Whether this process can answer calls now, and in words what is wrong. For operators: an agent is told none of it."""
 
 import asyncio
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -22,15 +22,24 @@ class Readiness:
     """Sentences without secrets; also of what is wrong and stops nothing."""
 
 
-def readiness(audit: RecorderState, pools: Iterable[tuple[str, PoolState]], policies: str = "", examples: str = "") -> Readiness:
+def readiness(
+    audit: RecorderState,
+    pools: Iterable[tuple[str, PoolState]],
+    policies: str = "",
+    examples: str = "",
+    misfits: Sequence[str] = (),
+) -> Readiness:
     """Ready is who records and reaches a datasource: one that is away is no reason to take the others from their agents.
 
     `policies` says why what is in the policy files is not in force, which is no reason either: the set before them is.
-    `examples` says the same of the files of examples.
+    `examples` says the same of the files of examples. `misfits` are row rules that do not fit their tables, which are closed.
     """
     found = dict(pools)
     serving = any(pool.healthy for pool in found.values())
-    return Readiness(audit.recording and serving, (*_of_audit(audit), *_of_files(policies, examples), *_of_pools(found.items())))
+    return Readiness(
+        audit.recording and serving,
+        (*_of_audit(audit), *_of_files(policies, examples), *_of_rules(misfits), *_of_pools(found.items())),
+    )
 
 
 def _of_audit(audit: RecorderState) -> Iterator[str]:
@@ -48,6 +57,12 @@ def _of_files(policies: str, examples: str) -> Iterator[str]:
         yield f"the policy files are not what is in force: {policies}"
     if examples:
         yield f"the files of examples are not what is in force: {examples}"
+
+
+def _of_rules(misfits: Sequence[str]) -> Iterator[str]:
+    if misfits:
+        more = f"; and {len(misfits) - 1} more" if len(misfits) > 1 else ""
+        yield f"tables are closed, because row rules do not fit them: {misfits[0]}{more}"
 
 
 def _of_pools(pools: Iterable[tuple[str, PoolState]]) -> Iterator[str]:

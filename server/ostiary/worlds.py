@@ -100,6 +100,11 @@ class Worlds:
                 self._governed.popitem(last=False)
             return self._governed[key]
 
+    def misfits(self, engine: Engine) -> tuple[str, ...]:
+        """What keeps row rules from being kept, of the schemas that were looked at, each in a line."""
+        governed = [one for key, found in self._governed.items() if key[0] == engine.policy_hash for one in found.values()]
+        return tuple(dict.fromkeys(one_line(str(problem)) for one in governed for problem in one.problems))
+
     def _forget_before(self, snapshot: Snapshot) -> None:
         """Views of another version hold their whole snapshot, and no call asks for them again."""
         for key in [key for key in self._views if key[2] == snapshot.datasource and key[3] != snapshot.version]:

@@ -66,6 +66,8 @@ async def test_a_table_whose_rules_do_not_fit_is_closed_to_everybody_and_the_log
             world = await house.worlds.world(house.policies.engine, who)
             refusal = "the row rules of `orders` do not fit the table as it is now"
             assert world.views["shop"].rows == {("public", "orders"): RowTerms("FALSE", ("eu-orders", "misfit"), refusal)}
+        (misfit,) = house.worlds.misfits(house.policies.engine)
+        assert misfit.startswith("own.cedar:")
     told = [record.getMessage() for record in caplog.records if "closed to everybody" in record.getMessage()]
     assert len(told) == 1
     assert "own.cedar:" in told[0]

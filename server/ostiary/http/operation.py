@@ -23,6 +23,7 @@ from ostiary.identity.caller import Caller
 from ostiary.identity.recognition import Recognition
 from ostiary.policy_files import Policies
 from ostiary.readiness import Readiness, look, readiness
+from ostiary.worlds import Worlds
 from ostiary_tools.datasources.port import Datasource
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
@@ -39,6 +40,7 @@ class Operation:
     policies: Policies
     examples: ExampleSet
     exposition: Exposition
+    worlds: Worlds
     roles: frozenset[str]
     """Whose callers may know how the server does."""
 
@@ -46,7 +48,8 @@ class Operation:
         """How it is now."""
         await look(self.datasources.values())
         pools = ((name, source.state()) for name, source in self.datasources.items())
-        return readiness(self.recorder.state(), pools, self.policies.refused, self.examples.refused)
+        misfits = self.worlds.misfits(self.policies.engine)
+        return readiness(self.recorder.state(), pools, self.policies.refused, self.examples.refused, misfits)
 
 
 def pages(operation: Operation, recognition: Recognition) -> list[Route]:

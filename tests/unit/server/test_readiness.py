@@ -43,3 +43,11 @@ def test_policy_files_that_are_not_in_force_stop_nothing_and_are_told() -> None:
     found = readiness(log(), {"shop": WELL}.items(), "own.cedar:3: it cannot be parsed")
     words = "the policy files are not what is in force: own.cedar:3: it cannot be parsed"
     assert found == Readiness(ready=True, problems=(words,))
+
+
+def test_tables_that_are_closed_because_their_rules_do_not_fit_are_told_and_stop_nothing():
+    found = readiness(log(), {"shop": WELL}.items(), misfits=("own.cedar:3: policy `r`: it does not fit", "another"))
+    assert found.ready
+    assert found.problems == (
+        "tables are closed, because row rules do not fit them: own.cedar:3: policy `r`: it does not fit; and 1 more",
+    )
