@@ -26,8 +26,11 @@ from ostiary_policies.model import (
     Tool,
 )
 from ostiary_tools.control.budgets import Standing, Wish
+from ostiary_tools.join_paths import edges
+from ostiary_tools.snapshot import Relation
 from ostiary_tools.view import SchemaView, World
 
+_READS = frozenset({Action.READ, Action.READ_MASKED})
 _NAMED = 8
 """Names listed at most in one sentence: a refusal is read by a model that pays for each."""
 
@@ -78,13 +81,17 @@ def _uncounted(budgets: set[Budget], who: Principal, engine: Engine, world: Worl
 def _sentences(reasons: Iterable[Reason], world: World) -> list[str]:
     columns: dict[tuple[str, str, str], list[str]] = {}
     said = []
+    reasons = tuple(reasons)
+    closed = {r.access.resource for r in reasons if isinstance(r.access.resource, Table) and _visible(r.access.resource, world)}
     for reason in reasons:
         if any(reason.errors):
             said.append("a policy could not be decided, which refuses the call")
             continue
         resource = reason.access.resource
-        if isinstance(resource, Column) and reason.access.action is Action.READ and _visible(resource, world):
-            columns.setdefault((resource.datasource, resource.schema, resource.table), []).append(resource.name)
+        if isinstance(resource, Column) and reason.access.action in _READS and _visible(resource, world):
+            # Of a table that may not be read itself no column need be named.
+            if Table(resource.datasource, resource.schema, resource.table, resource.table_tags) not in closed:
+                columns.setdefault((resource.datasource, resource.schema, resource.table), []).append(resource.name)
         else:
             said.append(_sentence(reason.access.action, resource, world))
     for (_, schema, table), names in columns.items():
@@ -117,8 +124,8 @@ def _nearest(denial: Denial, world: World) -> str:
         match reason.access.resource:
             case Column(datasource=name, schema=schema, table=table) if name in world.views:
                 return _readable_columns(world.views[name], schema, table)
-            case Table(datasource=name) if name in world.views:
-                return _readable_tables(world.views[name])
+            case Table(datasource=name, schema=schema, name=table) if name in world.views:
+                return _readable_tables(world.views[name], world.views[name].relation(schema, table))
             case _:
                 continue
     return "call `whoami` to see your roles and tools"
@@ -127,12 +134,23 @@ def _nearest(denial: Denial, world: World) -> str:
 def _readable_columns(view: SchemaView, schema: str, table: str) -> str:
     relation = view.relation(schema, table)
     names = [column.name for column in view.readable_columns(relation)] if relation else []
-    return f"columns of `{schema}.{table}` you may read: {_some(names, len(names))}" if names else _readable_tables(view)
+    masked = [column.name for column in view.columns(relation) if view.mask(relation, column)] if relation and names else []
+    through = f"; through a mask: {_some(masked)}" if masked else ""
+    read = f"columns of `{schema}.{table}` you may read: {_some(names, len(names))}{through}"
+    return read if names else _readable_tables(view, relation)
 
 
-def _readable_tables(view: SchemaView) -> str:
-    names = [f"{relation.schema}.{relation.name}" for relation in view.relations() if view.readable_columns(relation)]
-    return f"tables you may read: {_some(names)}" if names else "you may read no table of this datasource; describe them instead"
+def _readable_tables(view: SchemaView, closed: Relation | None) -> str:
+    """Those that foreign keys join to the closed one first: what is asked of it may stand there."""
+    joined = {id(edge.target) for edge in edges(view, closed)} if closed else set()
+    readable = sorted((one for one in view.relations() if view.readable_columns(one)), key=lambda one: id(one) not in joined)
+    near = sum(id(one) in joined for one in readable)
+    names = [f"{one.schema}.{one.name}" for one in readable]
+    if not names:
+        return "you may read no table of this datasource; describe them instead"
+    first = f"{_some(names[:near])}, which foreign keys join to it; " if 0 < near < len(names) else ""
+    rest = names[near:] if first else names
+    return f"tables you may read: {first}{_some(rest)}"
 
 
 def _some(names: list[str], most: int = _NAMED) -> str:

@@ -1,16 +1,26 @@
 """A denial in words: what was refused, under which rule, and what is allowed instead."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from ostiary.refusal import refusal
 from ostiary_policies.actions import Action
+from ostiary_policies.masks import Mask, MaskKind
 from ostiary_policies.model import Access, AuditLog, Column, Denial, Function, Intent, Principal, Reason, Resource, Table
-from ostiary_tools.snapshot import ColumnInfo, Relation, RelationKind, Snapshot
+from ostiary_tools.snapshot import ColumnInfo, ForeignKey, Relation, RelationKind, Snapshot
 from ostiary_tools.view import SchemaView, World
 
 WHO = Principal("a", ("analyst",))
 COLUMNS = ("id", "email", "phone", "salary")
 CUSTOMERS = Relation("public", "customers", RelationKind.TABLE, tuple(ColumnInfo(name, "text", not_null=False) for name in COLUMNS))
+ORDERS = Relation(
+    "public",
+    "orders",
+    RelationKind.TABLE,
+    tuple(ColumnInfo(name, "text", not_null=False) for name in ("id", "customer_id", "paid_from")),
+    foreign_keys=(ForeignKey("of", ("customer_id",), "public", "customers", ("id",)),),
+)
+ARCHIVE = Relation("public", "archive", RelationKind.TABLE, (ColumnInfo("id", "text", not_null=False),))
 SECRETS = Relation("public", "secrets", RelationKind.TABLE, ())
 SNAPSHOT = Snapshot(
     "shop",
@@ -23,6 +33,10 @@ SNAPSHOT = Snapshot(
 )
 
 
+PAID_FROM = Column("shop", "public", "orders", "paid_from")
+LAST = Mask(MaskKind.LAST, "4")
+
+
 def column(name: str) -> Column:
     return Column("shop", "public", "customers", name)
 
@@ -32,10 +46,13 @@ WORLD = World(WHO, {"shop": SchemaView(SNAPSHOT, frozenset({TABLE, *map(column, 
 
 
 def told(
-    *refused: tuple[Action, Resource], rules: tuple[str, ...] = ("no-pii",), errors: tuple[str, ...] = ()
+    *refused: tuple[Action, Resource],
+    rules: tuple[str, ...] = ("no-pii",),
+    errors: tuple[str, ...] = (),
+    world: World | None = None,
 ) -> tuple[str, str, tuple[str, ...]]:
     reasons = tuple(Reason(Access(action, resource), rules, errors) for action, resource in refused)
-    error = refusal(Denial(WHO, Intent("query"), reasons, "sha256:0"), WORLD)
+    error = refusal(Denial(WHO, Intent("query"), reasons, "sha256:0"), world or WORLD)
     return error.message, error.hint, error.rules
 
 
@@ -53,6 +70,26 @@ def test_a_refusal_without_a_forbidding_rule_names_the_default():
     assert message == "you may not read table `public.customers`"
     assert hint == "tables you may read: `public.customers`"
     assert rules == ("default-deny",)
+
+
+def test_a_closed_table_is_told_without_its_columns_and_with_those_joined_to_it_first():
+    every: list[Resource] = [Table("shop", "public", one.name) for one in (CUSTOMERS, ORDERS, ARCHIVE)]
+    columns: list[Resource] = [
+        one.column_resource("shop", column) for one in (CUSTOMERS, ORDERS, ARCHIVE) for column in one.columns
+    ]
+    relations = {("public", one.name): one for one in (CUSTOMERS, ORDERS, ARCHIVE)}
+    readable = frozenset({*every[1:], *columns[len(COLUMNS) :]} - {PAID_FROM})
+    view = SchemaView(replace(SNAPSHOT, relations=relations), frozenset({*every, *columns}), readable, masked={PAID_FROM: LAST})
+    world = World(WHO, {"shop": view})
+
+    refused = told((Action.READ, column("email")), (Action.READ_MASKED, column("phone")), (Action.READ, TABLE), world=world)
+    assert refused[:2] == (
+        "you may not read table `public.customers`",
+        "tables you may read: `public.orders`, which foreign keys join to it; `public.archive`",
+    )
+    assert told((Action.READ, columns[-3]), world=world)[1] == (
+        "columns of `public.orders` you may read: `id`, `customer_id`; through a mask: `paid_from`"
+    )
 
 
 def test_what_is_hidden_is_unknown():
