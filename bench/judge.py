@@ -17,7 +17,15 @@ from pathlib import Path
 from pglast import parse_sql
 
 from ostiary.app import ALLOCATIONS
+from ostiary_policies.cedar import PolicySet
+from ostiary_policies.engine import Engine
+from ostiary_policies.masks import Mask, MaskKind
+from ostiary_policies.model import Intent, Principal
+from ostiary_tools.snapshot import Relation
+from ostiary_tools.sql.judge import Judged
+from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.printing import print_tree
+from ostiary_tools.view import RowTerms, SchemaView, hash_key
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
@@ -35,17 +43,40 @@ group by c.name, o.id, p.name having count(*) > 1 order by spent desc limit 20
 """
 
 
+_MASKS = (
+    ("customers", "email", Mask(MaskKind.EMAIL)),
+    ("customers", "name", Mask(MaskKind.HASH)),
+    ("orders", "note", Mask(MaskKind.REDACT)),
+    ("payments", "method", Mask(MaskKind.FIRST, "2")),
+    ("products", "category", Mask(MaskKind.SHAPE)),
+)
+_ROWS = {"orders": "\"status\" OPERATOR(pg_catalog.=) 'paid'", "customers": '"city" IS NOT NULL AND "city" <> \'x\''}
+_WHO = Principal("ada", ("analyst",))
+_ENGINE = Engine(
+    PolicySet.parse(
+        {
+            "all.cedar": '@id("all") permit (principal in Role::"analyst", action, resource);'
+            '@id("masked") @mask("null") permit (principal in Role::"analyst", action == Action::"read_masked", resource);'
+        }
+    )
+)
+
+
 def main() -> None:
     """Print the table."""
     view = view_of(replace(shop_snapshot(), version="1"))  # what has no version is not remembered
-    tree, *_ = judging.classify(_SQL, view)
+    fenced = _fenced(view)
+    tree, *_ = judging.classify(parse(_SQL), _SQL, view)
     steps: dict[str, Callable[[], object]] = {
         "the parser alone (pglast)": lambda: parse_sql(_SQL),
-        "classify": lambda: judging.classify(_SQL, view),
+        "classify": lambda: judging.classify(parse(_SQL), _SQL, view),
         "print": lambda: print_tree(tree),
-        "classify + print": lambda: print_tree(judging.classify(_SQL, view)[0]),
+        "classify + print": lambda: print_tree(judging.classify(parse(_SQL), _SQL, view)[0]),
         "judge: classify, print, classify what was printed, compare": lambda: judging.judge_afresh(_SQL, view),
         "judge, remembered": lambda: judging.judge(_SQL, view),
+        "the same with masks and row rules: judge, fence, prove the fences": lambda: judging.judge_afresh(_SQL, fenced),
+        "the same, and decide": lambda: _ENGINE.decide(_WHO, _intent(judging.judge_afresh(_SQL, fenced))),
+        "the same, remembered": lambda: _ENGINE.decide(_WHO, _intent(judging.judge(_SQL, fenced))),
     }
     gc.freeze()  # both as the server does
     gc.set_threshold(ALLOCATIONS)
@@ -56,6 +87,34 @@ def main() -> None:
             taken[name].append(_timed(step))
     for name, times in taken.items():
         print(f"| {name} | {statistics.median(times):.3f} | {statistics.quantiles(times, n=20)[-1]:.3f} |")
+
+
+def _fenced(view: SchemaView) -> SchemaView:
+    """The view of somebody with a mask of each table of the query, and rules of two."""
+    relations = {name: _typed(relation) for name, relation in view.snapshot.relations.items()}
+    masked = {
+        relations["public", table].column_resource(view.datasource, column): mask
+        for table, name, mask in _MASKS
+        if (column := relations["public", table].column(name)) is not None
+    }
+    rows = {("public", table): RowTerms(predicate, ("rule",)) for table, predicate in _ROWS.items()}
+    return replace(
+        view,
+        snapshot=replace(view.snapshot, relations=relations),
+        readable=view.readable - frozenset(masked),
+        masked=masked,
+        rows=rows,
+        hash_key=hash_key("0123456789abcdef0123456789abcdef"),
+        kept={},
+    )
+
+
+def _typed(relation: Relation) -> Relation:
+    return replace(relation, columns=tuple(replace(c, kind=("pg_catalog", "text"), deterministic=True) for c in relation.columns))
+
+
+def _intent(judged: Judged) -> Intent:
+    return Intent("query", {}, judged.accesses, "shop", (judged.statement,))
 
 
 def _timed(step: Callable[[], object]) -> float:

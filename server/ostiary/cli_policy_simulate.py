@@ -29,6 +29,7 @@ _HEADLINES = {
     "loses": "would no longer be permitted",
     "gains": "would be permitted",
     "terms": "would be permitted on other terms",
+    "masks": "would be permitted with other masks",
     "rows": "would be permitted with other row rules, and may get other rows",
     "otherwise": "would be refused in another way",
 }

@@ -10,7 +10,8 @@ from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.entities import resource_id
 from ostiary_policies.explain import explain
-from ostiary_policies.model import Intent, Permit, Principal, Table
+from ostiary_policies.masks import Mask
+from ostiary_policies.model import Access, Column, Intent, Permit, Principal, Table
 from ostiary_tools.api import Refused, Tool, ToolError, World
 from ostiary_tools.view import RowTerms
 
@@ -25,7 +26,7 @@ class Explanation:
     rules: tuple[str, ...]
     """Ids of the policies that decided, or the rule of the grammar that refused before them."""
     statements: tuple[str, ...] = ()
-    """What would be run: the judged text, names bound and stars written out."""
+    """What would be run: the judged text, names bound and stars written out, with its fences."""
 
 
 def explain_call(engine: Engine, principal: Principal, tool: Tool[Any], arguments: Mapping[str, Any], world: World) -> Explanation:
@@ -41,8 +42,8 @@ def explain_call(engine: Engine, principal: Principal, tool: Tool[Any], argument
         return Explanation(allowed=False, sentences=tuple(filter(None, said)), rules=rules)
     decision = engine.decide(principal, intent)
     if isinstance(decision, Permit):
-        statements = tuple(statement.text for statement in intent.statements)
-        sentences = (*explain(decision), *told_rows(intent, world))
+        statements = tuple(statement.runs for statement in intent.statements)
+        sentences = (*explain(decision), *told_rows(intent, world), *told_masks(intent, world, engine))
         return Explanation(allowed=True, sentences=sentences, rules=decision.rules, statements=statements)
     forbids = tuple(sorted({rule for reason in decision.reasons for rule in reason.rules}))
     return Explanation(allowed=False, sentences=tuple(explain(decision)), rules=forbids)
@@ -57,6 +58,23 @@ def filtered(intent: Intent, world: World) -> Iterator[tuple[Table, RowTerms]]:
     for table in sorted(tables, key=resource_id):
         if view is not None and (terms := view.rows.get((table.schema, table.name))) is not None:
             yield table, terms
+
+
+def masks(intent: Intent, world: World) -> Iterator[tuple[Column, Mask]]:
+    """The columns of which the call would get masks, by their ids."""
+    view = world.views.get(intent.datasource or "")
+    columns = (access.resource for access in intent.accesses if access.action is Action.READ_MASKED)
+    for column in sorted((one for one in columns if isinstance(one, Column)), key=resource_id):
+        if view is not None and (mask := view.masked.get(column)) is not None:
+            yield column, mask
+
+
+def told_masks(intent: Intent, world: World, engine: Engine) -> Iterator[str]:
+    """The same in sentences, for the owner of the policies."""
+    for column, mask in masks(intent, world):
+        rules = engine.allows(world.principal, Access(Action.READ_MASKED, column)).rules
+        stating = ", ".join(f"`{rule}`" for rule in rules if engine.policies.policies[rule].mask == mask)
+        yield f"of `{resource_id(column)}` only the mask `{mask}` ({stating})"
 
 
 def told_rows(intent: Intent, world: World) -> Iterator[str]:

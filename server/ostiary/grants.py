@@ -62,8 +62,12 @@ def _rows(view: SchemaView, name: Name) -> str:
 def _granted(world: World, datasource: str) -> Granted:
     view = world.views.get(datasource)
     if view is None:
-        return {Action.SEE: frozenset(), Action.READ: frozenset()}
-    return {Action.SEE: _tables(view.visible), Action.READ: _tables(view.readable & view.visible)}
+        return {Action.SEE: frozenset(), Action.READ: frozenset(), Action.READ_MASKED: frozenset()}
+    return {
+        Action.SEE: _tables(view.visible),
+        Action.READ: _tables(view.readable & view.visible),
+        Action.READ_MASKED: _tables(view.masked.keys() & view.visible),
+    }
 
 
 def _tables(resources: Iterable[Resource]) -> frozenset[Resource]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ostiary.explanation import filtered, told_rows
+from ostiary.explanation import filtered, masks, told_masks, told_rows
 from ostiary.worlds import Worlds
 from ostiary_policies import explain
 from ostiary_policies.actions import Action
@@ -73,6 +73,8 @@ class Answer:
     terms: Obligations | None = None
     rows: frozenset[tuple[Resource, str]] = frozenset()
     """Of tables that row rules govern and the call would touch: which rows, in a predicate."""
+    masks: frozenset[tuple[Resource, str]] = frozenset()
+    """Of columns that the call would get masked: by which mask."""
 
     @property
     def decided(self) -> tuple[Outcome, Obligations | None]:
@@ -90,8 +92,10 @@ class Replayed:
 
     @property
     def change(self) -> str:
-        """`gains`, `loses`, `terms` or `rows` (permitted on others), `otherwise` (refused by both, differently), or empty."""
+        """`gains`, `loses`; `terms`, `masks`, `rows`: permitted on others; `otherwise`: refused by both, differently; or empty."""
         if self.before.decided == self.after.decided:
+            if self.before.masks != self.after.masks:
+                return "masks"
             return "rows" if self.before.rows != self.after.rows else ""
         if Outcome.PERMIT not in (self.before.outcome, self.after.outcome):
             return "gains" if self.after.outcome is Outcome.CALLABLE else "otherwise"
@@ -219,8 +223,9 @@ def _answer(engine: Engine, world: World, tool: Tool[Any], given: Mapping[str, A
     if isinstance(decision, Denial):
         rules = tuple(sorted({rule for reason in decision.reasons for rule in reason.rules}))
         return Answer(Outcome.DENY, rules, tuple(explain.because(who, reason) for reason in decision.reasons))
-    words = (*explain.terms(decision.obligations), *told_rows(intent, world))
-    return Answer(Outcome.PERMIT, decision.rules, words, decision.obligations, _rows(intent, world))
+    words = (*explain.terms(decision.obligations), *told_rows(intent, world), *told_masks(intent, world, engine))
+    masked = frozenset((column, str(mask)) for column, mask in masks(intent, world))
+    return Answer(Outcome.PERMIT, decision.rules, words, decision.obligations, _rows(intent, world), masked)
 
 
 def _rows(intent: Intent, world: World) -> frozenset[tuple[Resource, str]]:

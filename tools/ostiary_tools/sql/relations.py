@@ -165,6 +165,10 @@ def _sample(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
     put(node, "args", visit(node.args, level.holding(()), work))
     put(node, "repeatable", visit(node.repeatable, level.holding(()), work))
     _, item, items = _table(node.relation, level, work, scans)
+    scan = scans.get(id(node.relation))
+    if scan is not None and (scan.relation.schema, scan.relation.name) in work.view.rows:
+        # Which rows are drawn depends on where those lie that the caller does not have.
+        raise Refused("sampling", "a table with row rules is not sampled", "use ORDER BY random() LIMIT")
     return node, item, items
 
 
