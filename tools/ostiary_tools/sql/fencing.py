@@ -8,7 +8,7 @@ rules allowed it; conditions that cannot tell of a row by failing are repeated w
 The text is proven before it is used: parsed again and with its fences taken out it is the judged statement.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +18,12 @@ from ostiary_policies.masks import Mask, MaskKind
 from ostiary_tools.snapshot import ColumnInfo, Name, Relation
 from ostiary_tools.sql import printing, pushing
 from ostiary_tools.sql.masking import Keys, Types, masked, quoted
-from ostiary_tools.sql.parse import parse
+from ostiary_tools.sql.parse import depth_of, parse
 from ostiary_tools.sql.tree import levels, put, same
 from ostiary_tools.view import SchemaView
+
+_CONDITION = 20
+"""Levels that a condition of the statement within a fence adds at most: it compares a column with constants."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class _Fence:
     keyed: bool
     select: Any
     """The subselect without a condition of any statement, as a tree nobody changes."""
+    depth: int
+    """A bound on its levels, and those of any condition beside."""
 
 
 @dataclass(slots=True)
@@ -67,23 +72,24 @@ class _Fences:
         return _around(fence.columns, fence.predicate, conditions)
 
 
-def fenced(tree: Any, view: SchemaView, parameters: int) -> Fenced | None:
+def fenced(tree: Any, printed: str, view: SchemaView, parameters: int) -> Fenced | None:
     """The fenced text of a judged tree with so many parameters; `None` when nothing of it needs a fence. Raises Refused."""
     known = _known(view, parameters)
-    found = [known[name] for scan in _scans(tree) if (name := (scan.schemaname, scan.relname)) in known]
+    nodes = [node for level in levels(tree) for node in level]
+    found = [fence for node in nodes if (fence := _of(node, known)) is not None]
     if not found:
         return None
-    ruled = {name for name, fence in known.items() if fence.predicate}
-    fences = _Fences(known, pushing.pushed(tree, view, ruled))
+    fences = _Fences(known, pushing.pushed(nodes, view) if any(fence.predicate for fence in found) else {})
     text = printing.print_tree(tree, fences.around)
-    again = _without(parse(text), fences)
+    # Each fence stands where the statement has a scan, so it begins at most as deep as that is.
+    again = _without(parse(text, depth=depth_of(printed) + max(fence.depth for fence in found)), fences)
     if not same(tree, again):
         raise printing.unprintable()
     return Fenced(text, any(fence.keyed for fence in found), again)
 
 
-def _scans(tree: Any) -> Iterator[Any]:
-    return (node for level in levels(tree) for node in level if isinstance(node, ast.RangeVar))
+def _of(node: Any, known: Mapping[Name, _Fence]) -> _Fence | None:
+    return known.get((node.schemaname, node.relname)) if isinstance(node, ast.RangeVar) else None
 
 
 def _known(view: SchemaView, parameters: int) -> Mapping[Name, _Fence]:
@@ -104,8 +110,9 @@ def _fence(relation: Relation, view: SchemaView, keys: Keys) -> _Fence:
     terms = view.rows.get((relation.schema, relation.name))
     predicate = terms.predicate if terms else ""
     before, behind = _around(columns, predicate, ())
-    select = parse(f"{before}{quoted(relation.schema)}.{quoted(relation.name)}{behind}"[1:-1])
-    return _Fence(columns, predicate, any(mask is not None and mask.kind is MaskKind.HASH for mask in masks.values()), select)
+    text = f"{before}{quoted(relation.schema)}.{quoted(relation.name)}{behind}"[1:-1]
+    keyed = any(mask is not None and mask.kind is MaskKind.HASH for mask in masks.values())
+    return _Fence(columns, predicate, keyed, parse(text), depth_of(text) + _CONDITION)
 
 
 def _around(columns: str, predicate: str, conditions: Sequence[str]) -> tuple[str, str]:
@@ -125,18 +132,18 @@ def _column(column: ColumnInfo, mask: Mask | None, types: Types, keys: Keys) -> 
 
 def _without(tree: Any, fences: _Fences) -> Any:
     """The tree with each scan in its fence's place. Raises Refused unless it holds just the fences that were written."""
-    scans = sorted((scan for scan in _scans(tree) if (scan.schemaname, scan.relname) in fences.known), key=_place)
+    nodes = [node for level in levels(tree) for node in level]
+    scans = sorted((node for node in nodes if _of(node, fences.known) is not None), key=_place)
     if len(scans) != len(fences.written):
         raise printing.unprintable()
     pairs = zip(scans, fences.written, strict=True)
     expected = {id(scan): (fence, node, fences.pushed.get(id(node), ())) for scan, (fence, node) in pairs}
-    for level in [*levels(tree)]:
-        for node in level:
-            if isinstance(node, ast.SelectStmt) and node.fromClause:
-                put(node, "fromClause", tuple(_bare(entry, expected) for entry in node.fromClause))
-            elif isinstance(node, ast.JoinExpr):
-                put(node, "larg", _bare(node.larg, expected))
-                put(node, "rarg", _bare(node.rarg, expected))
+    for node in nodes:
+        if isinstance(node, ast.SelectStmt) and node.fromClause:
+            put(node, "fromClause", tuple(_bare(entry, expected) for entry in node.fromClause))
+        elif isinstance(node, ast.JoinExpr):
+            put(node, "larg", _bare(node.larg, expected))
+            put(node, "rarg", _bare(node.rarg, expected))
     if expected:
         raise printing.unprintable()
     return tree

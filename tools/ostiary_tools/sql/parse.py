@@ -27,11 +27,11 @@ _NEST = {"UNION", "INTERSECT", "EXCEPT", "JOIN", "CASE", "BETWEEN", "BETWEEN_SYM
 """Each of these may put everything before it one level down."""
 
 
-def parse(text: str) -> Any:
-    """Return the tree of the only statement. Raises Refused."""
+def parse(text: str, *, depth: int | None = None) -> Any:
+    """Return the tree of the only statement; `depth` is a bound on its levels, where one is known. Raises Refused."""
     _check_text(text)
     try:
-        if len(text) > _SHORT and _chain(scan(text)) > MAX_CHAIN:
+        if not _is_shallow(text, depth):
             raise Refused(
                 "size", "the statement is nested too deeply or chains too many operators", "split it, or use lists: `x in (…)`"
             )
@@ -43,6 +43,15 @@ def parse(text: str) -> Any:
             "one_statement", f"exactly one statement is run, this text has {len(statements)}", "send each statement by itself"
         )
     return statements[0].stmt
+
+
+def depth_of(text: str) -> int:
+    """A bound on the levels that the text's tree can have."""
+    return len(text) if len(text) <= _SHORT else _chain(scan(text))
+
+
+def _is_shallow(text: str, known: int | None) -> bool:
+    return len(text) <= _SHORT or (known if known is not None and known <= MAX_CHAIN else _chain(scan(text))) <= MAX_CHAIN
 
 
 def _check_text(text: str) -> None:

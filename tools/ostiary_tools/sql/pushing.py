@@ -8,14 +8,13 @@ stands. A masked column is never compared inside.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pglast import ast, enums
 
-from ostiary_tools.snapshot import ColumnInfo, Name, Relation
+from ostiary_tools.snapshot import ColumnInfo, Relation
 from ostiary_tools.sql import calls
-from ostiary_tools.sql.tree import levels
 from ostiary_tools.view import SchemaView
 
 _ORDERED = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
@@ -26,16 +25,18 @@ _FORMS = enums.A_Expr_Kind
 _QUALIFIED = 2
 
 
-def pushed(tree: Any, view: SchemaView, relations: frozenset[Name] | set[Name]) -> Mapping[int, tuple[Any, ...]]:
-    """By the identity of a scan's node, the conditions of its own level that may stand in its fence, over bare names."""
-    once = _parameters_used_once(tree)
+def pushed(nodes: Sequence[Any], view: SchemaView) -> Mapping[int, tuple[Any, ...]]:
+    """By the identity of a scan's node, the conditions of its own level that may stand in its fence, over bare names.
+
+    `nodes` are all of the statement; only scans of relations with row rules are asked about.
+    """
+    once = _used_once(nodes)
     found: dict[int, tuple[Any, ...]] = {}
-    for level in levels(tree):
-        for select in level:
-            if isinstance(select, ast.SelectStmt) and select.whereClause is not None and select.fromClause:
-                for scan, condition in _of_level(select, view, once):
-                    if (scan.schemaname, scan.relname) in relations:
-                        found[id(scan)] = (*found.get(id(scan), ()), condition)
+    for select in nodes:
+        if isinstance(select, ast.SelectStmt) and select.whereClause is not None and select.fromClause:
+            for scan, condition in _of_level(select, view, once):
+                if (scan.schemaname, scan.relname) in view.rows:
+                    found[id(scan)] = (*found.get(id(scan), ()), condition)
     return found
 
 
@@ -44,9 +45,9 @@ def is_and(node: Any) -> bool:
     return isinstance(node, ast.BoolExpr) and node.boolop == enums.BoolExprType.AND_EXPR
 
 
-def _parameters_used_once(tree: Any) -> frozenset[int]:
+def _used_once(nodes: Sequence[Any]) -> frozenset[int]:
     """The server infers a parameter's type where it meets it first; one that stands elsewhere too could change its type."""
-    counted = Counter(int(node.number or 0) for level in levels(tree) for node in level if isinstance(node, ast.ParamRef))
+    counted = Counter(int(node.number or 0) for node in nodes if isinstance(node, ast.ParamRef))
     return frozenset(number for number, times in counted.items() if times == 1)
 
 
