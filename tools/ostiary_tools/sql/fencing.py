@@ -74,7 +74,9 @@ class _Fences:
 
 def fenced(tree: Any, printed: str, view: SchemaView, parameters: int) -> Fenced | None:
     """The fenced text of a judged tree with so many parameters; `None` when nothing of it needs a fence. Raises Refused."""
-    known = _known(view, parameters)
+    known = _known(view, parameters) if view.masked or view.rows else {}
+    if not known:
+        return None
     nodes = [node for level in levels(tree) for node in level]
     found = [fence for node in nodes if (fence := _of(node, known)) is not None]
     if not found:
@@ -89,7 +91,7 @@ def fenced(tree: Any, printed: str, view: SchemaView, parameters: int) -> Fenced
 
 
 def _of(node: Any, known: Mapping[Name, _Fence]) -> _Fence | None:
-    return known.get((node.schemaname, node.relname)) if isinstance(node, ast.RangeVar) else None
+    return known.get((node.schemaname or "", node.relname or "")) if isinstance(node, ast.RangeVar) else None
 
 
 def _known(view: SchemaView, parameters: int) -> Mapping[Name, _Fence]:

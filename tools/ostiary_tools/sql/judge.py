@@ -90,9 +90,7 @@ def judge_afresh(text: str, view: SchemaView) -> Judged:
     """Judge without remembering. Raises Refused, and RecursionError where the printer gives up."""
     tree, checked, accesses = classify(parse(text), text, view)
     printed = printing.print_tree(tree)
-    fence = (
-        fencing.fenced(tree, printed, view, checked.parameter_count + len(checked.catalogs)) if view.masked or view.rows else None
-    )
+    fence = fencing.fenced(tree, printed, view, checked.parameter_count + len(checked.catalogs))
     if printed != text:
         second = fence.tree if fence else parse(printed)
         again, checked_again, accesses_again = classify(second, printed, view)
