@@ -21,7 +21,6 @@ select (select count(email) from people) as people, (select count(*) from docs w
 """What withholds everything leaks nothing: each of these tables must still be read."""
 KNOWN = {
     "costs: the cost of a comparison over rules": "an estimate counts rows that no rule allows, and the term is held against it",
-    "rows: hidden rows by a repeatable sample of rows": "a sample is drawn by where rows lie, and others lie between them",
 }
 """Gaps that are known → why."""
 

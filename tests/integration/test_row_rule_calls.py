@@ -233,7 +233,6 @@ FOUND: list[tuple[str, Principal, list[str]]] = [
     ("select id from visits_us order by id", US_BOB, ["3", "6", "9"]),
     ("select v.id from only visits_us v order by v.id desc limit 1", US_BOB, ["9"]),
     ("select id from only visits", EU_ADA, []),
-    ("select max(id) from visits tablesample system (100)", US_BOB, ["9"]),
     ("select count(*) from orders o left join visits v on v.id > 0 and v.region = 'EU'", US_BOB, ["2"]),
     ("select visits from visit_count", EU_ADA, ["9"]),
     (
