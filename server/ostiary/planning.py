@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
+from ostiary.examples import question_in
 from ostiary_policies.model import Intent
 from ostiary_tools.api import Args, Tool, World
 from ostiary_tools.errors import Refused
@@ -24,7 +25,8 @@ async def planned(tool: Tool[Any], args: Args, world: World) -> Intent:
     """The tool's own statement of the call. Raises ToolError."""
     texts = [value for value in args.model_dump().values() if isinstance(value, str)]
     texts += [world.position.statement.text] if world.position else []
-    slow = any(map(_CATALOG.search, texts))
+    # To find what a question is about takes milliseconds, and more where there are thousands of tables.
+    slow = any(map(_CATALOG.search, texts)) or question_in(args) is not None
     return await away(sum(map(len, texts)) + slow * _IN_THREAD_CHARS, tool.plan, args, world)
 
 

@@ -30,13 +30,18 @@ def er_diagram(view: SchemaView, relations: Sequence[Relation]) -> str:
 
 def visible_foreign_keys(view: SchemaView, relation: Relation) -> tuple[ForeignKey, ...]:
     """The relation's foreign keys of which the caller may see both ends, every column included."""
-    own = {column.name for column in view.columns(relation)}
-    return tuple(key for key in relation.foreign_keys if own.issuperset(key.columns) and _target_visible(view, key))
+    return tuple(key for key in relation.foreign_keys if _shows(view, relation, key.columns) and _target_visible(view, key))
 
 
 def _target_visible(view: SchemaView, key: ForeignKey) -> bool:
     target = view.relation(key.target_schema, key.target_table)
-    return target is not None and {column.name for column in view.columns(target)}.issuperset(key.target_columns)
+    return target is not None and _shows(view, target, key.target_columns)
+
+
+def _shows(view: SchemaView, relation: Relation, names: Sequence[str]) -> bool:
+    """Whether all these columns exist for the caller; looks at no other, for a relation may have hundreds."""
+    columns = map(relation.column, names)
+    return all(c is not None and relation.column_resource(view.datasource, c) in view.visible for c in columns)
 
 
 def _marks(view: SchemaView, relation: Relation, column: str) -> str:

@@ -98,8 +98,9 @@ def _others(view: SchemaView, near: Sequence[Relation], ranked: Iterable[Relatio
 def _ways(view: SchemaView, near: Sequence[Relation]) -> Iterator[Way]:
     """The shortest between each two of those the question is most about, where foreign keys lead from one to the other."""
     for number, relation in enumerate(near[: _MOST_JOINED - 1]):
-        reached = shortest_ways(view, relation)
-        for other in near[number + 1 : _MOST_JOINED]:
+        others = near[number + 1 : _MOST_JOINED]
+        reached = shortest_ways(view, relation, [_name(other) for other in others])
+        for other in others:
             if (way := reached.get(_name(other))) is not None:
                 yield Way(way, _joined(view, way))
 

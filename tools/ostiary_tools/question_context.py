@@ -30,6 +30,7 @@ _BEST = 3
 """Relations that are shown in full before others that are farther from the question are shown at all."""
 _NAMED = 8
 """Relations without room that are named."""
+_KEPT = "question context"
 _PER_LINE = 3
 """Characters that a line takes besides its own: its end, and a mark before it."""
 
@@ -79,7 +80,18 @@ class Context:
 
 
 def gather(view: SchemaView, question: str, examples: Sequence[ShownExample], room: int) -> Context:
-    """Choose what takes at most `room` characters, some of it left for values."""
+    """Choose what takes at most `room` characters, some of it left for values.
+
+    The last answer is kept by the view: `plan`, which is made away from the event loop, and `run` ask for the same.
+    """
+    asked = (question, tuple(examples), room)
+    kept: tuple[object, Context] | None = view.kept.get(_KEPT)
+    if kept is None or kept[0] != asked:
+        kept = view.kept[_KEPT] = (asked, _gathered(view, question, examples, room))
+    return kept[1]
+
+
+def _gathered(view: SchemaView, question: str, examples: Sequence[ShownExample], room: int) -> Context:
     room -= _FOR_LEFT_OUT
     shown = _examples_within(examples, int(room * _EXAMPLES_SHARE))
     room -= _length(_example_lines(shown))
