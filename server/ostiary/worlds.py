@@ -90,7 +90,8 @@ class Worlds:
         key = (engine.policy_hash, snapshot.datasource, snapshot.version)
         async with self._one_at_a_time:
             if key not in self._governed:
-                self._governed[key] = found = await asyncio.to_thread(governing, rules, snapshot)
+                before = [found for known, found in self._governed.items() if known[1] == snapshot.datasource]
+                self._governed[key] = found = await asyncio.to_thread(governing, rules, snapshot, before[-1] if before else {})
                 for problem in dict.fromkeys(problem for one in found.values() for problem in one.problems):
                     _log.warning("a table is closed to everybody, because its row rules do not fit it: %s", one_line(str(problem)))
                 for problem in missing(rules, snapshot):

@@ -10,7 +10,7 @@ from ostiary_policies.errors import Problem
 from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRules
 from ostiary_tools.snapshot import ColumnInfo, Relation, RelationKind, Snapshot
-from ostiary_tools.sql.row_rules import findings, governing
+from ostiary_tools.sql.row_rules import Governed, findings, governing
 from ostiary_tools.view import RowTerms
 
 ANA = Principal("ana", ("analyst",))
@@ -70,6 +70,22 @@ def test_what_another_server_holds_may_be_null_whatever_its_foreign_table_says()
     foreign = replace(given.relations["public", "orders"], kind=RelationKind.FOREIGN_TABLE)
     governed = governing(rules('resource.region == "EU"'), replace(given, relations={("public", "orders"): foreign}))
     assert "optional attribute `region`" in governed["public", "orders"].problems[0].message
+
+
+def test_what_was_held_against_a_table_is_held_again_only_where_rules_and_columns_are_the_same():
+    name = ("public", "orders")
+    given, first = rules("resource.amount == 1"), snapshot()
+    before = governing(given, first)
+
+    def again(rules: RowRules, snapshot: Snapshot) -> Governed:
+        return governing(rules, snapshot, before)[name]
+
+    assert again(given, replace(snapshot(), version="2")).held[0] is before[name].held[0]
+    assert again(rules("resource.amount == 1"), first).held[0] is before[name].held[0]
+    assert again(rules("resource.amount == 2"), first).terms(ANA).predicate.count("'2'") == 1
+    assert again(given, snapshot(amount="jsonb")).problems
+    view = replace(first.relations[name], kind=RelationKind.VIEW)
+    assert again(given, replace(first, relations={name: view})).held[0] is not before[name].held[0]
 
 
 def test_a_table_that_is_in_no_datasource_is_a_problem():

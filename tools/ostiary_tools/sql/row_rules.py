@@ -10,6 +10,7 @@ never taken for one that nobody governs.
 from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from ostiary_policies.conditions import TRUE, RowFilter
 from ostiary_policies.errors import PolicyError, Problem
@@ -71,14 +72,25 @@ class Findings:
     """Why nobody has rows of relations that rules close without naming them, each in a sentence."""
 
 
-def governing(rules: RowRules, snapshot: Snapshot) -> Mapping[Name, Governed]:
-    """The relations of the snapshot that the rules govern. Blocks for milliseconds a table."""
-    named = [name for name in snapshot.relations if entity_type(snapshot.datasource, *name) in rules.governed]
+def governing(
+    rules: RowRules, snapshot: Snapshot, before: Mapping[Name, Governed] = MappingProxyType({})
+) -> Mapping[Name, Governed]:
+    """The relations of the snapshot that the rules govern. Blocks for milliseconds a table that is not as it was `before`.
+
+    `before` are those of any snapshot of the datasource, under any rules of the same installation.
+    """
+    named = _named(rules, snapshot)
     if not named:
         return {}
     above = _above(snapshot)
     below = _below(above)
-    tables = {name: _of_table(rules, snapshot, name, above, below) for name in named}
+    tables: dict[Name, Governed] = {}
+    for name, own in named.items():
+        relation, known = _as_read(snapshot, name, below), before.get(name)
+        if known is not None and name not in above and _holds_still(known, own, relation):
+            tables[name] = replace(known, relation=relation)
+        else:
+            tables[name] = _of_table(rules, own, snapshot.datasource, relation, above.get(name, ()))
     found: dict[Name, Governed] = {}
     for name in dict.fromkeys((*named, *(part for top in named for part in below.get(top, ())))):
         whole = [tables[top] for top in (name, *above.get(name, ())) if top in tables]
@@ -130,16 +142,29 @@ def _types(snapshot: Snapshot) -> Iterator[str]:
     return (type_ for name in snapshot.relations if (type_ := entity_type(snapshot.datasource, *name)))
 
 
-def _of_table(rules: RowRules, snapshot: Snapshot, name: Name, above: _Kin, below: _Kin) -> Governed:
-    """A table that rules name, by itself."""
-    relation = _as_read(snapshot, name, below)
-    table = row_table(snapshot.datasource, relation)
-    own = tuple(rule for rule in rules.rules if table and rule.type == table.type)
+def _named(rules: RowRules, snapshot: Snapshot) -> Mapping[Name, tuple[RowRule, ...]]:
+    """The relations that rules name, with these."""
+    by_type: defaultdict[str, list[RowRule]] = defaultdict(list)
+    for rule in rules.rules:
+        by_type[rule.type].append(rule)
+    found = {name: by_type.get(entity_type(snapshot.datasource, *name) or "") for name in snapshot.relations}
+    return {name: tuple(own) for name, own in found.items() if own}
+
+
+def _holds_still(before: Governed, own: tuple[RowRule, ...], relation: Relation) -> bool:
+    """Whether the same rules were held of the same columns."""
+    columns = (before.relation.kind, before.relation.columns) == (relation.kind, relation.columns)
+    return bool(before.held) and before.rules == own and columns
+
+
+def _of_table(rules: RowRules, own: tuple[RowRule, ...], datasource: str, relation: Relation, whole: Collection[Name]) -> Governed:
+    """A table that rules name, by itself; it may be a part of others."""
+    table = row_table(datasource, relation)
     why = f"the row rules of `{relation.name}` do not fit the table as it is now"
-    if table is None or name in above:
-        whole = " and ".join(f"`{schema}.{other}`" for schema, other in sorted(above.get(name, ())))
+    if table is None or whole:
+        others = " and ".join(f"`{schema}.{name}`" for schema, name in sorted(whole))
         hint = "write the rule about that one: it holds for all its parts"
-        wrong = tuple(rule.problem(f"its table is a part of {whole}", hint) for rule in own)
+        wrong = tuple(rule.problem(f"its table is a part of {others}", hint) for rule in own)
         return Governed(relation, own, closed=why, problems=wrong)
     try:
         held = against(rules, table)
