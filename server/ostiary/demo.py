@@ -50,7 +50,8 @@ join products p on p.id = i.product_id
 join categories c on c.id = p.category_id
 where o.status in ('paid', 'shipped', 'delivered')
 group by c.name order by turnover desc limit 5"""
-_ADDRESSES = "select full_name, email from customers order by id limit 2"
+_ADDRESSES = "select full_name, email, segment from customers order by id limit 2"
+_NET = "select sku, net_amount(price) from products order by id limit 2"
 _ATTACKS = {
     "select pg_read_file('/etc/passwd')": "rule: function",
     "select 1; delete from orders": "rule: one_statement",
@@ -177,15 +178,19 @@ async def _show_answer(console: Console, analyst: Agent) -> None:
 async def _show_refusals(console: Console, agents: Mapping[str, Agent]) -> None:
     heading(
         console,
-        "3  What a role may not do",
-        "The policy knows tables and columns, so the refusal can name what is allowed instead.",
+        "3  What a role may not have",
+        "The policy knows tables, columns and functions: a role gets masks instead of values, or a refusal with its rule.",
     )
-    reply = await _query(console, agents["analyst"], _ADDRESSES, answer=False)
-    _hold(
-        "email" in reply and "rule: analyst-no-pii" in reply and "hint: " in reply, "the refusal names column, rule and next step"
-    )
+    reply = await _query(console, agents["analyst"], _ADDRESSES, answer=True)
+    masked = re.findall(r"^,(.)\*\*\*@\S+,\w+$", reply, re.MULTILINE)
+    _hold(len(masked) == 2, "an analyst gets no names, and of addresses a mask")  # noqa: PLR2004  as many as it asked for
     reply = await _query(console, agents["engineer"], _ADDRESSES, answer=True)
-    _hold("2 rows" in reply, "an engineer may read addresses")
+    _hold(re.findall(r"^\w+ \w+,(.)[\w.]+@\S+,\w+$", reply, re.MULTILINE) == masked, "an engineer gets the values of the same rows")
+    reply = await _query(console, agents["analyst"], _NET, answer=False)
+    _hold(
+        "net_amount" in reply and "rule: default-deny" in reply and "hint: " in reply,
+        "the refusal names function, rule and next step",
+    )
     observer = agents["observer"]
     asked(console, observer.name, "query")
     hidden, good = await observer.call("query", sql="select 1")
@@ -210,7 +215,7 @@ async def _show_records(console: Console, agents: Mapping[str, Agent]) -> None:
     ours = {agent.name for agent in agents.values()}
     records = [record for record in reversed(_records(reply)) if record["agent"] in ours]
     expected = [
-        ("analyst", "intent", "permit"), ("analyst", "outcome", "ok"), ("analyst", "denial", "deny"),
+        *[("analyst", "intent", "permit"), ("analyst", "outcome", "ok")] * 2, ("analyst", "denial", "deny"),
         ("engineer", "intent", "permit"), ("engineer", "outcome", "ok"), ("observer", "denial", "unknown"),
         *[("analyst", "denial", "refused")] * len(_ATTACKS),
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 _COLUMNS = 100
-_LAST_COLUMNS = 26
+_LAST_COLUMNS = 22
 """Width of the last column of a table at most; the others fold."""
 _STYLES = (("rule:", "bold yellow"), ("hint:", "cyan"), ("denied:", "bold red"), ("refused:", "bold red"), ("Unknown", "bold red"))
 """How a line of a reply is shown, by how it begins; any other is shown in the reply's own style."""

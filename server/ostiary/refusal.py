@@ -126,6 +126,8 @@ def _nearest(denial: Denial, world: World) -> str:
                 return _readable_columns(world.views[name], schema, table)
             case Table(datasource=name, schema=schema, name=table) if name in world.views:
                 return _readable_tables(world.views[name], world.views[name].relation(schema, table))
+            case Function():
+                return "built-in functions that only compute need no permission: write it with those"
             case _:
                 continue
     return "call `whoami` to see your roles and tools"
