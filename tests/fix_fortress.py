@@ -23,6 +23,7 @@ TAGS = {
     "public.employees.notes": ["secret"],
     "public.customers.password_hash": ["secret"],
     "public.vault": ["hidden"],
+    "public.kept": ["hidden"],
     "public.payroll": ["hidden"],
     "public.readings.code": ["hidden"],
     "public.etc": ["hidden"],

@@ -166,11 +166,11 @@ def _email(_argument: str, kind: str, column: str, _keys: Keys) -> str | None:
     if kind not in _TEXTS:
         return None
     text = _text(column)
-    # A name of one letter would be shown whole; of several signs the last begins the domain.
+    # A name of one letter would be shown whole; of several signs the last begins the domain, and no text goes on behind it.
     return (
         f"CASE WHEN {column} IS NULL THEN NULL "
-        f"WHEN {text} OPERATOR(pg_catalog.~) '^..+@[^@]+$' THEN pg_catalog.left({text}, 1) OPERATOR(pg_catalog.||) "
-        f"{_STARS} OPERATOR(pg_catalog.||) pg_catalog.substring({text}, '@[^@]+$') ELSE {_STARS} END"
+        f"WHEN {text} OPERATOR(pg_catalog.~) '^..+@[A-Za-z0-9.-]+$' THEN pg_catalog.left({text}, 1) OPERATOR(pg_catalog.||) "
+        f"{_STARS} OPERATOR(pg_catalog.||) pg_catalog.substring({text}, '@[A-Za-z0-9.-]+$') ELSE {_STARS} END"
     )
 
 
