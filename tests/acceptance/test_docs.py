@@ -193,7 +193,7 @@ def test_the_policy_language_is_the_one_in_force():
     for kind in entities.RESOURCES:
         fields = [f"`{field}`" for field in getattr(kind, "__dataclass_fields__", {})]
         assert rows[kind.__name__].split(" | ")[2].rstrip(" |") == ", ".join(fields)
-    assert {row.removeprefix("@").partition("(")[0] for row in rows if row.startswith("@")} == obligations.NAMES | {"id"}
+    assert {row.removeprefix("@").partition("(")[0] for row in rows if row.startswith("@")} == obligations.NAMES | {"id", "mask"}
     assert all(f"`{tag}`" in text for tag in checks.TAGS)
 
 
