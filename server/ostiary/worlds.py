@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ostiary.columns import allowed, columns
 from ostiary.redaction import one_line
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
@@ -20,8 +21,7 @@ from ostiary_tools.api import Surface, World
 from ostiary_tools.datasources.port import Datasource as DatasourcePort
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.packs import Registry
-from ostiary_tools.snapshot import ColumnInfo, Name, Snapshot
-from ostiary_tools.sql.masking import takes
+from ostiary_tools.snapshot import Name, Snapshot
 from ostiary_tools.sql.row_rules import Governed, governing, missing, terms
 from ostiary_tools.view import HashKey, SchemaView
 
@@ -29,9 +29,6 @@ _log = logging.getLogger(__name__)
 
 _KEPT = 64
 """Views kept: (principal, policy, schema version) triples in use at once by one process."""
-
-_CHUNK = 200
-"""Decisions taken before the thread lets others run: about 5 ms."""
 
 
 class Worlds:
@@ -131,37 +128,11 @@ def _judge_schema(
 ) -> SchemaView:
     ranking.prepare(snapshot)
     resources = tuple(resources_of(snapshot))
-    readable = _allowed(engine, who, Action.READ, (r for r in resources if _has_values(r)))
-    unread = dict(_unread(snapshot, readable))
-    maskable = _allowed(engine, who, Action.READ_MASKED, unread)
-    stated = {column: engine.mask(who, column) for column in unread if column in maskable}
-    masked = {
-        column: mask
-        for column, mask in stated.items()
-        if mask is not None and takes(mask, unread[column], snapshot.types, hashes=hash_key is not None)
-    }
-    # To who reads a table, a column that can be read in no way does not exist; who only sees it has its whole outline.
-    hidden = unread.keys() - masked.keys()
-    visible = _allowed(engine, who, Action.SEE, resources) - hidden
-    rows = terms(governed, who)
-    return SchemaView(snapshot, visible, readable, masked=masked, rows=rows, hash_key=hash_key)
-
-
-def _unread(snapshot: Snapshot, readable: frozenset[Resource]) -> Iterable[tuple[Column, ColumnInfo]]:
-    """Columns of readable tables that are not readable themselves."""
-    for relation in snapshot.relations.values():
-        if relation.resource(snapshot.datasource) in readable:
-            for column in relation.columns:
-                resource = relation.column_resource(snapshot.datasource, column)
-                if resource not in readable:
-                    yield resource, column
-
-
-def _allowed(engine: Engine, who: Principal, action: Action, resources: Iterable[Resource]) -> frozenset[Resource]:
-    accesses = [Access(action, resource) for resource in resources]
-    for start in range(0, len(accesses), _CHUNK):
-        engine.judge_many(who, accesses[start : start + _CHUNK])
-    return frozenset(access.resource for access in accesses if engine.allows(who, access).allowed)
+    readable = allowed(engine, who, Action.READ, (r for r in resources if _has_values(r)))
+    found = columns(engine, who, snapshot, readable, hashes=hash_key is not None)
+    # Who reads a table knows nothing of what it can read in no way; who only sees the table has its whole outline.
+    visible = allowed(engine, who, Action.SEE, resources) - found.hidden
+    return SchemaView(snapshot, visible, found.readable, masked=found.masked, rows=terms(governed, who), hash_key=hash_key)
 
 
 def resources_of(snapshot: Snapshot) -> Iterable[Resource]:

@@ -35,6 +35,9 @@ INSERT INTO people VALUES
     (4, 'a@b@secret.example', '123456789012', '5874897-12-31', NULL, -999999.99, NULL, NULL, NULL, 'x', NULL, NULL, 'hidden-4');
 CREATE TABLE mails (address text, about text);
 INSERT INTO mails VALUES ('ann@example.org', 'hello');
+CREATE TABLE events (day date, note text, code text) PARTITION BY RANGE (day);
+CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+INSERT INTO events VALUES ('2026-05-01', 'a note', 'a code');
 """
 POLICY = """
 @id("calls") permit (principal in Role::"reader", action == Action::"call", resource);
@@ -254,3 +257,16 @@ async def test_pages_of_a_masked_result_go_on_where_they_ended(people: OpenPeopl
         rest = await asked(client, "query", cursor=found[0])
         ids = [line.split(",")[1] for text in (first, rest) for line in text.splitlines() if line.startswith(",")]
         assert ids == ["1", "2", "3", "4"]
+
+
+@pytest.mark.asyncio
+async def test_a_part_shows_no_more_of_a_column_than_the_whole_that_may_be_read(people: OpenPeople) -> None:
+    masks = "".join(
+        f'@id("{name}") @mask("{mask}") permit (principal in Role::"reader", action == Action::"read_masked", '
+        f'resource == Column::"shop.public.{name}");'
+        for name, mask in (("events.note", "first:1"), ("events_2026.note", "redact"), ("events.code", "redact"))
+    )
+    async with people(POLICY + masks, "events.note", "events.code") as client:
+        assert await values(client, "select note, code from events") == ["a***,***"]
+        assert await values(client, "select note from events_2026") == ["***"]
+        assert "unknown column `code`" in await asked(client, "query", sql="select code from events_2026")

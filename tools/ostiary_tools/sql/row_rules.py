@@ -17,6 +17,7 @@ from ostiary_policies.errors import PolicyError, Problem
 from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRule, RowRules, entity_type, unknown
 from ostiary_policies.table_rules import TableRules, against
+from ostiary_tools.ancestry import Kin, ancestors, descendants, reached
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import Name, Relation, RelationKind, Snapshot
 from ostiary_tools.sql.printing import print_tree
@@ -24,9 +25,6 @@ from ostiary_tools.sql.row_predicates import predicate
 from ostiary_tools.sql.row_types import row_table
 from ostiary_tools.sql.row_values import all_of, as_tree
 from ostiary_tools.view import RowTerms
-
-_Kin = Mapping[Name, Collection[Name]]
-"""Relation → others, near and far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +80,8 @@ def governing(
     named = _named(rules, snapshot)
     if not named:
         return {}
-    above = _above(snapshot)
-    below = _below(above)
+    above = ancestors(snapshot)
+    below = descendants(above)
     tables: dict[Name, Governed] = {}
     for name, own in named.items():
         relation, known = _as_read(snapshot, name, below), before.get(name)
@@ -197,39 +195,11 @@ def _views(snapshot: Snapshot, governed: Mapping[Name, Governed]) -> Mapping[Nam
             closed=f"`{name[1]}` shows rows of a table that has row rules, and no row rule speaks of `{name[1]}`",
         )
         for name in shown
-        if not governed.keys().isdisjoint(_reached(name, over))
+        if not governed.keys().isdisjoint(reached(name, over))
     }
 
 
-def _above(snapshot: Snapshot) -> _Kin:
-    """Each part → all that it is a part of: partitioned tables, and tables that it inherits from."""
-    known = snapshot.relations
-    parents = {name: [one for one in detail.parents if one in known] for name, detail in snapshot.details.relations.items()}
-    found = {name: _reached(name, parents) for name, direct in parents.items() if direct and name in known}
-    return {name: tops for name, tops in found.items() if tops}
-
-
-def _below(above: _Kin) -> _Kin:
-    below: defaultdict[Name, list[Name]] = defaultdict(list)
-    for part, tops in above.items():
-        for top in tops:
-            below[top].append(part)
-    return below
-
-
-def _reached(start: Name, steps: _Kin) -> Collection[Name]:
-    """All that is reached from there, the start not among it."""
-    seen: dict[Name, None] = {}
-    ahead = list(steps.get(start, ()))
-    while ahead:
-        name = ahead.pop()
-        if name not in seen and name != start:
-            seen[name] = None
-            ahead += steps.get(name, ())
-    return seen.keys()
-
-
-def _as_read(snapshot: Snapshot, name: Name, below: _Kin) -> Relation:
+def _as_read(snapshot: Snapshot, name: Name, below: Kin) -> Relation:
     """The relation without a NOT NULL that does not hold for all that is read with it: of a part, of another server's table."""
     relation = snapshot.relations[name]
     read = (relation, *(snapshot.relations[part] for part in below.get(name, ())))
