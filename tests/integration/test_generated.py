@@ -5,9 +5,10 @@ The caller sees everything, so nothing but the judge and the printer stands betw
 
 import csv
 import io
+import re
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,24 @@ from typing import Any
 import asyncpg
 import pytest
 from fix_postgres import PostgresServer
+from fix_server import MakeSite
 from fix_sql import sees_everything
 from gen_queries import Asked, generated
 from pglast import ast, enums
 from pglast.parser import parse_sql
 
-from ostiary_policies.model import Statement
-from ostiary_tools.datasources.port import ReadLimits
+from ostiary.app import open_house
+from ostiary_policies.model import Principal
+from ostiary_tools.datasources.port import Datasource, ReadLimits
 from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
 from ostiary_tools.errors import ToolError
 from ostiary_tools.powers import Power
-from ostiary_tools.sql import judge
+from ostiary_tools.sql import bind, judge
 from ostiary_tools.sql.inventory import NODES
 from ostiary_tools.view import SchemaView
 
 SCHEMA = Path(__file__).parent.parent / "cases" / "generated" / "schema.sql"
+DIFFERENTIAL = SCHEMA.parents[1] / "differential"
 LIMITS = ReadLimits(timeout_s=20, max_rows=100_000, max_chars=50_000_000)
 LONGEST = 1_000_000
 """Bytes of an answer; a product of many tables shows no more than a smaller one."""
@@ -68,12 +72,16 @@ ENUMS: tuple[tuple[str, str, type[IntEnum], frozenset[str]], ...] = (
 """Which member of an enumeration stands where in a tree, but for those that no parser gives."""
 
 Answer = tuple[list[str], list[tuple[str | None, ...]]]
+Certain = Callable[[Asked, Answer], Awaitable[bool]]
+"""Whether a statement has that answer alone."""
+_ONLY = re.compile(r"ONLY\s+\"?measured|WITH TIES")
+"""A view has no parts to leave out; and a server of version 18 fails on some forms of the other."""
 
 
 @pytest.mark.asyncio
 async def test_two_thousand_generated_queries_are_judged_and_answered_as_on_a_bare_connection(postgres_server: PostgresServer):
     async with _opened(postgres_server, "generated") as (datasource, bare):
-        asked, wrong = await _compared(datasource, bare, seed=20261121, wanted=2_000, without="xml")
+        asked, wrong = await _compared(datasource, bare, sees_everything(await datasource.refresh()), seed=20261121, wanted=2_000)
     assert not wrong, "\n\n".join(wrong)
     found = _forms(asked)
     assert NODES - found - XML == set()
@@ -84,9 +92,50 @@ async def test_two_thousand_generated_queries_are_judged_and_answered_as_on_a_ba
 @pytest.mark.asyncio
 async def test_generated_queries_are_judged_and_answered_by_an_older_server_that_knows_xml(server_15: PostgresServer):
     async with _opened(server_15, "generated") as (datasource, bare):
-        asked, wrong = await _compared(datasource, bare, seed=20261122, wanted=2_000)
+        asked, wrong = await _compared(
+            datasource, bare, sees_everything(await datasource.refresh()), seed=20261122, wanted=2_000, without=""
+        )
     assert not wrong, "\n\n".join(wrong)
     assert _forms(asked) >= XML
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("wanted", [300, pytest.param(4_000, marks=pytest.mark.slow)])
+async def test_generated_queries_under_masks_and_row_rules_are_answered_as_over_secure_views(
+    postgres_server: PostgresServer, make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], wanted: int
+):
+    """But for those whose answer depends on more than the data: masks make values equal that an order was told by."""
+    schema, views, turned = (
+        path.read_text("utf-8") for path in (SCHEMA, DIFFERENTIAL / "generated.sql", DIFFERENTIAL / "turned.sql")
+    )
+    policy = (DIFFERENTIAL / "generated.cedar").read_text("utf-8")
+    site = await make_site({"shop": postgres_server.dsn(database=await make_database(schema))}, policy=policy)
+    over_views = await make_database(schema + views)
+    other_way = await make_database(schema + views + turned)
+    async with AsyncExitStack() as stack:
+        bare, other = [
+            await stack.enter_async_context(_session(postgres_server.dsn(database=name))) for name in (over_views, other_way)
+        ]
+        house = await stack.enter_async_context(open_house(site.config, lambda _: None))
+        world = await house.worlds.world(house.policies.engine, Principal("honest", ("reader",)))
+
+        async def certain(asked: Asked, expected: Answer) -> bool:
+            found = None if _ONLY.search(asked.text) else await bare_answer(other, asked)
+            return found is not None and Counter(found[1]) == Counter(expected[1])
+
+        asked, wrong = await _compared(
+            house.datasources["shop"], bare, world.view("shop"), seed=wanted, wanted=wanted, certain=certain
+        )
+    assert not wrong, f"{len(wrong)} of {len(asked)}:\n" + "\n\n".join(wrong)
+
+
+@asynccontextmanager
+async def _session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(dsn, server_settings=SESSION)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager
@@ -106,17 +155,22 @@ async def _opened(server: PostgresServer, name: str) -> AsyncIterator[tuple[Post
 
 
 async def _compared(
-    datasource: PostgresDatasource, bare: asyncpg.Connection, *, seed: int, wanted: int, without: str = ""
+    datasource: Datasource,
+    bare: asyncpg.Connection,
+    view: SchemaView,
+    *,
+    seed: int,
+    wanted: int,
+    without: str = "xml",
+    certain: Certain | None = None,
 ) -> tuple[list[Asked], list[str]]:
     """The statements that the server took, and in words whatever of them was refused or answered otherwise."""
-    snapshot = await datasource.refresh()
-    view = sees_everything(snapshot)
     taken: list[Asked] = []
     wrong: list[str] = []
-    for tried, asked in enumerate(generated(snapshot, seed, without=without)):
+    for tried, asked in enumerate(generated(view.snapshot, seed, without=without)):
         assert tried < 2 * wanted, f"the server took only {len(taken)} of {tried} statements"
         expected = await bare_answer(bare, asked)
-        if expected is None:
+        if expected is None or (certain is not None and not await certain(asked, expected)):
             continue
         taken.append(asked)
         problem = await _problem(datasource, view, asked, expected)
@@ -127,12 +181,12 @@ async def _compared(
     return taken, wrong
 
 
-async def _problem(datasource: PostgresDatasource, view: SchemaView, asked: Asked, expected: Answer) -> str:
+async def _problem(datasource: Datasource, view: SchemaView, asked: Asked, expected: Answer) -> str:
     """What is wrong with our answer, or nothing."""
     try:
         judged = judge(asked.text, view)
         async with datasource.read(LIMITS) as reader:
-            rows = await reader.rows(Statement(judged.statement.text, tuple(value for _, value in asked.parameters)))
+            rows = await reader.rows(bind(judged, [value for _, value in asked.parameters]))
     except ToolError as error:
         return f"{type(error).__name__}: {error}"
     names = [head.name for head in rows.columns]
