@@ -64,7 +64,7 @@ async def test_nothing_withheld_comes_through(
         told = Probe(Attack("the audit log", {"tool": "audit_log", "arguments": {"limit": 500}}), "watcher")
         through += [f"{told.title}: {harm}" for harm in await opened.canaries(told)]
     assert count >= at_least
-    assert gaps <= KNOWN.keys()
+    assert gaps == KNOWN.keys()
     assert through == [], f"{len(through)} leaks in {count} probes:\n" + "\n".join(through)
 
 
