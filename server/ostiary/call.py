@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from ostiary.approvals import Ask
 from ostiary.audit.record import Entry, attributes_told
 from ostiary.budgets import Reservation, Tally
+from ostiary.explanation import deciding
 from ostiary.progress import Tell
 from ostiary.redaction import printable, redacted
 from ostiary.session import Begin
@@ -74,7 +75,7 @@ class Draft:
             tool=printable(self.call.tool[:100]),
             arguments=redacted(args) if args is not None else arguments or {},
             decision=decision,
-            rules=permit.rules if permit else rules,
+            rules=deciding(permit, world) if permit and world else permit.rules if permit else rules,
             policy_hash=self.engine.policy_hash,
             datasource=datasource,
             sql="; ".join(j.redacted for j in judged) or None,

@@ -49,6 +49,12 @@ def explain_call(engine: Engine, principal: Principal, tool: Tool[Any], argument
     return Explanation(allowed=False, sentences=tuple(explain(decision)), rules=forbids)
 
 
+def deciding(permit: Permit, world: World) -> tuple[str, ...]:
+    """Ids of all policies that decided what the call gets: those of the permit, and row rules of the tables it touches; sorted."""
+    of_rows = (rule for _, terms in filtered(permit.intent, world) for rule in terms.rules)
+    return tuple(sorted({*permit.rules, *of_rows}))
+
+
 def filtered(intent: Intent, world: World) -> Iterator[tuple[Table, RowTerms]]:
     """The tables the call would touch of which the caller has the rows that rules allow, by their ids."""
     view = world.views.get(intent.datasource or "")

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ostiary.explanation import filtered, masks, told_masks, told_rows
+from ostiary.explanation import deciding, filtered, masks, told_masks, told_rows
 from ostiary.worlds import Worlds
 from ostiary_policies import explain
 from ostiary_policies.actions import Action
@@ -225,7 +225,7 @@ def _answer(engine: Engine, world: World, tool: Tool[Any], given: Mapping[str, A
         return Answer(Outcome.DENY, rules, tuple(explain.because(who, reason) for reason in decision.reasons))
     words = (*explain.terms(decision.obligations), *told_rows(intent, world), *told_masks(intent, world, engine))
     masked = frozenset((column, str(mask)) for column, mask in masks(intent, world))
-    return Answer(Outcome.PERMIT, decision.rules, words, decision.obligations, _rows(intent, world), masked)
+    return Answer(Outcome.PERMIT, deciding(decision, world), words, decision.obligations, _rows(intent, world), masked)
 
 
 def _rows(intent: Intent, world: World) -> frozenset[tuple[Resource, str]]:

@@ -268,6 +268,8 @@ async def test_explain_and_simulate_tell_which_rows_a_call_would_get(make_shop: 
     async with open_house(site.config, lambda _: None) as house:
         for asked in (sql, "select count(*) from notes"):
             await house.gate.call(house.local, Call("query", {"sql": asked}))
+    rules = [record["rules"] for record in await site.records() if record.get("decision") == "permit"]
+    assert [("eu-orders" in of) for of in rules] == [True, False]
     other = base(site) / "other.cedar"
     other.write_text(READS_ALL + EU + EU.replace("eu-orders", "us-too").replace('"EU"', '"US"'))
     found = await command(site, "simulate", str(other), expected=1)
