@@ -16,6 +16,7 @@ from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
 
 SHOP = """
+CREATE TABLE wages (id integer);
 CREATE TABLE customers (id integer PRIMARY KEY, name text, city text, rating integer);
 CREATE TABLE orders (id integer PRIMARY KEY, customer_id integer REFERENCES customers, status text, total numeric, placed_at date);
 CREATE TABLE vault (id integer PRIMARY KEY, token text);
@@ -43,7 +44,7 @@ ROLES = """
 @id("explains-only") permit (principal in Role::"reads-dear", action == Action::"read_audit", resource);
 @id("shut") forbid (principal, action in [Action::"see", Action::"read"], resource)
 when { resource in Table::"shop.public.events_shut" };
-@id("no-cities") forbid (principal in Role::"thrifty", action == Action::"read", resource == Column::"shop.public.customers.city");
+@id("no-wages") forbid (principal in Role::"thrifty", action == Action::"read", resource == Table::"shop.public.wages");
 """
 TAGGED = {"public.vault": ["hidden"], "public.customers.rating": ["hidden"]}
 CROSS = "select count(*) from orders a, orders b, orders c"
@@ -232,10 +233,10 @@ async def test_a_plan_is_told_in_words_with_cost_terms_and_the_missing_index(sho
 @pytest.mark.asyncio
 async def test_what_policy_refuses_is_answered_with_the_rule_and_never_planned(shop: OpenShop):
     async with shop("thrifty") as (client, site):
-        told = await explain(client, "select name from customers where city = 'x'")
+        told = await explain(client, "select id from wages")
         hidden = await explain(client, "select token from vault")
         unknown = await explain(client, "select token from nothing")
-    assert told.startswith("denied: you may not read column `city` of `public.customers`\nrule: no-cities\nhint: ")
+    assert told.startswith("denied: you may not read table `public.wages`\nrule: no-wages\nhint: ")
     assert hidden.replace("vault", "nothing") == unknown
     assert [record["decision"] for record in await records(site)] == ["deny", "refused", "refused"]
 
