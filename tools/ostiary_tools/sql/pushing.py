@@ -13,7 +13,7 @@ from typing import Any
 
 from pglast import ast, enums
 
-from ostiary_tools.snapshot import ColumnInfo, Relation
+from ostiary_tools.snapshot import ColumnInfo, Relation, Snapshot
 from ostiary_tools.sql import calls
 from ostiary_tools.view import SchemaView
 
@@ -22,6 +22,8 @@ _EQUAL = frozenset({"bool", "text", "varchar"})
 _COMPARISONS = frozenset({"=", "<", "<=", ">", ">="})
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _FORMS = enums.A_Expr_Kind
+_OPERATORS: Mapping[Any, tuple[str, ...]] = {_FORMS.AEXPR_BETWEEN: (">=", "<=")}
+"""Of a form that is called otherwise."""
 _QUALIFIED = 2
 
 
@@ -60,7 +62,9 @@ def _of_level(select: Any, view: SchemaView, once: frozenset[int]) -> Iterator[t
             continue
         relation = view.snapshot.relations[scan.schemaname, scan.relname]
         column = relation.column(calls.parts(compared.fields)[-1])
-        if column is not None and view.mask(relation, column) is None and _fits(condition, column, once):
+        own = _OPERATORS.get(condition.kind) or calls.parts(condition.name)[-1:]
+        fits = column is not None and _fits(condition, column, once) and _is_the_servers(own, view.snapshot)
+        if column is not None and fits and view.mask(relation, column) is None:
             yield scan, _over_bare_name(condition, column.name)
 
 
@@ -124,6 +128,12 @@ def _fits(condition: Any, column: ColumnInfo, once: frozenset[int]) -> bool:
         return False
     constants = (condition.rexpr,) if condition.kind == _FORMS.AEXPR_OP else condition.rexpr
     return all(_is_constant(one, kind, once) for one in constants)
+
+
+def _is_the_servers(names: Sequence[str], snapshot: Snapshot) -> bool:
+    """Whether nobody has made an operator of that name for a type of the server's, which could be meant before its own."""
+    kinds = (kind for name in names for each in snapshot.operators.get(name, ()) for kind in (each.left, each.right))
+    return all(kind is not None and kind[0] != calls.CATALOG for kind in kinds)
 
 
 def _is_total(kind: str, operator: str, form: Any, column: ColumnInfo) -> bool:
