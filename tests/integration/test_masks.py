@@ -34,7 +34,7 @@ INSERT INTO people VALUES
     (3, NULL, NULL, '4714-11-24 BC', '294276-12-31 23:59:59+00', 'NaN', -2147483648, NULL, NULL, '', NULL, NULL, 'hidden-3'),
     (4, 'a@b@secret.example', '123456789012', '5874897-12-31', NULL, -999999.99, NULL, NULL, NULL, 'x', NULL, NULL, 'hidden-4');
 CREATE TABLE mails (address text, about text);
-INSERT INTO mails VALUES ('ann@example.org', 'hello');
+INSERT INTO mails VALUES ('ann@example.org', 'hello'), (NULL, 'I am ann@example.org, of 7 Elm Street');
 CREATE TABLE events (day date, note text, code text) PARTITION BY RANGE (day);
 CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
 INSERT INTO events VALUES ('2026-05-01', 'a note', 'a code');
@@ -192,6 +192,16 @@ async def test_hashes_join_what_the_values_join(people: OpenPeople) -> None:
     )
     async with people(policy, "email", "mails.address") as client:
         assert await values(client, "select p.id, m.about from people p join mails m on m.address = p.email") == ["1,hello"]
+
+
+@pytest.mark.asyncio
+async def test_the_mask_of_an_address_shows_no_text_behind_it(people: OpenPeople) -> None:
+    policy = masking() + (
+        '@id("masks-about") @mask("email") permit (principal in Role::"reader", action == Action::"read_masked", '
+        'resource == Column::"shop.public.mails.about");'
+    )
+    async with people(policy, "mails.about") as client:
+        assert await values(client, "select about from mails") == ["***", "***"]
 
 
 USES: tuple[tuple[str, list[str] | None], ...] = (
