@@ -265,7 +265,11 @@ class PostgresDatasource:
         """One that sees the catalog as the pool's do, and on which a question's plan is kept."""
         session = {**SESSION, "application_name": "ostiary marks", "plan_cache_mode": "force_generic_plan"}
         connection = await asyncpg.connect(self._settings.dsn, timeout=self._settings.acquire_timeout_s, server_settings=session)
-        await connection.execute(_seeing(self._settings, local="") + "SET default_transaction_read_only = on")
+        try:
+            await connection.execute(_seeing(self._settings, local="") + "SET default_transaction_read_only = on")
+        except BaseException:  # also when nobody waits any more
+            connection.terminate()
+            raise
         return connection
 
     async def _begin(self, script: str, *, again: bool = True) -> PoolConnectionProxy:
