@@ -1,5 +1,6 @@
 """Masks through a real client: what an agent gets in the place of values, wherever a statement uses them."""
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -280,3 +281,31 @@ async def test_a_part_shows_no_more_of_a_column_than_the_whole_that_may_be_read(
         assert await values(client, "select note, code from events") == ["a***,***"]
         assert await values(client, "select note from events_2026") == ["***"]
         assert "unknown column `code`" in await asked(client, "query", sql="select code from events_2026")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "change",
+    [
+        "COMMENT ON COLUMN events_2026.code IS '@pii'",
+        """
+        CREATE TABLE events_2027 PARTITION OF events FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');
+        COMMENT ON COLUMN events_2027.code IS '@pii'
+        """,
+    ],
+)
+async def test_what_a_part_is_tagged_with_meanwhile_holds_for_the_next_call(
+    make_site: MakeSite,
+    make_database: Callable[[str], Awaitable[str]],
+    postgres_server: PostgresServer,
+    change: str,
+) -> None:
+    """However old the snapshot is: the part's tags are its whole's too, though the statement does not name the part."""
+    name = await make_database(PEOPLE)
+    site = await make_site({"shop": postgres_server.dsn(database=name)}, policy=POLICY)
+    async with open_house(site.config, lambda _: None) as house, client_of(house) as client:
+        assert await values(client, "select code from events") == ["a code"]
+        await asyncio.to_thread(postgres_server.sql, change, name)
+        told = await asked(client, "query", sql="select code from events")
+        assert "a code" not in told
+        assert "changed meanwhile" in told or "unknown column `code`" in told

@@ -1,11 +1,15 @@
 """Which relations are parts of which: partitions, and tables that inherit."""
 
+from __future__ import annotations
+
 from collections import defaultdict
 from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
 
-from ostiary_tools.snapshot import Name, Snapshot
+if TYPE_CHECKING:
+    from ostiary_tools.snapshot import Name, Snapshot
 
-Kin = Mapping[Name, Collection[Name]]
+Kin = Mapping["Name", Collection["Name"]]
 """Relation → others, near and far."""
 
 

@@ -12,10 +12,13 @@ from functools import cached_property
 from typing import NamedTuple
 
 from ostiary_policies.model import Column, Function, Resource, Schema, Table
+from ostiary_tools.ancestry import ancestors, descendants
 from ostiary_tools.details import Details
 
 Name = tuple[str, str]
 """Schema and name."""
+_MOST_PARTS = 100
+"""Of a table are asked about at each call. One that is added or taken away shows in the mark of the whole."""
 
 
 class RelationKind(StrEnum):
@@ -245,13 +248,22 @@ class Snapshot:
                 found.setdefault((key.target_schema, key.target_table), []).append((relation, key))
         return {target: tuple(keys) for target, keys in found.items()}
 
+    @cached_property
+    def kin(self) -> Mapping[Name, frozenset[Name]]:
+        """Relations whose tags and policies count for another too: of a part all that it is a part of, of a whole its parts."""
+        above = ancestors(self)
+        below = descendants(above)
+        near = {name: sorted(parts)[:_MOST_PARTS] for name, parts in below.items()}
+        return {name: frozenset((*above.get(name, ()), *near.get(name, ()))) for name in (*above, *below)}
+
     def relied_on(self, resources: Iterable[Resource]) -> Mapping[MarkKey, Mark]:
-        """The marks of these tables, of those of these columns, and of these functions, where they have one."""
+        """The marks of these tables and their kin, of those of these columns, and of these functions, where they have one."""
         keys: set[MarkKey] = set()
         for resource in resources:
             match resource:
                 case Table(schema=schema, name=name) | Column(schema=schema, table=name):
                     keys.add(("relation", schema, name))
+                    keys.update(("relation", *other) for other in self.kin.get((schema, name), ()))
                 case Function(schema=schema, name=name):
                     keys.add(("function", schema, name))
         return {key: self.marks[key] for key in keys if key in self.marks}

@@ -48,6 +48,7 @@ def inside(sql: str, view: SchemaView) -> list[str]:
         ("status = 'paid'", "(status = 'paid')"),
         ("placed_at < '2026-01-01' and total > 5", "(placed_at < '2026-01-01')"),
         ("id = 1 and status in ('a', 'b')", "(id = 1) AND (status IN ('a', 'b'))"),
+        ("placed_at = $1", ""),
         ("id = 1 or id = 2", ""),
         ("not id = 1", ""),
         ("id is null", ""),

@@ -155,7 +155,10 @@ class Sight:
         """A view's text, for those who see all that it names and may read all that it gives."""
         detail, known = relation.detail, self.by_name
         seen = all(
-            (schema, name) in known and (not column or known[schema, name].sees(column)) for schema, name, column in detail.uses
+            (part := known.get((schema, name))) is not None
+            and (not column or part.sees(column))
+            and not self.view.fenced(part.info)  # what it compares with tells of what is masked or filtered
+            for schema, name, column in detail.uses
         ) and all(_sees_function(self.view, function) for function in detail.calls)
         whole = len(relation.columns) == len(relation.info.columns) and all(column.readable for column in relation.columns)
         return detail.definition or None if seen and whole else None

@@ -190,11 +190,12 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
 
 -- :relation_mark
--- What a relation (`c`, of pg_class) is made of and called on our search path, in a word that changes when it is redefined, renamed
--- or commented anew, and not when it is analysed, filled or refreshed. Every call asks again, and most of the cost is planning:
+-- What a relation (`c`, of pg_class) is made of and called on our search path, in a word that changes when it is redefined, renamed,
+-- commented anew or gets or loses a part, and not when it is analysed, filled or refreshed. Every call asks again, and most of the cost is planning:
 -- there is no join, arrays in the order of an index need neither a sort nor an aggregate, and 1259 is pg_class in every server.
 pg_catalog.md5(pg_catalog.concat_ws('/', c.oid, c.oid::pg_catalog.regclass, c.relkind, c.relowner, c.relrowsecurity, c.relforcerowsecurity,
     ARRAY(SELECT a.xmin FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum),
+    ARRAY(SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid ORDER BY i.inhrelid),
     ARRAY(SELECT r.xmin FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid ORDER BY r.rulename),
     ARRAY(SELECT d.xmin FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 1259 ORDER BY d.objsubid)))
 

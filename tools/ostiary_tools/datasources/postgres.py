@@ -38,8 +38,10 @@ SESSION = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
     "client_encoding": "UTF8",
+    # With a value, what does not depend on rows is computed before any row is looked at.
+    "plan_cache_mode": "force_custom_plan",
 }
-"""What values look like, whatever the server or the role is configured to."""
+"""What values look like and when they are read, whatever the server or the role is configured to."""
 
 _NOTHING: Mapping[MarkKey, Mark] = MappingProxyType({})
 _HAS_TRANSACTION_TIMEOUT = 170_000

@@ -132,7 +132,13 @@ class PostgresReader:
         return PreparedRows(self, ready, shape.heads, statement.values, width, max_rows, "" if shape.alone else query)
 
     async def _analysed(self, text: str, *, placed: bool) -> Shape:
-        prepared = await self._prepare(text, placed=placed)
+        try:
+            prepared = await self._prepare(text, placed=placed)
+        except DatabaseError as error:
+            # A fence that fits no more is nothing of the caller's, and the server names what it holds.
+            if placed or not error.sqlstate.startswith(_NO_LONGER_MEANS) or await self._stands():
+                raise
+            raise SchemaChanged(_CHANGED, "try again") from None
         # The server has locked the statement's relations by now, until the transaction ends.
         await self._confirm()
         attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
@@ -186,6 +192,12 @@ class PostgresReader:
             query, wanted = function_marks(key[1:] for key in functions)
             if marks_of("function", await self.fetch(query, *wanted)) != functions:
                 raise SchemaChanged(_CHANGED, "try again")
+
+    async def _stands(self) -> bool:
+        """Whether it is certain that the relations are what they were; our own transaction can be asked no more."""
+        relations = [mark for mark in self.relied.values() if mark.oid]
+        now = await self.watch(mark.oid for mark in relations)
+        return now is not None and all(now.get(mark.oid) == mark.word for mark in relations)
 
     async def _unchanged(self, relations: Sequence[Mark]) -> bool:
         now = await self.watch(mark.oid for mark in relations)

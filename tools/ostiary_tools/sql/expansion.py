@@ -122,11 +122,16 @@ _EXISTS = enums.SubLinkType.EXISTS_SUBLINK
 def check(select: Any) -> None:
     """Refuse a statement that would grow beyond the bound. Raises Refused."""
     if _query(select, _Reach()).total > MAX_WEIGHT:
-        raise Refused(
-            "size",
-            "the statement grows too large while it is planned: parts of it that repeat others are nested",
-            "name intermediate results in WITH … AS MATERIALIZED, or nest BETWEEN, IN and arrays less",
-        )
+        raise too_large()
+
+
+def too_large() -> Refused:
+    """The refusal of what would grow beyond the bound."""
+    return Refused(
+        "size",
+        "the statement grows too large while it is planned: parts of it that repeat others are nested",
+        "name intermediate results in WITH … AS MATERIALIZED, or nest BETWEEN, IN and arrays less",
+    )
 
 
 def _query(select: Any, reach: _Reach) -> _Weighed:

@@ -8,7 +8,7 @@ rules allowed it; conditions that cannot tell of a row by failing are repeated w
 The text is proven before it is used: parsed again and with its fences taken out it is the judged statement.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from pglast import ast
 
 from ostiary_policies.masks import Mask, MaskKind
 from ostiary_tools.snapshot import ColumnInfo, Name, Relation
-from ostiary_tools.sql import printing, pushing
+from ostiary_tools.sql import expansion, printing, pushing
 from ostiary_tools.sql.masking import Keys, Types, masked, quoted
 from ostiary_tools.sql.parse import depth_of, parse
 from ostiary_tools.sql.tree import levels, put, same
@@ -48,6 +48,8 @@ class _Fence:
     keyed: bool
     select: Any
     """The subselect without a condition of any statement, as a tree nobody changes."""
+    weight: int
+    """Nodes of its longest column."""
     depth: int
     """A bound on its levels, and those of any condition beside."""
 
@@ -72,38 +74,48 @@ class _Fences:
         return _around(fence.columns, fence.predicate, conditions)
 
 
-def fenced(tree: Any, printed: str, view: SchemaView, parameters: int) -> Fenced | None:
-    """The fenced text of a judged tree with so many parameters; `None` when nothing of it needs a fence. Raises Refused."""
-    known = _known(view, parameters) if view.masked or view.rows else {}
-    if not known:
+def fenced(tree: Any, printed: str, view: SchemaView, parameters: int, *, repeats: bool) -> Fenced | None:
+    """The fenced text of a judged tree with so many parameters; `None` when nothing of it needs a fence. Raises Refused.
+
+    `repeats` says that the server may write down parts of the statement more than once.
+    """
+    if not (view.masked or view.rows):
         return None
     nodes = [node for level in levels(tree) for node in level]
-    found = [fence for node in nodes if (fence := _of(node, known)) is not None]
-    if not found:
+    known = _known(nodes, view, (parameters + 1, parameters + 2))
+    if not known:
         return None
-    fences = _Fences(known, pushing.pushed(nodes, view) if any(fence.predicate for fence in found) else {})
+    fences = _Fences(known, pushing.pushed(nodes, view) if any(fence.predicate for fence in known.values()) else {})
     text = printing.print_tree(tree, fences.around)
     # Each fence stands where the statement has a scan, so it begins at most as deep as that is.
-    again = _without(parse(text, depth=depth_of(printed) + max(fence.depth for fence in found)), fences)
+    run = parse(text, depth=depth_of(printed) + max(fence.depth for fence in known.values()))
+    merged = max((fence.weight for fence in known.values() if not fence.predicate), default=1)
+    # The server puts the mask in the place of each reference to its column, unless OFFSET 0 stands around it.
+    if merged > 1 and repeats and isinstance(run, ast.SelectStmt):
+        expansion.check(run)
+    elif merged * sum(isinstance(node, ast.ColumnRef) for node in nodes) > expansion.MAX_WEIGHT:
+        raise expansion.too_large()
+    again = _without(run, fences)
     if not same(tree, again):
         raise printing.unprintable()
-    return Fenced(text, any(fence.keyed for fence in found), again)
+    return Fenced(text, any(fence.keyed for fence in known.values()), again)
 
 
 def _of(node: Any, known: Mapping[Name, _Fence]) -> _Fence | None:
     return known.get((node.schemaname or "", node.relname or "")) if isinstance(node, ast.RangeVar) else None
 
 
-def _known(view: SchemaView, parameters: int) -> Mapping[Name, _Fence]:
-    """The caller's fences by relation, for statements with so many parameters."""
-    made = view.kept.get(("fences", parameters))
-    if made is None:
-        names = {*view.rows, *((one.schema, one.table) for one in view.masked)}
-        relations = (view.snapshot.relations[name] for name in names if name in view.snapshot.relations)
-        made = {(r.schema, r.name): _fence(r, view, (parameters + 1, parameters + 2)) for r in relations}
-        view.kept["fences", parameters] = made
-    known: Mapping[Name, _Fence] = made
-    return known
+def _known(nodes: Iterable[Any], view: SchemaView, keys: Keys) -> Mapping[Name, _Fence]:
+    """The fences that these nodes need, by relation; they are kept with the view."""
+    names = {(node.schemaname or "", node.relname or "") for node in nodes if isinstance(node, ast.RangeVar)}
+    relations = [r for name in names if (r := view.snapshot.relations.get(name)) is not None and view.fenced(r)]
+    found: dict[Name, _Fence] = {}
+    for relation in relations:
+        key = ("fence", relation.schema, relation.name, keys)
+        if key not in view.kept:
+            view.kept[key] = _fence(relation, view, keys)
+        found[relation.schema, relation.name] = view.kept[key]
+    return found
 
 
 def _fence(relation: Relation, view: SchemaView, keys: Keys) -> _Fence:
@@ -114,7 +126,9 @@ def _fence(relation: Relation, view: SchemaView, keys: Keys) -> _Fence:
     before, behind = _around(columns, predicate, ())
     text = f"{before}{quoted(relation.schema)}.{quoted(relation.name)}{behind}"[1:-1]
     keyed = any(mask is not None and mask.kind is MaskKind.HASH for mask in masks.values())
-    return _Fence(columns, predicate, keyed, parse(text), depth_of(text) + _CONDITION)
+    select = parse(text)
+    weight = max((sum(map(len, levels(target))) for target in select.targetList or ()), default=1)
+    return _Fence(columns, predicate, keyed, select, weight, depth_of(text) + _CONDITION)
 
 
 def _around(columns: str, predicate: str, conditions: Sequence[str]) -> tuple[str, str]:

@@ -90,7 +90,8 @@ def judge_afresh(text: str, view: SchemaView) -> Judged:
     """Judge without remembering. Raises Refused, and RecursionError where the printer gives up."""
     tree, checked, accesses = classify(parse(text), text, view)
     printed = printing.print_tree(tree)
-    fence = fencing.fenced(tree, printed, view, checked.parameter_count + len(checked.catalogs))
+    parameters = checked.parameter_count + len(checked.catalogs)
+    fence = fencing.fenced(tree, printed, view, parameters, repeats=checked.repeats)
     if printed != text:
         second = fence.tree if fence else parse(printed)
         again, checked_again, accesses_again = classify(second, printed, view)

@@ -23,11 +23,12 @@ _FARTHEST = (("4000-01-01", " BC"), ("294000-01-01", ""))
 _CONSTANTS: Mapping[str, re.Pattern[str]] = {
     "numeric": re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,9})?", re.ASCII),
     "bool": re.compile(r"true|false"),
-    "date": re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])", re.ASCII),
+    "date": re.compile(r"(?!0000)[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])", re.ASCII),
     "uuid": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII),
 }
 _WHOLE = re.compile(r"-?[0-9]{1,19}", re.ASCII)
 _SEARCHING = frozenset({MaskKind.SHAPE, MaskKind.EMAIL})
+_LONG_BYTES = 10_000
 _HASH_CHARS = 64
 _LENGTH = re.compile(r"\(([0-9]+)\)")
 _NONE = "CAST(0 AS pg_catalog.numeric)"
@@ -115,7 +116,13 @@ def _shape(_argument: str, kind: str, column: str, _keys: Keys) -> str | None:
         return None
     # What a letter is depends on the collation, so all but the signs that are shown counts as one.
     digits = f"pg_catalog.regexp_replace({_text(column)}, '[0-9]', '9', 'g')"
-    return f"pg_catalog.regexp_replace({digits}, '[^9 .,:;@/()+_-]', 'x', 'g')"
+    shape = f"pg_catalog.regexp_replace({digits}, '[^9 .,:;@/()+_-]', 'x', 'g')"
+    return f"CASE WHEN {_is_long(column)} THEN {_STARS} ELSE {shape} END"
+
+
+def _is_long(column: str) -> str:
+    """The server searches in no text of hundreds of megabytes, and says so."""
+    return f"pg_catalog.octet_length({_text(column)}) OPERATOR(pg_catalog.>) {_LONG_BYTES}"
 
 
 def _hash(_argument: str, kind: str, column: str, keys: Keys) -> str | None:
@@ -168,7 +175,7 @@ def _email(_argument: str, kind: str, column: str, _keys: Keys) -> str | None:
     text = _text(column)
     # A name of one letter would be shown whole; of several signs the last begins the domain, and no text goes on behind it.
     return (
-        f"CASE WHEN {column} IS NULL THEN NULL "
+        f"CASE WHEN {column} IS NULL THEN NULL WHEN {_is_long(column)} THEN {_STARS} "
         f"WHEN {text} OPERATOR(pg_catalog.~) '^..+@[A-Za-z0-9.-]+$' THEN pg_catalog.left({text}, 1) OPERATOR(pg_catalog.||) "
         f"{_STARS} OPERATOR(pg_catalog.||) pg_catalog.substring({text}, '@[A-Za-z0-9.-]+$') ELSE {_STARS} END"
     )

@@ -20,6 +20,7 @@ from ostiary_tools.view import SchemaView
 _ORDERED = frozenset({"int2", "int4", "int8", "date", "timestamp", "timestamptz", "uuid"})
 _EQUAL = frozenset({"bool", "text", "varchar"})
 _COMPARISONS = frozenset({"=", "<", "<=", ">", ">="})
+_DATES = frozenset({"date", "timestamp", "timestamptz"})
 _INTEGERS = frozenset({"int2", "int4", "int8"})
 _FORMS = enums.A_Expr_Kind
 _OPERATORS: Mapping[Any, tuple[str, ...]] = {_FORMS.AEXPR_BETWEEN: (">=", "<=")}
@@ -148,7 +149,8 @@ def _is_total(kind: str, operator: str, form: Any, column: ColumnInfo) -> bool:
 def _is_constant(node: Any, kind: str, once: frozenset[int]) -> bool:
     """Whether it is one value of the column's own type, which the server reads before it looks at any row."""
     if isinstance(node, ast.ParamRef):
-        return node.number in once
+        # What a date means depends on settings, so the server may read it anew for each row, and fail there.
+        return node.number in once and kind not in _DATES
     if isinstance(node, ast.TypeCast):
         made: Any = node.typeName
         plain = calls.parts(made.names) in ((kind,), ("pg_catalog", kind)) and not made.arrayBounds and not made.typmods
