@@ -7,6 +7,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 pytest_plugins = [
     "fix_postgres",
+    "fix_replica",
     "fix_audit",
     "fix_embedded",
     "fix_faults",

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
+import mcp.types as t
 
 _BARE = {
     "search_path": "pg_catalog, public",
@@ -25,6 +26,13 @@ class Table:
 
     names: list[str]
     rows: list[list[str | None]]
+
+
+def text_of(reply: t.CallToolResult) -> str:
+    """What a tool answers, or what it says of its failure."""
+    block = reply.content[0]
+    assert isinstance(block, t.TextContent)
+    return block.text
 
 
 def agrees(found: Table, expected: Table, *, cut: bool) -> bool:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import asyncpg
 
+OF_A_START = "locktype = 'object' AND classid = 'pg_database'::regclass AND mode = 'RowExclusiveLock'"
+"""The lock that every session holds for a moment when it starts, as a condition on `pg_locks`."""
 _CLUSTER = (
     (15, "wal", "pg_current_wal_insert_lsn()"),
     (15, "transaction numbers", "pg_snapshot_xmax(pg_current_snapshot())"),
@@ -26,6 +28,7 @@ _CLUSTER = (
             "(SELECT string_agg(concat_ws(' ', locktype, mode, relation, classid, objid), ',' ORDER BY locktype, "
             "mode, relation, classid, objid, l.pid) FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid) WHERE "
             "locktype <> 'virtualxid' AND NOT (locktype = 'relation' AND mode = 'AccessShareLock') AND "
+            f"NOT ({OF_A_START}) AND "
             "a.application_name IS DISTINCT FROM 'judge')"
         ),
     ),
@@ -43,7 +46,7 @@ _CLUSTER = (
         (
             "(SELECT string_agg(concat_ws(' ', pid, backend_type, application_name), ',' ORDER BY pid) FROM "
             "pg_stat_activity WHERE backend_type NOT IN ('parallel worker') AND application_name NOT IN ('judge', "
-            "'ostiary', 'bare'))"
+            "'ostiary', 'ostiary marks', 'bare'))"
         ),
     ),
     (15, "roles", "(SELECT md5(string_agg(x::text, '|' ORDER BY oid)) FROM pg_authid x)"),

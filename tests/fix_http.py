@@ -20,7 +20,7 @@ async def serving(config: Config, *options: str, **environment: str) -> AsyncIte
         env={"PATH": os.environ["PATH"], **places, **environment},
         stderr=asyncio.subprocess.PIPE,
     )
-    assert process.stderr is not None
+    assert process.stderr is not None  # a pipe was asked for; only its type does not say so
     try:
         async with asyncio.timeout(60):
             while (found := re.search(r"http://[^/]+/mcp", (line := await process.stderr.readline()).decode())) is None:

@@ -29,7 +29,6 @@ VARIANTS = ("one", "two", "three", "four", "five", "six")
 """Roles under row rules of so many operators."""
 OTHERS = ("exporter", "watcher", "thrifty", "lean")
 """Roles at other doors."""
-APART = "tells the worlds apart"
 COLUMNS = {
     "email": ("'u@email@1' || chr(64) || 'mail.example'", "'u5'"),
     "phone": ("'+47@phone@5309'", "'+475'"),
@@ -163,6 +162,7 @@ class Doors:
     pair: tuple[World, World]
     sites: tuple[Site, Site]
     clients: dict[tuple[str, str], Client] = field(default_factory=dict)
+    houses: list[House] = field(default_factory=list)
 
     async def raw(self, probe: Probe) -> tuple[str, str]:
         """What each world answers."""
@@ -202,12 +202,16 @@ def leaks(pair: tuple[World, World], attack: Attack, replies: tuple[str, str]) -
     """What the replies of both worlds tell, in words."""
     found = _canaries(pair, attack, replies)
     if _numbered(replies[0]) != _numbered(replies[1]):
-        found.append(f"{APART}: {replies[0][:400]!r} and {replies[1][:400]!r}")
+        found.append(f"tells the worlds apart: {replies[0][:400]!r} and {replies[1][:400]!r}")
     return found + [reply for reply in replies if reply == fix_attacks.HUNG]
 
 
 def _client(house: House, who: Principal) -> Client:
     return Client(McpApp(house.gate, lambda _: who).server)
+
+
+def _principal(role: str) -> Principal:
+    return Principal("attacker", tuple(sorted(("agent", role))))
 
 
 _HASHES = re.compile(r"\b[0-9a-f]{64}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<![0-9.])-?[0-9]{15,19}(?![0-9.])")
@@ -230,14 +234,43 @@ async def doors(
     make_site: MakeSite,
     policy: str = POLICY,
     roles: Sequence[str] = (*VARIANTS, *OTHERS),
+    **wishes: str,
 ) -> AsyncIterator[Doors]:
     """Servers with that policy, and clients in each of the roles besides `agent`."""
-    sites = [
-        await make_site({"shop": server.dsn(database=world.database)}, policy=policy, pool_max=2, mask_key=pair[0].canaries["key"])
-        for world in pair
-    ]
+    wishes = {"policy": policy, "mask_key": pair[0].canaries["key"], **wishes}
+    sites = [await make_site({"shop": server.dsn(database=world.database)}, pool_max=2, **wishes) for world in pair]
     async with _opened(pair, (sites[0], sites[1]), roles) as opened:
         yield opened
+
+
+@asynccontextmanager
+async def doors_with_views(
+    pair: tuple[World, World], server: PostgresServer, make_site: MakeSite, roles: Sequence[str]
+) -> AsyncIterator[Doors]:
+    """The same where policies are about tables that stand apart, and an agent finds a view in the place of each.
+
+    The views have the columns that exist for the agent, and it may read all of them: only what holds inside keeps anything from it.
+    """
+    async with doors(pair, server, make_site, roles=roles[:1]) as opened:
+        world = await opened.houses[0].worlds.world(opened.houses[0].policies.engine, _principal(roles[0]))
+    view = world.view("shop")
+    moved = "\n".join(f"ALTER TABLE {name} SET SCHEMA kept;" for _, name in view.snapshot.relations)
+    made = "\n".join(
+        f"CREATE VIEW {one.name} AS SELECT {', '.join(column.name for column in view.columns(one))} FROM kept.{one.name};"
+        for one in view.relations()
+        if one.resource("shop") in view.readable
+    )
+    for one in pair:
+        server.sql(f"CREATE SCHEMA kept;\n{moved}\n{made}\n", one.database)
+    policy = POLICY.replace("shop.public.", "shop.kept.").replace("shop::public::", "shop::kept::") + _READS_VIEWS
+    async with doors(pair, server, make_site, policy, roles, views="as_queries") as opened:
+        yield opened
+
+
+_READS_VIEWS = """
+@id("reads-views") permit (principal in Role::"agent", action == Action::"read", resource)
+when { resource in Schema::"shop.public" };
+"""
 
 
 @asynccontextmanager
@@ -253,7 +286,7 @@ async def _opened(pair: tuple[World, World], sites: tuple[Site, Site], roles: Se
         opened = Doors(pair, sites)
         for world, site in zip(pair, sites, strict=True):
             house = await stack.enter_async_context(open_house(site.config, lambda _: None))
+            opened.houses.append(house)
             for role in roles:
-                who = Principal("attacker", tuple(sorted(("agent", role))))
-                opened.clients[world.database, role] = await stack.enter_async_context(_client(house, who))
+                opened.clients[world.database, role] = await stack.enter_async_context(_client(house, _principal(role)))
         yield opened

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
-import mcp.types as t
 import pytest
+from fix_answers import text_of
 from fix_postgres import PostgresServer
 from fix_server import HIDES, READS_ALL, MakeSite, Site
 from mcp import Client
@@ -101,9 +101,7 @@ def library(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]],
 async def asked(client: Client, tool: str = "query", /, **arguments: Any) -> str:
     """The text of the reply, also of one that tells an error."""
     reply = await client.call_tool(tool, arguments)
-    block = reply.content[0]
-    assert isinstance(block, t.TextContent)
-    return block.text
+    return text_of(reply)
 
 
 def lines(reply: str) -> list[str]:

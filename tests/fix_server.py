@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -40,6 +43,23 @@ class Site:
     server: PostgresServer
     control: str
     config: Config
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.config.home.data.parent
+
+    def command(self, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+        """`ostiary` with the site's own file."""
+        return subprocess.run(
+            [sys.executable, "-m", "ostiary", *arguments, "--config", str(self.folder / "ostiary.toml")],
+            env={"PATH": os.environ["PATH"], "HOME": str(self.folder)},
+            cwd=self.folder,
+            text=True,
+            capture_output=True,
+            timeout=timeout_s,
+            check=False,
+        )
 
     async def fetch(self, statement: str, *values: Any, role: str = "ostiary_reader") -> list[Any]:
         """Ask the control database as the role that reads the log."""
@@ -142,6 +162,8 @@ def site_config(
     pool_max: int = 5,
     accepted_powers: tuple[str, ...] = ("superuser",),
     mask_key: str = "",
+    replicas: Mapping[str, str] | None = None,
+    views: str = "as_tables",
     more: str = "",
 ) -> Config:
     """Write the files of a server and load them as `ostiary serve` would; most tests log in as a superuser, on purpose."""
@@ -158,6 +180,7 @@ def site_config(
         'directory = "policies"',
         f"tags = {json.dumps(list(tags))}",
         *(['mask_key = "file:mask.key"'] if mask_key else []),
+        f'views = "{views}"',
         "[limits]",
         *(f"{name} = {value}" for name, value in (limits or {}).items()),
         "[export]",
@@ -165,6 +188,7 @@ def site_config(
     ]
     for name, dsn in sources.items():
         lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}"]
+        lines += [f'replica_dsn = "{replicas[name]}"'] if replicas and name in replicas else []
         lines += [f"accepted_powers = {json.dumps(accepted_powers)}", f"[datasources.{name}.tags]"]
         lines += [f"{json.dumps(target)} = {json.dumps(given)}" for target, given in (tagged or {}).items()]
     key = folder / "mask.key"

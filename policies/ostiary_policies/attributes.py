@@ -33,6 +33,9 @@ _CEDAR: Mapping[AttributeType, str] = {
 }
 _NAME = re.compile(r"(?!(?:true|false|if|then|else|in|is|like|has)\Z)[a-z][a-z0-9_]{0,62}")
 """Words of Cedar's grammar are no names."""
+TAINTS = "taints"
+"""What every agent has beside them: what its calls have left on it, a set that may be empty."""
+
 _AGENT = "entity Agent in [Role];"
 _LEAST, _MOST = -(2**63), 2**63 - 1
 
@@ -60,7 +63,7 @@ def attribute(name: str, type_: AttributeType, value: Any) -> Attribute:
 
 def usable(name: str) -> bool:
     """Whether a policy can ask for an attribute of that name."""
-    return _NAME.fullmatch(name) is not None
+    return _NAME.fullmatch(name) is not None and name != TAINTS
 
 
 def plain(one: Attribute) -> str | int | bool | list[str]:
@@ -76,5 +79,5 @@ def digest(attributes: Iterable[Attribute]) -> str:
 
 def declaring(schema: str, declared: Mapping[str, AttributeType]) -> str:
     """The schema, with the attributes that an agent may have."""
-    fields = ", ".join(f"{name}?: {_CEDAR[type_]}" for name, type_ in declared.items())
-    return schema.replace(_AGENT, f"{_AGENT[:-1]} = {{ {fields} }};")
+    fields = [f"{TAINTS}: {_CEDAR[AttributeType.TEXTS]}", *(f"{name}?: {_CEDAR[type_]}" for name, type_ in declared.items())]
+    return schema.replace(_AGENT, f"{_AGENT[:-1]} = {{ {', '.join(fields)} }};")

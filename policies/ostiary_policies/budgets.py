@@ -4,6 +4,7 @@
     @budget_rows("100000/day")               rows that leave, in a reply or a file
     @budget_bytes("10MB/hour")               bytes that leave; `kB`, `MB` and `GB` are powers of ten
     @budget_seconds("600/hour")              seconds in the database
+    @budget_masked_columns("20/hour")        different columns that are read through a mask; the same one again is free
 
 Only says what is stated. Who counts, and where, is not known here.
 """
@@ -21,6 +22,7 @@ class Measure(StrEnum):
     ROWS = "rows"
     BYTES = "bytes"
     SECONDS = "seconds"
+    MASKED_COLUMNS = "masked_columns"
 
 
 class Window(StrEnum):
@@ -46,7 +48,7 @@ class Budget:
 
     def __str__(self) -> str:
         what = self.measure.removesuffix("s") if self.amount == 1 else self.measure
-        return f"{self.amount:,} {what} {'an' if self.window is Window.HOUR else 'a'} {self.window}"
+        return f"{self.amount:,} {what.replace('_', ' ')} {'an' if self.window is Window.HOUR else 'a'} {self.window}"
 
 
 LEAST_BYTES = 1_000
@@ -62,6 +64,7 @@ _EXAMPLES = {
     Measure.ROWS: "`100000/day`",
     Measure.BYTES: "`10MB/hour`",
     Measure.SECONDS: "`600/hour`",
+    Measure.MASKED_COLUMNS: "`20/hour`",
 }
 
 

@@ -8,13 +8,13 @@
     expected = "deny"
     rules = ["analyst-no-pii"]
 
-`resource` names one of `tool`, `datasource`, `schema`, `table`, `column`, `function` or
+`taints` are those of the agent, a list. `resource` names one of `tool`, `datasource`, `schema`, `table`, `column`, `function` or
 `audit_log` by its id as policies write it, with the attributes that kind has (`tags`,
 `table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`). `agent`, `attributes` (of the agent, by
 name: `{ region = "eu", teams = ["sales"] }`), `rules` (exactly
 those that decide, in any order) and `terms` (`limit_rows`, `limit_bytes`, `timeout_s`,
-`max_cost`, `max_rows_scanned`, and the budgets as annotations write them: `budget_calls = "60/minute"`; exactly) may be left
-out. A case is judged with all that its access presupposes.
+`max_cost`, `max_rows_scanned`, and the others as annotations write them: `budget_calls = "60/minute"`, `approval = "human"`;
+exactly) may be left out. A case is judged with all that its access presupposes.
 """
 
 import tomllib
@@ -23,7 +23,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType, UnionType
 from typing import Any
 
-from ostiary_policies import budgets, checks, entities, obligations
+from ostiary_policies import checks, entities, obligations
 from ostiary_policies.actions import Action
 from ostiary_policies.attributes import Attribute, AttributeType, attribute
 from ostiary_policies.engine import Engine, Verdict
@@ -33,7 +33,7 @@ from ostiary_policies.model import Access, AuditLog, Obligations, Principal, Res
 _Type = type | UnionType
 
 _REQUIRED: Mapping[str, _Type] = {"title": str, "roles": list, "action": str, "resource": dict, "expected": str}
-_OPTIONAL: Mapping[str, _Type] = {"agent": str, "attributes": dict, "rules": list, "terms": dict}
+_OPTIONAL: Mapping[str, _Type] = {"agent": str, "attributes": dict, "taints": list, "rules": list, "terms": dict}
 _KINDS: Mapping[str, Any] = {
     "audit_log" if kind.__name__ == "AuditLog" else kind.__name__.lower(): kind for kind in entities.RESOURCES
 }
@@ -69,7 +69,12 @@ class CaseResult:
 def run_table(engine: Engine, text: str) -> list[CaseResult]:
     """Judge every case of a table. Raises TableError when the table cannot be read as it stands."""
     policies = engine.policies
-    return [_run(engine, case) for case in read_table(text, policies.tags, policies.attributes)]
+    cases = read_table(text, policies.tags, policies.attributes)
+    known = {taint for policy in policies.policies.values() for taint in policy.obligations.taints}
+    for number, case in enumerate(cases, 1):
+        if unknown := sorted(case.principal.taints - known):
+            raise TableError(f"case {number}: no policy taints an agent with `{unknown[0]}`")
+    return [_run(engine, case) for case in cases]
 
 
 def read_table(
@@ -124,7 +129,12 @@ def _case(row: _Row, tags: frozenset[str], declared: Mapping[str, AttributeType]
         raise row.error(f"`expected` is `permit` or `deny`, not `{values['expected']}`")
     return Case(
         title=values["title"],
-        principal=Principal(values.get("agent", "anyone"), tuple(sorted(set(row.words("roles")))), _attributes(row, declared)),
+        principal=Principal(
+            values.get("agent", "anyone"),
+            tuple(sorted(set(row.words("roles")))),
+            _attributes(row, declared),
+            frozenset(row.words("taints")),
+        ),
         access=Access(Action(values["action"]), _resource(_Row(values["resource"], f"{row.place}, resource"), tags)),
         allowed=values["expected"] == "permit",
         rules=frozenset(row.words("rules")) if "rules" in values else None,
@@ -172,12 +182,13 @@ def _terms(row: _Row) -> Obligations:
         "max_cost": number,
         "max_rows_scanned": int,
     }
-    row.check({}, {**numbers, **dict.fromkeys(sorted(budgets.NAMES), str)})
+    words = obligations.NAMES - {"timeout"} - numbers.keys()
+    row.check({}, {**numbers, **dict.fromkeys(sorted(words), str)})
     try:
-        stated = budgets.stated({name: row.values[name] for name in budgets.NAMES & row.values.keys()})
+        stated = obligations.from_annotations({name: row.values[name] for name in words & row.values.keys()})
     except ValueError as error:
         raise row.error(str(error)) from error
-    return replace(Obligations(**{name: row.values[name] for name in numbers.keys() & row.values.keys()}), budgets=stated)
+    return replace(stated, **{name: row.values[name] for name in numbers.keys() & row.values.keys()})
 
 
 def _run(engine: Engine, case: Case) -> CaseResult:

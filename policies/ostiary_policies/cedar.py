@@ -72,6 +72,8 @@ class PolicySet:
     """Attributes of agents that are declared."""
     attributes_asked_for: frozenset[str]
     """Those of them that any policy asks for: by no other can a policy tell agents apart."""
+    asks_for_taints: bool
+    """Whether any policy asks what an agent is tainted with."""
     hash: str
     _handle: cedarpy.PolicySet = field(repr=False)
     """Of all but the row rules, which Cedar is asked about table by table."""
@@ -98,6 +100,7 @@ class PolicySet:
         problems = [problem for one in parsed for problem in one.problems]
         policies = {one.policy.id: one.policy for one in parsed if one.policy}
         problems += _repeated(one.policy for one in parsed if one.policy)
+        problems += _unknown_taints(parsed)
         if not parsed:
             problems.append(
                 Problem(", ".join(texts) or "policies", 0, "", "there is no policy", "without one, everything is denied")
@@ -120,6 +123,7 @@ class PolicySet:
             tags=tags,
             attributes=declared,
             attributes_asked_for=frozenset(name for one in parsed for name in one.attributes) & declared.keys(),
+            asks_for_taints=any(attributes.TAINTS in one.attributes for one in parsed),
             hash=source.digest(texts),
             _handle=handle,
             _order=order,
@@ -238,6 +242,8 @@ class _Parsed:
     """When it is one."""
     named: frozenset[tuple[str, str]] = frozenset()
     attributes: frozenset[str] = frozenset()
+    taints: frozenset[str] = frozenset()
+    """Of an agent, by name."""
     problems: tuple[Problem, ...] = ()
 
 
@@ -275,6 +281,7 @@ def _parse(written: source.Source, words: checks.Words, schema: cedarpy.Schema) 
         rows.rule(name, policy, written) if of_rows else None,
         named=frozenset(checks.named(policy)),
         attributes=frozenset(checks.asked_for(policy)),
+        taints=frozenset(checks.taints_asked_for(policy)),
     )
 
 
@@ -293,6 +300,17 @@ def _repeated(policies: Iterable[Policy]) -> Iterator[Problem]:
         other = first.setdefault(policy.id, policy)
         if other is not policy:
             yield Problem(policy.file, policy.line, policy.id, f"its `@id` is already used in {other.file}:{other.line}")
+
+
+def _unknown_taints(parsed: Sequence[_Parsed]) -> Iterator[Problem]:
+    """Questions for what nothing taints with: their forbids would never apply."""
+    known = {taint for one in parsed if one.policy for taint in one.policy.obligations.taints}
+    for one in parsed:
+        for taint in sorted(one.taints - known):
+            if one.policy:
+                message = f"no policy taints an agent with `{taint}`"
+                hint = f'write @taint("{taint}") on the permits that do, or one of {", ".join(sorted(known)) or "none so far"}'
+                yield Problem(one.policy.file, one.policy.line, one.policy.id, message, hint)
 
 
 @lru_cache(maxsize=8)
@@ -325,7 +343,7 @@ def _writable(resource: Resource) -> bool:
 def _entities(principal: Principal, accesses: Sequence[Access]) -> str:
     """Write down all that the answers can depend on: the agent, its attributes and roles, the resources and what contains them."""
     roles = [{"type": "Role", "id": role} for role in dict.fromkeys(principal.roles)]
-    own = {one.name: attributes.plain(one) for one in principal.attributes}
+    own = {one.name: attributes.plain(one) for one in principal.attributes} | {attributes.TAINTS: sorted(principal.taints)}
     loaded = [{"uid": {"type": "Agent", "id": principal.agent}, "attrs": own, "parents": roles}]
     loaded += [{"uid": role, "attrs": {}, "parents": []} for role in roles]
     needed: dict[Resource, None] = {}

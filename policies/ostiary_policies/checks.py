@@ -12,6 +12,7 @@ from typing import Any
 
 from ostiary_policies import entities, masks, obligations
 from ostiary_policies.actions import Action
+from ostiary_policies.attributes import TAINTS
 
 TAGS = frozenset({"pii", "secret"})
 """Tags every installation has; `pii:<kind>` too. Others are declared in the configuration."""
@@ -20,6 +21,7 @@ _KIND_OF_PII = re.compile(r"pii:[a-z0-9_]+")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _VOLATILITIES = frozenset({"immutable", "stable", "volatile"})
 _COMPARISONS = ("==", "!=", "contains", "containsAll", "containsAny")
+_TAINTS = {"left": {"Var": "principal"}, "attr": TAINTS}
 _RESOURCES = frozenset(kind.__name__ for kind in entities.RESOURCES)
 
 Json = Mapping[str, Any]
@@ -59,6 +61,16 @@ def asked_for(policy: Json) -> Iterator[str]:
                 yield node[operator]["attr"]
 
 
+def taints_asked_for(policy: Json) -> Iterator[str]:
+    """Every taint of the agent that the policy asks for by name."""
+    for node in _objects(policy["conditions"]):
+        for operator in _COMPARISONS:
+            if isinstance(sides := node.get(operator), Mapping):
+                for one, other in (("left", "right"), ("right", "left")):
+                    if _TAINTS in sides[one].values():
+                        yield from _literals(sides[other])
+
+
 def complaints(policy: Json, declared: Words) -> Iterator[tuple[str, str]]:
     """Every objection as message and hint; none when the policy may be in force."""
     yield from of_frame(policy)
@@ -81,7 +93,7 @@ def of_agent(policy: Json, declared: frozenset[str]) -> Iterator[tuple[str, str]
     for node in _objects(policy["conditions"]):
         has = node.get("has")
         if isinstance(has, Mapping) and has["left"].get("Var") == "principal":
-            yield from _of_has("an agent", has["attr"], declared)
+            yield from _of_has("an agent", has["attr"], declared | {TAINTS})
 
 
 def _of_annotations(effect: str, written: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -152,7 +164,7 @@ def _of_subject(node: Json) -> Iterator[tuple[str, str]]:
 def _of_has(subject: str, name: str, known: frozenset[str]) -> Iterator[tuple[str, str]]:
     if name not in known:
         listed = ", ".join(f"`{one}`" for one in sorted(known))
-        hint = f"attributes are {listed}" if known else "the configuration declares none"
+        hint = f"attributes are {listed}"
         yield f"{subject} never has an attribute `{name}`", hint
 
 

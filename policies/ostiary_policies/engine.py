@@ -28,8 +28,9 @@ from ostiary_policies.entities import parent
 from ostiary_policies.masks import Mask
 from ostiary_policies.model import Access, Column, Datasource, Denial, Intent, Obligations, Permit, Principal, Reason, Tool
 
-BATCH = 256
-"""Accesses put to Cedar in one go: 10 ms at worst, during which no other Python code runs."""
+_BATCH = 256
+_EVALUATIONS = 10_000
+"""Accesses, and policies evaluated for them, in one go to Cedar: 10 ms, during which no other Python code runs."""
 _REMEMBERED = 300_000
 """Verdicts kept, over all principals; past that, all are forgotten and judged anew."""
 _PRINCIPALS = 1_000
@@ -71,6 +72,7 @@ class Engine:
     def __init__(self, policies: PolicySet) -> None:
         self.policies = policies
         self._memories: dict[Principal, _Memory] = {}
+        self._batch = max(1, min(_BATCH, _EVALUATIONS // max(1, len(policies.policies))))
 
     @property
     def policy_hash(self) -> str:
@@ -87,7 +89,7 @@ class Engine:
         return self._verdicts(principal, (access,))[0]
 
     def judge_many(self, principal: Principal, accesses: Sequence[Access]) -> None:
-        """Judge and remember. About 10 µs an access; many belong in a thread, `BATCH` at a time."""
+        """Judge and remember. About 10 µs an access; many belong in a thread."""
         self._verdicts(principal, accesses)
 
     def decide(self, principal: Principal, intent: Intent) -> Permit | Denial:
@@ -116,8 +118,10 @@ class Engine:
     def stating(self, permit: Permit, term: str) -> tuple[str, ...]:
         """Ids of the permit's rules that state the term, a field of `Obligations`, as strictly as it is in force; sorted."""
         in_force = getattr(permit.obligations, term)
-        stated = {rule: self.policies.policies[rule].obligations for rule in permit.rules}
-        return tuple(rule for rule in sorted(stated) if in_force is not None and getattr(stated[rule], term) == in_force)
+        stated = {rule: getattr(self.policies.policies[rule].obligations, term) for rule in permit.rules}
+        if isinstance(in_force, frozenset):  # all that is stated is in force
+            return tuple(rule for rule in sorted(stated) if stated[rule])
+        return tuple(rule for rule in sorted(stated) if in_force is not None and stated[rule] == in_force)
 
     def stating_budget(self, permit: Permit, budget: Budget) -> tuple[str, ...]:
         """Ids of the permit's rules that state the budget; sorted."""
@@ -142,7 +146,8 @@ class Engine:
         """The principal without what no policy asks about: a name that none names (none may name the empty one), an attribute."""
         agent = principal.agent if principal.agent in self.policies.agents else ""
         asked_for = self.policies.attributes_asked_for
-        return Principal(agent, principal.roles, tuple(one for one in principal.attributes if one.name in asked_for))
+        taints = principal.taints if self.policies.asks_for_taints else frozenset()
+        return Principal(agent, principal.roles, tuple(one for one in principal.attributes if one.name in asked_for), taints)
 
     def _learn(self, principal: Principal, memory: _Memory, accesses: Sequence[Access]) -> None:
         memories = tuple(self._memories.values())
@@ -150,8 +155,8 @@ class Engine:
             # A new dict: whoever still works with an old memory keeps it to the end of the call.
             self._memories = {}
         unknown = [access for access in _with_presupposed(accesses) if access not in memory.verdicts]
-        for start in range(0, len(unknown), BATCH):
-            chunk = unknown[start : start + BATCH]
+        for start in range(0, len(unknown), self._batch):
+            chunk = unknown[start : start + self._batch]
             for access, judgment in zip(chunk, self._judgments(principal, memory, chunk), strict=True):
                 presupposed = [memory.verdicts[other] for other in presupposes(access)]
                 memory.verdicts[access] = self._combined([self._verdict(access, judgment), *presupposed])

@@ -34,18 +34,28 @@ def because(principal: Principal, reason: Reason) -> str:
 
 def terms(obligations: Obligations) -> list[str]:
     """Say each term that is set."""
-    said = []
+    return [*term_by_term(obligations).values(), *(f"at most {budget}" for budget in obligations.budgets)]
+
+
+def term_by_term(obligations: Obligations) -> dict[str, str]:
+    """Say each term that is set, by its name in `Obligations`; budgets are none of them."""
+    said = {}
     if obligations.limit_rows is not None:
-        said.append(f"at most {obligations.limit_rows:,} rows")
+        said["limit_rows"] = f"at most {obligations.limit_rows:,} rows"
     if obligations.limit_bytes is not None:
-        said.append(f"at most {obligations.limit_bytes:,} bytes of text")
+        said["limit_bytes"] = f"at most {obligations.limit_bytes:,} bytes of text"
     if obligations.timeout_s is not None:
-        said.append(f"at most {obligations.timeout_s:g} seconds in the database")
+        said["timeout_s"] = f"at most {obligations.timeout_s:g} seconds in the database"
     if obligations.max_cost is not None:
-        said.append(f"at most a cost of {obligations.max_cost:,.12g} as the planner estimates it")
+        said["max_cost"] = f"at most a cost of {obligations.max_cost:,.12g} as the planner estimates it"
     if obligations.max_rows_scanned is not None:
-        said.append(f"at most {obligations.max_rows_scanned:,} rows scanned as the planner estimates them")
-    said += [f"at most {budget}" for budget in obligations.budgets]
+        said["max_rows_scanned"] = f"at most {obligations.max_rows_scanned:,} rows scanned as the planner estimates them"
+    if obligations.approval is not None:
+        said["approval"] = f"only when a {obligations.approval} has approved this very call"
+    if obligations.replica is not None:
+        said["replica"] = "only on a replica of the database, never on the primary"
+    if obligations.taints:
+        said["taints"] = f"tainted from then on with {', '.join(f'`{taint}`' for taint in sorted(obligations.taints))}"
     return said
 
 

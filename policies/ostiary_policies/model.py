@@ -23,6 +23,8 @@ class Principal:
     """Sorted, without repetition."""
     attributes: tuple[Attribute, ...] = ()
     """Sorted by name, each once; whatever is remembered of a principal is remembered of these too."""
+    taints: frozenset[str] = frozenset()
+    """What earlier calls of the agent left on it; likewise. Known only where a policy asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ class Statement:
     """Text in PostgreSQL's input syntax; the server casts each to the type it infers."""
     fenced: str = ""
     """What runs in the place of `text`, where the agent gets other rows or values than a table holds."""
+    estimated: str = ""
+    """What the planner is asked in the place of what runs, where its estimate would tell of rows that the agent does not get."""
     keys: tuple[str, ...] = field(default=(), repr=False)
     """Values behind `parameters` that only `fenced` uses. They are secrets."""
 
@@ -159,8 +163,14 @@ class Obligations:
     """In the planner's units, of the plan of each statement."""
     max_rows_scanned: int | None = None
     """Rows that the scans of each statement's plan must touch, as estimated."""
+    replica: str | None = None
+    """`required`: statements run on a replica of their database, and never on the primary."""
     budgets: tuple[Budget, ...] = ()
     """Sorted; of each measure and window the strictest."""
+    approval: str | None = None
+    """Whose yes the call waits for: `human`."""
+    taints: frozenset[str] = frozenset()
+    """What its agent is tainted with, from before the call runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,10 @@
 - `@timeout("30s")` or `@timeout("2.5")` seconds a statement may run in the server, the `s` may be left out
 - `@max_cost("1e6")` or `@max_cost("250000")` the planner's cost a statement may be estimated at, a positive number
 - `@max_rows_scanned("5000000")` rows a statement may be estimated to touch, a positive whole number
+- `@replica("required")` statements run on a replica, and not at all where there is none
 - `@budget_calls("60/minute")` and the others of `budgets`
+- `@approval("human")` whose yes each call waits for
+- `@taint("untrusted")` what the agent is tainted with by the call, a name; several behind commas
 """
 
 import re
@@ -16,13 +19,18 @@ from ostiary_policies import budgets
 from ostiary_policies.model import Obligations
 
 NONE = Obligations()
-NAMES = frozenset({"limit_rows", "limit_bytes", "timeout", "max_cost", "max_rows_scanned"}) | budgets.NAMES
+_SINGLE = ("limit_rows", "limit_bytes", "timeout", "max_cost", "max_rows_scanned", "approval", "replica", "taint")
+NAMES = frozenset(_SINGLE) | budgets.NAMES
+APPROVERS = ("human",)
+REPLICA = "required"
+"""The one word of `@replica`."""
 
 _COUNT = re.compile(r"[1-9][0-9]{0,8}")
 _LARGE_COUNT = re.compile(r"[1-9][0-9]{0,14}")
 _COST = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,3})?(?:e[0-9]{1,2})?", re.ASCII)
 _SECONDS = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)s?", re.ASCII)
 _LONGEST_S = 86_400.0
+_TAINT = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 
 
 def from_annotations(annotations: Mapping[str, str]) -> Obligations:
@@ -33,7 +41,10 @@ def from_annotations(annotations: Mapping[str, str]) -> Obligations:
         timeout_s=_seconds(annotations, "timeout"),
         max_cost=_cost(annotations, "max_cost"),
         max_rows_scanned=_large_count(annotations, "max_rows_scanned"),
+        replica=_replica(annotations),
         budgets=budgets.stated(annotations),
+        approval=_approval(annotations),
+        taints=_taints(annotations),
     )
 
 
@@ -46,14 +57,19 @@ def strictest(terms: Iterable[Obligations]) -> Obligations:
         timeout_s=min((t.timeout_s for t in all_terms if t.timeout_s is not None), default=None),
         max_cost=min((t.max_cost for t in all_terms if t.max_cost is not None), default=None),
         max_rows_scanned=min((t.max_rows_scanned for t in all_terms if t.max_rows_scanned is not None), default=None),
+        replica=next((t.replica for t in all_terms if t.replica is not None), None),
         budgets=budgets.strictest(budget for t in all_terms for budget in t.budgets),
+        approval=next((t.approval for t in all_terms if t.approval is not None), None),
+        taints=frozenset(taint for t in all_terms for taint in t.taints),
     )
 
 
 def stated(terms: Obligations) -> dict[str, int | float | str]:
-    """The terms that are set, by name: numbers, and budgets as their annotations write them."""
-    numbers = {name: value for name, value in asdict(replace(terms, budgets=())).items() if value is not None and name != "budgets"}
-    return {**numbers, **budgets.written(terms.budgets)}
+    """The terms that are set, by name: numbers, and the others as their annotations write them."""
+    alone = asdict(replace(terms, budgets=(), taints=frozenset()))
+    single = {name: value for name, value in alone.items() if value is not None and name not in ("budgets", "taints")}
+    taints = {"taint": ", ".join(sorted(terms.taints))} if terms.taints else {}
+    return {**single, **budgets.written(terms.budgets), **taints}
 
 
 def _count(annotations: Mapping[str, str], name: str) -> int | None:
@@ -63,6 +79,13 @@ def _count(annotations: Mapping[str, str], name: str) -> int | None:
     if not _COUNT.fullmatch(written):
         raise ValueError(f"`@{name}` is a whole number from 1 to 999999999, not `{written}`")
     return int(written)
+
+
+def _replica(annotations: Mapping[str, str]) -> str | None:
+    written = annotations.get("replica")
+    if written not in (None, REPLICA):
+        raise ValueError(f"`@replica` is `{REPLICA}`, not `{written}`")
+    return written
 
 
 def _large_count(annotations: Mapping[str, str], name: str) -> int | None:
@@ -81,6 +104,21 @@ def _cost(annotations: Mapping[str, str], name: str) -> float | None:
     if not _COST.fullmatch(written) or not float(written) > 0:
         raise ValueError(f"`@{name}` is a positive number such as `1e6` or `250000`, not `{written}`")
     return float(written)
+
+
+def _approval(annotations: Mapping[str, str]) -> str | None:
+    written = annotations.get("approval")
+    if written is not None and written not in APPROVERS:
+        raise ValueError(f"`@approval` is `human`, not `{written}`")
+    return written
+
+
+def _taints(annotations: Mapping[str, str]) -> frozenset[str]:
+    written = annotations.get("taint")
+    taints = [] if written is None else [one.strip(" ") for one in written.split(",")]
+    if not all(map(_TAINT.fullmatch, taints)):
+        raise ValueError(f"`@taint` is a name such as `untrusted`, lower-case letters, digits, `_` and `-`, not `{written}`")
+    return frozenset(taints)
 
 
 def _seconds(annotations: Mapping[str, str], name: str) -> float | None:

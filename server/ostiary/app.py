@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import SecretStr
 from structlog.contextvars import bind_contextvars
@@ -36,6 +36,7 @@ from ostiary.meter import Meter
 from ostiary.policy_files import Policies
 from ostiary.policy_watch import PolicyWatch, watching
 from ostiary.sources import sources
+from ostiary.taints import Taints
 from ostiary.telemetry import tracing
 from ostiary.terms import Terms
 from ostiary.worlds import Worlds
@@ -49,6 +50,7 @@ from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.control.link import Link
 from ostiary_tools.control.migrate import migrate
+from ostiary_tools.control.taints import TaintTable
 from ostiary_tools.control.tokens import TokenTable
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from ostiary.identity.recognition import Recognition
 
 Progress = Callable[[str], None]
+Table = TypeVar("Table", TokenTable, TaintTable)
 ALLOCATIONS = 20_000
 """Before the collector looks at the young: some calls' worth, where Python's own 700 are a fraction of one parsed statement."""
 
@@ -130,8 +133,10 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         stack.push_async_callback(approvals.close)
         datasources = await _datasources(config, cluster, stack, bus)
         watch = await stack.enter_async_context(watching(policies, recorder, datasources))
-        worlds = Worlds(datasources, registry, mask_key(config))
-        changes = Changes(worlds, policies, datasources, bus, _look_s(config))
+        worlds = Worlds(datasources, registry, mask_key(config), views=config.policy.views)
+        taints = Taints(TaintTable(writer_dsn))
+        stack.push_async_callback(taints.close)
+        changes = Changes(worlds, taints, policies, datasources, bus, look_s=_look_s(config))
         stack.push_async_callback(changes.close)
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
         budgets = Budgets(BudgetTable(writer_dsn), meter)
@@ -148,6 +153,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             approvals=approvals,
             jobs=job_table,
             budgets=budgets,
+            taints=taints,
             terms=terms(config),
             meter=meter,
         )
@@ -170,7 +176,7 @@ async def open_worlds(config: Config) -> AsyncIterator[tuple[Registry, Worlds]]:
     """The datasources as anybody sees them under any policies, without a way to run a call."""
     registry = discover()
     async with open_datasources(config) as datasources:
-        yield registry, Worlds(datasources, registry, mask_key(config))
+        yield registry, Worlds(datasources, registry, mask_key(config), views=config.policy.views)
 
 
 @asynccontextmanager
@@ -204,17 +210,19 @@ async def open_audit(config: Config, progress: Progress) -> AsyncIterator[AuditP
 
 
 @asynccontextmanager
-async def open_tokens(config: Config, progress: Progress) -> AsyncIterator[tuple[TokenTable, Recorder]]:
-    """The administrator's table of tokens, and the audit log that what he does is recorded in."""
+async def open_administered(
+    config: Config, progress: Progress, table: Callable[[str], Table], command: str
+) -> AsyncIterator[tuple[Table, Recorder]]:
+    """A table of the control database as its administrator, and the audit log that what he does is recorded in."""
     async with AsyncExitStack() as stack:
         cluster = await _cluster(config, stack, progress) if config.control.dsn is None else None
         audit = _audit_place(config, cluster)
-        table = TokenTable(audit.admin_dsn)
-        stack.push_async_callback(table.close)
+        opened = table(audit.admin_dsn)
+        stack.push_async_callback(opened.close)
         writer_dsn = _dsn(config.control.dsn, cluster, names.WRITER)
         keys = {"private_key": audit.private_key, "public_key": audit.public_key, "anchor": audit.anchor}
-        facts = {"version": __version__, "command": "tokens"}
-        yield table, await stack.enter_async_context(recording(writer_dsn, **keys, facts=facts))
+        facts = {"version": __version__, "command": command}
+        yield opened, await stack.enter_async_context(recording(writer_dsn, **keys, facts=facts))
 
 
 async def serve_stdio(config: Config, progress: Progress) -> None:

@@ -9,12 +9,13 @@ person must be proven this is not enough.
 import hashlib
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import UUID
 
 from ostiary_policies.attributes import digest
 from ostiary_policies.model import Permit
-from ostiary_tools.api import Refused, Unavailable
+from ostiary_tools.api import Refused, Unavailable, World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.connect import JournalError
 
@@ -42,17 +43,22 @@ class Answer:
     approved: bool
     number: UUID | None = None
     """Of a question asked in an earlier request; `None` for one that was asked and answered in this."""
+    counts: Callable[[], None] = lambda: None
+    """Called when it is believed, for what may be asked after it."""
 
 
-Ask = Callable[[str, str], Awaitable[Answer]]
+Waiting = Callable[[], AbstractAsyncContextManager[None]]
+"""Entered around the wait of a call that stays for its answer."""
+
+Ask = Callable[[str, str, Waiting], Awaitable[Answer]]
 """Takes a question and the digest of what it is about. Raises Asked, CannotAsk."""
 
 
-async def approved(permit: Permit, question: str, ask: Ask, table: ApprovalTable) -> bool:
-    """Whether the call may go on. Raises Refused for an answer that was used, Unavailable when nobody can say whether it was."""
-    answer = await ask(question, _about(permit, question))
+async def answered(permit: Permit, world: World, question: str, ask: Ask, table: ApprovalTable, *, waiting: Waiting) -> Answer:
+    """The answer, used up. Raises Refused for one that was used, Unavailable when nobody can say whether it was."""
+    answer = await ask(question, about(permit, world, question), waiting)
     if answer.number is None:
-        return answer.approved
+        return answer
     # A no uses the question up too: whoever kept it must not turn that into a yes.
     try:
         first = await table.use(answer.number, permit.principal.agent)
@@ -60,11 +66,19 @@ async def approved(permit: Permit, question: str, ask: Ask, table: ApprovalTable
         raise Unavailable("approvals cannot be checked now", "ask for it again later") from error
     if not first:
         raise Refused("approval", "this question was answered already", "ask for it again")
-    return answer.approved
+    answer.counts()
+    return answer
 
 
-def _about(permit: Permit, question: str) -> str:
-    """What a yes is good for: this question about these arguments of this tool, for this caller under this policy."""
+def about(permit: Permit, world: World, question: str = "") -> str:
+    """What a yes is good for: this question about this call and its statements, for this caller, this policy and this schema."""
     who, intent = permit.principal, permit.intent
-    parts = [who.agent, who.roles, digest(who.attributes), intent.tool, intent.arguments, permit.policy_hash, question]
+    view = world.views.get(intent.datasource or "")
+    parts = [
+        [who.agent, who.roles, digest(who.attributes), sorted(who.taints)],
+        [intent.tool, intent.arguments, intent.datasource, intent.to_file],
+        [[one.text, one.fenced, one.parameters] for one in (*intent.statements, *intent.explained)],
+        [permit.policy_hash, view.snapshot.version if view is not None else ""],
+        question,
+    ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()

@@ -3,7 +3,9 @@
 A call holds as much as its limits let it use, or what is left where that is less, and then
 its limits are that; so what runs at once never exceeds a budget together, in however many
 processes. What it did not use it gives back when it ends, however it ends; what a dead
-process held is free with the next window. A call without budgets touches nothing here.
+process held is free with the next window. The columns that it reads through a mask count when
+it is let through: which ones were touched cannot be given back. A call without budgets touches
+nothing here.
 """
 
 import asyncio
@@ -19,8 +21,10 @@ from ostiary.errors import failed
 from ostiary.meter import Meter
 from ostiary.refusal import over_budget
 from ostiary.shape import Reply
+from ostiary_policies.actions import Action
 from ostiary_policies.budgets import LEAST_BYTES, Budget, Measure
 from ostiary_policies.engine import Engine
+from ostiary_policies.entities import resource_id
 from ostiary_policies.model import Intent, Permit
 from ostiary_tools.api import World
 from ostiary_tools.control.budgets import BudgetTable, Kind, Standing, Wish
@@ -56,6 +60,8 @@ class Reservation:
     call: UUID
     budgets: tuple[Budget, ...]
     bounds: Bounds
+    masked_columns: int
+    """That were counted, since the agent had not touched them in a window before."""
 
 
 @dataclass(slots=True)
@@ -87,7 +93,7 @@ class Budgets:
         """Hold what the call may use. Raises OverBudget, and CallFailed when it cannot be known."""
         wishes = _wishes(permit, bounds)
         agent = permit.principal.agent
-        asking = asyncio.ensure_future(self._table.reserve(agent, call, wishes))
+        asking = asyncio.ensure_future(self._table.reserve(agent, call, wishes, _masked_columns(permit.intent)))
         standings: Mapping[Kind, Standing] | None = None
         try:
             async with asyncio.timeout(_PATIENCE_S):
@@ -104,14 +110,18 @@ class Budgets:
             for wish in exhausted:
                 self._meter.budget_refusals[wish.budget.measure, wish.budget.window] += 1
             raise over_budget([(wish, standings[_kind(wish.budget)]) for wish in exhausted], permit, engine, world)
-        return Reservation(agent, call, tuple(wish.budget for wish in wishes), _granted(standings, bounds, permit.intent))
+        fresh = max((len(standing.fresh) for standing in standings.values()), default=0)
+        return Reservation(agent, call, tuple(wish.budget for wish in wishes), _granted(standings, bounds, permit.intent), fresh)
 
     def settle(self, reservation: Reservation, used: Mapping[Measure, float]) -> None:
         """Have it written what the call used, in place of what it held. The call need not wait: its process asks in order."""
+        used = {**used, Measure.MASKED_COLUMNS: reservation.masked_columns}
         for measure in {budget.measure for budget in reservation.budgets}:
             self._meter.budget_used[measure] += used[measure]
-        spent = {budget: used[budget.measure] for budget in reservation.budgets}
-        self._begin(self._settle(reservation.agent, reservation.call, spent))
+        # Columns were counted before the call ran.
+        spent = {budget: used[budget.measure] for budget in reservation.budgets if budget.measure is not Measure.MASKED_COLUMNS}
+        if spent:
+            self._begin(self._settle(reservation.agent, reservation.call, spent))
 
     async def standing(self, agent: str) -> Mapping[Kind, Standing]:
         """The agent's windows that run. Raises Unavailable."""
@@ -162,7 +172,7 @@ def used(result: Result | None, reply: Reply | None, tally: Tally) -> Mapping[Me
 
 
 def _wishes(permit: Permit, bounds: Bounds) -> list[Wish]:
-    """Of the budgets that count what this call uses."""
+    """Of the budgets that count what this call uses. Of masked columns the table of budgets knows which are new."""
     intent = permit.intent
     runs, asks = len(intent.statements), len(intent.statements) + len(intent.explained)
     most_and_least = {
@@ -170,6 +180,7 @@ def _wishes(permit: Permit, bounds: Bounds) -> list[Wish]:
         Measure.ROWS: (bounds.rows * runs, runs),
         Measure.BYTES: (bounds.bytes, LEAST_BYTES),
         Measure.SECONDS: (bounds.seconds * asks, _LEAST_S * asks),
+        Measure.MASKED_COLUMNS: (len(_masked_columns(intent)), 0),
     }
     wishes = [Wish(budget, *most_and_least[budget.measure]) for budget in permit.obligations.budgets]
     return [wish for wish in wishes if wish.most > 0]
@@ -179,11 +190,13 @@ def _exhausted(wishes: Sequence[Wish], standings: Mapping[Kind, Standing]) -> li
     """The budgets that refuse; none when the call holds what it needs."""
     if all(standings[_kind(wish.budget)].granted is not None for wish in wishes):
         return []
-    return [wish for wish in wishes if _left(wish.budget, standings[_kind(wish.budget)]) < wish.least]
+    return [wish for wish in wishes if standings[_kind(wish.budget)].short]
 
 
-def _left(budget: Budget, standing: Standing) -> float:
-    return budget.amount - standing.used - standing.held
+def _masked_columns(intent: Intent) -> list[str]:
+    """Those that the call reads through a mask, by the ids of policies, sorted."""
+    masked = {access.resource for access in intent.accesses if access.action is Action.READ_MASKED}
+    return sorted(resource_id(resource) for resource in masked)
 
 
 def _granted(standings: Mapping[Kind, Standing], bounds: Bounds, intent: Intent) -> Bounds:

@@ -60,6 +60,7 @@ class Draft:
         judged: tuple[Judged, ...] = (),
         permit: Permit | None = None,
         world: World | None = None,
+        approval: Mapping[str, str] | None = None,
         reason: str = "",
         rules: tuple[str, ...] = (),
     ) -> Entry:
@@ -81,8 +82,10 @@ class Draft:
             sql="; ".join(j.redacted for j in judged) or None,
             fingerprint=" ".join(j.fingerprint for j in judged) or None,
             attributes=attributes_told(self.who.attributes),
+            taints=tuple(sorted(self.who.taints)),
             obligations=obligations.stated(terms) if terms else {},
             reason=printable(reason),
+            approval=approval or {},
             trace=self.call.trace,
             schema_version=world.views[datasource].snapshot.version if world and datasource else "",
         )
@@ -101,3 +104,8 @@ class Passage:
     reservation: Reservation | None
     """What it holds of its budgets; `None` when no policy states one."""
     tally: Tally = field(default_factory=Tally)
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """The permit's, or what is held of a budget, which is never more."""
+        return self.reservation.bounds.bytes if self.reservation else self.permit.obligations.limit_bytes

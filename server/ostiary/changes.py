@@ -18,6 +18,7 @@ from functools import partial
 from itertools import groupby
 
 from ostiary.policy_files import Policies
+from ostiary.taints import Taints
 from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
@@ -73,8 +74,18 @@ class Subscriber:
 class Changes:
     """The subscribers of this process, and the task that looks for them."""
 
-    def __init__(self, worlds: Worlds, policies: Policies, datasources: Mapping[str, Datasource], bus: Bus, look_s: float) -> None:
+    def __init__(
+        self,
+        worlds: Worlds,
+        taints: Taints,
+        policies: Policies,
+        datasources: Mapping[str, Datasource],
+        bus: Bus,
+        *,
+        look_s: float,
+    ) -> None:
         self._worlds = worlds
+        self._taints = taints
         self._policies = policies
         self._datasources = datasources
         self._bus = bus
@@ -126,8 +137,11 @@ class Changes:
         await self._remember(subscriber, subscriber.addresses)
 
     async def _remember(self, subscriber: Subscriber, addresses: Mapping[str, Path]) -> None:
-        world = await self._worlds.world(self._policies.engine, subscriber.who)
+        world = await self._world(self._policies.engine, subscriber.who)
         subscriber.seen = await _picture(world, addresses) | subscriber.seen
+
+    async def _world(self, engine: Engine, who: Principal) -> World:
+        return await self._worlds.world(engine, await self._taints.known(who, engine))
 
     def _of(self, agent: str) -> list[Subscriber]:
         return [subscriber for subscriber in self._subscribers if subscriber.who.agent == agent]
@@ -188,14 +202,14 @@ class Changes:
         behind = sorted((s for s in self._subscribers if s.state != state), key=lambda s: (s.who.agent, s.who.roles))
         # One world at a time: each holds what its caller sees of every schema.
         for who, subscribers in groupby(behind, key=lambda subscriber: subscriber.who):
-            world = await self._worlds.world(engine, who)
+            world = await self._world(engine, who)
             for subscriber in subscribers:
                 await self._tell(subscriber, world, state)
 
     async def _tell(self, subscriber: Subscriber, world: World, state: _State) -> None:
         watched = dict(subscriber.addresses)
         now = await _picture(world, watched)
-        if subscriber not in self._subscribers or subscriber.who != world.principal:
+        if subscriber not in self._subscribers or subscriber.who != replace(world.principal, taints=frozenset()):
             return
         now = {key: digest for key, digest in now.items() if key not in watched or key in subscriber.addresses}
         changed = {key for key, digest in now.items() if subscriber.seen.get(key, digest) != digest}

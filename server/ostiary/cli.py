@@ -22,7 +22,9 @@ from ostiary import (
     cli_examples,
     cli_policy,
     cli_policy_diff,
+    cli_policy_install,
     cli_policy_simulate,
+    cli_taint,
     cli_tokens,
 )
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
@@ -52,10 +54,14 @@ app.command(epilog="Example: ostiary classify shop --out tags.toml")(cli_classif
 app.command("config", epilog="Example: ostiary config --client claude-desktop")(cli_config.client_config)
 cli_policy.app.command(epilog="Example: ostiary policy diff policies.old policies")(cli_policy_diff.diff)
 cli_policy.app.command(epilog="Example: ostiary policy simulate policies --since 7d")(cli_policy_simulate.simulate)
+cli_policy.app.command(epilog="Example: ostiary policy install --login reporting --role analyst > install.sql")(
+    cli_policy_install.install
+)
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_examples.app, name="examples")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_tokens.app, name="tokens")
+app.add_typer(cli_taint.app, name="taint")
 
 
 def _print_version(asked: bool) -> None:

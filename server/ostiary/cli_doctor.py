@@ -34,7 +34,7 @@ def doctor(
     A power that is neither a note nor named by `accepted_powers` keeps a datasource from being served; the exit code is then 1.
     """
     loaded = configured(config)
-    found = asyncio.run(_diagnosed(loaded, datasource))
+    found = asyncio.run(_diagnosed(loaded, datasource, replicas=not sql))
     if json_:
         print_json([_as_data(one) for one in found])
     else:
@@ -43,7 +43,7 @@ def doctor(
     _leave(found, told_only=sql)
 
 
-async def _diagnosed(config: "Config", only: str | None) -> "list[Diagnosis | Unreachable]":
+async def _diagnosed(config: "Config", only: str | None, *, replicas: bool) -> "list[Diagnosis | Unreachable]":
     from ostiary.app import load_policies, open_sources
     from ostiary.doctor import diagnose
 
@@ -53,13 +53,17 @@ async def _diagnosed(config: "Config", only: str | None) -> "list[Diagnosis | Un
         if only is not None and only not in known:
             names = ", ".join(f"`{name}`" for name in known)
             raise CommandFailed(f"there is no datasource `{only}`", f"choose among {names}", Exit.USAGE)
-        return [await diagnose(config, policies.engine, source) for source in sources if only in (None, source.name)]
+        asked = [source for source in sources if only in (None, source.name)]
+        each = [
+            (source, replica) for source in asked for replica in (False, True) if not replica or (replicas and source.replica_dsn)
+        ]
+        return [await diagnose(config, policies.engine, source, replica=replica) for source, replica in each]
 
 
 def _leave(found: "list[Diagnosis | Unreachable]", *, told_only: bool) -> None:
     from ostiary.doctor import Diagnosis
 
-    if not told_only and any(isinstance(one, Diagnosis) and one.unaccepted for one in found):
+    if not told_only and any(isinstance(one, Diagnosis) and not one.served for one in found):
         raise typer.Exit(Exit.FAILED)
     if not all(isinstance(one, Diagnosis) for one in found):
         raise typer.Exit(Exit.UNAVAILABLE)
@@ -75,12 +79,14 @@ def _as_data(one: "Diagnosis | Unreachable") -> dict[str, Any]:
     ]
     return {
         "datasource": one.datasource,
-        "served": not one.unaccepted,
+        "replica": one.replica,
+        "served": one.served,
         "login": one.login,
         "database": one.database,
         "unaccepted": list(one.unaccepted),
         "accepted": sorted(one.accepted),
         "findings": findings,
+        "value_logs": [{"because": each.because, "fix": each.fix(one.login)} for each in one.value_logs],
         "sql": one.sql,
     }
 
@@ -96,10 +102,21 @@ def _print(one: "Diagnosis | Unreachable", *, sql: bool) -> None:
         # `color`: otherwise what looks like a colour is cut out of names, and what remains may be the name of another table.
         typer.echo(one.sql, nl=False, color=True)
         return
-    typer.echo(one_line(f"{one.datasource}: login `{one.login}` in database `{one.database}`"))
+    typer.echo(
+        one_line(f"{'replica of ' if one.replica else ''}{one.datasource}: login `{one.login}` in database `{one.database}`")
+    )
     for power, group in groupby(one.findings, key=lambda finding: finding.power):
         _print_power(one, power, list(group))
+    _print_value_logs(one)
     _print_end(one)
+
+
+def _print_value_logs(one: "Diagnosis") -> None:
+    """The key of hashes travels as a bound value. That is no power of the login, and it is served."""
+    for each in one.value_logs:
+        typer.secho("  note: values are logged", fg=typer.colors.YELLOW, nl=False)
+        typer.echo(f", and the key of `hash` masks with them: {each.because}")
+        typer.echo(one_line(f"      as a superuser: {each.fix(one.login)}"))
 
 
 def _print_power(one: "Diagnosis", power: "Power", found: "list[Finding]") -> None:
@@ -127,11 +144,16 @@ def _evidence(found: "list[Finding]") -> Iterator[str]:
 def _print_end(one: "Diagnosis") -> None:
     if one.idle:
         typer.echo(f"  `accepted_powers` names what the login cannot do: {', '.join(one.idle)}; take it out")
-    if not one.unaccepted:
+    if one.served:
         typer.secho("  it is served", fg=typer.colors.GREEN)
         return
     typer.secho("  it is not served", fg=typer.colors.RED)
-    typer.echo("  next: make a login that may only read, give it a password, and put it into `dsn`:")
+    if one.replica and not one.standby:
+        typer.echo("  it is no standby: let `replica_dsn` name one")
+    if not one.unaccepted:
+        return
+    setting = "replica_dsn" if one.replica else "dsn"
+    typer.echo(f"  next: make a login that may only read, give it a password, and put it into `{setting}`:")
     typer.echo(f"      ostiary doctor {one.datasource} --sql | psql …")
     names = ", ".join(f'"{power}"' for power in one.unaccepted)
     typer.echo(f"  or take the risk, in [datasources.{one.datasource}]:")

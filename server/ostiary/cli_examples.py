@@ -148,7 +148,14 @@ async def _check(config: "Config", examples: "Iterable[Example]", roles: list[st
         held = Examples(ExampleSet(config.examples.directory), frozenset(sources))
         return await check(
             examples,
-            Installation(held, sources, Worlds(sources, discover(), mask_key(config)), engine, callers, config.limits.timeout_s),
+            Installation(
+                held,
+                sources,
+                Worlds(sources, discover(), mask_key(config), views=config.policy.views),
+                engine,
+                callers,
+                config.limits.timeout_s,
+            ),
         )
 
 

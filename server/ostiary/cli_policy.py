@@ -6,7 +6,6 @@
 
 import asyncio
 import json
-import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
@@ -15,13 +14,15 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 import typer
 
+from ostiary.cli_callers import AgentOption, RolesOption, ValuesOption, caller
 from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json
+from ostiary.cli_policy_install import InstalledOption, LoginOption, RowsOption, check_installed
 from ostiary.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
     from ostiary.config import Config
     from ostiary.explanation import Explanation
-    from ostiary_policies.attributes import Attribute, AttributeType
+    from ostiary_policies.attributes import AttributeType
     from ostiary_policies.cases import CaseResult
     from ostiary_policies.engine import Engine
     from ostiary_policies.errors import Problem
@@ -44,6 +45,14 @@ AttributeOption = Annotated[
     list[str] | None,
     typer.Option("--attribute", metavar="NAME=TYPE", help="With PATH: an attribute of agents and its type; may be repeated."),
 ]
+CheckedAttributeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--attribute",
+        metavar="NAME=…",
+        help="With PATH: an attribute of agents and its type; with --login: one of the agent and its value; may be repeated.",
+    ),
+]
 
 
 @app.command(epilog="Example: ostiary policy check policies/")
@@ -52,22 +61,41 @@ def check(
     *,
     bundle: BundleOption = None,
     tag: TagOption = None,
-    attribute: AttributeOption = None,
+    attribute: CheckedAttributeOption = None,
     live: Annotated[
         bool, typer.Option("--live", help="Also hold row rules against the tables of the configured datasources.")
     ] = False,
+    login: LoginOption = None,
+    role: RolesOption = None,
+    agent: AgentOption = None,
+    datasource: InstalledOption = None,
+    rows: RowsOption = False,
     config: ConfigOption = None,
     json_: JsonOption = False,
 ) -> None:
-    """Validate policies: syntax, schema, ids, annotations, tags, attributes; with --live also row rules against their tables."""
+    """Validate policies: syntax, schema, ids, annotations, tags, attributes; with --live also row rules against their tables.
+
+    With --login something else is checked: that this database login has natively what the policies in force let the agent read,
+    no more and no less, as `ostiary policy install` makes it.
+    """
+    if login is not None:
+        if path is not None or bundle or tag or live:
+            hint = "leave out PATH, `--bundle`, `--tag`, `--live`"
+            raise CommandFailed("`--login` is about the policies in force", hint, Exit.USAGE)
+        loaded = configured(config)
+        check_installed(loaded, caller(loaded, role, agent, attribute), login, datasource, rows=rows, json_=json_)
+        return
+    if role or agent or datasource or rows:
+        raise CommandFailed("`--role`, `--agent`, `--datasource` and `--rows` need `--login`", code=Exit.USAGE)
     engine = _engine(_place(path, bundle, tag, attribute, config), json_=json_)
-    found = asyncio.run(_live(configured(config), engine)) if live else None
+    found, unjudged = asyncio.run(_live(configured(config), engine)) if live else (None, ())
     if found and found.problems:
         _refuse(found.problems, json_=json_)
     policies, governed = engine.policies.policies, sorted(engine.policies.row_rules.governed)
     if json_:
         told = {"valid": True, "policy_hash": engine.policy_hash, "roles": sorted(engine.roles), "policies": list(policies)}
         row_rules = {"governed": governed, "live": live, "closed": list(found.closed) if found else []}
+        told |= {"views_unjudged": list(unjudged)} if unjudged else {}
         print_json({**told, "row_rules": row_rules})
         return
     for file in dict.fromkeys(policy.file for policy in policies.values()):
@@ -78,6 +106,8 @@ def check(
         typer.echo(f"row rules govern {', '.join(governed)}: {held}")
     for why in found.closed if found else ():
         typer.secho(f"closed to everybody: {one_line(why)}", fg="yellow")
+    for view in unjudged:
+        typer.secho(f"closed where anything behind it is masked or withheld: {one_line(view)}", fg="yellow")
     typer.echo(f"hash {engine.policy_hash}")
 
 
@@ -122,12 +152,10 @@ def run_tables(
 def explain(
     *,
     tool: Annotated[str, typer.Option("--tool", help="The tool or prompt to call.")] = "query",
-    role: Annotated[list[str] | None, typer.Option("--role", help="A role of the agent; may be repeated.")] = None,
-    agent: Annotated[str | None, typer.Option("--agent", help="The agent's name; else the configured one.")] = None,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option("--attribute", metavar="NAME=VALUE", help="An attribute of the agent, instead of its own; may be repeated."),
-    ] = None,
+    role: RolesOption = None,
+    agent: AgentOption = None,
+    attribute: ValuesOption = None,
+    taint: Annotated[list[str] | None, typer.Option("--taint", help="What the agent is tainted with; may be repeated.")] = None,
     sql: Annotated[str | None, typer.Option("--sql", help="The argument `sql`.")] = None,
     datasource: Annotated[str | None, typer.Option("--datasource", help="The argument `datasource`.")] = None,
     arguments: Annotated[str, typer.Option("--arguments", help="Further arguments, as a JSON object.")] = "{}",
@@ -138,14 +166,11 @@ def explain(
     # The composition root brings drivers and tool packs with it.
     import sqlparse
 
-    from ostiary.identity.principals import configured_principal
     from ostiary.redaction import printable
 
     given = _arguments(arguments, {"sql": sql, "datasource": datasource})
     loaded = configured(config)
-    who = configured_principal(agent or loaded.agent.name, tuple(role or (loaded.agent.role,)), loaded.attributes)
-    if attribute:
-        who = replace(who, attributes=_attributes(attribute, loaded.attribute_types))
+    who = replace(caller(loaded, role, agent, attribute), taints=frozenset(taint or ()))
     explanation = asyncio.run(_explain(loaded, who, tool, given))
     if json_:
         print_json({"agent": who.agent, "roles": list(who.roles), **asdict(explanation)})
@@ -199,33 +224,6 @@ def _declared(written: Iterable[str]) -> "Mapping[str, AttributeType]":
         raise CommandFailed("that declares no attribute", hint, Exit.USAGE) from None
 
 
-def _attributes(written: Iterable[str], declared: "Mapping[str, AttributeType]") -> "tuple[Attribute, ...]":
-    from ostiary_policies.attributes import attribute
-
-    found = {}
-    for name, _, text in (one.partition("=") for one in written):
-        if name not in declared:
-            known = ", ".join(f"`{known}`" for known in declared) or "none"
-            raise CommandFailed(f"`{one_line(name)}` is no attribute of the configuration", f"there are {known}", Exit.USAGE)
-        try:
-            found[name] = attribute(name, declared[name], _read(declared[name], text))
-        except ValueError as error:
-            raise CommandFailed(str(error), code=Exit.USAGE) from None
-    return tuple(found[name] for name in sorted(found))
-
-
-def _read(type_: "AttributeType", text: str) -> object:
-    """The text of an option as the value it stands for; what does not read as one stays text, which is of no other type."""
-    match type_.value:
-        case "integer" if re.fullmatch(r"-?[0-9]{1,19}", text):
-            return int(text)
-        case "boolean":
-            return {"true": True, "false": False}.get(text, text)
-        case "texts":
-            return [item.strip() for item in text.split(",") if item.strip()]
-    return text
-
-
 def _all_bundles() -> tuple[str, ...]:
     from ostiary.policy_files import BUNDLES
 
@@ -251,17 +249,20 @@ def _refuse(problems: "tuple[Problem, ...]", *, json_: bool) -> NoReturn:
     raise typer.Exit(Exit.USAGE)
 
 
-async def _live(loaded: "Config", engine: "Engine") -> "Findings":
+async def _live(loaded: "Config", engine: "Engine") -> "tuple[Findings, tuple[str, ...]]":
+    """What row rules come to, and the views into which no policy reaches though it is configured."""
     from ostiary.app import open_datasources
-    from ostiary.fit import fit
+    from ostiary.fit import fit, unjudged
 
+    inside_views = loaded.policy.views == "as_queries"
     async with open_datasources(loaded) as datasources:
-        found = await fit(engine.policies.row_rules, datasources)
+        found = await fit(engine.policies.row_rules, datasources, inside_views=inside_views)
+        views = await unjudged(datasources) if inside_views and not found.unseen else ()
     for name, why in found.unseen.items():
         raise CommandFailed(
             f"datasource `{name}` cannot be looked at: {why}", "row rules about it are not checked", Exit.UNAVAILABLE
         )
-    return found.findings
+    return found.findings, views
 
 
 def _tables(path: Path | None) -> list[Path]:

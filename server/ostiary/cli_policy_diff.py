@@ -127,8 +127,9 @@ def _decision_told(change: "CaseChange") -> dict[str, Any]:
 
 
 def _verdict_told(verdict: "Verdict") -> Mapping[str, Any]:
-    terms = {name: value for name, value in asdict(verdict.obligations).items() if value not in (None, ())}
-    return {"allowed": verdict.allowed, "rules": list(verdict.rules), "terms": terms}
+    from ostiary_policies.obligations import stated
+
+    return {"allowed": verdict.allowed, "rules": list(verdict.rules), "terms": stated(verdict.obligations)}
 
 
 def _print_policies(changes: list["PolicyChange"]) -> None:

@@ -1,6 +1,5 @@
 """`ostiary tokens create | list | revoke`: the tokens that agents show over HTTP."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import date
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from ostiary.cli_administered import administered
 from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
@@ -102,18 +102,6 @@ def _check(config: "Config", agent: str, roles: tuple[str, ...]) -> None:
 
 
 def _with_tokens(config: "Config", act: "Callable[[TokenTable, Recorder], Awaitable[T]]") -> T:
-    from ostiary.app import open_tokens
-    from ostiary_tools.control.connect import JournalError
+    from ostiary_tools.control.tokens import TokenTable
 
-    if config.control.dsn is not None and config.control.admin_dsn is None:
-        raise CommandFailed("only the administrator of the control database has the tokens", "set `control.admin_dsn`", Exit.USAGE)
-
-    async def run() -> T:
-        async with open_tokens(config, say) as (table, recorder):
-            return await act(table, recorder)
-
-    try:
-        return asyncio.run(run())
-    except JournalError as error:
-        hint = "see that its database runs, and that `ostiary audit install` was run"
-        raise CommandFailed(f"the tokens cannot be reached: {error}", hint, Exit.UNAVAILABLE) from error
+    return administered(config, TokenTable, "tokens", act)

@@ -15,7 +15,6 @@ from ostiary_tools.ancestry import ancestors
 from ostiary_tools.snapshot import ColumnInfo, Snapshot
 from ostiary_tools.sql.masking import takes
 
-_ALONE: tuple[None, tuple[Column, ...]] = (None, ())
 _CHUNK = 200
 """Decisions taken before the thread lets others run: about 5 ms."""
 
@@ -33,17 +32,17 @@ class Columns:
 
 def columns(engine: Engine, who: Principal, snapshot: Snapshot, readable: frozenset[Resource], *, hashes: bool) -> Columns:
     """What the caller gets, when policies alone let it read these. `hashes` says that there is a key for hash masks."""
-    unread = dict(_unread(snapshot, readable))
-    lowered = dict(_lowered(snapshot, readable))
-    candidates = {**unread, **{column: info for column, (info, _) in lowered.items()}}
+    lowered = list(_lowered(snapshot, readable))
+    wholes = {column: above for column, _, above in lowered}
+    candidates = {**dict(_unread(snapshot, readable)), **{column: info for column, info, _ in lowered}}
     may = allowed(engine, who, Action.READ_MASKED, candidates)
-    stated = {column: _mask(engine, who, (column, *lowered.get(column, _ALONE)[1])) for column in candidates if column in may}
+    stated = {column: _mask(engine, who, (column, *wholes.get(column, ()))) for column in candidates if column in may}
     masked = {
         column: mask
         for column, mask in stated.items()
         if mask is not None and takes(mask, candidates[column], snapshot.types, hashes=hashes)
     }
-    return Columns(readable - frozenset(lowered), masked, frozenset(candidates.keys() - masked.keys()))
+    return Columns(readable - frozenset(wholes), masked, frozenset(candidates.keys() - masked.keys()))
 
 
 def _mask(engine: Engine, who: Principal, columns: Sequence[Column]) -> Mask | None:
@@ -70,7 +69,7 @@ def _unread(snapshot: Snapshot, readable: frozenset[Resource]) -> Iterable[tuple
                     yield resource, column
 
 
-def _lowered(snapshot: Snapshot, readable: frozenset[Resource]) -> Iterable[tuple[Column, tuple[ColumnInfo, list[Column]]]]:
+def _lowered(snapshot: Snapshot, readable: frozenset[Resource]) -> Iterable[tuple[Column, ColumnInfo, list[Column]]]:
     """Columns of parts, with the same of wholes that are readable where it is not."""
     for name, tops in ancestors(snapshot).items():
         part = snapshot.relations[name]
@@ -80,4 +79,4 @@ def _lowered(snapshot: Snapshot, readable: frozenset[Resource]) -> Iterable[tupl
         for column in part.columns:
             above = [top.column_resource(snapshot.datasource, same) for top in wholes if (same := top.column(column.name))]
             if unread := [one for one in above if one not in readable]:
-                yield part.column_resource(snapshot.datasource, column), (column, unread)
+                yield part.column_resource(snapshot.datasource, column), column, unread

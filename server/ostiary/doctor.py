@@ -4,15 +4,17 @@ It connects to each datasource as the server does, looks, and changes nothing.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ostiary.config import Config
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
+from ostiary_policies.masks import MaskKind
 from ostiary_policies.model import Access, Principal, Resource
 from ostiary_tools.datasources.examination import Examination, Routine, examine
 from ostiary_tools.datasources.least_privilege import Login, login_sql
 from ostiary_tools.datasources.postgres import PostgresSettings
+from ostiary_tools.datasources.value_logging import ValueLog
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.powers import Finding, Power, unaccepted
 
@@ -32,6 +34,16 @@ class Diagnosis:
     accepted: frozenset[Power]
     sql: str
     """Makes a login that may read what some role may, and nothing else."""
+    value_logs: tuple[ValueLog, ...] = ()
+    """How the key of `hash` masks comes into the server's log; empty where none is used."""
+    replica: bool = False
+    """Whether it is the datasource's replica."""
+    standby: bool = False
+
+    @property
+    def served(self) -> bool:
+        """Whether statements run there."""
+        return not self.unaccepted and (self.standby or not self.replica)
 
     @property
     def unaccepted(self) -> tuple[Power, ...]:
@@ -53,14 +65,20 @@ class Unreachable:
     hint: str
 
 
-async def diagnose(config: Config, engine: Engine, settings: PostgresSettings) -> Diagnosis | Unreachable:
-    """Examine one datasource."""
+async def diagnose(config: Config, engine: Engine, settings: PostgresSettings, *, replica: bool = False) -> Diagnosis | Unreachable:
+    """Examine one datasource, or its replica, which it must have then."""
     try:
-        found = await examine(settings)
+        found = await examine(replace(settings, dsn=settings.replica_dsn or "") if replica else settings)
     except Unavailable as failure:
-        return Unreachable(settings.name, failure.message, failure.hint)
+        return Unreachable(settings.name, f"the replica: {failure.message}" if replica else failure.message, failure.hint)
     login = await asyncio.to_thread(_login, config, engine, settings, found)
-    return Diagnosis(settings.name, found.login, found.database, found.findings, settings.accepted_powers, login_sql(login, found))
+    given = (settings.name, found.login, found.database, found.findings, settings.accepted_powers, login_sql(login, found))
+    logs = found.value_logs if config.policy.mask_key is not None and _hashes(engine) else ()
+    return Diagnosis(*given, logs, replica, found.standby)
+
+
+def _hashes(engine: Engine) -> bool:
+    return any(policy.mask is not None and policy.mask.kind is MaskKind.HASH for policy in engine.policies.policies.values())
 
 
 def _login(config: Config, engine: Engine, settings: PostgresSettings, found: Examination) -> Login:

@@ -3,7 +3,8 @@
 CallFailed               code, message, hint: for the model to read
 ├── ToolError            see ostiary_tools.errors; carried as its cause
 ├── Denied               policy said no
-│   └── OverBudget       a budget is used up, or calls that run hold the rest of it
+│   ├── OverBudget       a budget is used up, or calls that run hold the rest of it
+│   └── NotApproved      policy wants a human's yes, and there is none
 ├── InvalidArguments     the tool's model refused the arguments
 ├── Busy                 too many calls at once
 ├── NotRecorded          the audit log did not take the record, so nothing ran
@@ -15,13 +16,16 @@ from pydantic import ValidationError
 
 from ostiary.redaction import printable
 from ostiary_policies.model import Intent
-from ostiary_tools.errors import DatabaseError, Refused, TooCostly, ToolError
+from ostiary_tools.errors import DatabaseError, NotOnReplica, Refused, TooCostly, ToolError
 from ostiary_tools.sql.mending import mended
 from ostiary_tools.view import World
 
-OF_THE_SERVER = frozenset(("busy", "over_budget", "not_recorded", "unavailable", "internal"))
+OF_THE_SERVER = frozenset(("busy", "over_budget", "not_approved", "not_recorded", "unavailable", "internal"))
 """Codes that tell how the server or its caller is and nothing of what was asked for: where a thing is asked for by its address,
 any other failure is answered as if it did not exist."""
+
+_SOON_S = 1
+_LATER_S = 5
 
 
 class UnknownTool(Exception):
@@ -32,14 +36,20 @@ class UnknownTool(Exception):
 
 
 class CallFailed(Exception):
-    """A failure the model can read: `code: message`, the rules that decided, and the next step."""
+    """A failure the model can read: `code: message`, the rules that decided, and the next step.
 
-    def __init__(self, code: str, message: str, hint: str = "", rules: tuple[str, ...] = ()) -> None:
+    `again_in_s`: whole seconds after which the same call may be answered; `None` where time alone does not help, or not known when.
+    """
+
+    def __init__(
+        self, code: str, message: str, hint: str = "", rules: tuple[str, ...] = (), *, again_in_s: int | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
         self.rules = rules
+        self.again_in_s = again_in_s
 
     def text(self) -> str:
         """What the agent is told: a line each for the failure, its rules and the next step."""
@@ -54,17 +64,25 @@ class CallFailed(Exception):
 class Denied(CallFailed):
     """Policy said no."""
 
-    def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
-        super().__init__("denied", message, hint, rules)
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...], *, again_in_s: int | None = None) -> None:
+        super().__init__("denied", message, hint, rules, again_in_s=again_in_s)
 
 
 class OverBudget(Denied):
     """Nothing is left of a budget for this call; nothing of it ran. `reason` is the message without what the clock says."""
 
-    def __init__(self, message: str, hint: str, rules: tuple[str, ...], *, reason: str) -> None:
-        super().__init__(message, hint, rules)
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...], *, reason: str, again_in_s: int | None = None) -> None:
+        super().__init__(message, hint, rules, again_in_s=again_in_s)
         self.code = "over_budget"
         self.reason = reason
+
+
+class NotApproved(Denied):
+    """Policy wants a human's yes to this call, and there is none; nothing of it ran."""
+
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
+        super().__init__(message, hint, rules)
+        self.code = "not_approved"
 
 
 class InvalidArguments(CallFailed):
@@ -78,15 +96,17 @@ class Busy(CallFailed):
     """Too many calls at once; nothing of this one was looked at."""
 
     def __init__(self, why: str) -> None:
-        super().__init__("busy", why, "wait until one has ended, then try again")
+        super().__init__(
+            "busy", why, f"wait until one has ended, then try again, after {_SOON_S} s at the earliest", again_in_s=_SOON_S
+        )
 
 
 class NotRecorded(CallFailed):
     """The audit log did not take the record of this call, so nothing of it ran."""
 
     def __init__(self) -> None:
-        hint = "try again later; the operator sees why in the log"
-        super().__init__("not_recorded", "the audit log is not available, so nothing was run", hint)
+        hint = f"try again in {_LATER_S} s; the operator sees why in the log"
+        super().__init__("not_recorded", "the audit log is not available, so nothing was run", hint, again_in_s=_LATER_S)
 
 
 class Internal(CallFailed):
@@ -101,7 +121,7 @@ def failed(error: ToolError) -> CallFailed:
     match error:
         case Refused():
             return CallFailed(error.code, error.message, error.hint, (error.rule,))
-        case TooCostly():
+        case TooCostly() | NotOnReplica():
             return CallFailed(error.code, error.message, error.hint, error.rules)
         case _:
             return CallFailed(error.code, error.message, error.hint)

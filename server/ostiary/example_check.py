@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ostiary.examples import Examples, NotShown, fitted
-from ostiary.worlds import Worlds, resources_of
+from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
 from ostiary_tools.datasources.port import Datasource, ReadLimits
@@ -85,5 +85,5 @@ async def _misfit(example: Example, source: Datasource, timeout_s: float) -> str
 
 def _everything(snapshot: Snapshot) -> SchemaView:
     """The schema as one who may know and read all of it."""
-    resources = frozenset(resources_of(snapshot))
+    resources = frozenset(snapshot.resources())
     return SchemaView(snapshot, resources, resources)

@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 
 from ostiary.audit.recorder import Recorder, RecordingFailed
 from ostiary.example_files import ExampleError, ExampleSet, Found, judged, told
-from ostiary.own_thread import in_own_thread
+from ostiary.own_thread import answered
 from ostiary.redaction import one_line
 
 _log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
+_PATIENCE_S = 10.0
 _TOLD_CHARS = 500
 
 
@@ -26,7 +27,7 @@ async def follow(examples: ExampleSet, recorder: Recorder) -> None:
     considered: Found | None = None if examples.refused else examples.found
     while True:
         await asyncio.sleep(LOOK_S)
-        found = await in_own_thread("example files", examples.look)
+        found = await _look(examples)
         if found == before and found != considered:
             try:
                 await _consider(examples, found, recorder)
@@ -36,6 +37,19 @@ async def follow(examples: ExampleSet, recorder: Recorder) -> None:
             else:
                 considered = found
         before = found
+
+
+async def _look(examples: ExampleSet) -> Found:
+    """What is there; while the folder does not answer, that is told in the place of what was said before."""
+    said = examples.refused
+
+    def untold() -> None:
+        examples.refused = f"nobody knows, because their folder has not answered for {_PATIENCE_S:g} seconds"
+        _log.warning("the files of examples cannot be read: their folder has not answered for %g seconds", _PATIENCE_S)
+
+    found = await answered("example files", examples.look, _PATIENCE_S, untold)
+    examples.refused = said
+    return found
 
 
 async def _consider(examples: ExampleSet, found: Found, recorder: Recorder) -> None:

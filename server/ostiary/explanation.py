@@ -1,6 +1,6 @@
 """Why a call would be permitted or denied: planned and decided as the gate does it, and then neither run nor recorded."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +9,11 @@ from pydantic import ValidationError
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.entities import resource_id
-from ostiary_policies.explain import explain
+from ostiary_policies.explain import explain, term_by_term
 from ostiary_policies.masks import Mask
-from ostiary_policies.model import Access, Column, Intent, Permit, Principal, Table
+from ostiary_policies.model import Access, AuditLog, Column, Intent, Permit, Principal, Table
 from ostiary_tools.api import Refused, Tool, ToolError, World
+from ostiary_tools.identifiers import identifier, qualified
 from ostiary_tools.view import RowTerms
 
 
@@ -58,11 +59,13 @@ def deciding(permit: Permit, world: World) -> tuple[str, ...]:
 def filtered(intent: Intent, world: World) -> Iterator[tuple[Table, RowTerms]]:
     """The tables the call would touch of which the caller has the rows that rules allow, by their ids."""
     view = world.views.get(intent.datasource or "")
+    if view is None or not view.rows:
+        return
     tables = {
         access.resource for access in intent.accesses if access.action is not Action.SEE and isinstance(access.resource, Table)
     }
     for table in sorted(tables, key=resource_id):
-        if view is not None and (terms := view.rows.get((table.schema, table.name))) is not None:
+        if (terms := view.rows.get((table.schema, table.name))) is not None:
             yield table, terms
 
 
@@ -75,11 +78,35 @@ def masks(intent: Intent, world: World) -> Iterator[tuple[Column, Mask]]:
             yield column, mask
 
 
+def narrowing(permit: Permit, world: World, engine: Engine) -> Iterator[str]:
+    """What of the call's tables its caller gets, on what terms and by which rules, in lines for the caller."""
+    for table, terms in filtered(permit.intent, world):
+        yield f"rows: of {qualified(table.schema, table.name)} only what the rules allow{_by(terms.rules)}"
+    for column, mask in masks(permit.intent, world):
+        name = f"{qualified(column.schema, column.table)}.{identifier(column.name)}"
+        yield f"mask: of {name} only `{mask.kind}`{_by(_masking(column, mask, world, engine))}"
+    for term, words in term_by_term(permit.obligations).items():
+        yield f"term: {words}{_by(engine.stating(permit, term))}"
+    if engine.allows(permit.principal, Access(Action.READ_AUDIT, AuditLog())).allowed:
+        # It holds what rules compare with, which is for those who see all that was done.
+        for statement in (*permit.intent.statements, *permit.intent.explained):
+            yield f"it would run: {statement.runs}"
+
+
+def _by(rules: Sequence[str]) -> str:
+    return f", by {', '.join(f'`{rule}`' for rule in rules)}" if rules else ""
+
+
+def _masking(column: Column, mask: Mask, world: World, engine: Engine) -> tuple[str, ...]:
+    """Ids of the policies that state the mask."""
+    rules = engine.allows(world.principal, Access(Action.READ_MASKED, column)).rules
+    return tuple(rule for rule in rules if engine.policies.policies[rule].mask == mask)
+
+
 def told_masks(intent: Intent, world: World, engine: Engine) -> Iterator[str]:
     """The same in sentences, for the owner of the policies."""
     for column, mask in masks(intent, world):
-        rules = engine.allows(world.principal, Access(Action.READ_MASKED, column)).rules
-        stating = ", ".join(f"`{rule}`" for rule in rules if engine.policies.policies[rule].mask == mask)
+        stating = ", ".join(f"`{rule}`" for rule in _masking(column, mask, world, engine))
         yield f"of `{resource_id(column)}` only the mask `{mask}` ({stating})"
 
 

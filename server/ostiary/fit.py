@@ -8,6 +8,7 @@ from ostiary_policies.rows import RowRules
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.snapshot import Snapshot
+from ostiary_tools.sql.inside import queries
 from ostiary_tools.sql.row_rules import Findings, findings
 
 
@@ -22,11 +23,20 @@ class Fit:
     """Datasources that rules name and that cannot be looked at → why."""
 
 
-async def fit(rules: RowRules, datasources: Mapping[str, Datasource]) -> Fit:
+async def fit(rules: RowRules, datasources: Mapping[str, Datasource], *, inside_views: bool = False) -> Fit:
     """Hold every rule against the tables as they are now."""
     snapshots, unseen = await _looked_at(rules, datasources, anew=True)
-    found = await asyncio.to_thread(findings, rules, snapshots, unseen)
+    found = await asyncio.to_thread(findings, rules, snapshots, unseen, inside_views=inside_views)
     return Fit(found, _versions(snapshots), unseen)
+
+
+async def unjudged(datasources: Mapping[str, Datasource]) -> tuple[str, ...]:
+    """Views into whose queries no policy reaches, each with the reason in a line. Raises Unavailable."""
+    told: list[str] = []
+    for name, datasource in datasources.items():
+        found = await asyncio.to_thread(queries, await datasource.snapshot())
+        told += [f"`{name}.{'.'.join(view)}`: {query.problem}" for view, query in sorted(found.items()) if query.problem]
+    return tuple(told)
 
 
 async def versions(rules: RowRules, datasources: Mapping[str, Datasource]) -> Mapping[str, str]:

@@ -16,11 +16,12 @@ import anyio
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
-from ostiary.approvals import Asked, CannotAsk
+from ostiary.approvals import Asked, CannotAsk, about
 from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
-from ostiary.budgets import Bounds, Budgets, Reservation, used
+from ostiary.budgets import Budgets, Reservation, used
 from ostiary.call import Call, Draft, Passage
+from ostiary.consent import consent, on_record
 from ostiary.costs import prepared
 from ostiary.crowd import Crowd
 from ostiary.cursors import Cursors, handle_in
@@ -29,6 +30,7 @@ from ostiary.errors import (
     CallFailed,
     Internal,
     InvalidArguments,
+    NotApproved,
     NotRecorded,
     OverBudget,
     UnknownTool,
@@ -43,8 +45,10 @@ from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
 from ostiary.redaction import printable, unjudged
 from ostiary.refusal import refusal
+from ostiary.replicas import on_replica
 from ostiary.session import PermittedSession
 from ostiary.shape import Reply, continued, outcome_of, shape
+from ostiary.taints import Taints
 from ostiary.terms import Terms
 from ostiary.trace import trace_id
 from ostiary.worlds import Worlds, callable_names
@@ -56,8 +60,8 @@ from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
 from ostiary_tools.asking import InputNeeded
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.jobs import JobTable
-from ostiary_tools.datasources.port import Datasource, Prepared, Reader, ReadLimits
-from ostiary_tools.errors import Refused, ToolError
+from ostiary_tools.datasources.port import Datasource, Prepared, Reader
+from ostiary_tools.errors import Refused, ToolError, Unavailable
 from ostiary_tools.packs import Registry
 from ostiary_tools.paging import following
 from ostiary_tools.plans.terms import has_terms
@@ -65,9 +69,6 @@ from ostiary_tools.result import Result, Rows
 from ostiary_tools.sql.judge import Judged
 
 _log = logging.getLogger(__name__)
-
-_FILE_VALUE_CHARS = 1_000_000
-"""A longer value is not exported: some hundred rows of them are held in memory at once."""
 
 
 class Gate:
@@ -87,6 +88,7 @@ class Gate:
         approvals: ApprovalTable,
         jobs: JobTable,
         budgets: Budgets,
+        taints: Taints,
         terms: Terms,
         meter: Meter,
     ) -> None:
@@ -101,17 +103,22 @@ class Gate:
         self._approvals = approvals
         self._jobs = jobs
         self._budgets = budgets
+        self._taints = taints
         self._terms = terms
         self._meter = meter
         self.crowd = Crowd(in_all=terms.calls, per_agent=terms.calls_per_agent)
 
-    def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
-        """The tools or prompts this caller may call, by name."""
-        names = callable_names(self._policies.engine, who, self._registry)
+    async def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
+        """The tools or prompts this caller may call, by name. Raises CallFailed when that cannot be said."""
+        engine = self._policies.engine
+        try:
+            names = callable_names(engine, await self._taints.known(who, engine), self._registry)
+        except Unavailable as error:
+            raise failed(error) from error
         return [self._registry[surface, name] for name in names if (surface, name) in self._registry]
 
     def tool(self, who: Principal, surface: Surface, name: str) -> Tool[Any] | None:
-        """The tool of that name; `None` also where there is one that this caller may not call."""
+        """The tool of that name; `None` also where there is one that this caller, were it without taints, may not call."""
         return self._known(self._policies.engine, who, surface, name)
 
     async def crowded(self, who: Principal, transport: str) -> None:
@@ -162,7 +169,7 @@ class Gate:
         try:
             with self._meter.stage(Stage.ADMIT):
                 passage = await self._admit(record)
-        except (UnknownTool, CallFailed, RecordingFailed, InputNeeded):
+        except (UnknownTool, CallFailed, Asked, RecordingFailed, InputNeeded):
             raise
         except Exception:
             # A defect before the decision, perhaps of a third party's plan: a refusal, and on record like any other.
@@ -173,8 +180,35 @@ class Gate:
 
     async def _admit(self, record: Draft) -> Passage:
         """All that happens before anything runs. Each step records its own refusal."""
+        record = await self._known_as(record)
         tool = await self._found(record)
         args = await self._accepted(tool, record)
+        permit, world, entry = await self._decided(tool, args, record)
+        if permit.obligations.approval is not None:
+            # Before anything is held for the call: a human may take minutes.
+            permit, world, entry = await self._approved((permit, world, entry), tool, args, record)
+        await self._tainted(permit, record, entry)
+        reservation = await self._reserved(permit, world, record, entry)
+        return Passage(tool, permit, world, entry, record.engine, record.call, reservation)
+
+    async def _known_as(self, record: Draft) -> Draft:
+        """With what earlier calls have left on the caller, as it is now."""
+        try:
+            return replace(record, who=await self._taints.known(record.who, record.engine))
+        except Unavailable as error:
+            no = failed(error)
+            await self._recorder.refuse(record.entry("refused", arguments=unjudged(record.call.arguments), reason=no.message))
+            raise no from error
+
+    async def _tainted(self, permit: Permit, record: Draft, entry: Entry) -> None:
+        """Leave on the caller what the permit taints with, before anything of it runs."""
+        try:
+            await self._taints.leave(permit, record.call.id)
+        except CallFailed as no:
+            await self._recorder.refuse(replace(entry, decision="refused", reason=no.message))
+            raise
+
+    async def _decided(self, tool: Tool[Any], args: Args, record: Draft) -> "_Permitted":
         world = await self._worlds.world(record.engine, record.who)
         world, intent, judged = await self._planned(tool, args, world, record)
         verdict = record.engine.decide(record.who, intent)
@@ -185,29 +219,45 @@ class Gate:
                 await self._recorder.refuse(entry)
                 raise no
             case Permit():
-                entry = record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
-                return Passage(
-                    tool, verdict, world, entry, record.engine, record.call, await self._reserved(verdict, world, record, entry)
-                )
+                return verdict, world, record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
+
+    async def _approved(self, decided: "_Permitted", tool: Tool[Any], args: Args, record: Draft) -> "_Permitted":
+        """The same decision, once a human has said yes to it."""
+        permit, world, entry = decided
+        rules = record.engine.stating(permit, "approval")
+        asked = replace(entry, decision="asked", reason="a human was asked", rules=rules)
+        try:
+            ask, waiting = record.call.ask, lambda: on_record(asked, self._recorder, self.crowd)
+            yes = await consent(permit, world, rules, ask, self._approvals, model=tool.args, waiting=waiting)
+        except Asked:
+            await self._recorder.refuse(asked)
+            raise
+        except CallFailed as no:
+            decision = "deny" if isinstance(no, NotApproved) else "refused"
+            await self._recorder.refuse(replace(entry, decision=decision, reason=no.message, rules=no.rules))
+            raise
+        if yes.number is None:
+            # The call has waited for the answer: it is decided anew, like one that comes again with it.
+            anew = await self._known_as(replace(record, engine=self._policies.engine))
+            permit, world, entry = await self._decided(tool, args, anew)
+            if about(permit, world) != about(decided[0], decided[1]):
+                changed = NotApproved("what was approved has changed meanwhile", "call it again, and it is asked about anew", rules)
+                await self._recorder.refuse(replace(entry, decision="deny", reason=changed.message, rules=rules))
+                raise changed
+        return permit, world, replace(entry, approval=yes.told())
 
     async def _reserved(self, permit: Permit, world: World, record: Draft, entry: Entry) -> Reservation | None:
         """What the call holds of its budgets. The last step before it runs: from here on it is settled however the call ends."""
         if not permit.obligations.budgets:
             return None
         try:
-            return await self._budgets.reserve(permit, record.call.id, self._bounds(permit), record.engine, world)
+            return await self._budgets.reserve(permit, record.call.id, self._terms.bounds(permit), record.engine, world)
         except OverBudget as no:
             await self._recorder.refuse(replace(entry, decision="deny", reason=no.reason, rules=no.rules))
             raise
         except CallFailed as no:
             await self._recorder.refuse(replace(entry, decision="refused", reason=no.message))
             raise
-
-    def _bounds(self, permit: Permit) -> Bounds:
-        """What the call may use at most."""
-        limits, terms = self._limits(permit, None), permit.obligations
-        size = self._terms.file.bytes if permit.intent.to_file else 4 * self._terms.reply_chars
-        return Bounds(limits.max_rows, min(size, terms.limit_bytes or size), limits.timeout_s)
 
     async def _found(self, record: Draft) -> Tool[Any]:
         call = record.call
@@ -264,7 +314,7 @@ class Gate:
                 if passage.call.begin is not None and not permit.intent.to_file:  # a file begins when its statement may run
                     await passage.call.begin()
                 result = await passage.tool.run(permit, session)
-            reply = shape(result, self._terms.reply_chars, _limit_bytes(passage))
+            reply = shape(result, self._terms.reply_chars, passage.limit_bytes)
             reply = await self._continued(reply, result, passage)
             status = Status.OK
             return reply
@@ -316,45 +366,35 @@ class Gate:
         if not (permit.intent.statements or permit.intent.explained) or permit.intent.datasource is None:
             return nullcontext(None)
         relied = world.view(permit.intent.datasource).snapshot.relied_on(access.resource for access in permit.intent.accesses)
-        return self._datasources[permit.intent.datasource].read(self._limits(permit, passage.reservation), relied)
-
-    def _limits(self, permit: Permit, reservation: Reservation | None) -> ReadLimits:
-        """The server's bounds on what the permit reads, or the permit's or what is held of a budget where they are stricter."""
-        own, terms = self._terms, permit.obligations
-        to_file = permit.intent.to_file
-        rows, timeout_s = (own.file.rows, own.file_timeout_s) if to_file else (own.max_rows, own.timeout_s)
-        held = reservation.bounds if reservation else None
-        return ReadLimits(
-            timeout_s=min(timeout_s, terms.timeout_s or timeout_s, held.seconds if held else timeout_s),
-            max_rows=min(rows, terms.limit_rows or rows, held.rows if held else rows),
-            max_chars=_FILE_VALUE_CHARS if to_file else own.reply_chars,
-        )
+        datasource, limits = self._datasources[permit.intent.datasource], self._terms.limits(permit, passage.reservation)
+        if permit.obligations.replica is not None:
+            return on_replica(datasource, limits, relied, passage.engine.stating(permit, "replica"))
+        return datasource.read(limits, relied)
 
     def _session(self, passage: Passage, reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
         file = self._terms.file
-        size = min(file.bytes, _limit_bytes(passage) or file.bytes)
-        bounds = replace(file, rows=self._limits(passage.permit, passage.reservation).max_rows, bytes=size)
+        size = min(file.bytes, passage.limit_bytes or file.bytes)
+        bounds = replace(file, rows=self._terms.limits(passage.permit, passage.reservation).max_rows, bytes=size)
         permit, world, engine = passage.permit, passage.world, passage.engine
         parts = (permit, world, engine, reader, self._audit_reader, self._terms.exports, bounds, self._approvals, self._jobs)
-        call = passage.call
-        return PermittedSession(*parts, passage.tally, self._budgets, ahead=ahead, tell=call.tell, ask=call.ask, begin=call.begin)
+        held, call = (passage.tally, self._budgets, self.crowd.lent), passage.call
+        return PermittedSession(*parts, *held, ahead=ahead, tell=call.tell, ask=call.ask, begin=call.begin)
 
 
+_Permitted = tuple[Permit, World, Entry]
 _Planned = tuple[World, Intent, tuple[Judged, ...]]
 """With where the caller's cursor stands, when it gave one."""
-
-
-def _limit_bytes(passage: Passage) -> int | None:
-    """The permit's, or what is held of a budget, which is never more."""
-    return passage.reservation.bounds.bytes if passage.reservation else passage.permit.obligations.limit_bytes
 
 
 async def _analysed(reader: Reader | None, passage: Passage) -> Prepared | None:
     """The permit's statement, prepared, where it is the only one: a second would take its place.
 
-    Not where its plan is to be estimated: planning may compute what functions that call themselves stable give.
+    Not where its plan is to be estimated: planning may compute what functions that call themselves stable give. And not on a
+    replica, which is asked whether it is one right before the statement runs.
     """
-    intent = passage.permit.intent
-    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file or has_terms(passage.permit.obligations):
+    intent, terms = passage.permit.intent, passage.permit.obligations
+    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file:
+        return None
+    if has_terms(terms) or terms.replica is not None:
         return None
     return await prepared(reader, intent.statements[0], passage.permit, passage.world, passage.engine)

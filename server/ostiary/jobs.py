@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
 
-from ostiary.approvals import Answer
+from ostiary.approvals import Answer, CannotAsk, Waiting
 from ostiary.call import Call
 from ostiary.errors import CallFailed
 from ostiary.shape import Reply
@@ -105,7 +105,15 @@ class Jobs:
             if not begun.done():  # a tool may write several files
                 begun.set_result(await self._created(id_, who, call))
 
-        calling = self._call(who, replace(call, tell=tell, ask=_unheard, begin=begin))
+        async def ask(question: str, about: str, waiting: Waiting) -> Answer:
+            if begun.done():  # its request was answered
+                hint = "call it so that it need not go on as a job"
+                raise Refused("job", "this call asks for an approval, and a job cannot ask", hint)
+            if call.ask is None:
+                raise CannotAsk
+            return await call.ask(question, about, waiting)
+
+        calling = self._call(who, replace(call, tell=tell, ask=ask, begin=begin))
         work = _Work(id_, who.agent, asyncio.create_task(calling, name="job"), begun, said)
         self._works.add(work)
         work.task.add_done_callback(lambda _: self._works.discard(work))
@@ -151,10 +159,6 @@ class Jobs:
                 await asyncio.sleep(_BEAT_S)
             else:
                 return
-
-
-async def _unheard(_question: str, _about: str) -> Answer:
-    raise Refused("job", "this call asks for an approval, and a job cannot ask", "call it so that it need not go on as a job")
 
 
 def _hand_over(work: _Work) -> None:

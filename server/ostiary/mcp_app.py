@@ -29,7 +29,7 @@ from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Gate
 from ostiary.jobs import Jobs
 from ostiary.mcp_calls import Calls, job_fields, progress, trace, unknown
-from ostiary.mcp_errors import guarded, only_page
+from ostiary.mcp_errors import again, guarded, only_page
 from ostiary.mcp_input import answered
 from ostiary.mcp_questions import asking, cannot_ask, question
 from ostiary.mcp_resources import Resources
@@ -113,7 +113,7 @@ class McpApp:
     async def list_tools(self, ctx: _Context, params: t.PaginatedRequestParams | None) -> t.ListToolsResult:
         """The caller's tools; private, because another caller's list differs."""
         only_page(params)
-        tools = [_wire(tool) for tool in self._calls.tools(ctx, Surface.TOOL)]
+        tools = [_wire(tool) for tool in await self._calls.tools(ctx, Surface.TOOL)]
         return t.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
 
     async def call_tool(
@@ -131,7 +131,7 @@ class McpApp:
         except UnknownTool as error:
             raise unknown(error) from None
         except CallFailed as error:
-            return t.CallToolResult(content=[t.TextContent(text=error.text())], is_error=True)
+            return t.CallToolResult(content=[t.TextContent(text=error.text())], is_error=True, _meta=again(error))
         match reply:
             case t.InputRequiredResult():
                 return reply
@@ -170,7 +170,7 @@ class McpApp:
         only_page(params)
         prompts = [
             t.Prompt(name=p.name, title=p.title, description=p.description, arguments=_arguments(p.args))
-            for p in self._calls.tools(ctx, Surface.PROMPT)
+            for p in await self._calls.tools(ctx, Surface.PROMPT)
         ]
         return t.ListPromptsResult(prompts=prompts, ttl_ms=0, cache_scope="private")
 

@@ -34,9 +34,9 @@ class Calls:
     who: Callable[[_Context | None], Principal]
     transport: str
 
-    def tools(self, ctx: _Context, surface: Surface) -> list[Tool[Any]]:
+    async def tools(self, ctx: _Context, surface: Surface) -> list[Tool[Any]]:
         """Those the caller may call."""
-        return self.gate.tools(self.who(ctx), surface)
+        return await self.gate.tools(self.who(ctx), surface)
 
     async def __call__(
         self,

@@ -14,6 +14,9 @@ from mcp.server import ServerRequestContext
 
 from ostiary.errors import OF_THE_SERVER, CallFailed
 
+AGAIN = "ostiary/retry-after"
+"""Of the error of a tool, in its `_meta`; of an error of the protocol, in its `data`. Seconds."""
+
 _log = logging.getLogger(__name__)
 
 _Context = ServerRequestContext[Any]
@@ -30,12 +33,18 @@ def guarded(handler: Callable[[_Context, _Params], Awaitable[_Answer]]) -> Calla
         except MCPError:
             raise
         except CallFailed as error:
-            raise MCPError(t.INTERNAL_ERROR if of_the_server(error) else t.INVALID_PARAMS, error.text()) from None
+            code = t.INTERNAL_ERROR if of_the_server(error) else t.INVALID_PARAMS
+            raise MCPError(code, error.text(), data=again(error)) from None
         except Exception:  # noqa: BLE001 - the boundary: the SDK would send its text to clients of the 2025 era
             _log.exception("a request failed outside the gate")
             raise MCPError(t.INTERNAL_ERROR, "Internal server error") from None
 
     return answer
+
+
+def again(error: CallFailed) -> dict[str, Any] | None:
+    """For programs: the seconds to wait that `Retry-After` says over HTTP, where an answer has a status of its own."""
+    return None if error.again_in_s is None else {AGAIN: error.again_in_s}
 
 
 def of_the_server(error: Exception) -> bool:

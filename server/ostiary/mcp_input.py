@@ -14,6 +14,7 @@ from mcp.server import ServerRequestContext
 
 from ostiary.eras import MODERN
 from ostiary.errors import CallFailed
+from ostiary.mcp_questions import given
 from ostiary_tools.asking import Client, Form, InputNeeded, Question, Roots, Sampling
 
 _ROUNDS = 8
@@ -52,9 +53,8 @@ def _client(ctx: _Context, params: t.InputResponseRequestParams) -> Client:
     modern = ctx.protocol_version >= MODERN
     asked = _CAPABILITY if modern else {Form: _CAPABILITY[Form]}
     kinds = frozenset(kind for kind, name in asked.items() if getattr(declared, name) is not None)
-    given = {key: answer.model_dump(mode="json", by_alias=True) for key, answer in (params.input_responses or {}).items()}
     state = json.loads(params.request_state).get("tool", "") if params.request_state else ""
-    return Client(kinds, given, state)
+    return Client(kinds, given(params), state)
 
 
 async def _elicited(ctx: _Context, needed: InputNeeded) -> dict[str, dict[str, Any]]:

@@ -40,7 +40,9 @@ class Resources:
             after = path_of(params.cursor) if params and params.cursor is not None else ()
         except ValueError:
             raise wrong_cursor() from None
-        packs = [] if after else [mcp_content.resource_of(tool) for tool in self._resource_tools(ctx) if not _is_template(tool)]
+        packs = (
+            [] if after else [mcp_content.resource_of(tool) for tool in await self._resource_tools(ctx) if not _is_template(tool)]
+        )
         try:
             reply = await self._call(ctx, "describe", {"after": after}, Surface.RESOURCES, "list")
         except (CallFailed, MCPError) as error:
@@ -59,14 +61,14 @@ class Resources:
         """The address pattern of tables, and those of tool packs."""
         only_page(params)
         template = t.ResourceTemplate(name="table", title="A table or view", uri_template=TEMPLATE, mime_type="text/plain")
-        packs = [mcp_content.template_of(tool) for tool in self._resource_tools(ctx) if _is_template(tool)]
+        packs = [mcp_content.template_of(tool) for tool in await self._resource_tools(ctx) if _is_template(tool)]
         return t.ListResourceTemplatesResult(resource_templates=[template, *packs], ttl_ms=0, cache_scope="private")
 
     async def read(self, ctx: _Context, params: t.ReadResourceRequestParams) -> t.ReadResourceResult:
         """A table's description, or what a tool pack has there; an address that names nothing the caller may see is unknown."""
         uri = str(params.uri)
         _, reply = await self._described(ctx, uri, "resource")
-        tool = self._own(ctx, uri)
+        tool = await self._own(ctx, uri)
         contents = mcp_content.contents_of(reply, uri, tool.mime_type if tool else "text/plain")
         return t.ReadResourceResult(contents=contents, ttl_ms=0, cache_scope="private")
 
@@ -105,7 +107,7 @@ class Resources:
     async def _described(self, ctx: _Context, uri: str, origin: str) -> tuple[Path, Reply]:
         """What the address shows the caller; one that names nothing it may see is unknown."""
         try:
-            if (tool := self._own(ctx, uri)) is not None:
+            if (tool := await self._own(ctx, uri)) is not None:
                 # Packs tell of no changes: the path is no table's, so no news ever fit it.
                 return (tool.name, "", ""), await self._call(ctx, tool.name, _variables(tool, uri), Surface.RESOURCE, origin)
             datasource, schema, table = path_of(uri)
@@ -116,12 +118,13 @@ class Resources:
                 raise
             raise MCPError(t.INVALID_PARAMS, "Unknown resource", {"uri": uri[:300]}) from None
 
-    def _own(self, ctx: _Context, uri: str) -> ResourceTool[Any] | None:
+    async def _own(self, ctx: _Context, uri: str) -> ResourceTool[Any] | None:
         """The resource of a tool pack at that address, if this caller may read it."""
-        return next((tool for tool in self._resource_tools(ctx) if _template(tool.uri).match(uri) is not None), None)
+        tools = await self._resource_tools(ctx)
+        return next((tool for tool in tools if _template(tool.uri).match(uri) is not None), None)
 
-    def _resource_tools(self, ctx: _Context) -> list[ResourceTool[Any]]:
-        return cast("list[ResourceTool[Any]]", self._call.tools(ctx, Surface.RESOURCE))
+    async def _resource_tools(self, ctx: _Context) -> list[ResourceTool[Any]]:
+        return cast("list[ResourceTool[Any]]", await self._call.tools(ctx, Surface.RESOURCE))
 
 
 def _resource(name: Name) -> t.Resource:

@@ -27,8 +27,9 @@ UNKNOWN = "unknown"
 OUTCOMES = frozenset(
     (
         *("ok", "cancelled", "unknown", "denied", "invalid_arguments", "refused", "not_recorded", "internal"),
-        *("busy", "over_budget", "asked", "cannot_ask"),
-        *("unavailable", "schema_changed", "timeout", "not_written", "max_cost", "max_rows_scanned", "database_error"),
+        *("busy", "over_budget", "not_approved", "asked", "cannot_ask"),
+        *("unavailable", "schema_changed", "timeout", "not_written", "max_cost", "max_rows_scanned", "replica"),
+        "database_error",
     )
 )
 """How a call can end: without a place, with a question, with nobody to ask; the last row is what the shipped tools can meet."""

@@ -9,8 +9,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def in_own_thread(name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
-    """Do it there; what it raises is raised where it is waited for."""
+async def answered(name: str, work: Callable[[], T], patience_s: float, untold: Callable[[], None]) -> T:
+    """Do it there and wait, however long; `untold` is called once it has taken so many seconds. Raises what it raises."""
     done: Future[T] = Future()
 
     def run() -> None:
@@ -21,4 +21,7 @@ def in_own_thread(name: str, work: Callable[[], T]) -> "asyncio.Future[T]":
             done.set_exception(error)
 
     threading.Thread(target=run, name=name, daemon=True).start()
-    return asyncio.wrap_future(done)
+    working = asyncio.wrap_future(done)
+    if not (await asyncio.wait({working}, timeout=patience_s))[0]:
+        untold()
+    return await working

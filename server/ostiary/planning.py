@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from ostiary.examples import question_in
@@ -45,7 +46,7 @@ def judged_again(intent: Intent, world: World) -> tuple[Judged, ...]:
     judged = tuple(judge(statement.text, view) for statement in statements)
     for statement, judgement in zip(statements, judged, strict=True):
         ours = judgement.statement
-        same = (ours.text, ours.fenced, ours.keys) == (statement.text, statement.fenced, statement.keys)
+        same = replace(ours, parameters=statement.parameters) == statement
         if not same or not stated.issuperset(judgement.accesses):
             hint = "this is a defect of the tool; tell its author"
             raise Refused("judged_again", "the statement does more than its plan says", hint)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from ostiary.audit.recorder import Recorder, RecordingFailed
 from ostiary.fit import Fit, fit, versions
-from ostiary.own_thread import in_own_thread
+from ostiary.own_thread import answered
 from ostiary.policy_files import Found, Policies
 from ostiary.redaction import one_line
 from ostiary_policies.engine import Engine
@@ -80,12 +80,12 @@ class PolicyWatch:
 
     async def _look(self) -> tuple[Found, bool]:
         """What is there, and whether that is what is in force."""
-        looking = in_own_thread("policy files", self._seen)
-        done, _ = await asyncio.wait({looking}, timeout=_PATIENCE_S)
-        if not done:
+
+        def untold() -> None:
             self._policies.refused = f"nobody knows, because their directory has not answered for {_PATIENCE_S:g} seconds"
             _log.warning("the policy files cannot be read: their directory has not answered for %g seconds", _PATIENCE_S)
-        return await looking
+
+        return await answered("policy files", self._seen, _PATIENCE_S, untold)
 
     def _seen(self) -> tuple[Found, bool]:
         found = self._policies.look()

@@ -66,13 +66,17 @@ def _of_rules(misfits: Sequence[str]) -> Iterator[str]:
 
 
 def _of_pools(pools: Iterable[tuple[str, PoolState]]) -> Iterator[str]:
-    yield from (f"datasource `{name}`: {pool.problem}" for name, pool in pools if not pool.healthy)
+    for name, pool in pools:
+        if not pool.healthy:
+            yield f"datasource `{name}`: {pool.problem}"
+        if pool.replica is not None and not pool.replica.healthy:
+            yield f"the replica of datasource `{name}`: {pool.replica.problem}"
 
 
 async def look(datasources: Collection[Datasource]) -> None:
     """Have each datasource look at its database again if it has not for a while, so that a quiet one is not believed for ever."""
     with suppress(TimeoutError, Unavailable):
         async with asyncio.timeout(_LOOK_S):
-            for datasource in datasources:
+            for datasource in [one for each in datasources for one in (each, each.replica) if one is not None]:
                 if datasource.state().healthy:
                     await datasource.snapshot()

@@ -8,8 +8,9 @@ from math import ceil
 
 from ostiary.errors import Denied, OverBudget
 from ostiary_policies.actions import Action
-from ostiary_policies.budgets import Budget
+from ostiary_policies.budgets import Budget, Measure
 from ostiary_policies.engine import Engine
+from ostiary_policies.entities import names_in, resource_id
 from ostiary_policies.model import (
     AuditLog,
     Column,
@@ -26,11 +27,15 @@ from ostiary_policies.model import (
     Tool,
 )
 from ostiary_tools.control.budgets import Standing, Wish
+from ostiary_tools.identifiers import identifier
 from ostiary_tools.join_paths import edges
 from ostiary_tools.snapshot import Relation
 from ostiary_tools.view import SchemaView, World
 
 _READS = frozenset({Action.READ, Action.READ_MASKED})
+_ALIKE = 2
+"""Columns that a table must have of those asked for to be named: one, such as `id`, most tables have."""
+_LESS = "ask for less in one call"
 _NAMED = 8
 """Names listed at most in one sentence: a refusal is read by a model that pays for each."""
 
@@ -45,18 +50,52 @@ def refusal(denial: Denial, world: World) -> Denied:
 def over_budget(exhausted: Sequence[tuple[Wish, Standing]], permit: Permit, engine: Engine, world: World) -> OverBudget:
     """The error that answers a call of which a budget has too little left."""
     rules = sorted({rule for wish, _ in exhausted for rule in engine.stating_budget(permit, wish.budget)})
-    said, reasons, held = [], [], False
+    said, reasons = [], []
     for wish, standing in exhausted:
-        used = wish.budget.amount - standing.used < wish.least
-        held = held or not used
         stating = _some(list(engine.stating_budget(permit, wish.budget)))
-        verb = "is" if wish.budget.amount == 1 else "are"
-        reasons.append(f"rule {stating}: {wish.budget} {verb} used" + ("" if used else " or held by calls that run"))
-        said.append(f"{reasons[-1]}; {span(standing.ends_in_s)} until the next")
+        reasons.append(f"rule {stating}: {_standing(wish, standing)}")
+        said.append(reasons[-1] if _never(wish) else f"{reasons[-1]}; {span(standing.ends_in_s)} until the next")
+    hopeless = [wish for wish, _ in exhausted if _never(wish)]
+    timed = not hopeless and all(_used(*each) for each in exhausted)
+    hint = _smaller(hopeless, permit.intent, world) if hopeless else _later(exhausted, permit.intent, world)
+    counted = {wish.budget for wish, _ in exhausted}
+    # Which tools read masked columns depends on what is asked of them.
+    masks = any(budget.measure is Measure.MASKED_COLUMNS for budget in counted)
+    if free := [] if masks else _uncounted(counted, permit.principal, engine, world):
+        hint += f"; not counted by it: {_some(free)}"
+    again_in_s = max(ceil(standing.ends_in_s) for _, standing in exhausted) if timed else None
+    return OverBudget("; ".join(said), hint, tuple(rules), reason="; ".join(reasons), again_in_s=again_in_s)
+
+
+def _later(exhausted: Sequence[tuple[Wish, Standing]], intent: Intent, world: World) -> str:
+    """What to wait for, and what would be answered at once."""
+    held = not all(_used(*each) for each in exhausted)
     wait = "wait until your other calls have ended" if held else f"wait {span(max(s.ends_in_s for _, s in exhausted))}"
-    free = _uncounted({wish.budget for wish, _ in exhausted}, permit.principal, engine, world)
-    hint = f"{wait}; not counted by it: {_some(free)}" if free else wait
-    return OverBudget("; ".join(said), hint, tuple(rules), reason="; ".join(reasons))
+    new = {column for _, standing in exhausted for column in standing.fresh} & _masked_names(intent, world)
+    if others := sorted(map(_of_table, new)):
+        wait = f"leave out masked columns that you have not read in that time ({_some(others)}), or {wait}"
+    if not held and any(wish.budget.measure in (Measure.ROWS, Measure.BYTES) for wish, _ in exhausted):
+        wait += ", and aggregate then: `count(*)` is one row"
+    return wait
+
+
+def _smaller(hopeless: Sequence[Wish], intent: Intent, world: World) -> str:
+    """What to leave out of a call that a whole budget is too little for."""
+    ways = []
+    for wish in hopeless:
+        names = sorted(map(_of_table, _masked_names(intent, world))) if wish.budget.measure is Measure.MASKED_COLUMNS else []
+        ways.append(f"leave out masked columns until it reads {wish.budget.amount:,} of {_some(names)}" if names else _LESS)
+    return "; ".join(dict.fromkeys(ways))
+
+
+def _never(wish: Wish) -> bool:
+    """Whether a window in which nothing else is used has too little for the call as well."""
+    return _needs(wish) > wish.budget.amount
+
+
+def _needs(wish: Wish) -> float:
+    # All masked columns are new in a new window; of anything else a call begins with less than its limits let it use.
+    return wish.most if wish.budget.measure is Measure.MASKED_COLUMNS else wish.least
 
 
 def span(seconds: float) -> str:
@@ -65,6 +104,33 @@ def span(seconds: float) -> str:
         return f"{max(1, ceil(seconds))} s"
     minutes = ceil(seconds / 60)
     return f"{minutes} min" if minutes <= 120 else f"{ceil(seconds / 3600)} h"  # noqa: PLR2004  two hours in minutes
+
+
+def _used(wish: Wish, standing: Standing) -> bool:
+    """Whether it refuses also when no other call runs."""
+    return wish.budget.amount - standing.used < max(wish.least, len(standing.fresh))
+
+
+def _standing(wish: Wish, standing: Standing) -> str:
+    if _never(wish):
+        return (
+            f"{wish.budget} never suffice{'s' if wish.budget.amount == 1 else ''} for this call, which needs {ceil(_needs(wish)):,}"
+        )
+    verb = "is" if wish.budget.amount == 1 else "are"
+    if standing.fresh and (left := int(wish.budget.amount - standing.used)) > 0:
+        return f"of {wish.budget} {left} {'is' if left == 1 else 'are'} left, and this call reads {len(standing.fresh)} others"
+    return f"{wish.budget} {verb} used" + ("" if _used(wish, standing) else " or held by calls that run")
+
+
+def _masked_names(intent: Intent, world: World) -> set[str]:
+    """Ids of the columns that the call would read through a mask and that exist for its caller."""
+    masked = (access.resource for access in intent.accesses if access.action is Action.READ_MASKED)
+    return {resource_id(column) for column in masked if _visible(column, world)}
+
+
+def _of_table(column: str) -> str:
+    """The id of a column as SQL writes it, without its datasource, which the call named."""
+    return ".".join(identifier(name) for name in names_in("Column", column)[1:])
 
 
 def _uncounted(budgets: set[Budget], who: Principal, engine: Engine, world: World) -> list[str]:
@@ -125,7 +191,9 @@ def _nearest(denial: Denial, world: World) -> str:
             case Column(datasource=name, schema=schema, table=table) if name in world.views:
                 return _readable_columns(world.views[name], schema, table)
             case Table(datasource=name, schema=schema, name=table) if name in world.views:
-                return _readable_tables(world.views[name], world.views[name].relation(schema, table))
+                return _readable_tables(
+                    world.views[name], world.views[name].relation(schema, table), _asked_of(denial, schema, table)
+                )
             case Function():
                 return "built-in functions that only compute need no permission: write it with those"
             case _:
@@ -142,8 +210,26 @@ def _readable_columns(view: SchemaView, schema: str, table: str) -> str:
     return read if names else _readable_tables(view, relation)
 
 
-def _readable_tables(view: SchemaView, closed: Relation | None) -> str:
-    """Those that foreign keys join to the closed one first: what is asked of it may stand there."""
+def _asked_of(denial: Denial, schema: str, table: str) -> frozenset[str]:
+    """Names of the table's columns that the call would read."""
+    resources = (access.resource for access in denial.intent.accesses)
+    return frozenset(one.name for one in resources if isinstance(one, Column) and (one.schema, one.table) == (schema, table))
+
+
+def _alike(view: SchemaView, closed: Relation | None, asked: frozenset[str]) -> str:
+    """The readable table that has most of the columns asked for, such as an owner's view; none that has fewer than two of them."""
+    asked &= {column.name for column in view.columns(closed)} if closed else set()
+    best: tuple[Relation, list[str]] | None = None
+    for relation in view.relations() if len(asked) >= _ALIKE else ():
+        if relation is not closed and view.readable_columns(relation):
+            found = [column.name for column in view.columns(relation) if column.name in asked]
+            if len(found) >= max(_ALIKE, len(best[1]) + 1 if best else 0):
+                best = relation, found
+    return f"`{best[0].schema}.{best[0].name}` has {_some(best[1])}; " if best else ""
+
+
+def _readable_tables(view: SchemaView, closed: Relation | None, asked: frozenset[str] = frozenset()) -> str:
+    """What has the columns asked for, then those that foreign keys join to the closed one: what is asked of it may stand there."""
     joined = {id(edge.target) for edge in edges(view, closed)} if closed else set()
     readable = sorted((one for one in view.relations() if view.readable_columns(one)), key=lambda one: id(one) not in joined)
     near = sum(id(one) in joined for one in readable)
@@ -152,7 +238,7 @@ def _readable_tables(view: SchemaView, closed: Relation | None) -> str:
         return "you may read no table of this datasource; describe them instead"
     first = f"{_some(names[:near])}, which foreign keys join to it; " if 0 < near < len(names) else ""
     rest = names[near:] if first else names
-    return f"tables you may read: {first}{_some(rest)}"
+    return f"{_alike(view, closed, asked)}tables you may read: {first}{_some(rest)}"
 
 
 def _some(names: list[str], most: int = _NAMED) -> str:

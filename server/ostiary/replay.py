@@ -43,7 +43,7 @@ _SURFACES = {
 """Where the tool of a call stands, by the `origin` of its record."""
 _NEVER_DECIDED = {
     "invalid": "its arguments were not valid: no policy was asked",
-    "asked": "the tool asked its client first: no policy had decided",
+    "asked": "its client was asked first: the call that came with the answer is recorded too",
     "busy": "there was no room for it: no policy was asked",
     "error": "it failed before any policy was asked",
 }
@@ -152,16 +152,19 @@ def _tool(record: Mapping[str, Any], registry: Registry) -> Tool[Any]:
 
 
 def _principal(record: Mapping[str, Any], stage: Stage) -> Principal:
-    """The caller. Of attributes the record has names and a digest: enough where no policy asks, or the configuration knows."""
-    agent, roles = record.get("agent", ""), tuple(record.get("roles", ()))
+    """The caller. Of attributes the record has names and a digest: enough where no policy asks, or the configuration knows.
+
+    Taints are recorded where the policies of then asked for them; others had none to tell.
+    """
+    agent, roles, taints = record.get("agent", ""), tuple(record.get("roles", ())), frozenset(record.get("taints", ()))
     told = record.get("attributes")
     if not told:
-        return Principal(agent, roles)
+        return Principal(agent, roles, taints=taints)
     given = stage.given.get(agent, ())
     if digest(given) == told["digest"]:
-        return Principal(agent, roles, given)
+        return Principal(agent, roles, given, taints)
     if (stage.before.policies.attributes_asked_for | stage.after.policies.attributes_asked_for).isdisjoint(told["names"]):
-        return Principal(agent, roles)
+        return Principal(agent, roles, taints=taints)
     raise NotReplayed("policies ask for attributes of its agent, whose values are not recorded")
 
 
@@ -249,7 +252,9 @@ def _demand_likeness(record: Mapping[str, Any], answer: Answer, policy_hash: str
     """The same policies must say today what they said then. Raises NotReplayed."""
     if record.get("policy") != policy_hash:
         return
-    if answer.outcome.value != record["decision"] or (
-        answer.outcome is Outcome.PERMIT and list(answer.rules) != record.get("rules", [])
-    ):
+    # One with the terms of a permit was permitted, whatever came of it: a human said no, or a budget was used up. Its rules
+    # are those of that end.
+    decided = Outcome.PERMIT if record.get("obligations") else record["decision"]
+    by_policy = record["decision"] == Outcome.PERMIT
+    if answer.outcome != decided or (by_policy and list(answer.rules) != record.get("rules", [])):
         raise NotReplayed("the policies in force decided it otherwise when it was recorded: schema, tags or tools are others today")

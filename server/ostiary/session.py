@@ -1,14 +1,15 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
-from ostiary.approvals import Ask, CannotAsk, approved
+from ostiary.approvals import Ask, CannotAsk, Waiting, answered
 from ostiary.budgets import Budgets, Tally
 from ostiary.costs import prepared, streamed
+from ostiary.explanation import narrowing
 from ostiary.export.exporter import Bounds, export
 from ostiary.progress import Tell, beating
 from ostiary_policies.actions import Action
@@ -49,6 +50,8 @@ class PermittedSession:
     jobs: JobTable
     tally: Tally
     budget_book: Budgets
+    waiting: Waiting
+    """Around the wait for an answer."""
     ahead: Prepared | None = None
     """The permit's only statement, analysed while the intent was recorded."""
     tell: Tell | None = None
@@ -97,7 +100,8 @@ class PermittedSession:
         """Ask for this call."""
         if self.ask is None:
             raise CannotAsk
-        return await approved(self.permit, question, self.ask, self.approvals)
+        answer = await answered(self.permit, self.world, question, self.ask, self.approvals, waiting=self.waiting)
+        return answer.approved
 
     async def job(self, id_: str, *, cancel: bool) -> Job | None:
         """By its owner, who is asked for at each look."""
@@ -131,6 +135,11 @@ class PermittedSession:
         verdict = self.engine.decide(self.permit.principal, replace(self.permit.intent, tool=tool))
         return verdict.obligations if isinstance(verdict, Permit) else None
 
+    def narrowing(self, tool: str) -> Sequence[str]:
+        """How policy would narrow what another tool does for this intent."""
+        verdict = self.engine.decide(self.permit.principal, replace(self.permit.intent, tool=tool))
+        return tuple(narrowing(verdict, self.world, self.engine)) if isinstance(verdict, Permit) else ()
+
     async def budgets(self) -> Sequence[BudgetLeft]:
         """What is left of the caller's budgets."""
         if not any(policy.obligations.budgets for policy in self.engine.policies.policies.values()):
@@ -149,15 +158,30 @@ class PermittedSession:
                 counted.setdefault(budget, ([], []))[0].append(tool)
         for view in self.world.views.values():
             for relation in view.relations():
-                for budget in self._of_reading(view, relation):
+                for budget in {budget for terms in self._terms_of_reading(view, relation) for budget in terms.budgets}:
                     counted.setdefault(budget, ([], []))[1].append(f"{relation.schema}.{relation.name}")
         return counted
 
-    def _of_reading(self, view: SchemaView, relation: Relation) -> set[Budget]:
+    async def on_replica(self) -> Sequence[str]:
+        """Tables that the caller reads, wholly or in part, on a replica only."""
+        if not any(policy.obligations.replica for policy in self.engine.policies.policies.values()):
+            return []
+        return await asyncio.to_thread(self._on_replica)
+
+    def _on_replica(self) -> list[str]:
+        return [
+            f"{relation.schema}.{relation.name}"
+            for view in self.world.views.values()
+            for relation in view.relations()
+            if any(terms.replica is not None for terms in self._terms_of_reading(view, relation))
+        ]
+
+    def _terms_of_reading(self, view: SchemaView, relation: Relation) -> Iterator[Obligations]:
         source = view.snapshot.datasource
-        resources = (relation.column_resource(source, column) for column in view.readable_columns(relation))
-        verdicts = (self.engine.allows(self.permit.principal, Access(Action.READ, resource)) for resource in resources)
-        return {budget for verdict in verdicts for budget in verdict.obligations.budgets}
+        masked = (column for column in relation.columns if view.mask(relation, column))
+        reads = [Access(Action.READ, relation.column_resource(source, column)) for column in view.readable_columns(relation)]
+        reads += (Access(Action.READ_MASKED, relation.column_resource(source, column)) for column in masked)
+        return (self.engine.allows(self.permit.principal, access).obligations for access in reads)
 
 
 def _left(budget: Budget, counted: tuple[list[str], list[str]], standings: Mapping[Kind, Standing]) -> BudgetLeft:

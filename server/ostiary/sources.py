@@ -17,6 +17,7 @@ def sources(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
         PostgresSettings(
             name=name,
             dsn=source.dsn.get_secret_value(),
+            replica_dsn=source.replica_dsn.get_secret_value() if source.replica_dsn is not None else None,
             pool_min=source.pool_min,
             pool_max=source.pool_max,
             acquire_timeout_s=source.acquire_timeout_s,
@@ -27,6 +28,7 @@ def sources(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
             idle_timeout_s=source.idle_timeout_s,
             snapshot_ttl_s=source.snapshot_ttl_s,
             accepted_powers=frozenset(map(Power, source.accepted_powers)),
+            secret_values=config.policy.mask_key is not None,
             tags={target: frozenset(tags) for target, tags in source.tags.items()},
         )
         for name, source in config.datasources.items()

@@ -3,7 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ostiary import budgets
+from ostiary.budgets import Reservation
 from ostiary.export.exporter import Bounds
+from ostiary_policies.model import Permit
+from ostiary_tools.datasources.port import ReadLimits
+
+_FILE_VALUE_CHARS = 1_000_000
+"""A longer value is not exported: some hundred rows of them are held in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +28,20 @@ class Terms:
     calls: int
     """At once."""
     calls_per_agent: int
+
+    def limits(self, permit: Permit, reservation: Reservation | None = None) -> ReadLimits:
+        """Bounds on what the permit reads: these, or the permit's or what is held of a budget where they are stricter."""
+        terms, to_file = permit.obligations, permit.intent.to_file
+        rows, timeout_s = (self.file.rows, self.file_timeout_s) if to_file else (self.max_rows, self.timeout_s)
+        held = reservation.bounds if reservation else None
+        return ReadLimits(
+            timeout_s=min(timeout_s, terms.timeout_s or timeout_s, held.seconds if held else timeout_s),
+            max_rows=min(rows, terms.limit_rows or rows, held.rows if held else rows),
+            max_chars=_FILE_VALUE_CHARS if to_file else self.reply_chars,
+        )
+
+    def bounds(self, permit: Permit) -> budgets.Bounds:
+        """What a call may use at most."""
+        limits, terms = self.limits(permit), permit.obligations
+        size = self.file.bytes if permit.intent.to_file else 4 * self.reply_chars
+        return budgets.Bounds(limits.max_rows, min(size, terms.limit_bytes or size), limits.timeout_s)

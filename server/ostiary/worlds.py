@@ -8,8 +8,9 @@ as long as those are the same.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from typing import Literal
 
 from ostiary.columns import allowed, columns
 from ostiary.redaction import one_line
@@ -22,25 +23,42 @@ from ostiary_tools.datasources.port import Datasource as DatasourcePort
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.packs import Registry
 from ostiary_tools.snapshot import Name, Snapshot
-from ostiary_tools.sql.row_rules import Governed, governing, missing, terms
+from ostiary_tools.sql.inside import Query, applied
+from ostiary_tools.sql.inside import queries as view_queries
+from ostiary_tools.sql.row_rules import Governed, governing, missing, opened, terms
 from ostiary_tools.view import HashKey, SchemaView
 
 _log = logging.getLogger(__name__)
 
 _KEPT = 64
 """Views kept: (principal, policy, schema version) triples in use at once by one process."""
+_PATIENCE_S = 30.0
+"""For a view; clients give up a call after a minute."""
+_NONE: frozenset[str] = frozenset()
+_Key = tuple[Principal, str, str, str]
+"""The principal, the policy's hash, the datasource and the version of its schema."""
 
 
 class Worlds:
     """Builds a caller's `World`; keeps views and names of tools, and nothing else."""
 
-    def __init__(self, datasources: Mapping[str, DatasourcePort], registry: Registry, hash_key: HashKey | None = None) -> None:
+    def __init__(
+        self,
+        datasources: Mapping[str, DatasourcePort],
+        registry: Registry,
+        hash_key: HashKey | None = None,
+        *,
+        views: Literal["as_tables", "as_queries"] = "as_tables",
+    ) -> None:
         self._datasources = datasources
         self._registry = registry
         self._hash_key = hash_key
-        self._views: OrderedDict[tuple[Principal, str, str, str], SchemaView] = OrderedDict()
+        self._opens_views = views == "as_queries"
+        self._views: OrderedDict[_Key, SchemaView] = OrderedDict()
+        self._making: dict[_Key, asyncio.Task[SchemaView]] = {}
         self._callable: OrderedDict[tuple[Principal, str], tuple[str, ...]] = OrderedDict()
         self._governed: OrderedDict[tuple[str, str, str], Mapping[Name, Governed]] = OrderedDict()
+        self._queries: dict[str, tuple[str, Mapping[Name, Query]]] = {}
         self._one_at_a_time = asyncio.Lock()
 
     async def world(self, engine: Engine, who: Principal) -> World:
@@ -68,15 +86,37 @@ class Worlds:
         key = (who, engine.policy_hash, snapshot.datasource, snapshot.version)
         view = self._views.get(key)
         if view is None:
-            governed = await self._governing(engine, snapshot)
-            view = await asyncio.to_thread(_judge_schema, engine, who, snapshot, governed, self._hash_key)
-            self._forget_before(snapshot)
+            view = await self._made(key, engine, snapshot)
         elif view.snapshot is not snapshot:
             view = replace(view, snapshot=snapshot, kept={})
+        self._keep(key, view)
+        return view
+
+    def _keep(self, key: _Key, view: SchemaView) -> None:
         self._views[key] = view
         self._views.move_to_end(key)
         while len(self._views) > _KEPT:
             self._views.popitem(last=False)
+
+    async def _made(self, key: _Key, engine: Engine, snapshot: Snapshot) -> SchemaView:
+        """A new view, made once for all calls that wait for it; who waits too long is told, and the next call may find it."""
+        if (making := self._making.get(key)) is None:
+            self._making[key] = making = asyncio.create_task(self._make(key, engine, snapshot))
+            making.add_done_callback(lambda _: self._making.pop(key, None))
+        done, _ = await asyncio.wait({making}, timeout=_PATIENCE_S)
+        if not done:
+            raise Unavailable("what you may see of it is still being worked out")
+        return making.result()
+
+    async def _make(self, key: _Key, engine: Engine, snapshot: Snapshot) -> SchemaView:
+        governed = await self._governing(engine, snapshot)
+        queries = await self._queried(snapshot) if self._opens_views else None
+        alike = tuple(kept for kept in self._views.values() if kept.snapshot is snapshot)
+        view = await asyncio.to_thread(
+            _judge_schema, engine, key[0], snapshot, governed, queries=queries, hash_key=self._hash_key, kept=alike
+        )
+        self._forget_before(snapshot)
+        self._keep(key, view)
         return view
 
     async def _governing(self, engine: Engine, snapshot: Snapshot) -> Mapping[Name, Governed]:
@@ -97,6 +137,15 @@ class Worlds:
             while len(self._governed) > _KEPT:
                 self._governed.popitem(last=False)
             return self._governed[key]
+
+    async def _queried(self, snapshot: Snapshot) -> Mapping[Name, Query]:
+        """The queries of a datasource's views; once for everybody."""
+        async with self._one_at_a_time:
+            version, found = self._queries.get(snapshot.datasource, ("", {}))
+            if version != snapshot.version:
+                found = await asyncio.to_thread(view_queries, snapshot)
+                self._queries[snapshot.datasource] = (snapshot.version, found)
+            return found
 
     def misfits(self, engine: Engine) -> tuple[str, ...]:
         """What keeps row rules from being kept, of the schemas that were looked at, each in a line."""
@@ -124,29 +173,43 @@ def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[s
 
 
 def _judge_schema(
-    engine: Engine, who: Principal, snapshot: Snapshot, governed: Mapping[Name, Governed], hash_key: HashKey | None
+    engine: Engine,
+    who: Principal,
+    snapshot: Snapshot,
+    governed: Mapping[Name, Governed],
+    *,
+    queries: Mapping[Name, Query] | None,
+    hash_key: HashKey | None,
+    kept: Iterable[SchemaView],
 ) -> SchemaView:
     ranking.prepare(snapshot)
-    resources = tuple(resources_of(snapshot))
-    readable = allowed(engine, who, Action.READ, (r for r in resources if _has_values(r)))
+    resources = tuple(snapshot.resources())
+    readable = allowed(engine, who, Action.READ, (r for r in resources if isinstance(r, Table | Column)))
     found = columns(engine, who, snapshot, readable, hashes=hash_key is not None)
     # Who reads a table knows nothing of what it can read in no way; who only sees the table has its whole outline.
     visible = allowed(engine, who, Action.SEE, resources) - found.hidden
-    return SchemaView(snapshot, visible, found.readable, masked=found.masked, rows=terms(governed, who), hash_key=hash_key)
+    rows = terms(governed if queries is None else opened(governed), who)
+    view = SchemaView(snapshot, visible, found.readable, masked=found.masked, rows=rows, hash_key=hash_key)
+    stated = {resource: [engine.allows(who, one).obligations for one in reads] for resource, reads in _reads(view)}
+    view = replace(
+        view,
+        approved=frozenset(one for one, all_terms in stated.items() if any(each.approval is not None for each in all_terms)),
+        tainting={one: taints for one, all_terms in stated.items() if (taints := _NONE.union(*(t.taints for t in all_terms)))},
+        apart=frozenset(one for one, all_terms in stated.items() if any(each.replica is not None for each in all_terms)),
+    )
+    if queries is not None:
+        view = applied(view, queries, frozenset(name for name, one in governed.items() if one.rules))
+    # Callers who see the same share one view, and with it all that is remembered of it. What it is remembered by is hashed here,
+    # since of a hundred thousand columns that takes long enough to hold up others.
+    hash((view.visible, view.readable, view.narrowed))
+    return next((one for one in kept if one == view), view)
 
 
-def resources_of(snapshot: Snapshot) -> Iterable[Resource]:
-    """All that is decided of a schema, once for each caller."""
-    for schema in snapshot.schemas:
-        yield snapshot.schema_resource(schema)
-    for relation in snapshot.relations.values():
-        yield relation.resource(snapshot.datasource)
-        for column in relation.columns:
-            yield relation.column_resource(snapshot.datasource, column)
-    for schema, name in snapshot.functions:
-        if schema not in ("pg_catalog", "information_schema"):
-            yield snapshot.function_resource(schema, name)
-
-
-def _has_values(resource: Resource) -> bool:
-    return isinstance(resource, Table | Column)
+def _reads(view: SchemaView) -> Iterator[tuple[Resource, frozenset[Access]]]:
+    """Each table and column that the caller may read, as it is or masked, with what reading it is."""
+    for relation in view.snapshot.relations.values():
+        if relation.resource(view.datasource) in view.readable:
+            reads = (view.reading(relation, column) for column in view.columns(relation))
+            for access in (Access(Action.READ, relation.resource(view.datasource)), *reads):
+                if access is not None:
+                    yield access.resource, view.of_wholes([access])

@@ -75,12 +75,12 @@ def test_commands_that_are_not_run_exist(used_home: dict[str, str]):
     told = set()
     for page in PAGES:
         text = page.read_text()
-        told |= set(re.findall(r"`ostiary ((?:policy |audit |tokens |examples )?[a-z]+)", text))
+        told |= set(re.findall(r"`ostiary ((?:policy |audit |tokens |taint |examples )?[a-z]+)", text))
         told |= {
             w
             for b in blocks(page)
             if b.language == "console"
-            for w in re.findall(r"^ostiary ((?:policy |audit |tokens |examples )?[a-z]+)", b.text, re.MULTILINE)
+            for w in re.findall(r"^ostiary ((?:policy |audit |tokens |taint |examples )?[a-z]+)", b.text, re.MULTILINE)
         }
     assert {"demo", "serve", "audit seal"} <= told
     for words in sorted(told):
@@ -91,7 +91,9 @@ def test_commands_that_are_not_run_exist(used_home: dict[str, str]):
 def test_options_that_are_told_exist(used_home: dict[str, str]):
     helps: dict[str, str] = {}
     for page in PAGES:
-        for words, rest in re.findall(r"ostiary ((?:policy |audit |tokens |examples )?[a-z]+)((?: [^`\n]*)?)", page.read_text()):
+        for words, rest in re.findall(
+            r"ostiary ((?:policy |audit |tokens |taint |examples )?[a-z]+)((?: [^`\n]*)?)", page.read_text()
+        ):
             for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
                 if words not in helps:
                     command = [OSTIARY, *words.split(), "--help"]
@@ -153,7 +155,8 @@ def test_every_policy_is_valid(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) > 5
     tables = [tomllib.loads(block.text) for page in PAGES for block in blocks(page) if block.language == "toml"]
     declared = {name: AttributeType(one["type"]) for table in tables for name, one in table.get("attributes", {}).items()}
-    read(tmp_path, bundles=(), tags=frozenset(checks.TAGS), attributes=declared)
+    tags = {tag for table in tables for tag in table.get("policy", {}).get("tags", ())}
+    read(tmp_path, bundles=(), tags=checks.TAGS | tags, attributes=declared)
 
 
 def test_links_lead_somewhere():
@@ -216,7 +219,7 @@ def test_every_error_code_is_told():
     kinds = [kind for child in tool_errors.ToolError.__subclasses__() for kind in (child, *child.__subclasses__())]
     codes = {kind.code for kind in kinds if kind.__module__ == tool_errors.__name__}
     codes |= {errors.NotRecorded().code, errors.Internal("").code, errors.InvalidArguments("").code, errors.Denied("", "", ()).code}
-    codes |= {errors.Busy("").code, errors.OverBudget("", "", (), reason="").code}
+    codes |= {errors.Busy("").code, errors.OverBudget("", "", (), reason="").code, errors.NotApproved("", "", ()).code}
     told = (ROOT / "docs/reference/errors.md").read_text().partition("## Rules")[0]
     assert set(re.findall(r"^\| `([a-z_]+)` \|", told, re.MULTILINE)) == codes
 

@@ -3,21 +3,25 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import asyncpg
 import pytest
 from fix_postgres import PostgresServer
+from fix_waiting import until
 
 from ostiary_tools.datasources.watch import Instance, Watch, instance_of
 
 QUERY = "SELECT c.oid::int8 AS oid, c.relname::text AS mark FROM pg_class c WHERE c.oid = ANY ($1::oid[])"
 
+SLOW = "SELECT 1::int8 AS oid, pg_sleep(60)::text AS mark WHERE $1::oid[] IS NOT NULL"
+
 
 @asynccontextmanager
-async def watching(server: PostgresServer) -> AsyncIterator[tuple[Watch, Instance, asyncpg.Connection]]:
+async def watching(server: PostgresServer, query: str = QUERY) -> AsyncIterator[tuple[Watch, Instance, asyncpg.Connection]]:
     """A connected watch, where it leads to, and a connection beside it."""
     beside = await asyncpg.connect(server.dsn())
-    watch = Watch(lambda: asyncpg.connect(server.dsn(), server_settings={"application_name": "watch"}), QUERY)
+    watch = Watch(lambda: asyncpg.connect(server.dsn(), server_settings={"application_name": "watch"}), query)
     try:
         await watch.connect()
         yield watch, await instance_of(beside), beside
@@ -72,9 +76,9 @@ async def test_nothing_is_told_when_the_connection_is_lost_and_no_call_waits_for
 
 @pytest.mark.asyncio
 async def test_whoever_waits_when_it_closes_is_told_nothing(postgres_server: PostgresServer) -> None:
-    async with watching(postgres_server) as (watch, here, _):
+    async with watching(postgres_server, SLOW) as (watch, here, beside):
         waiting = asyncio.create_task(watch.marks(here, [1259]))
-        await asyncio.sleep(0)
+        await until(partial(_runs, beside, "watch"))
         await watch.close()
 
         assert await waiting is None
@@ -82,17 +86,24 @@ async def test_whoever_waits_when_it_closes_is_told_nothing(postgres_server: Pos
 
 @pytest.mark.asyncio
 async def test_a_connection_of_which_it_is_not_known_where_it_leads_is_closed(postgres_server: PostgresServer) -> None:
-    connection = await asyncpg.connect(postgres_server.dsn())
-    busy = asyncio.ensure_future(connection.execute("SELECT pg_sleep(60)"))
-    await asyncio.sleep(0)  # a turn of the loop: the statement is on its way, and a second one fails
+    async with watching(postgres_server) as (_, _, beside):
+        connection = await asyncpg.connect(postgres_server.dsn(), server_settings={"application_name": "busy"})
+        busy = asyncio.create_task(connection.execute("SELECT pg_sleep(60)"))
+        await until(partial(_runs, beside, "busy"))  # now another statement on it fails
 
-    async def connect() -> asyncpg.Connection:
-        return connection
+        async def connect() -> asyncpg.Connection:
+            return connection
 
-    watch = Watch(connect, QUERY)
-    await watch.connect()
+        watch = Watch(connect, QUERY)
+        await watch.connect()
 
-    assert connection.is_closed()
-    await watch.close()
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
-        await busy
+        assert connection.is_closed()
+        await watch.close()
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            await busy
+
+
+async def _runs(beside: asyncpg.Connection, name: str) -> bool:
+    """Whether the server is busy with a statement of the connection so called."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND state = 'active'"
+    return bool(await beside.fetchval(asked, name))

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import asyncpg
+from fix_fingerprint import OF_A_START
 from fix_postgres import PostgresServer, new_server, short_directory
 from fix_sql import CASES, sees_everything, view_of
 from fuzz.properties import Broken
@@ -62,9 +63,10 @@ _GRANTS = 'GRANT USAGE ON SCHEMA public, crm, "Odd Schema" TO fuzz_reader; ' + "
     f"GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO fuzz_reader;" for schema in ("public", "crm", '"Odd Schema"')
 )
 """The bare text runs as one who may only read: it may be hostile."""
-_TRACES = """
+_TRACES = f"""
 SELECT concat_ws(' ', pg_current_wal_insert_lsn(), pg_snapshot_xmax(pg_current_snapshot()), pg_conf_load_time(),
-  (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' OR mode NOT IN ('AccessShareLock', 'ExclusiveLock')),
+  (SELECT count(*) FROM pg_locks WHERE (locktype = 'advisory' OR mode NOT IN ('AccessShareLock', 'ExclusiveLock'))
+    AND NOT ({OF_A_START})),
   (SELECT count(*) FROM pg_prepared_xacts), (SELECT count(*) FROM pg_replication_slots), pg_notification_queue_usage(),
   (SELECT md5(string_agg(concat(pid), ',' ORDER BY pid)) FROM pg_stat_activity WHERE application_name = 'bystander'),
   (SELECT md5(string_agg(concat(datname, stats_reset), ',' ORDER BY datname)) FROM pg_stat_database),

@@ -53,14 +53,14 @@ class Findings:
     folder: Path
     seen: Counter[str] = field(default_factory=Counter)
     broken: dict[str, str] = field(default_factory=dict)
-    """By name and kind of finding: one text each."""
+    """By name and kind of finding: one text each, and what was seen of it."""
 
     def add(self, name: str, text: str, detail: str) -> None:
         """Keep a finding of a kind not yet met."""
         self.seen[f"BROKEN {name}"] += 1
         key = f"{name}-{hashlib.sha1(detail[:60].encode('utf-8', 'replace')).hexdigest()[:8]}"  # noqa: S324  a name for a file
         if key not in self.broken:
-            self.broken[key] = text
+            self.broken[key] = f"{text}\n/* {detail} */"
             path = self.folder / f"{key}.txt"
             path.write_bytes(f"{text}\n\n/* {detail} */\n".encode("utf-8", "surrogatepass"))
             print(f"BROKEN {name}: {path}", flush=True)  # noqa: T201  this is a program

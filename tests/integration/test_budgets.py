@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import asyncpg
-import mcp.types as t
 import pytest
 from fix_agents import agent
+from fix_answers import text_of
 from fix_http import serving
 from fix_postgres import ADMIN, PostgresServer
 from fix_server import LONG, MakeSite, Site
@@ -57,12 +57,6 @@ async def query(client: Client, sql: str) -> str:
     return text_of(await client.call_tool("query", {"sql": sql}))
 
 
-def text_of(reply: t.CallToolResult) -> str:
-    block = reply.content[0]
-    assert isinstance(block, t.TextContent)
-    return block.text
-
-
 async def spent(site: Site) -> dict[tuple[str, int], tuple[float, int]]:
     """(measure, window) → used, and how many calls hold something."""
     rows = await site.fetch("SELECT measure, window_s, used, held FROM budgets.spent", role=ADMIN)
@@ -93,6 +87,7 @@ async def test_a_call_over_its_budget_is_refused_recorded_and_served_again_when_
     async with shop('@budget_calls("2/hour, 3/day")') as (client, site, house):
         served = [await query(client, "select 1") for _ in range(2)]
         refused = [await query(client, f"select {n}") for n in range(2)]
+        told = (await client.call_tool("query", {"sql": "select 9"})).meta or {}
         records = [record for record in await site.records() if record.get("decision") == "deny"]
         await turn(site, 3_600)
         again, over_the_day = await query(client, "select 3"), await query(client, "select 4")
@@ -102,11 +97,12 @@ async def test_a_call_over_its_budget_is_refused_recorded_and_served_again_when_
         r"over_budget: rule `counted`: 2 calls an hour are used; (60|59) min until the next\nrule: counted\nhint: wait ", refused[0]
     )
     assert "not counted by it: `audit_log`" in refused[0]
+    assert 3_500 < told["ostiary/retry-after"] <= 3_600
     assert over_the_day.startswith("over_budget: rule `counted`: 3 calls a day are used; 24 h until the next\n")
     assert [(record["rules"], record["reason"]) for record in records] == [
         (["counted"], "rule `counted`: 2 calls an hour are used")
     ]
-    assert refusals == {("calls", "hour"): 2, ("calls", "day"): 1}
+    assert refusals == {("calls", "hour"): 3, ("calls", "day"): 1}
 
 
 @pytest.mark.asyncio
@@ -120,6 +116,18 @@ async def test_whoami_shows_what_is_left_and_of_what(shop: OpenShop):
     assert "budget: 100 rows a day, 100 left, anew in 86400 s (export, query)\n" in fresh
     assert re.search(r"budget: 5 calls an hour, 4 left, anew in 3[56]\d\d s \(export, query\)\n", later)
     assert re.search(r"budget: 100 rows a day, 93 left, anew in 86[34]\d\d s \(export, query\)\n", later)
+
+
+@pytest.mark.asyncio
+async def test_what_a_newer_process_counts_is_passed_over(shop: OpenShop):
+    async with shop('@budget_calls("5/hour")') as (client, site, _):
+        newer = "INSERT INTO budgets.spent VALUES ('ada', 'joules', 60, now(), 7), ('ada', 'calls', 604800, now(), 7)"
+        await site.fetch(newer, role=ADMIN)
+        served = await query(client, "select 1")
+        await settled(site)
+        who = text_of(await client.call_tool("whoami", {}))
+    assert served.startswith("<data-")
+    assert "\nbudget: 5 calls an hour, 4 left, " in who, who
 
 
 @pytest.mark.asyncio
@@ -153,6 +161,7 @@ async def test_rows_are_cut_to_what_is_left_page_by_page(shop: OpenShop):
         used = await settled(site)
     assert [re.search(r"\n(\d+) rows; TRUNCATED", page)[1] for page in pages[:3]] == ["10", "10", "5"]  # type: ignore[index]  # or fail
     assert pages[3].startswith("over_budget: rule `counted`: 25 rows an hour are used;")
+    assert re.search(r"hint: wait \d+ min, and aggregate then: `count\(\*\)` is one row;", pages[3])
     assert used == {("rows", 3_600): 25}
 
 
@@ -269,6 +278,175 @@ async def test_a_budget_that_cannot_be_counted_refuses_the_call(shop: OpenShop):
     assert told == [("refused", "budgets cannot be counted now, so nothing was run")]
 
 
+MASKED_SHOP = """
+CREATE TABLE people (id integer PRIMARY KEY, email text, phone text, born text, city text);
+CREATE TABLE "odd.ones" (id integer PRIMARY KEY, email text);
+INSERT INTO people SELECT n, 'p' || n || '@example.org', '555-' || n, '1990', 'Ulm' FROM generate_series(1, 5) n;
+"""
+MASKED_POLICY = """
+@id("all") permit (principal in Role::"reader", action in [Action::"call", Action::"see"], resource);
+@id("reads") permit (principal in Role::"reader", action == Action::"read", resource)
+unless { resource is Column && resource.name != "id" };
+@id("few") @mask("redact") {budgets} permit (principal in Role::"reader", action == Action::"read_masked", resource is Column);
+"""
+
+
+@pytest.fixture
+def masked_shop(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer) -> OpenShop:
+    @asynccontextmanager
+    async def opened(budgets: str) -> AsyncIterator[tuple[Client, Site, House]]:
+        dsn = postgres_server.dsn(database=await make_database(MASKED_SHOP))
+        site = await make_site({"shop": dsn}, policy=MASKED_POLICY.replace("{budgets}", budgets))
+        async with open_house(site.config, lambda _: None) as house, client_of(house) as client:
+            yield client, site, house
+
+    return opened
+
+
+@pytest.mark.asyncio
+async def test_the_same_masked_column_again_is_free_and_others_are_refused_when_too_few_are_left(masked_shop: OpenShop):
+    async with masked_shop('@budget_masked_columns("3/hour")') as (client, site, house):
+        served = [
+            await query(client, sql) for sql in ("select email, phone from people", "select phone from people where email > ''")
+        ]
+        refused = await query(client, "select phone, born, city from people")
+        third = await query(client, "select id from people where city = 'x'")
+        fourth = await query(client, 'select email from "odd.ones"')
+        free = [
+            await query(client, sql) for sql in ("select id from people", "select count(*), max(email) from people", "select 1")
+        ]
+        who = text_of(await client.call_tool("whoami", {}))
+        told = [(record["rules"], record["reason"]) for record in await site.records() if record.get("decision") == "deny"]
+        metered = dict(house.meter.budget_used), dict(house.meter.budget_refusals)
+        await turn(site, 3_600)
+        anew = await query(client, "select email, born, city from people")
+        kept = await site.fetch("SELECT item FROM budgets.touched ORDER BY item", role=ADMIN)
+    assert all(reply.startswith("<data-") for reply in (*served, third, *free, anew)), (served, third, free, anew)
+    assert re.match(
+        r"over_budget: rule `few`: of 3 masked columns an hour 1 is left, and this call reads 2 others; (60|59) min "
+        r"until the next\n"
+        r"rule: few\n"
+        r"hint: leave out masked columns that you have not read in that time "
+        r"\(`public.people.born`, `public.people.city`\), or wait \d+ min$",
+        refused,
+    ), refused
+    assert fourth.startswith("over_budget: rule `few`: 3 masked columns an hour are used; ")
+    assert '(`public."odd.ones".email`)' in fourth
+    left = r"\nbudget: 3 masked columns an hour, 0 left, anew in 3[56]\d\d s \(reading public.odd.ones, reading public.people\)\n"
+    assert re.search(left, who), who
+    assert told == [
+        (["few"], "rule `few`: of 3 masked columns an hour 1 is left, and this call reads 2 others"),
+        (["few"], "rule `few`: 3 masked columns an hour are used"),
+    ]
+    assert metered == ({"masked_columns": 3}, {("masked_columns", "hour"): 2})
+    assert [row["item"] for row in kept] == [f"shop.public.people.{name}" for name in ("born", "city", "email")]
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_a_whole_budget_is_too_little_for_is_not_told_to_wait(masked_shop: OpenShop):
+    async with masked_shop('@budget_masked_columns("2/hour") @budget_calls("1/day")') as (client, site, _):
+        too_many = await client.call_tool("query", {"sql": "select phone, born, city from people"})
+        served = await query(client, "select phone, born from people")
+        again = text_of(await client.call_tool("query", {"sql": "select phone, born, city from people"}))
+        told = [record["reason"] for record in await site.records() if record.get("decision") == "deny"]
+    never = "rule `few`: 2 masked columns an hour never suffice for this call, which needs 3"
+    hint = "leave out masked columns until it reads 2 of `public.people.born`, `public.people.city`, `public.people.phone`"
+    assert text_of(too_many) == f"over_budget: {never}\nrule: few\nhint: {hint}"
+    assert "ostiary/retry-after" not in (too_many.meta or {})
+    assert served.startswith("<data-"), served
+    assert again.startswith("over_budget: rule `few`: 1 call a day is used; 24 h until the next; " + never), again
+    assert "wait" not in again
+    assert told[0] == never
+
+
+@pytest.mark.asyncio
+async def test_a_call_of_more_statements_than_a_budget_has_rows_is_not_told_to_wait(
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
+):
+    """What a question needs of a schema is read from several tables at once."""
+    policy = '@id("all") @budget_rows("1/hour") permit (principal in Role::"reader", action, resource);'
+    tables = "CREATE TABLE orders (state text); CREATE TABLE order_items (state text);"
+    site = await make_site({"shop": postgres_server.dsn(database=await make_database(tables))}, policy=policy)
+    async with open_house(site.config, lambda _: None) as house, client_of(house) as client:
+        reply = await client.call_tool("search_schema", {"query": "state of orders and order items", "detail": "sql"})
+    never = "over_budget: rule `all`: 1 row an hour never suffices for this call, which needs 2"
+    assert text_of(reply) == f"{never}\nrule: all\nhint: ask for less in one call"
+    assert "ostiary/retry-after" not in (reply.meta or {})
+
+
+@pytest.mark.asyncio
+async def test_columns_are_counted_in_each_window_and_of_all_budgets_or_none(masked_shop: OpenShop):
+    async with masked_shop('@budget_masked_columns("2/minute, 3/day") @budget_calls("4/day")') as (client, site, _):
+        replies = [await query(client, "select email, phone from people")]
+        await turn(site, 60)
+        replies += [await query(client, f"select {names} from people") for names in ("email, born", "born, city", "city")]
+        used = await settled(site)
+        kept = await site.fetch(
+            "SELECT window_s, array_agg(item ORDER BY item) FROM budgets.touched GROUP BY 1 ORDER BY 1", role=ADMIN
+        )
+        for _ in range(2):
+            await query(client, "select email from people")
+        over_calls = await query(client, "select email from people")
+    assert [reply.startswith("<data-") for reply in replies] == [True, True, False, False], replies
+    assert "3 masked columns a day are used" in replies[2]
+    assert used == {("masked_columns", 60): 2, ("masked_columns", 86_400): 3, ("calls", 86_400): 2}
+    assert [(window, [one.rpartition(".")[2] for one in items]) for window, items in kept] == [
+        (60, ["born", "email"]),
+        (86_400, ["born", "email", "phone"]),
+    ]
+    assert over_calls.startswith("over_budget: rule `few`: 4 calls a day are used; ")
+
+
+@pytest.mark.asyncio
+async def test_columns_touched_at_once_by_many_processes_are_never_more_than_the_budget(
+    control_database: Callable[[], Awaitable[str]], postgres_server: PostgresServer
+):
+    control = await control_database()
+    reserve = "SELECT granted, fresh FROM budgets.reserve('ada', $1, '{masked_columns}', '{60}', '{10}', '{0}', '{0}', $2)"
+
+    async def reserved(number: int) -> tuple[float | None, list[str]]:
+        connection = await asyncpg.connect(postgres_server.dsn("ostiary_writer", control))
+        try:
+            return tuple(await connection.fetchrow(reserve, f"{number:032}", [f"c{number // 2}", f"c{number // 2 + 1}", "c0"]))
+        finally:
+            await connection.close()
+
+    answers = await asyncio.gather(*(reserved(number) for number in range(30)))
+    again = [await reserved(number) for number in range(30)]
+    touched = await asyncpg.connect(postgres_server.dsn(database=control))
+    try:
+        used, items = tuple(await touched.fetchrow("SELECT used, (SELECT count(*) FROM budgets.touched) FROM budgets.spent"))
+    finally:
+        await touched.close()
+    assert 9 <= used <= 10
+    assert used == items == sum(granted for granted, _ in answers + again if granted)
+    # What was let through once is let through again, and costs nothing.
+    assert all(again[n] == (0, []) for n, (granted, _) in enumerate(answers) if granted is not None)
+
+
+@pytest.mark.asyncio
+async def test_a_budget_that_was_lessened_takes_back_nothing_and_the_rows_go_with_their_window(
+    control_database: Callable[[], Awaitable[str]], postgres_server: PostgresServer
+):
+    control = await control_database()
+    admin = await asyncpg.connect(postgres_server.dsn(database=control))
+    writer = await asyncpg.connect(postgres_server.dsn("ostiary_writer", control))
+    reserve = "SELECT granted, short FROM budgets.reserve('ada', $1, '{masked_columns}', '{60}', $2, '{0}', '{0}', $3)"
+    try:
+        asked = [
+            tuple(await writer.fetchrow(reserve, f"{amount:032}", [amount], columns))
+            for amount, columns in ((5, ["a", "b", "b", "c"]), (2, ["a", "c"]), (2, ["a", "d"]), (4, ["d"]))
+        ]
+        await admin.execute("UPDATE budgets.spent SET began_at = began_at - interval '1 hour'")
+        await writer.execute("SELECT budgets.forget()")
+        left = await admin.fetchval("SELECT count(*) FROM budgets.touched")
+    finally:
+        await admin.close()
+        await writer.close()
+    assert asked == [(3, False), (0, False), (None, True), (1, False)]
+    assert left == 0
+
+
 @pytest.mark.asyncio
 async def test_every_surface_is_counted(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
@@ -382,6 +560,10 @@ async def test_reservations_at_once_hold_of_all_their_budgets_or_of_none_and_nev
         "DELETE FROM budgets.spent",
         "INSERT INTO budgets.spent VALUES ('ada', 'calls', 60, now())",
         "SELECT budgets.take_hold('ada', '{calls}', '{60}')",
+        "SELECT * FROM budgets.touched",
+        "DELETE FROM budgets.touched",
+        "SELECT budgets.turn('ada', '{calls}', '{60}', now())",
+        "SELECT budgets.fresh('ada', 'masked_columns', 60, '{a}')",
         "SET ROLE ostiary_budgets",
     ],
 )

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 import tomllib
 from collections.abc import Awaitable, Callable
 from importlib import resources
@@ -30,12 +28,7 @@ CANARY = "Canaryqxz"
 
 
 def classify(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, with the site's own file."""
-    assert site.config.policy.directory is not None
-    file = site.config.policy.directory.parent / "ostiary.toml"
-    env = {"PATH": os.environ["PATH"], "HOME": str(file.parent)}
-    command = [sys.executable, "-m", "ostiary", "classify", *arguments, "--config", str(file)]
-    return subprocess.run(command, env=env, cwd=file.parent, text=True, capture_output=True, timeout=120, check=False)
+    return site.command("classify", *arguments)
 
 
 def proposed(text: str, datasource: str = "shop") -> dict[str, list[str]]:

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import mcp.types as t
 import pytest
+from fix_answers import text_of
 from fix_postgres import PostgresServer
 from fix_server import HIDES, MakeSite, Site
 from mcp import Client, MCPError
@@ -79,12 +79,6 @@ async def records(site: Site) -> list[dict[str, Any]]:
     found = [record for record in await site.records() if record["kind"] in "ido"]
     calls = list(dict.fromkeys(record["call"] for record in found))
     return sorted(found, key=lambda record: (calls.index(record["call"]), record["kind"] == "o"))
-
-
-def text_of(reply: t.CallToolResult) -> str:
-    block = reply.content[0]
-    assert isinstance(block, t.TextContent)
-    return block.text
 
 
 @pytest.mark.asyncio

@@ -84,7 +84,7 @@ async def test_a_cursor_ends_with_the_policy_and_does_not_return_with_another(li
     """Replay after a change: the new policy forbids what the page would read; the one of before is no excuse."""
     async with library() as opened:
         handle = await _stolen(opened)
-        own = opened.site.config.policy.directory / "own.cedar"
+        own = opened.site.folder / "policies" / "own.cedar"
         before = own.read_text()
         own.write_text(
             before + '@id("no-names") forbid (principal, action == Action::"read", resource is Column)'

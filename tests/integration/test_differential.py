@@ -6,9 +6,8 @@ Under a policy that allows everything, test_honest holds them against the tables
 from collections.abc import Awaitable, Callable
 
 import asyncpg
-import mcp.types as t
 import pytest
-from fix_answers import Table, agrees, answered, connected, read
+from fix_answers import Table, agrees, answered, connected, read, text_of
 from fix_attacks import CASES
 from fix_postgres import PostgresServer
 from fix_server import MakeSite
@@ -51,19 +50,18 @@ async def test_masks_and_row_rules_answer_as_secure_views_written_by_hand(
             if case.sql.lower().startswith("explain"):
                 continue
             reply = await client.call_tool("query", {"sql": case.sql})
-            block = reply.content[0]
-            assert isinstance(block, t.TextContent)
+            said = text_of(reply)
             expected: Table | str | None
             try:
                 expected = await answered(bare, case.sql)
             except asyncpg.PostgresError as error:
                 expected = str(error)
-            found = block.text if reply.is_error else read(block.text)
+            found = said if reply.is_error else read(said)
             if expected is None or (isinstance(found, str) and isinstance(expected, str)):
                 continue
             compared += 1
             alike = isinstance(found, Table) and isinstance(expected, Table)
-            if isinstance(found, Table) and isinstance(expected, Table) and agrees(found, expected, cut="TRUNCATED" in block.text):
+            if isinstance(found, Table) and isinstance(expected, Table) and agrees(found, expected, cut="TRUNCATED" in said):
                 continue
             if case.title in OTHERWISE and not alike:
                 otherwise.add(case.title)
@@ -85,8 +83,10 @@ PLANS = {
 }
 """Statements under a mask or a row rule → the condition by which an index of the table serves them."""
 _HALL = """
-CREATE TABLE docs (id integer PRIMARY KEY, region text NOT NULL, body text);
-INSERT INTO docs SELECT n, CASE WHEN n % 40 = 0 THEN 'north' ELSE 'south' END, 'body ' || n FROM generate_series(1, 20000) n;
+CREATE TABLE docs (id integer PRIMARY KEY, region text NOT NULL, body text, owner text NOT NULL, serial bigint);
+INSERT INTO docs SELECT n, CASE WHEN n % 40 = 0 THEN 'north' ELSE 'south' END, 'body ' || n,
+    CASE WHEN n % 40 = 0 THEN 'ana' WHEN n % 40 < 30 THEN 'often' ELSE 'bo ' || n END, CASE WHEN n % 40 > 0 THEN 500000 + n END
+FROM generate_series(1, 20000) n;
 CREATE INDEX docs_region ON docs (region);
 CREATE TABLE links (doc_id integer, label text);
 INSERT INTO links SELECT n, 'link' FROM generate_series(1, 20) n;
@@ -123,3 +123,43 @@ async def test_an_index_serves_what_is_asked_and_what_a_row_rule_asks(
             if condition not in plan:
                 lacking[sql] = plan
     assert lacking == {}
+
+
+ALIKE = [
+    [f"select id from docs where owner = '{name}'" for name in ("often", "bo 39", "never")],
+    [f"select id from docs where serial > {least}" for least in (0, 510_000, 600_000)],
+    [f"select id from docs where owner in ('{name}', 'zoe') or owner like '{name}%'" for name in ("often", "never")],
+    [f"select count(*) from docs d join docs e on d.owner = e.owner where e.owner <> '{name}'" for name in ("often", "never")],
+    [f"select l.label from links l join docs d on d.id = l.doc_id where d.owner = '{name}'" for name in ("often", "never")],
+    [f"select id from docs where id = {one}" for one in (40, 41, 42)],
+]
+"""Statements that differ in what they guess of rows that a rule withholds."""
+
+
+@pytest.mark.asyncio
+async def test_an_estimate_that_is_held_against_a_term_tells_no_value_of_withheld_rows(
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
+):
+    """The planner knows how frequent values are among all rows, and is not asked about any but those of the caller's rules."""
+    dsn = postgres_server.dsn(database=await make_database(_HALL))
+    site = await make_site({"shop": dsn}, policy=_RULES)
+    who = Principal("honest", ("reader",))
+    told: list[str] = []
+    apart = 0
+    async with open_house(site.config, lambda _: None) as house, connected(dsn) as bare:
+        view = (await house.worlds.world(house.policies.engine, who)).view("shop")
+
+        async def estimate(text: str) -> tuple[str, ...]:
+            plan = [row[0] for row in await bare.fetch(f"EXPLAIN {text}")]
+            return tuple(line.partition("(cost")[2] for line in plan)
+
+        for group in ALIKE:
+            statements = [judge(sql, view).statement for sql in group]
+            estimates = {await estimate(statement.estimated) for statement in statements}
+            told += group if len(estimates) > 1 else []
+            apart += len({await estimate(statement.fenced) for statement in statements}) > 1
+        keyed = judge("select id from docs where id = 42", view).statement.estimated
+        plan = "\n".join(row[0] for row in await bare.fetch(f"EXPLAIN {keyed}"))
+    assert told == []
+    assert apart >= 4, "the texts that run would tell"
+    assert "Index Cond: (id = 42)" in plan, "a key is expected once, whatever rows there are"

@@ -3,15 +3,14 @@
 import asyncio
 import io
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from importlib import resources
+from typing import Any
 
 import asyncpg
-import mcp.types as t
 import pytest
+from fix_answers import text_of
 from fix_postgres import PostgresServer
 from fix_server import SAMPLE_OWNER, MakeSite, Site
 from fix_sql import sample_cases
@@ -23,6 +22,7 @@ from ostiary.exits import Exit
 from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
 from ostiary_tools.datasources.examination import examine
+from ostiary_tools.view import hash_key
 
 _SAMPLE = resources.files("ostiary_tools.embedded")
 _FILES = ("roles.sql", "shop/schema.sql", "shop/data.sql", "shop/comments.sql", "shop/grants.sql")
@@ -55,12 +55,7 @@ COMMENT ON TABLE vault IS '@secret';
 
 
 def doctor(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command, with the site's own file."""
-    assert site.config.policy.directory is not None
-    file = site.config.policy.directory.parent / "ostiary.toml"
-    env = {"PATH": os.environ["PATH"], "HOME": str(file.parent)}
-    command = [sys.executable, "-m", "ostiary", "doctor", *arguments, "--config", str(file)]
-    return subprocess.run(command, env=env, cwd="/", text=True, capture_output=True, timeout=60, check=False)
+    return site.command("doctor", *arguments)
 
 
 @pytest.mark.asyncio
@@ -156,6 +151,77 @@ async def test_the_login_of_the_sample_needs_no_line(ostiary_config: Config):
     assert [finding for finding in found.findings if finding.over_privileged] == []
 
 
+HASHED = """
+@id("all") permit (principal in Role::"reader", action in [Action::"call", Action::"see"], resource);
+@id("reads") permit (principal in Role::"reader", action == Action::"read", resource)
+unless { resource is Column && resource.name == "email" };
+@id("hashed") @mask("hash") permit (principal in Role::"reader", action == Action::"read_masked", resource is Column);
+"""
+PEOPLE = "CREATE TABLE people (id int, email text); INSERT INTO people SELECT n, 'p' || n FROM generate_series(1, 3) n;"
+LOUD = {
+    "log_statement": "all",
+    "log_min_duration_statement": "0",
+    "log_parameter_max_length_on_error": "-1",
+    "debug_print_plan": "on",
+    "session_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_verbose": "on",
+}
+"""Every way by which the server of the tests would log values."""
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_logs_the_key_of_hashes_is_told_of_with_what_ends_it(
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, caplog: Any
+):
+    """Known by the server's own log: it holds the key before, and nothing of it afterwards."""
+    database = await make_database(PEOPLE)
+    dsn = postgres_server.dsn("loud", database)
+    settings = "".join(f"ALTER ROLE loud SET {name} = '{value}';" for name, value in LOUD.items())
+    postgres_server.sql(f"CREATE ROLE loud LOGIN SUPERUSER; {settings}", database)
+    key = hash_key("a secret of the hashes, long enough")
+    log = postgres_server.root / "log"
+
+    async def logged(site: Site) -> str:
+        start = log.stat().st_size
+        async with open_house(site.config, lambda _: None) as house, _client(house, "reader") as client:
+            assert "3 rows" in await _text(client, "query", sql="select email from people")
+            failed = await _text(client, "query", sql="select (1 / (id - id))::text || email from people")
+        assert failed.startswith("database_error")
+        return log.read_bytes()[start:].decode(errors="replace")
+
+    def holds(text: str) -> bool:
+        return any(part.removeprefix("\\x")[:24] in text for part in key)
+
+    try:
+        site = await make_site({"shop": dsn}, policy=HASHED, mask_key="a secret of the hashes, long enough")
+        assert holds(await logged(site))
+        assert (
+            "logs bound values (log_statement = all, log_min_duration_statement = 0; auto_explain.log_min_duration = 0)"
+            in caplog.text
+        )
+        told = await asyncio.to_thread(doctor, site, "--json")
+        [shop] = json.loads(told.stdout)
+        assert [each["fix"] for each in shop["value_logs"]] == [
+            'ALTER ROLE "loud" SET log_parameter_max_length = 0;',
+            'ALTER ROLE "loud" SET auto_explain.log_min_duration = -1;',
+        ]
+        lines = (await asyncio.to_thread(doctor, site)).stdout.splitlines()
+        assert "  note: values are logged, and the key of `hash` masks with them: auto_explain.log_min_duration = 0" in lines
+        assert '      as a superuser: ALTER ROLE "loud" SET auto_explain.log_min_duration = -1;' in lines
+        plain = await make_site({"shop": dsn}, mask_key="a secret of the hashes, long enough")
+        assert json.loads((await asyncio.to_thread(doctor, plain, "--json")).stdout)[0]["value_logs"] == []
+        postgres_server.sql("".join(each["fix"] for each in shop["value_logs"]), database)
+        caplog.clear()
+        text = await logged(site)
+        assert "select" in text.lower()
+        assert not holds(text)
+        assert "logs bound values" not in caplog.text
+        assert json.loads((await asyncio.to_thread(doctor, site, "--json")).stdout)[0]["value_logs"] == []
+    finally:
+        postgres_server.sql("DROP ROLE loud")
+
+
 async def _copied(connection: asyncpg.Connection, sql: str) -> bytes:
     """The rows as the server itself writes them: the driver cannot hold every value."""
     out = io.BytesIO()
@@ -169,6 +235,4 @@ def _client(house: House, role: str) -> Client:
 
 async def _text(client: Client, tool: str, **arguments: str) -> str:
     reply = await client.call_tool(tool, arguments)
-    block = reply.content[0]
-    assert isinstance(block, t.TextContent)
-    return block.text
+    return text_of(reply)

@@ -173,6 +173,7 @@ async def test_parquet_reads_back_as_the_values_that_were_stored(library: OpenLi
     assert "two columns have one name" in twice
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_million_rows_take_no_more_memory_than_a_few(library: OpenLibrary):
     sql = "select n, md5(n::text) as m from generate_series(1, 1000000) n"

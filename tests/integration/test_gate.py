@@ -13,6 +13,7 @@ from typing import Any
 import asyncpg
 import mcp.types as t
 import pytest
+from fix_answers import text_of
 from fix_postgres import PostgresServer
 from fix_server import HIDES, READS_ALL, MakeSite, Site
 from fix_waiting import until
@@ -76,6 +77,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         approvals=house.gate._approvals,
         jobs=house.gate._jobs,
         budgets=house.gate._budgets,
+        taints=house.gate._taints,
         terms=terms(house.config),
         meter=house.meter,
     )
@@ -92,12 +94,6 @@ def shop(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], po
             yield Opened(site, house, database)
 
     return opened
-
-
-def text_of(reply: t.CallToolResult) -> str:
-    block = reply.content[0]
-    assert isinstance(block, t.TextContent)
-    return block.text
 
 
 async def told(asked: Awaitable[Any]) -> str:

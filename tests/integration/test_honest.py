@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import asyncpg
-import mcp.types as t
 import pytest
-from fix_answers import agrees, answered, connected, read
+from fix_answers import agrees, answered, connected, read, text_of
 from fix_postgres import PostgresServer
 from fix_server import MakeSite
 from fix_sql import CASES as JUDGE_CASES
@@ -79,15 +78,14 @@ async def _wrong(house: House, role: str, dsn: str, asked: list[Case], *, at_lea
     async with connected(dsn) as bare, Client(McpApp(house.gate, lambda _: who).server) as client:
         for case in asked:
             reply = await client.call_tool("query", {"sql": case.sql})
-            block = reply.content[0]
-            assert isinstance(block, t.TextContent)
+            said = text_of(reply)
             expected = await answered(bare, case.sql)
             if expected is None:
                 continue
             compared += 1
             if reply.is_error:
-                wrong.append(f"{case.title}: {block.text}")
-            elif not agrees(found := read(block.text), expected, cut="TRUNCATED" in block.text):
+                wrong.append(f"{case.title}: {said}")
+            elif not agrees(found := read(said), expected, cut="TRUNCATED" in said):
                 wrong.append(f"{case.title}: {found} and not {expected}")
     assert compared >= at_least, f"only {compared} could be compared"
     return wrong

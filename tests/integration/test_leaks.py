@@ -9,7 +9,7 @@ import fix_leaks
 import pytest
 from fix_answers import Table, connected, read
 from fix_attacks import Attack
-from fix_leaks import APART, VARIANTS, Doors, Probe, World, doors, probes, reopened, worlds
+from fix_leaks import VARIANTS, Doors, Probe, World, doors, probes, reopened, worlds
 from fix_pages import cursor_of
 from fix_postgres import PostgresServer
 from fix_server import MakeSite
@@ -19,16 +19,21 @@ select (select count(email) from people) as people, (select count(*) from docs w
     (select count(*) from papers) as papers, (select count(*) from events) as events, (select count(serial) from assets) as assets
 """
 """What withholds everything leaks nothing: each of these tables must still be read."""
-KNOWN = {
-    "costs: the cost of a comparison over rules": "an estimate counts rows that no rule allows, and the term is held against it",
-}
-"""Gaps that are known → why."""
 
 
 @pytest.fixture(scope="module")
 def pair(postgres_server: PostgresServer) -> Iterator[tuple[World, World]]:
     with worlds(postgres_server) as built:
         yield built
+
+
+async def probed(opened: Doors, variants: tuple[str, ...], columns: int) -> tuple[int, list[str]]:
+    """How many probes there were, and what came through, once it is sure that honest questions are answered."""
+    for role in variants:
+        for reply in await opened.raw(Probe(Attack("honest", {"sql": HONEST}), role)):
+            assert read(reply) == Table(["people", "docs", "papers", "events", "assets"], [["12", "20", "20", "10", "6"]])
+    tried = list(probes(opened.pair[0], variants, columns))
+    return len(tried), [f"{probe.title}: {harm}" for probe in tried for harm in await opened.leaks(probe)]
 
 
 @pytest.mark.asyncio
@@ -47,24 +52,41 @@ async def test_nothing_withheld_comes_through(
     columns: int,
     at_least: int,
 ):
-    through: list[str] = []
-    gaps: set[str] = set()
-    count = 0
     async with doors(pair, postgres_server, make_site) as opened:
-        for role in variants:
-            for reply in await opened.raw(Probe(Attack("honest", {"sql": HONEST}), role)):
-                assert read(reply) == Table(["people", "docs", "papers", "events", "assets"], [["12", "20", "20", "10", "6"]])
-        for probe in probes(pair[0], variants, columns):
-            count += 1
-            found = await opened.leaks(probe)
-            if probe.attack.title in KNOWN and found:
-                gaps.add(probe.attack.title)
-                found = [harm for harm in found if not harm.startswith(APART)]
-            through += [f"{probe.title}: {harm}" for harm in found]
+        count, through = await probed(opened, variants, columns)
         told = Probe(Attack("the audit log", {"tool": "audit_log", "arguments": {"limit": 500}}), "watcher")
         through += [f"{told.title}: {harm}" for harm in await opened.canaries(told)]
     assert count >= at_least
-    assert gaps == KNOWN.keys()
+    assert through == [], f"{len(through)} leaks in {count} probes:\n" + "\n".join(through)
+
+
+@pytest.fixture
+def pair_of_its_own(postgres_server: PostgresServer) -> Iterator[tuple[World, World]]:
+    with worlds(postgres_server) as built:
+        yield built
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("variants", "columns", "at_least"),
+    [
+        pytest.param(VARIANTS[:1], 1, 400, id="few"),
+        pytest.param(VARIANTS, len(fix_leaks.COLUMNS), 2_000, id="all", marks=pytest.mark.slow),
+    ],
+)
+async def test_nothing_withheld_comes_through_views_that_policies_hold_inside_of(
+    pair_of_its_own: tuple[World, World],
+    postgres_server: PostgresServer,
+    make_site: MakeSite,
+    variants: tuple[str, ...],
+    columns: int,
+    at_least: int,
+):
+    """Each statement meets views in the place of the tables, whose columns the agent may all read."""
+    roles = (*variants, *fix_leaks.OTHERS)
+    async with fix_leaks.doors_with_views(pair_of_its_own, postgres_server, make_site, roles) as opened:
+        count, through = await probed(opened, variants, columns)
+    assert count >= at_least
     assert through == [], f"{len(through)} leaks in {count} probes:\n" + "\n".join(through)
 
 

@@ -257,6 +257,8 @@ async def test_plans_of_masked_tables_tell_no_numbers(people: OpenPeople) -> Non
         told = await asked(client, "explain", sql="select email from people where email is null")
         assert "cost and rows scanned are not told" in told
         assert "sequential" not in told
+        assert "mask: of public.people.email only `email`, by `masks-email`" in told
+        assert "it would run" not in told, "only for those who may read the audit log"
 
 
 @pytest.mark.asyncio

@@ -67,6 +67,26 @@ async def test_diff_tells_what_each_role_gains_and_loses_of_a_live_schema(make_s
     assert (await policy(site, "diff", own, "--datasource", "shop"))["roles"] == []
 
 
+@pytest.mark.asyncio
+async def test_terms_that_are_words_or_budgets_are_told_by_diff_and_simulate(make_shop: Callable[[], Awaitable[Site]]):
+    site = await make_shop()
+    await _called(site, [("query", {"sql": "select id from t"})])
+    table = base(site) / "tests"
+    table.mkdir()
+    table.joinpath("reader.toml").write_text(
+        '[[case]]\ntitle = "calls"\nroles = ["reader"]\naction = "call"\nresource = { tool = "query" }\nexpected = "permit"\n'
+    )
+    terms = '@replica("required") @budget_masked_columns("9/day") permit (principal in Role::"reader", action, resource);'
+    stricter = other(site, f'@id("reads-all") {terms}')
+    [decision] = (await policy(site, "diff", stricter, expected=1))["decisions"]
+    told = {"replica": "required", "budget_masked_columns": "9/day"}
+    assert sorted((decision["before"]["terms"], decision["after"]["terms"]), key=len) == [{}, told]
+    [change] = (await policy(site, "simulate", stricter, expected=1))["changes"]
+    assert change["change"] == "terms"
+    assert "only on a replica of the database, never on the primary" in str(change)
+    assert "at most 9 masked columns a day" in str(change)
+
+
 def _bundles(roles: Any, hidden: list[str]) -> dict[str, Any]:
     """Roles of the shipped bundles see the same tables, those that read them not the column; they gain nothing."""
     others = {role: told for role, told in roles.items() if role != "reader"}
@@ -133,6 +153,23 @@ async def test_simulate_tells_who_gains_what_was_denied_and_nothing_where_nothin
         ("explain", "gains", "unknown", "callable"),
     }
     assert (await policy(site, "simulate", other(site, READS_ALL), "--since", "2999-01-01"))["calls"] == 0
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_policy_permitted_and_a_budget_refused_is_replayed_as_permitted(make_shop: Callable[[], Awaitable[Site]]):
+    site = await make_shop()
+    own = base(site) / "policies" / "own.cedar"
+    own.write_text(READS_ALL.replace('@id("reads-all")', '@id("reads-all") @budget_calls("1/day")'))
+    await _called(site, [*CALLS[:2], CALLS[6]])
+    same = await policy(site, "simulate", str(own))
+    found = await policy(site, "simulate", other(site, NEW), expected=1)
+    assert [record["decision"] for record in await site.records() if "decision" in record] == ["permit", "deny", "deny"]
+    assert (same["replayed"], same["changes"], same["not_replayed"]) == (3, [], {})
+    assert {(one["sql"], one["change"]) for one in found["changes"]} == {
+        ("SELECT id FROM public.t WHERE id = ? LIMIT ?", "terms"),
+        ("SELECT b FROM public.t WHERE b LIKE ?", "loses"),
+        ("SELECT x FROM public.u", "loses"),
+    }
 
 
 @pytest.mark.asyncio

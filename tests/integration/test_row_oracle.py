@@ -7,6 +7,7 @@ every pair of rules and row; whatever the session's settings are.
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -26,13 +27,18 @@ from ostiary_policies.errors import PolicyError
 from ostiary_policies.model import Principal
 from ostiary_policies.rows import RowRules, RowTable
 from ostiary_policies.table_rules import against, declaring
+from ostiary_tools.datasources.native import looking
+from ostiary_tools.datasources.opening import PostgresSettings
+from ostiary_tools.native.facts import policy_names
+from ostiary_tools.native.installation import installation
+from ostiary_tools.native.script import script
 from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql import tree
 from ostiary_tools.sql.judge import judge
 from ostiary_tools.sql.printing import print_tree
 from ostiary_tools.sql.row_predicates import predicate
 from ostiary_tools.sql.row_types import row_table
-from ostiary_tools.view import SchemaView
+from ostiary_tools.view import RowTerms, SchemaView
 
 DECLARED = {
     "level": AttributeType.INTEGER,
@@ -84,7 +90,7 @@ def principal(rng: Random) -> Principal:
 
 def asked_of_cedar(text: str, who: Principal, schema: cedarpy.Schema, rows: Sequence[dict[str, Any]]) -> list[bool]:
     """Cedar's full evaluation of each row."""
-    agent = {"uid": {"type": "Agent", "id": who.agent}, "attrs": {a.name: plain(a) for a in who.attributes}}
+    agent = {"uid": {"type": "Agent", "id": who.agent}, "attrs": {"taints": [], **{a.name: plain(a) for a in who.attributes}}}
     entities: list[dict[str, Any]] = [
         {**agent, "parents": [{"type": "Role", "id": "analyst"}]},
         {"uid": {"type": "Role", "id": "analyst"}},
@@ -148,14 +154,20 @@ def shaped() -> list[str]:
     return [*permits, *forbids, *(f"{every} {permit}" for permit in permits)]
 
 
+def rows_of(relation: Relation) -> RowTable:
+    """Its rows as Cedar sees them; only names that Cedar cannot spell have none, and none of ours is such a name."""
+    table = row_table("shop", relation)
+    assert table is not None, relation.name
+    return table
+
+
 async def compare(server: PostgresServer, name: str, seed: int, sets: int, count: int) -> tuple[int, int]:
     """Pairs compared, and those that were kept."""
     rng = Random(seed)  # noqa: S311  repeatable, not secret
     rows = [gen.row(rng) for _ in range(count)]
     kept = 0
     async with database(server, name, dict(gen.COLUMNS)) as (connection, relation, view):
-        table = row_table("shop", relation)
-        assert table is not None
+        table = rows_of(relation)
         table = RowTable(table.type, {name: column for name, column in table.columns.items() if name != "id"})
         schema = cedarpy.Schema.from_str(cedar._schema_text(DECLARED) + declaring(table))
         await connection.copy_records_to_table(
@@ -188,6 +200,45 @@ async def test_the_predicate_keeps_the_rows_that_cedar_allows_in_many_pairs(
     assert pairs // 10 < kept < pairs * 9 // 10
 
 
+@pytest.mark.asyncio
+async def test_row_security_keeps_the_same_rows_and_the_server_knows_its_policies_again(
+    postgres_server: PostgresServer, fresh_database: Callable[..., str]
+):
+    """Each set of rules installed for a login: what it reads by itself, and that no other set's predicate is taken for this one."""
+    rng, name = Random(11), fresh_database()  # noqa: S311  repeatable, not secret
+    login = f"{name}_native"
+    rows = [gen.row(rng) for _ in range(40)]
+    async with database(postgres_server, name, dict(gen.COLUMNS)) as (connection, relation, view):
+        await connection.copy_records_to_table(
+            "things", schema_name="public", records=[(n, *r.values()) for n, r in enumerate(rows)]
+        )
+        postgres_server.sql(f"CREATE ROLE {login} LOGIN; GRANT USAGE ON SCHEMA decoy TO {login}", name)
+        owner = await asyncpg.connect(postgres_server.dsn(database=name))
+        agent = await asyncpg.connect(postgres_server.dsn(login, name), server_settings=SETTINGS)
+        before = "TRUE"
+        try:
+            for text in [*shaped()[::3], *(gen.policies(rng) for _ in range(12))]:
+                kept = filtered(text, principal(rng), rows_of(relation))
+                said = print_tree(predicate(kept, relation))
+                native = replace(view, rows={("public", "things"): RowTerms(said, ())}, kept={})
+                async with looking(PostgresSettings("shop", postgres_server.dsn(database=name))) as look:
+                    facts = await look.facts(login)
+                await owner.execute(script(installation(native, facts), facts, "generated"))
+                expected = sorted(row["id"] for row in await connection.fetch(select(kept, relation, view)))
+                found = sorted(row["id"] for row in await agent.fetch("SELECT id FROM public.things"))
+                assert found == expected, f"{text}\n{said}"
+                async with looking(PostgresSettings("shop", postgres_server.dsn(database=name))) as look:
+                    held = (await look.facts(login)).relations["public", "things"]
+                    ours = [policy for policy in held.policies if policy.name in policy_names(login)]
+                    assert [await look.same(relation, said, policy.expression) for policy in ours] == [True, True], said
+                    assert await look.same(relation, before, ours[0].expression) is (before == said)
+                before = said
+        finally:
+            await agent.close()
+            await owner.close()
+            postgres_server.sql(f"DROP OWNED BY {login}; DROP ROLE {login}", name)
+
+
 EDGES = {
     "price": ("numeric(12,2)", ["'NaN'", "1.5"], 'resource.price.lessThan(decimal("2.0"))'),
     "moment": (
@@ -207,8 +258,7 @@ async def test_a_value_without_a_counterpart_hides_its_row_from_whoever_asks_for
     """NaN and infinity: a permit does not show the row, and neither does a forbid that would not have applied."""
     columns = {name: f"{type_}" for name, (type_, *_) in EDGES.items()}
     async with database(postgres_server, fresh_database(), columns) as (connection, relation, view):
-        table = row_table("shop", relation)
-        assert table is not None
+        table = rows_of(relation)
         for name, (_, values, condition) in EDGES.items():
             await connection.execute("TRUNCATE public.things")
             for place, value in enumerate([*values, "NULL"]):
@@ -254,8 +304,7 @@ async def test_columns_without_a_counterpart_are_left_out_with_the_reason(
         "took": "interval",
     }
     async with database(postgres_server, name, columns) as (_, relation, _view):
-        table = row_table("shop", relation)
-    assert table is not None
+        table = rows_of(relation)
     assert sorted(table.columns) == ["fine", "hundreds", "id"]
     assert dict(table.left_out) == {
         "wide": "its type `numeric(19,4)` holds more than 14 digits or more than 4 places",
@@ -281,8 +330,7 @@ async def test_a_text_whose_collation_is_not_deterministic_is_left_out(server_15
     )
     columns = {"folded": "text COLLATE public.nocase", "sorted": "text COLLATE public.plain"}
     async with database(server_15, "folding", columns) as (_, relation, _view):
-        table = row_table("shop", relation)
-    assert table is not None
+        table = rows_of(relation)
     assert sorted(table.columns) == ["id", "sorted"]
     rules = rules_of(permitting('resource has folded && resource.folded == "a"'))
     with pytest.raises(PolicyError, match="of column `folded`, its collation takes different texts for equal"):
@@ -306,8 +354,7 @@ async def test_an_indexed_column_under_a_rule_is_an_index_condition(
     postgres_server: PostgresServer, fresh_database: Callable[..., str]
 ):
     async with database(postgres_server, fresh_database(), {**gen.COLUMNS}) as (connection, relation, view):
-        table = row_table("shop", relation)
-        assert table is not None
+        table = rows_of(relation)
         await connection.execute("SET enable_seqscan = off; SET DateStyle = ISO")
         for column in ("large_2", "whole", "note", "code", "key_2", "moment_2", "day_2"):
             await connection.execute(f"CREATE INDEX ON public.things ({column})")

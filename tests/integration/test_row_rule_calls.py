@@ -102,16 +102,12 @@ def values(text: str) -> list[str]:
     return text.partition("\n</data-")[0].splitlines()[2:]
 
 
-def base(site: Site) -> Path:
-    return site.config.home.data.parent
-
-
 def own(site: Site) -> Path:
-    return base(site) / "policies" / "own.cedar"
+    return site.folder / "policies" / "own.cedar"
 
 
 async def command(site: Site, *arguments: str, expected: int = 0) -> Any:
-    given = ("policy", *arguments, "--config", str(base(site) / "ostiary.toml"), "--json")
+    given = ("policy", *arguments, "--config", str(site.folder / "ostiary.toml"), "--json")
     return json.loads(await ostiary(site.config, *given, expected=expected))
 
 
@@ -162,7 +158,7 @@ async def test_a_reload_whose_row_rules_do_not_fit_is_refused_until_they_do(make
 @pytest.mark.asyncio
 async def test_diff_says_whose_rows_other_row_rules_decide(make_shop: Shop):
     site = await make_shop(EU)
-    other = base(site) / "other.cedar"
+    other = site.folder / "other.cedar"
     other.write_text(READS_ALL + EU.replace('"EU"', '"US"'))
     found = await command(site, "diff", str(own(site)), str(other), "--datasource", "shop", expected=1)
     assert [(p["id"], p["change"], p["sentences"]) for p in found["policies"]] == [
@@ -270,7 +266,7 @@ async def test_explain_and_simulate_tell_which_rows_a_call_would_get(make_shop: 
             await house.gate.call(house.local, Call("query", {"sql": asked}))
     rules = [record["rules"] for record in await site.records() if record.get("decision") == "permit"]
     assert [("eu-orders" in of) for of in rules] == [True, False]
-    other = base(site) / "other.cedar"
+    other = site.folder / "other.cedar"
     other.write_text(READS_ALL + EU + EU.replace("eu-orders", "us-too").replace('"EU"', '"US"'))
     found = await command(site, "simulate", str(other), expected=1)
     assert [(one["change"], one["sql"]) for one in found["changes"]] == [
@@ -305,3 +301,26 @@ async def test_no_condition_of_a_statement_has_a_view_compute_values_of_hidden_r
                 READER, Call("query", {"sql": f"select id, share, number from shares where {condition}"})
             )
             assert values(answer.text) == ["2,20,7"], condition
+
+
+@pytest.mark.asyncio
+async def test_explain_tells_its_caller_rows_and_terms_by_their_rules_and_the_text_that_is_run_to_who_may_read_the_audit_log(
+    make_shop: Shop,
+):
+    policy = EU + (
+        '@id("few") @limit_rows("7") permit (principal in Role::"reader", action == Action::"read", resource is Table);'
+        '@id("audits") forbid (principal, action == Action::"read_audit", resource) unless { principal in Role::"watcher" };'
+    )
+    site = await make_shop(policy)
+    async with open_house(site.config, lambda _: None) as house:
+
+        async def told(*roles: str) -> list[str]:
+            call = Call("explain", {"sql": "select id from orders"})
+            return (await house.gate.call(Principal("ada", roles), call)).text.splitlines()
+
+        plain, watching = await told("reader"), await told("reader", "watcher")
+    assert "rows: of public.orders only what the rules allow, by `eu-orders`" in plain
+    assert "term: at most 7 rows, by `few`" in plain
+    assert not any("'EU'" in line for line in plain), "what a rule compares with is not for everybody"
+    (run,) = (line for line in watching if line.startswith("it would run: "))
+    assert "WHERE (region OPERATOR(pg_catalog.=) CAST('EU' AS pg_catalog.text)) OFFSET 0" in run

@@ -65,6 +65,7 @@ async def test_a_call_too_many_is_refused_in_each_era_and_the_refusals_are_one_r
     assert [reply.get("isError", False) for reply in (*taken, *after)] == [False] * 4
     assert {status for status, _, _ in modern} == {429}
     assert {after for _, after, _ in modern} == {"1"}
+    assert all("then try again, after 1 s at the earliest" in text for _, _, text in (*modern, *legacy))
     assert {status for status, _, _ in legacy} == {200}
     assert all(f"busy: {said}" in text for _, _, text in (*modern, *legacy))
     counted = dict(re.findall(r'ostiary_calls_total\{outcome="busy",tool="(\w+)"\} (\d+)', page))

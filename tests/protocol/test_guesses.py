@@ -57,6 +57,7 @@ async def test_an_honest_caller_beside_a_guesser_at_one_address_is_never_held_up
 
     assert answers == [401] * BURST + [429] * 2
     assert (last.status_code, last.headers["retry-after"]) == (429, "1")
+    assert last.text == "too many wrong credentials; try again in 1 s\n"
     assert (fresh.status_code, silent.status_code) == (200, 401)
 
 

@@ -301,6 +301,7 @@ async def test_a_provider_that_lies_lets_nobody_in(config: Config, lie: str, doo
         refused = await begin(url, provider.token())
 
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert refused.text == "who you are cannot be checked now; try again in 5 s\n"
     assert provider.url not in refused.text
 
 

@@ -209,8 +209,19 @@ class Session(Protocol):
         """What is left of the caller's budgets, none when no policy states one. Raises Unavailable."""
         ...
 
+    async def on_replica(self) -> Sequence[str]:
+        """Tables that the caller reads on a replica only, as `schema.table`; none when no policy demands it."""
+        ...
+
     def terms(self, tool: str) -> Obligations | None:
         """On what terms the caller might do the same through another tool; `None` when policy would refuse."""
+        ...
+
+    def narrowing(self, tool: str) -> Sequence[str]:
+        """The masks, rows and terms of that with the rules behind each, in lines for the caller.
+
+        For those who may read the audit log, also the text that is run.
+        """
         ...
 
 

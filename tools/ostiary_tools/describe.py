@@ -84,6 +84,8 @@ def describe_relation(view: SchemaView, relation: Relation, samples: Samples | N
         (
             head_line(view, relation),
             *_rows_line(view, relation),
+            *_inside_line(view, relation),
+            *_terms_lines(view, relation),
             *(_column_line(view, relation, column, (samples or {}).get(column.name, ())) for column in view.columns(relation)),
             *_key_lines(view, relation),
             *_index_lines(view, relation),
@@ -140,12 +142,14 @@ def _by_column(rows: Rows) -> Samples:
 
 def _column_line(view: SchemaView, relation: Relation, column: ColumnInfo, samples: Sequence[str]) -> str:
     readable, mask = column in view.readable_columns(relation), view.mask(relation, column)
+    taints = view.tainting.get(relation.column_resource(view.datasource, column), ())
     words = [
         f"  {identifier(column.name)} {column.type}",
         "not null" if column.not_null else "",
         "generated" if column.generated else "",
         f"default {column.default}" if readable and not column.generated and HARMLESS_DEFAULT.fullmatch(column.default) else "",
         "" if readable else f"[masked: {mask.kind}]" if mask else "[no read]",
+        f"[taints you: {', '.join(sorted(taints))}]" if taints else "",
         f"-- {one_line(column.comment)}" if column.comment else "",
         f"e.g. {' | '.join(samples)}" if samples else "",
     ]
@@ -163,6 +167,21 @@ def _rows_line(view: SchemaView, relation: Relation) -> list[str]:
     if terms.predicate == "FALSE":
         return [f"rows: none{f', by {rules}' if rules else ', no row rule permits any'}"]
     return [f"rows: only what {rules} allow{'s' if len(terms.rules) == 1 else ''}"]
+
+
+def _inside_line(view: SchemaView, relation: Relation) -> list[str]:
+    """What stands inside a view that the caller may read."""
+    if not view.enters(relation) or not view.readable_columns(relation):
+        return []
+    rules = [f"`{rule}`" for rule in view.insides[relation.schema, relation.name].rules]
+    rows = f", only rows that {', '.join(rules)} allow{'s' if len(rules) == 1 else ''}" if rules else ", masks"
+    return [f"inside: what you have of all that it reads{rows}"]
+
+
+def _terms_lines(view: SchemaView, relation: Relation) -> list[str]:
+    asked, taints = view.asked_about(relation), view.tainting.get(relation.resource(view.datasource), ())
+    told = [] if asked is None else [f"a human is asked before any read{f' of {_list(asked)}' if asked else ''}"]
+    return [*told, *([f"any read taints you: {', '.join(sorted(taints))}"] if taints else [])]
 
 
 def _key_lines(view: SchemaView, relation: Relation) -> list[str]:

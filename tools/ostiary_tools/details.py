@@ -68,6 +68,10 @@ class RelationDetail:
     parents: tuple[Name, ...] = ()
     definition: str = ""
     """Of a view."""
+    barrier: bool = False
+    """Of a view: nothing of a statement is computed for rows that its query leaves out."""
+    groups_by_key: bool = False
+    """Of a view: its query groups by a key and names columns that depend on it."""
     uses: tuple[tuple[str, str, str], ...] = ()
     """Schema, relation and column that a view names; the column is empty where it names none of the relation."""
     calls: tuple[Name, ...] = ()

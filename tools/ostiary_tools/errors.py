@@ -3,11 +3,13 @@
 ToolError                code, message, hint
 ├── Refused              a statement or argument that is not run, under which rule
 ├── Unavailable          the database cannot be reached, or gave no connection in time
+│   └── ReplicaUnavailable   its replica
 ├── SchemaChanged        what the statement was judged by is no longer what the database holds
 ├── TimedOut             the statement ran past its limit and was cancelled in the server
 ├── NotWritten           the file of an export could not be written; nothing of it is left
 ├── TooCostly            the estimated cost is above a term of the permit, so it was not run
 │   └── ScansTooMuch     the estimated rows are
+├── NotOnReplica         it runs on a replica only, and there is none now
 └── DatabaseError        the server's own error, with its SQLSTATE
 """
 
@@ -47,6 +49,10 @@ class Unavailable(ToolError):
     code = "unavailable"
 
 
+class ReplicaUnavailable(Unavailable):
+    """Likewise of the datasource's replica, or it is no standby any more."""
+
+
 class SchemaChanged(ToolError):
     """Something the statement names was redefined after it was judged; nothing of it ran."""
 
@@ -79,6 +85,16 @@ class ScansTooMuch(TooCostly):
     """Not run: it would touch more rows than a term allows."""
 
     code = "max_rows_scanned"
+
+
+class NotOnReplica(ToolError):
+    """Not run: the policies in `rules` let it run on a replica only, and none is configured or can be used."""
+
+    code = "replica"
+
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
+        super().__init__(message, hint)
+        self.rules = rules
 
 
 class DatabaseError(ToolError):

@@ -63,6 +63,7 @@ class Explain:
             *told_steps(sight),
             *([_INNER_NOTE] if not sight.top.told else []),
             "",
+            *session.narrowing("query"),
             *_verdicts(weight, session.terms("query")),
             *(["missing indexes, for the owner:", *indexes] if indexes else []),
         ]

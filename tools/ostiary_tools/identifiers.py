@@ -19,6 +19,11 @@ def identifier(name: str) -> str:
     """The name as SQL needs it, quoted only where it must be."""
     if _PLAIN.fullmatch(name) and name not in _MUST_QUOTE:
         return name
+    return quoted(name)
+
+
+def quoted(name: str) -> str:
+    """The name in quotes, so that no keyword can be taken for it."""
     return '"' + name.replace('"', '""') + '"'
 
 

@@ -4,7 +4,7 @@ Plain frozen values; `datasources/` fills them from the live catalog. A name the
 snapshot does not know does not exist, so a statement that uses it is refused.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -267,6 +267,18 @@ class Snapshot:
                 case Function(schema=schema, name=name):
                     keys.add(("function", schema, name))
         return {key: self.marks[key] for key in keys if key in self.marks}
+
+    def resources(self) -> Iterator[Resource]:
+        """All that policy decides of it, once for each caller."""
+        for schema in self.schemas:
+            yield self.schema_resource(schema)
+        for relation in self.relations.values():
+            yield relation.resource(self.datasource)
+            for column in relation.columns:
+                yield relation.column_resource(self.datasource, column)
+        for schema, name in self.functions:
+            if schema not in ("pg_catalog", "information_schema"):
+                yield self.function_resource(schema, name)
 
     def schema_resource(self, schema: str) -> Schema:
         """What policy judges when this schema is touched."""

@@ -67,6 +67,10 @@ def labels(view: SchemaView, column: ColumnInfo) -> tuple[str, ...]:
 
 
 def _may_have_few(view: SchemaView, relation: Relation, column: ColumnInfo) -> bool:
+    if not {relation.resource(view.datasource), relation.column_resource(view.datasource, column)}.isdisjoint(
+        view.approved | view.tainting.keys() | view.apart
+    ):
+        return False  # no human is asked, nobody tainted and no replica needed for a few values that nobody wanted by name
     alone = {(column.name,)} & {relation.primary_key, *relation.unique_keys}
     estimate = view.estimated_rows(relation)
     small = estimate is not None and estimate <= _FEW

@@ -7,14 +7,15 @@ it); `visible` and `readable` say which of it exists for the caller.
 """
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from ostiary_policies.actions import Action
 from ostiary_policies.masks import Mask
-from ostiary_policies.model import Access, Column, Principal, Resource
+from ostiary_policies.model import Access, Column, Principal, Resource, Table
+from ostiary_tools.ancestry import ancestors
 from ostiary_tools.asking import Client
 from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.examples import ShownExample
@@ -55,6 +56,22 @@ class RowTerms:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """What the caller's policy says of all that a view's own query reads."""
+
+    accesses: frozenset[Access]
+    """What reading the view reads besides, through views in it too."""
+    query: str = ""
+    """The view's query, its names bound, where masks or row rules stand inside; empty where the view is read as it is."""
+    rules: tuple[str, ...] = ()
+    """Ids of the row rules that decide inside, sorted."""
+    filtered: bool = False
+    """Rows may be missing inside."""
+    masked: bool = False
+    """Masks stand in the place of values inside."""
+
+
+@dataclass(frozen=True, slots=True)
 class SchemaView:
     """A snapshot and what of it the caller may see and read."""
 
@@ -65,6 +82,14 @@ class SchemaView:
     """Columns that are read through a mask; none of them is `readable`."""
     rows: Mapping[Name, RowTerms] = field(default_factory=dict)
     """Relations of which the caller has the rows that rules allow; of others it has all."""
+    approved: frozenset[Resource] = frozenset()
+    """Tables and columns that a statement reads, as they are or masked, only when a human has approved it."""
+    insides: Mapping[Name, Inside] = field(default_factory=dict)
+    """Of views, where the policy of what they read is to apply inside. One that it closes is among `rows`."""
+    tainting: Mapping[Resource, frozenset[str]] = field(default_factory=dict)
+    """Tables and columns whose reading, as they are or masked, taints its agent, and with what."""
+    apart: frozenset[Resource] = frozenset()
+    """Tables and columns that a statement reads, as they are or masked, on a replica only."""
     hash_key: HashKey | None = field(default=None, repr=False)
     """What `hash` masks are made with; without it there are none."""
     kept: dict[object, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -102,6 +127,27 @@ class SchemaView:
             self._reads[key] = Access(action, resource) if resource in self.visible else None
         return self._reads[key]
 
+    def of_wholes(self, accesses: Iterable[Access]) -> frozenset[Access]:
+        """These, and what they are of wholes that the caller may read: rows of a part are rows of what it is a part of."""
+        if "wholes" not in self.kept:
+            known = self.snapshot.relations
+            self.kept["wholes"] = {
+                name: [known[top] for top in tops if known[top].resource(self.datasource) in self.readable]
+                for name, tops in ancestors(self.snapshot).items()
+            }
+        wholes: Mapping[Name, Sequence[Relation]] = self.kept["wholes"]
+        return frozenset(accesses).union(*(self._above(access, wholes) for access in accesses)) if wholes else frozenset(accesses)
+
+    def _above(self, access: Access, wholes: Mapping[Name, Sequence[Relation]]) -> Iterator[Access]:
+        match access:
+            case Access(action=Action.READ, resource=Table(schema=schema, name=name)):
+                yield from (Access(Action.READ, top.resource(self.datasource)) for top in wholes.get((schema, name), ()))
+            case Access(action=Action.READ | Action.READ_MASKED, resource=Column(schema=schema, table=name, name=column)):
+                for top in wholes.get((schema, name), ()):
+                    same = top.column(column)
+                    if same is not None and (above := self.reading(top, same)) is not None:
+                        yield above
+
     def readable_columns(self, relation: Relation) -> tuple[ColumnInfo, ...]:
         """The columns whose values the caller may have; none when the table itself may not be read."""
         if relation.resource(self.datasource) not in self.readable:
@@ -110,7 +156,8 @@ class SchemaView:
 
     def filtered(self, relation: Relation) -> bool:
         """Whether the caller may have fewer rows than there are, by row rules or by policies of the database."""
-        return relation.row_security or (relation.schema, relation.name) in self.rows
+        name = (relation.schema, relation.name)
+        return relation.row_security or name in self.rows or (name in self.insides and self.insides[name].filtered)
 
     def estimated_rows(self, relation: Relation) -> int | None:
         """The planner's estimate; `None` where that would count rows that are kept from the caller."""
@@ -124,15 +171,30 @@ class SchemaView:
         """What the caller gets in the place of the column's values."""
         return self.masked.get(relation.column_resource(self.datasource, column)) if self.masked else None
 
+    def asked_about(self, relation: Relation) -> tuple[str, ...] | None:
+        """The columns of which a human is asked, none when it is the whole table; `None` when nobody is."""
+        if relation.resource(self.datasource) in self.approved:
+            return ()
+        asked = tuple(c.name for c in self.columns(relation) if relation.column_resource(self.datasource, c) in self.approved)
+        return asked or None
+
     def fenced(self, relation: Relation) -> bool:
         """Whether the caller gets anything else than the relation's own rows and values."""
-        return (relation.schema, relation.name) in self.rows or any(self.mask(relation, column) for column in relation.columns)
+        if "fenced" not in self.kept:
+            entered = (name for name, inside in self.insides.items() if inside.query)
+            self.kept["fenced"] = frozenset((*self.rows, *entered, *((column.schema, column.table) for column in self.masked)))
+        return (relation.schema, relation.name) in self.kept["fenced"]
+
+    def enters(self, relation: Relation) -> bool:
+        """Whether the relation is a view whose own query runs in its place."""
+        inside = self.insides.get((relation.schema, relation.name))
+        return inside is not None and bool(inside.query)
 
     @property
     def narrowed(self) -> Hashable:
-        """All masks and row terms; of two views of a snapshot with the same, a statement runs in the same way."""
+        """All masks, row terms and insides; of two views of a snapshot with the same, a statement runs in the same way."""
         if "narrowed" not in self.kept:
-            self.kept["narrowed"] = (frozenset(self.masked.items()), frozenset(self.rows.items()))
+            self.kept["narrowed"] = tuple(frozenset(each.items()) for each in (self.masked, self.rows, self.insides))
         known: Hashable = self.kept["narrowed"]
         return known
 

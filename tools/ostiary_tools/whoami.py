@@ -1,10 +1,11 @@
 """The agent's own picture: who it is here and what it may use."""
 
+from collections.abc import Sequence
 from math import ceil
 
 from ostiary_policies.model import Intent, Obligations, Permit
 from ostiary_tools.api import Args, BudgetLeft, Hints, Session, Surface, Text, Unavailable, World
-from ostiary_tools.identifiers import qualified
+from ostiary_tools.identifiers import identifier, qualified
 from ostiary_tools.view import SchemaView
 
 _TABLES = 3
@@ -37,12 +38,19 @@ class Whoami:
             f"agent: {permit.principal.agent}",
             f"roles: {', '.join(permit.principal.roles)}",
             *([f"attributes: {', '.join(one.name for one in permit.principal.attributes)}"] if permit.principal.attributes else []),
+            *(
+                [f"taints: {', '.join(sorted(permit.principal.taints))}, left by what you have read"]
+                if permit.principal.taints
+                else []
+            ),
             *(f"datasource: {name} ({_extent(world, name)})" for name in sorted(world.views)),
             *(f"datasource: {name} (not available: {why})" for name, why in sorted(world.unavailable.items())),
             *(line for name in sorted(world.views) for line in _rows(world.views[name])),
+            *(line for name in sorted(world.views) for line in _asked(world.views[name])),
             f"tools: {', '.join(world.tools)}",
             f"terms of this call: {told_terms(terms)}",
             *_terms_of_queries(session),
+            *_told_tables("only on a replica", await session.on_replica()),
             *await _budgets(session),
             f"policy: {permit.policy_hash}",
         ]
@@ -57,6 +65,8 @@ def told_terms(terms: Obligations) -> str:
         f"{terms.timeout_s:g} s" if terms.timeout_s is not None else "",
         f"a cost of {terms.max_cost:,.12g}" if terms.max_cost is not None else "",
         f"{terms.max_rows_scanned:,} rows scanned" if terms.max_rows_scanned is not None else "",
+        f"a {terms.approval}'s yes to each call" if terms.approval is not None else "",
+        "only on a replica" if terms.replica is not None else "",
     ]
     return ", ".join(s for s in said if s) or "the server's own limits"
 
@@ -72,7 +82,7 @@ def _rows(view: SchemaView) -> list[str]:
     """Tables of which row rules give the caller some rows or none."""
     ruled = [(one, view.rows[one.schema, one.name]) for one in view.relations() if (one.schema, one.name) in view.rows]
     told = [
-        f"{qualified(one.schema, one.name)} ({', '.join(terms.rules) or 'none permits any'})"
+        f"{qualified(one.schema, one.name)} ({', '.join(terms.rules) or ('closed' if terms.refusal else 'none permits any')})"
         for one, terms in ruled
         if view.readable_columns(one)
     ]
@@ -80,9 +90,25 @@ def _rows(view: SchemaView) -> list[str]:
     return [f"row rules: {view.datasource}: {', '.join([*told[:_TABLES], *more])}"] if told else []
 
 
+def _asked(view: SchemaView) -> list[str]:
+    """Tables of which a human is asked before a statement reads what is told."""
+    told = []
+    for one in view.relations():
+        if (asked := view.asked_about(one)) is not None:
+            columns = f" ({', '.join(map(identifier, asked[:_TABLES]))}{', …' if len(asked) > _TABLES else ''})" if asked else ""
+            told.append(f"{qualified(one.schema, one.name)}{columns}")
+    more = [f"{len(told) - _TABLES} more tables"] if len(told) > _TABLES else []
+    return [f"a human is asked before reads of: {view.datasource}: {', '.join([*told[:_TABLES], *more])}"] if told else []
+
+
 def _terms_of_queries(session: Session) -> list[str]:
     terms = session.terms("query")
     return [f"terms of query: {told_terms(terms)}"] if terms is not None else []
+
+
+def _told_tables(what: str, tables: Sequence[str]) -> list[str]:
+    more = [f"{len(tables) - _TABLES} more tables"] if len(tables) > _TABLES else []
+    return [f"{what}: {', '.join([*tables[:_TABLES], *more])}"] if tables else []
 
 
 async def _budgets(session: Session) -> list[str]:

@@ -55,6 +55,7 @@ def _key(entry: Entry) -> tuple[Any, ...]:
         entry.agent,
         entry.roles,
         entry.attributes.get("digest"),
+        entry.taints,
         entry.transport,
         entry.origin,
         entry.tool,

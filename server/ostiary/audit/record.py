@@ -55,8 +55,8 @@ class Entry:
     arguments: Mapping[str, Any]
     """Canonical, redacted."""
     decision: str
-    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool), `refused` (grammar), `asked` (by the tool), `busy`,
-    `unrecognised` (credential), `unentitled` (one that opens nothing), `error` (a defect).
+    """`permit`, `deny`, `invalid` (arguments), `unknown` (tool), `refused` (grammar), `asked` (by the tool, or for a yes),
+    `busy`, `unrecognised` (credential), `unentitled` (one that opens nothing), `error` (a defect).
     """
     rules: tuple[str, ...]
     policy_hash: str
@@ -67,10 +67,14 @@ class Entry:
     obligations: Mapping[str, Any] = field(default_factory=dict)
     attributes: Mapping[str, Any] = field(default_factory=dict)
     """`names` of the agent's, and a `digest` of them with their values; empty where it has none."""
+    taints: tuple[str, ...] = ()
+    """What earlier calls had left on the agent, where a policy asks for that."""
     reason: str = ""
     """Of a denial, as the agent was told."""
     trace: str = ""
     """The caller's W3C `traceparent`, or empty."""
+    approval: Mapping[str, str] = field(default_factory=dict)
+    """Of an intent that a human was asked about: `by` whom, a digest of the `question`, its `number` where it has one."""
     schema_version: str = ""
 
     def body(self) -> str:
@@ -81,6 +85,7 @@ class Entry:
                 "agent": self.agent,
                 "roles": list(self.roles),
                 "attributes": dict(self.attributes),
+                "taints": list(self.taints),
                 "transport": self.transport,
                 "origin": self.origin,
                 "tool": self.tool,
@@ -93,6 +98,7 @@ class Entry:
                 "fingerprint": self.fingerprint,
                 "obligations": dict(self.obligations),
                 "reason": self.reason,
+                "approval": dict(self.approval),
                 "trace": self.trace,
                 "schema": self.schema_version,
             }

@@ -173,6 +173,9 @@ class Policy(Section):
         None, "Folder of your own `*.cedar` files, in force beside the bundles; followed while a server runs.", example="policies"
     )
     tags: tuple[Tag, ...] = _setting((), "Tags of your own that policies and datasources may use.")
+    views: Literal["as_tables", "as_queries"] = _setting(
+        "as_tables", "What a view is to policies: a table of its own, or its query too, inside which they hold as outside."
+    )
     mask_key: Key | None = _setting(
         None,
         "Key of `hash` masks: equal values have equal hashes as long as it is the same. Without one, a column with such a mask "
@@ -224,6 +227,7 @@ class Datasource(Section):
     """A database that agents reach; `<name>` is what they call it. With none configured, the embedded sample `shop` is served."""
 
     dsn: Dsn = _setting(..., "Where it is and who logs in; several hosts may stand in one URL.", example="env:SHOP_DSN")
+    replica_dsn: Dsn | None = _setting(None, "A standby of it, for what may run on a replica only.", example="env:SHOP_REPLICA_DSN")
     set_role: Identifier | None = _setting(None, "Role that each transaction takes on by `SET LOCAL ROLE`.", example="agents")
     accepted_powers: tuple[PowerName, ...] = _setting(
         (),

@@ -39,7 +39,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._asking_since = self.loop.time()
         if len(self.connections) > self._bounds.connections:
-            self._refuse(503, "too many connections; try again")
+            self._refuse(503, "too many connections; try again in 1 s")
 
     def data_received(self, data: bytes) -> None:
         """Some of a request."""

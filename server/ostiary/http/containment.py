@@ -31,7 +31,7 @@ class Contained:
         except asyncio.CancelledError:
             if not reply.begun:
                 tell(scope, 503)
-                await PlainTextResponse("the server is stopping\n", 503)(scope, receive, reply)
+                await PlainTextResponse("the server is stopping; try again in 1 s\n", 503)(scope, receive, reply)
         except Exception as failure:  # noqa: BLE001 - the boundary: the library would log and send what is left to it
             _log.error("a request failed: %s", _kinds(failure))
             if not reply.begun:

@@ -41,4 +41,6 @@ class Uncrowded:
 
 def _refusal(error: CallFailed) -> Response:
     body = {"jsonrpc": "2.0", "id": None, "error": {"code": _SERVER_ERROR, "message": error.text()}}
-    return Response(json.dumps(body), 429 if error.code == "busy" else 503, media_type="application/json")
+    status = 429 if error.code == "busy" else 503
+    when = {} if error.again_in_s is None else {"Retry-After": str(error.again_in_s)}
+    return Response(json.dumps(body), status, when, media_type="application/json")

@@ -83,7 +83,8 @@ class Recognised:
             return await self._recognition.caller(connection)
         except TooMany as error:
             because(connection.scope, str(error))
-            return PlainTextResponse("too many wrong credentials; try again later\n", 429, {"Retry-After": str(error.wait_s)})
+            text = f"too many wrong credentials; try again in {error.wait_s} s\n"
+            return PlainTextResponse(text, 429, {"Retry-After": str(error.wait_s)})
         except NotRecognised as error:
             because(connection.scope, f"a credential was refused: {error}")
             return self._challenge(401, "authentication is required", error="invalid_token")
@@ -94,7 +95,7 @@ class Recognised:
             return PlainTextResponse(f"{error}\n", 403)
         except Unreachable as error:
             because(connection.scope, f"no caller can be recognised: {error}")
-            return PlainTextResponse("who you are cannot be checked now; try again\n", 503, {"Retry-After": "5"})
+            return PlainTextResponse("who you are cannot be checked now; try again in 5 s\n", 503, {"Retry-After": "5"})
 
     def _challenge(self, status: int, text: str, **parts: str) -> Response:
         if self._recognition.metadata_url:

@@ -88,7 +88,9 @@ class _Process(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every family with its samples of now."""
         yield from _of_calls(self._meter)
-        yield from _of_pools({name: datasource.state() for name, datasource in self._datasources.items()})
+        pools = {name: datasource.state() for name, datasource in self._datasources.items()}
+        replicas = {f"{name}/replica": pool.replica for name, pool in pools.items() if pool.replica is not None}
+        yield from _of_pools({**pools, **replicas})
         yield from _of_audit(self._recorder.state())
         yield _gauge(STALE, {(): bool(self._policies.refused)})
         yield _gauge(BUILD, {(__version__, self._policies.engine.policy_hash): 1})

@@ -48,7 +48,7 @@ class Streams:
                 return
             agent = self._agent()
             if self._open.total() >= self._in_all or self._ending.is_set():
-                await PlainTextResponse("too many open streams; try again\n", 503)(scope, receive, send)
+                await PlainTextResponse("too many open streams; try again in 1 s\n", 503)(scope, receive, send)
             elif self._open[agent] >= self._per_agent:
                 await PlainTextResponse("too many open streams of this agent; close one\n", 429)(scope, receive, send)
             else:

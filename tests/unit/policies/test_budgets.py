@@ -37,6 +37,7 @@ terms = { budget_calls = "%s", budget_rows = "5/hour" }
         ({"budget_bytes": "2GB/day"}, (Budget(BYTES, DAY, 2_000_000_000),)),
         ({"budget_rows": "7/day"}, (Budget(Measure.ROWS, DAY, 7),)),
         ({"budget_seconds": "600/hour"}, (Budget(Measure.SECONDS, HOUR, 600),)),
+        ({"budget_masked_columns": "20/hour"}, (Budget(Measure.MASKED_COLUMNS, HOUR, 20),)),
         ({"limit_rows": "5"}, ()),
     ],
 )
@@ -105,4 +106,8 @@ def test_budgets_are_said_with_their_window() -> None:
     assert terms(Obligations(budgets=stated({"budget_calls": "1000/hour", "budget_bytes": "1MB/day"}))) == [
         "at most 1,000,000 bytes a day",
         "at most 1,000 calls an hour",
+    ]
+    assert terms(Obligations(budgets=stated({"budget_masked_columns": "1/minute, 20/day"}))) == [
+        "at most 20 masked columns a day",
+        "at most 1 masked column a minute",
     ]

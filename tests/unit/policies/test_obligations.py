@@ -49,5 +49,13 @@ def test_the_strictest_of_each_term_holds_and_a_term_nobody_states_stays_open() 
     terms = [Obligations(limit_rows=10, timeout_s=9.0), Obligations(limit_rows=20, timeout_s=3.0), Obligations()]
     assert strictest(terms) == Obligations(limit_rows=10, timeout_s=3.0)
     assert strictest([]) == Obligations()
+    assert strictest([Obligations(), Obligations(replica="required"), Obligations()]) == Obligations(replica="required")
     costs = [Obligations(max_cost=9.0), Obligations(max_cost=1e6, max_rows_scanned=7), Obligations(max_rows_scanned=70)]
     assert strictest(costs) == Obligations(max_cost=9.0, max_rows_scanned=7)
+
+
+def test_a_replica_is_required_or_not_named() -> None:
+    assert from_annotations({"replica": "required"}) == Obligations(replica="required")
+    for other in ("", "preferred", "Required", "required ", "true"):
+        with pytest.raises(ValueError, match="`@replica` is `required`"):
+            from_annotations({"replica": other})

@@ -92,6 +92,32 @@ def test_a_closed_table_is_told_without_its_columns_and_with_those_joined_to_it_
     )
 
 
+def test_of_a_closed_table_one_that_has_the_columns_asked_for_is_named_first_and_nothing_hidden_counts():
+    by_city = Relation(
+        "public",
+        "by_city",
+        RelationKind.VIEW,
+        tuple(ColumnInfo(name, "text", not_null=False) for name in ("email", "phone", "salary", "city")),
+    )
+    every = (CUSTOMERS, ORDERS, ARCHIVE, by_city)
+    tables: list[Resource] = [Table("shop", "public", one.name) for one in every]
+    columns: list[Resource] = [one.column_resource("shop", each) for one in every for each in one.columns]
+    relations = {("public", one.name): one for one in every}
+    unseen = by_city.column_resource("shop", by_city.columns[2])
+    readable = frozenset({*tables[1:], *columns[len(COLUMNS) :]} - {unseen})
+
+    def hint(*names: str) -> str:
+        visible = frozenset({*tables, *columns} - {column("salary"), unseen})
+        world = World(WHO, {"shop": SchemaView(replace(SNAPSHOT, relations=relations), visible, readable)})
+        accesses = (Access(Action.READ, TABLE), *(Access(Action.READ, column(name)) for name in names))
+        reasons = (Reason(Access(Action.READ, TABLE), ("closed",)),)
+        return refusal(Denial(WHO, Intent("query", accesses=accesses), reasons, "sha256:0"), world).hint
+
+    rest = "tables you may read: `public.orders`, which foreign keys join to it; `public.archive`, `public.by_city`"
+    assert hint("id", "email", "phone") == f"`public.by_city` has `email`, `phone`; {rest}"
+    assert hint("email", "salary") == hint("id", "email") == hint() == rest
+
+
 def test_what_is_hidden_is_unknown():
     message, hint, _ = told((Action.READ, column("salary")), (Action.READ, Table("shop", "public", "secrets")))
 

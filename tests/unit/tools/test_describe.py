@@ -1,6 +1,6 @@
 """What describing, drawing, searching and the prompts show, and what they keep to themselves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -130,6 +130,10 @@ class OneAnswer:
         if not isinstance(self._answer, Rows):
             raise self._answer or AssertionError("nothing may be asked")
         return self._answer
+
+    def narrowing(self, tool: str) -> Sequence[str]:  # noqa: ARG002  the protocol's
+        """Nothing is narrowed."""
+        return ()
 
     def terms(self, tool: str) -> Obligations | None:
         """None of its own."""

@@ -15,7 +15,9 @@ from ostiary_tools.control.link import Link
 _FORGET_S = 3_600.0
 """How often each process has the rows of agents forgotten that call no more."""
 
-_RESERVE = "SELECT measure, window_s, used, held, ends_in_s, granted FROM budgets.reserve($1, $2, $3, $4, $5, $6, $7)"
+_RESERVE = (
+    "SELECT measure, window_s, used, held, ends_in_s, granted, fresh, short FROM budgets.reserve($1, $2, $3, $4, $5, $6, $7, $8)"
+)
 _SETTLE = "SELECT budgets.settle($1, $2, $3, $4, $5)"
 _STANDING = "SELECT measure, window_s, used, held, ends_in_s FROM budgets.standing($1)"
 _FORGET = "SELECT budgets.forget()"
@@ -44,6 +46,10 @@ class Standing:
     ends_in_s: float
     granted: float | None = None
     """What the asking call holds of it now; `None` when it holds nothing of any."""
+    fresh: tuple[str, ...] = ()
+    """Of a budget of distinct things: those that the asking call would be the first to touch in this window."""
+    short: bool = False
+    """Whether less is left of it than the asking call needs."""
 
 
 class BudgetTable:
@@ -55,15 +61,18 @@ class BudgetTable:
         self._link = Link(dsn, "budgets", flushed=False)
         self._forget_at = 0.0
 
-    async def reserve(self, agent: str, call: UUID, wishes: Sequence[Wish]) -> Mapping[Kind, Standing]:
-        """Hold of every budget what the call wishes or what is left; of none where less than the least is left of any."""
+    async def reserve(self, agent: str, call: UUID, wishes: Sequence[Wish], columns: Sequence[str]) -> Mapping[Kind, Standing]:
+        """Hold of every budget what the call wishes or what is left; of none where less than the least is left of any.
+
+        `columns` are the masked ones that the call reads. A budget of them counts those that are new in its window, at once.
+        """
         if (now := asyncio.get_running_loop().time()) >= self._forget_at:
             self._forget_at = now + _FORGET_S
             await self._link.ask(_FORGET)
         amounts = [wish.budget.amount for wish in wishes]
         mosts, leasts = [wish.most for wish in wishes], [wish.least for wish in wishes]
         budgets = [wish.budget for wish in wishes]
-        return _standings(await self._link.ask(_RESERVE, agent, call, *_kinds(budgets), amounts, mosts, leasts))
+        return _standings(await self._link.ask(_RESERVE, agent, call, *_kinds(budgets), amounts, mosts, leasts, columns))
 
     async def settle(self, agent: str, call: UUID, used: Mapping[Budget, float]) -> None:
         """What the call used, in place of what it held."""
@@ -83,10 +92,12 @@ def _kinds(budgets: Sequence[Budget]) -> tuple[list[str], list[int]]:
 
 
 def _standings(rows: Sequence[Mapping[str, Any]]) -> Mapping[Kind, Standing]:
+    # A newer process may count what this one does not know.
     by_length = {window.seconds: window for window in Window}
+    known = [row for row in rows if row["measure"] in set(Measure) and row["window_s"] in by_length]
     return {
         (Measure(row["measure"]), by_length[row["window_s"]]): Standing(
-            row["used"], row["held"], row["ends_in_s"], row.get("granted")
+            row["used"], row["held"], row["ends_in_s"], row.get("granted"), tuple(row.get("fresh") or ()), bool(row.get("short"))
         )
-        for row in rows
+        for row in known
     }

@@ -33,7 +33,7 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.relpersistence::tex
         JOIN pg_catalog.pg_class u ON u.oid = d.refobjid
         JOIN pg_catalog.pg_namespace un ON un.oid = u.relnamespace
         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid AND a.attnum > 0
-        WHERE r.ev_class = c.oid AND c.relkind IN ('v', 'm') ORDER BY used) AS uses,
+        WHERE r.ev_class = c.oid AND r.ev_type = '1' AND c.relkind IN ('v', 'm') ORDER BY used) AS uses,
     ARRAY(SELECT DISTINCT ARRAY[pn.nspname::text, p.proname::text] AS called
         FROM pg_catalog.pg_rewrite r
         JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
@@ -41,8 +41,14 @@ SELECT n.nspname::text AS schema, c.relname::text AS name, c.relpersistence::tex
         LEFT JOIN pg_catalog.pg_operator o ON d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass AND o.oid = d.refobjid
         JOIN pg_catalog.pg_proc p ON p.oid = coalesce(o.oprcode::pg_catalog.oid, d.refobjid)
         JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
-        WHERE r.ev_class = c.oid AND c.relkind IN ('v', 'm') AND pn.nspname <> 'pg_catalog' ORDER BY called) AS calls,
-    CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) ELSE '' END AS definition
+        WHERE r.ev_class = c.oid AND r.ev_type = '1' AND c.relkind IN ('v', 'm') AND pn.nspname <> 'pg_catalog' ORDER BY called) AS calls,
+    CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.pg_get_viewdef(c.oid) ELSE '' END AS definition,
+    c.relkind = 'v' AND EXISTS (SELECT FROM pg_catalog.pg_options_to_table(c.reloptions) AS o
+        WHERE CASE WHEN o.option_name = 'security_barrier' THEN o.option_value::boolean END) AS barrier,
+    EXISTS (SELECT FROM pg_catalog.pg_rewrite r JOIN pg_catalog.pg_depend d
+        ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid
+            AND d.refclassid = 'pg_catalog.pg_constraint'::pg_catalog.regclass
+        WHERE r.ev_class = c.oid AND c.relkind IN ('v', 'm')) AS groups_by_key
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')

@@ -8,9 +8,10 @@ import asyncpg
 
 from ostiary_tools.datasources.catalog import build_snapshot, read_catalog
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem
-from ostiary_tools.datasources.postgres import SESSION, PostgresSettings, opening
+from ostiary_tools.datasources.opening import SESSION, PostgresSettings, opening
 from ostiary_tools.datasources.powers import read_findings
 from ostiary_tools.datasources.sections import load_sections
+from ostiary_tools.datasources.value_logging import ValueLog, value_logs
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.powers import Finding
 from ostiary_tools.snapshot import Snapshot
@@ -35,12 +36,15 @@ class Examination:
 
     login: str
     database: str
+    standby: bool
     findings: tuple[Finding, ...]
     """Worst first."""
     snapshot: Snapshot
     owners: Mapping[tuple[str, str], str]
     """Each relation that is no extension's, by schema and name, and the role that owns it."""
     routines: tuple[Routine, ...]
+    value_logs: tuple[ValueLog, ...]
+    """How bound values of its statements come into the server's log."""
 
 
 async def examine(settings: PostgresSettings) -> Examination:
@@ -70,9 +74,11 @@ async def _looked_at(settings: PostgresSettings, connection: asyncpg.Connection)
     return Examination(
         login=who["login"],
         database=who["database"],
+        standby=who["standby"],
         findings=await read_findings(connection, settings.set_role),
         snapshot=build_snapshot(settings.name, rows, search_path=settings.search_path, tags=settings.tags),
         owners={(row["schema"], row["name"]): row["owner"] for row in await connection.fetch(_QUERIES["relations"].query)},
+        value_logs=await value_logs(connection),
         routines=tuple(
             Routine(row["schema"], row["name"], row["arguments"]) for row in await connection.fetch(_QUERIES["functions"].query)
         ),

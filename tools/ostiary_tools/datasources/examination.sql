@@ -2,7 +2,7 @@
 
 -- :who
 -- Whom we are and where.
-SELECT session_user::text AS login, pg_catalog.current_database()::text AS database
+SELECT session_user::text AS login, pg_catalog.current_database()::text AS database, pg_catalog.pg_is_in_recovery() AS standby
 
 -- :relations
 -- Relations whose grants are their owner's business: those of extensions come with theirs.

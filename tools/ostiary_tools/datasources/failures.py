@@ -12,7 +12,7 @@ import re
 
 import asyncpg
 
-from ostiary_tools.errors import DatabaseError, TimedOut, ToolError, Unavailable
+from ostiary_tools.errors import DatabaseError, ReplicaUnavailable, TimedOut, ToolError, Unavailable
 
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, EOFError)
 """All that asyncpg and the sockets below it raise."""
@@ -85,6 +85,12 @@ _INPUT = re.compile(r"invalid input (?:value for enum|syntax for type) ([^:\"]{1
 _GONE = frozenset({"08", "57"})
 _ENDED = frozenset({"25P03", "25P04"})
 """The server ended the session: its transaction stood idle, or lasted, too long."""
+_REPLAY = frozenset({"40001", "40P01"})
+"""On a standby, what only reads collides with nothing else."""
+_IN_THE_WAY = (
+    "the replica ended the statement, because it stood in the way of changes that come from the primary",
+    "try again, or ask for less at once",
+)
 _CONNECTING = {
     "28": "it refuses the configured login",
     "3D": "the configured database does not exist",
@@ -94,9 +100,11 @@ _CONNECTING = {
 }
 
 
-def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, elapsed_s: float) -> ToolError:
+def statement_error(
+    error: BaseException, *, analysing: bool, timeout_s: float, elapsed_s: float, standby: bool = False
+) -> ToolError:
     """Put the error of a statement in words; `analysing` says that nothing of it has been executed yet."""
-    if ended := _ended(error, timeout_s, elapsed_s):
+    if ended := _ended(error, timeout_s, elapsed_s, standby=standby):
         return ended
     assert isinstance(error, asyncpg.PostgresError)  # noqa: S101 -- for the type checker: every other error ends the connection
     sqlstate = str(error.sqlstate)
@@ -105,6 +113,8 @@ def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, 
         hint = "look the names up with `search_schema` or `describe`"
         return DatabaseError(sqlstate, _one_line(str(error.message)), hint, offset=offset)
     unknown = (f"the database refused the statement with SQLSTATE {sqlstate}", "")
+    if standby and sqlstate in _REPLAY:
+        return DatabaseError(sqlstate, *_IN_THE_WAY)
     message, hint = _SENTENCES.get(sqlstate, _CLASSES.get(sqlstate[:2], unknown))
     # A constant of the statement: while it is analysed there is no other value.
     if analysing and (constant := _INPUT.match(str(error.message))):
@@ -112,7 +122,7 @@ def statement_error(error: BaseException, *, analysing: bool, timeout_s: float, 
     return DatabaseError(sqlstate, message, hint, offset=offset)
 
 
-def _ended(error: BaseException, timeout_s: float, elapsed_s: float) -> ToolError | None:
+def _ended(error: BaseException, timeout_s: float, elapsed_s: float, *, standby: bool) -> ToolError | None:
     """The error in words when it ended the statement from outside: by time, or with its connection."""
     if isinstance(error, TimeoutError):
         return TimedOut(f"the server did not end the statement within {timeout_s:g} s as it was told to", "ask for less at once")
@@ -123,7 +133,7 @@ def _ended(error: BaseException, timeout_s: float, elapsed_s: float) -> ToolErro
             f"the statement ran longer than {timeout_s:g} s and was cancelled", "narrow it, aggregate, or look at its plan"
         )
     if not sqlstate or sqlstate in _ENDED or (sqlstate[:2] in _GONE and sqlstate != "57014"):
-        return Unavailable("the connection to the database was lost", "try again")
+        return (ReplicaUnavailable if standby else Unavailable)("the connection to the database was lost", "try again")
     return None
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ostiary_tools.datasources.examination import Examination, Routine
-from ostiary_tools.datasources.postgres import quoted
+from ostiary_tools.identifiers import quoted
 from ostiary_tools.powers import PUBLIC, Power
 
-_ATTRIBUTES = "NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION"
+ATTRIBUTES = "NOSUPERUSER NOBYPASSRLS NOCREATEROLE NOCREATEDB NOREPLICATION"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def login_sql(login: Login, found: Examination) -> str:
     parts = (
         ("-- For psql, connected to the database as a superuser or as its owner with CREATEROLE.", "BEGIN;"),
         (
-            f"CREATE ROLE {role} LOGIN {_ATTRIBUTES} CONNECTION LIMIT {login.connections};",
+            f"CREATE ROLE {role} LOGIN {ATTRIBUTES} CONNECTION LIMIT {login.connections};",
             f"ALTER ROLE {role} SET default_transaction_read_only = on;",
             f"ALTER ROLE {role} SET statement_timeout = {_milliseconds(login.timeout_s)};",
             f"ALTER ROLE {role} SET lock_timeout = {_milliseconds(login.lock_timeout_s)};",

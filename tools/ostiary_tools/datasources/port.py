@@ -88,10 +88,21 @@ class PoolState:
     healthy: bool
     problem: str = ""
     """In words without secrets, empty when healthy."""
+    replica: "PoolState | None" = None
+    """Of the replica, where there is one."""
 
 
 class Datasource(Protocol):
     """A database that agents reach."""
+
+    @property
+    def replica(self) -> "Datasource | None":
+        """Where statements run that must not run on it; `None` without one. Only its `read` and `state` are for callers.
+
+        A transaction of it is opened on a server that has just proven to be a standby, and what it gives was read on one.
+        What differs there from the datasource's snapshot, as before a change has come to it, raises SchemaChanged.
+        """
+        ...
 
     @property
     def name(self) -> str:

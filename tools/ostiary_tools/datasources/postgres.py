@@ -10,9 +10,10 @@ are read with every refresh of the snapshot, and there is a snapshot only while 
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 
@@ -21,27 +22,19 @@ from asyncpg.pool import PoolConnectionProxy
 
 from ostiary_tools.datasources.catalog import RELATION_MARKS, build_snapshot, read_catalog
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem, is_lost
+from ostiary_tools.datasources.opening import IN_RECOVERY, SESSION, PostgresSettings, milliseconds, opening, seeing
 from ostiary_tools.datasources.port import PoolState, ReadLimits
 from ostiary_tools.datasources.powers import read_powers
-from ostiary_tools.datasources.statement import Known, PostgresReader
+from ostiary_tools.datasources.statement import NO_STANDBY, Known, PostgresReader
+from ostiary_tools.datasources.value_logging import ValueLog, value_logs
 from ostiary_tools.datasources.watch import Instance, Watch, instance_of
-from ostiary_tools.errors import SchemaChanged, Unavailable
+from ostiary_tools.errors import ReplicaUnavailable, SchemaChanged, Unavailable
 from ostiary_tools.powers import Power, unaccepted
 from ostiary_tools.snapshot import Mark, MarkKey, Snapshot
 
-_log = logging.getLogger(__name__)
+__all__ = ["PostgresDatasource", "PostgresSettings", "open_postgres"]
 
-SESSION = {
-    "application_name": "ostiary",
-    "DateStyle": "ISO",
-    "IntervalStyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-    "client_encoding": "UTF8",
-    # With a value, what does not depend on rows is computed before any row is looked at.
-    "plan_cache_mode": "force_custom_plan",
-}
-"""What values look like and when they are read, whatever the server or the role is configured to."""
+_log = logging.getLogger(__name__)
 
 _NOTHING: Mapping[MarkKey, Mark] = MappingProxyType({})
 _HAS_TRANSACTION_TIMEOUT = 170_000
@@ -52,37 +45,21 @@ _PAUSE_S = 0.001
 _LAST_RETRY_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class PostgresSettings:
-    """One configured database."""
-
-    name: str
-    dsn: str = field(repr=False)
-    """As libpq reads it, several hosts and `target_session_attrs` included."""
-    pool_min: int = 1
-    pool_max: int = 10
-    acquire_timeout_s: float = 5.0
-    max_lifetime_s: float = 1800.0
-    """Age at which a connection is closed when it comes back."""
-    set_role: str | None = None
-    """Role taken for each transaction, by SET LOCAL ROLE."""
-    search_path: tuple[str, ...] = ("public",)
-    """After `pg_catalog`."""
-    lock_timeout_s: float = 2.0
-    idle_timeout_s: float = 60.0
-    """How long the server lets our transaction stand idle."""
-    snapshot_ttl_s: float = 10.0
-    tags: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """`schema.table` or `schema.table.column` → tags, added to those of the comments."""
-    accepted_powers: frozenset[Power] = frozenset()
-    """What the login may do besides reading, by the operator's decision."""
-
-
 async def open_postgres(settings: PostgresSettings, changed: Callable[[str, str], None] | None = None) -> "PostgresDatasource":
     """Open the datasource; connecting goes on behind, and a database that is down does not fail it.
 
     `changed` hears the name and the schema version whenever a refresh finds another version than the one before.
     """
+    datasource = PostgresDatasource(settings, await _pool(settings), changed)
+    datasource.warm()
+    if settings.replica_dsn is not None:
+        standby = replace(settings, dsn=settings.replica_dsn, replica_dsn=None)
+        datasource.replica = PostgresDatasource(standby, await _pool(standby), None, datasource)
+        datasource.replica.warm()
+    return datasource
+
+
+async def _pool(settings: PostgresSettings) -> asyncpg.Pool:
     clock = asyncio.get_running_loop().time
 
     async def note_birth(connection: _Connection) -> None:
@@ -96,7 +73,7 @@ async def open_postgres(settings: PostgresSettings, changed: Callable[[str, str]
             # asyncpg's own reset would leave temporary tables and prepared statements.
             await connection.execute("DISCARD ALL", timeout=_RESET_TIMEOUT_S)
 
-    pool = await asyncpg.create_pool(
+    return await asyncpg.create_pool(
         settings.dsn,
         min_size=0,  # connecting is ours: asyncpg would fail here when the database is down
         max_size=settings.pool_max,
@@ -108,9 +85,6 @@ async def open_postgres(settings: PostgresSettings, changed: Callable[[str, str]
         init=note_birth,
         reset=empty,
     )
-    datasource = PostgresDatasource(settings, pool, changed)
-    datasource.warm()
-    return datasource
 
 
 class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
@@ -124,23 +98,37 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no t
 class PostgresDatasource:
     """See the port. Made by `open_postgres`.
 
-    `watch` says of relations whether they are what they were.
+    `watch` says of relations whether they are what they were, `known` what was learned under the snapshot.
+
+    A replica is one too, `of` the datasource whose snapshots its statements are judged by. Each of its transactions begins
+    with the proof that the server is a standby.
 
     The private fields hold one invariant: a connection is in the pool, or lent to one
     `read`, or in a task of `_releasing`; nobody else holds it.
     """
 
-    def __init__(self, settings: PostgresSettings, pool: asyncpg.Pool, changed: Callable[[str, str], None] | None) -> None:
+    def __init__(
+        self,
+        settings: PostgresSettings,
+        pool: asyncpg.Pool,
+        changed: Callable[[str, str], None] | None,
+        of: "PostgresDatasource | None" = None,
+    ) -> None:
+        self.replica: PostgresDatasource | None = None
+        self._of = of
+        self._kind = Unavailable if of is None else ReplicaUnavailable
+        self._called = f"datasource `{settings.name}`" if of is None else f"the replica of datasource `{settings.name}`"
         self._settings = settings
         self._changed = changed
         self._version = ""
         self._pool = pool
-        self._known = Known()
+        self.known = Known()
         self.watch = Watch(self._connect_watch, RELATION_MARKS)
         self._releasing: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._problem = "it has not been reached yet"
         self._unaccepted: tuple[Power, ...] = ()
+        self._value_logs: tuple[ValueLog, ...] = ()
         self._warming: asyncio.Task[None] | None = None
         self._snapshot: Snapshot | None = None
         self._stamp = ""
@@ -162,28 +150,44 @@ class PostgresDatasource:
             waiting=self._waiting,
             healthy=not self._problem and not self._unaccepted,
             problem=self._problem or (f"its login is over-privileged: {', '.join(self._unaccepted)}" if self._unaccepted else ""),
+            replica=self.replica.state() if self.replica is not None else None,
         )
 
     @asynccontextmanager
     async def read(self, limits: ReadLimits, relied: Mapping[MarkKey, Mark] = _NOTHING) -> AsyncIterator[PostgresReader]:
         """Open the transaction on a pooled session; roll back and empty the session behind the caller's back."""
-        if self._snapshot is None:
+        if self._of is not None:
+            await self.snapshot()  # nobody else asks a replica for it, and with it goes what its login may do
+        elif self._snapshot is None:
             await self.refresh()
         connection = await self._begin(opening(self._settings, "BEGIN READ ONLY", limits.timeout_s) + self._whole(limits))
+        known = (self._of or self).known
+        watch = partial(self.watch.marks, connection.instance)
         try:
-            yield PostgresReader(connection, limits, relied, self._known, partial(self.watch.marks, connection.instance))
+            yield PostgresReader(connection, limits, relied, known, watch, standby=self._of is not None)
         except SchemaChanged:
-            # The next call waits for the new one instead of being judged by this one again.
-            self._snapshot = None
+            self._doubt()
             raise
         finally:
             self._give_back(connection)
+
+    def _doubt(self) -> None:
+        """Have the next call judged by a new snapshot instead of by this one again."""
+        if self._of is None:
+            self._snapshot = None
+        else:
+            # A replica that lags differs for a while, so the datasource looks again and keeps what it has if that is right.
+            self._of.look_again()
+
+    def look_again(self) -> None:
+        """Have the next call that asks for the snapshot see whether it is still right."""
+        self._checked_at = -math.inf
 
     def _whole(self, limits: ReadLimits) -> str:
         """Bound the transaction as a whole: between analysis and run the driver leaves it in a state that no other limit ends."""
         if self._snapshot is None or self._snapshot.server_version < _HAS_TRANSACTION_TIMEOUT:
             return ""
-        return f"SET LOCAL transaction_timeout = {_milliseconds(limits.timeout_s + self._settings.idle_timeout_s)};"
+        return f"SET LOCAL transaction_timeout = {milliseconds(limits.timeout_s + self._settings.idle_timeout_s)};"
 
     async def snapshot(self) -> Snapshot:
         """Give the snapshot; the first call that finds it older than its time to live has it read anew and gets the old one."""
@@ -206,7 +210,9 @@ class PostgresDatasource:
             )
             try:
                 self._judge_login(await read_powers(connection, self._settings.set_role))
-                rows = await read_catalog(connection, self._stamp if self._snapshot else "")
+                if self._settings.secret_values:
+                    self._note_logging(await value_logs(connection))
+                rows = await read_catalog(connection, self._stamp if self._snapshot else "") if self._of is None else None
             except DRIVER_ERRORS as error:
                 if not is_lost(error):
                     # Who could do what is not known, so nothing is read until it is.
@@ -220,8 +226,10 @@ class PostgresDatasource:
                     build_snapshot, self.name, rows, search_path=self._settings.search_path, tags=self._settings.tags
                 )
                 self._stamp = rows.stamp
-                self._known = Known()
+                self.known = Known()
                 self._note_version(self._snapshot.version)
+            elif self._of is not None:
+                self._snapshot = await self._of.snapshot()
             self._checked_at = asyncio.get_running_loop().time()
             if self._snapshot is None:
                 raise self._unavailable()
@@ -237,20 +245,31 @@ class PostgresDatasource:
         found = unaccepted(powers, self._settings.accepted_powers)
         if found and found != self._unaccepted:
             _log.error(
-                "datasource `%s` is not served: its login may do more than read (%s); `ostiary doctor %s` shows one that may not, "
+                "%s is not served: its login may do more than read (%s); `ostiary doctor %s` shows one that may not, "
                 "or accept this by `accepted_powers` in [datasources.%s]",
-                *(self.name, ", ".join(found), self.name, self.name),
+                *(self._called, ", ".join(found), self.name, self.name),
             )
         self._unaccepted = found
         if found:
             self._snapshot = None
             self.warm()
-            message = f"datasource `{self.name}` is not available: its login may do more than its operator has accepted"
-            raise Unavailable(message, "the operator finds the reason with `ostiary doctor`")
+            message = f"{self._called} is not available: its login may do more than its operator has accepted"
+            raise self._kind(message, "the operator finds the reason with `ostiary doctor`")
+
+    def _note_logging(self, found: tuple[ValueLog, ...]) -> None:
+        if found and found != self._value_logs:
+            _log.warning(
+                "the server of %s logs bound values (%s), and with them the key of `hash` masks; "
+                "`ostiary doctor %s` shows what ends it",
+                *(self._called, "; ".join(each.because for each in found), self.name),
+            )
+        self._value_logs = found
 
     async def close(self) -> None:
         """Close every connection; what runs is cancelled in the server first."""
         self._closed = True
+        if self.replica is not None:
+            await self.replica.close()
         for task in (self._warming, self._refreshing):
             if task is not None:
                 task.cancel()
@@ -268,7 +287,7 @@ class PostgresDatasource:
         session = {**SESSION, "application_name": "ostiary marks", "plan_cache_mode": "force_generic_plan"}
         connection = await asyncpg.connect(self._settings.dsn, timeout=self._settings.acquire_timeout_s, server_settings=session)
         try:
-            await connection.execute(_seeing(self._settings, local="") + "SET default_transaction_read_only = on")
+            await connection.execute(seeing(self._settings, local="") + "SET default_transaction_read_only = on")
         except BaseException:  # also when nobody waits any more
             connection.terminate()
             raise
@@ -278,7 +297,8 @@ class PostgresDatasource:
         """Acquire a connection and send it our opening script; one that died while it was idle is replaced once."""
         connection = await self._acquire()
         try:
-            await connection.execute(script, timeout=self._settings.acquire_timeout_s)
+            proof = "" if self._of is None else IN_RECOVERY
+            status = await connection.execute(script + proof, timeout=self._settings.acquire_timeout_s)
         except DRIVER_ERRORS as error:
             self._give_back(connection)
             if not (again and is_lost(error)):
@@ -287,8 +307,14 @@ class PostgresDatasource:
             self._give_back(connection)
             raise
         else:
-            self._problem = ""
-            return connection
+            if self._of is None or status == "SELECT 1":
+                self._problem = ""
+                return connection
+            # It was promoted, or its address leads elsewhere now: a new connection may find another one.
+            self._give_back(connection)
+            if not again:
+                self._note(NO_STANDBY)
+                raise self._unavailable()
         await self._pool.expire_connections()
         return await self._begin(script, again=False)
 
@@ -300,8 +326,8 @@ class PostgresDatasource:
             return await self._pool.acquire(timeout=timeout_s)
         except TimeoutError:
             if self._pool.get_idle_size() == 0 and self._pool.get_size() == self._settings.pool_max:
-                busy = f"all {self._settings.pool_max} connections of datasource `{self.name}` are busy"
-                raise Unavailable(busy, "try again in a moment") from None
+                busy = f"all {self._settings.pool_max} connections of {self._called} are busy"
+                raise self._kind(busy, "try again in a moment") from None
             raise self._refused(TimeoutError()) from None
         except DRIVER_ERRORS as error:
             raise self._refused(error) from None
@@ -329,7 +355,7 @@ class PostgresDatasource:
         return self._unavailable()
 
     def _unavailable(self) -> Unavailable:
-        return Unavailable(f"datasource `{self.name}` cannot be reached: {self._problem}", "try again later")
+        return self._kind(f"{self._called} cannot be reached: {self._problem}", "try again later")
 
     def _note(self, problem: str) -> None:
         self._problem = problem
@@ -360,31 +386,3 @@ class PostgresDatasource:
         for connection in held:
             if not isinstance(connection, BaseException):
                 self._give_back(connection)
-
-
-def opening(settings: PostgresSettings, begin: str, timeout_s: float) -> str:
-    """Begin a transaction: only our own words and quoted configuration, the one text that goes by the simple protocol."""
-    return (
-        f"{begin};"
-        f"SET LOCAL statement_timeout = {_milliseconds(timeout_s)};"
-        f"SET LOCAL lock_timeout = {_milliseconds(settings.lock_timeout_s)};"
-        f"SET LOCAL idle_in_transaction_session_timeout = {_milliseconds(settings.idle_timeout_s)};"
-        f"{_seeing(settings)}"
-    )
-
-
-def _seeing(settings: PostgresSettings, local: str = " LOCAL") -> str:
-    """Look names up as whom and where they were judged."""
-    role = f"SET{local} ROLE {quoted(settings.set_role)};" if settings.set_role else ""
-    path = ", ".join(quoted(schema) for schema in ("pg_catalog", *settings.search_path))
-    return f"SET{local} search_path = {path};{role}"
-
-
-def quoted(name: str) -> str:
-    """An identifier that PostgreSQL reads as this name and nothing else."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _milliseconds(seconds: float) -> int:
-    """At least one: zero would mean no limit."""
-    return max(1, round(seconds * 1000))

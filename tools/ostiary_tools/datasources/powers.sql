@@ -4,10 +4,10 @@
 -- What a server ships with (OIDs below 16384, pg_init_privs) is not reported: it is the same everywhere.
 
 -- :reach
--- The login, the role $1 that it takes on, and every role they are members of, in whatever way; who owns the database is a
--- member of pg_database_owner without a row that says so.
+-- The login $2, the connected one where that is NULL, the role $1 that it takes on, and every role they are members of, in whatever
+-- way; who owns the database is a member of pg_database_owner without a row that says so.
 WITH RECURSIVE reach (oid) AS (
-    SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname IN (session_user, $1::pg_catalog.name)
+    SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname IN (coalesce($2::pg_catalog.name, session_user), $1::pg_catalog.name)
     UNION
     SELECT m.roleid FROM reach JOIN pg_catalog.pg_auth_members m ON m.member = reach.oid
 )

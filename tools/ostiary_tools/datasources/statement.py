@@ -10,6 +10,7 @@ transaction. EXPLAIN cannot be wrapped: it stands alone, its lines are our bound
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -20,10 +21,11 @@ from pglast.parser import scan
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.catalog import function_marks, marks_of, unchanged_relations
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
+from ostiary_tools.datasources.opening import IN_RECOVERY
 from ostiary_tools.datasources.planning import plan_of
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.datasources.streaming import SERVER_GRACE_S, StatementStream
-from ostiary_tools.errors import DatabaseError, SchemaChanged
+from ostiary_tools.errors import DatabaseError, ReplicaUnavailable, SchemaChanged
 from ostiary_tools.plans.plan import NOTHING_RUNS, Plan
 from ostiary_tools.result import ColumnHead, Rows
 from ostiary_tools.snapshot import Mark, MarkKey
@@ -34,6 +36,11 @@ _NO_LONGER_MEANS = "42"
 _REMEMBERED = 1000
 _REMEMBERED_CHARS = 10_000
 _CHANGED = "a table or function of the statement was changed meanwhile, so nothing was run"
+_BEHIND = (
+    "a table or function of the statement is not on the replica as it was judged, so nothing was run: "
+    "the replica has not come so far yet, or it was changed meanwhile"
+)
+NO_STANDBY = "it is no standby: it was promoted, or it is the primary"
 _TEXT_OIDS = frozenset({25, 1043})
 """`text` and `varchar`: their output is their value, so `left` can cut it without a copy of the whole."""
 _TYPE_NAMES = """
@@ -64,7 +71,8 @@ class Shape:
     heads: tuple[ColumnHead, ...]
     oids: tuple[int, ...]
     """Types of the columns."""
-    parameters: int
+    types: tuple[str, ...]
+    """Of its parameters, as SQL."""
     bound: str
     """The text with its parameters cast."""
     alone: bool
@@ -107,6 +115,8 @@ class PostgresReader:
     """Of the snapshot that the statements were judged by."""
     watch: Callable[[Iterable[int]], Awaitable[Mapping[int, str] | None]] = field(repr=False)
     """Marks of relations as they are now, by OID; `None` when they have to be asked for here."""
+    standby: bool = False
+    """Whether the server is one, and must be as long as statements run."""
 
     async def prepare(self, statement: Statement) -> "PreparedRows":
         """Have the server analyse the statement and our wrapper around it."""
@@ -116,37 +126,46 @@ class PostgresReader:
     async def stream(self, statement: Statement) -> StatementStream:
         """Likewise, to be read through a portal; here the limit of characters is one of each value."""
         each = await self._wrapped(statement, None, self.limits.max_rows)
-        return StatementStream(each.prepared, each.heads, each.parameters, self.limits, each.estimate)
+        failed = partial(self._failed, analysing=False)
+        given = (each.prepared, each.shape.heads, each.statement.values, self.limits)
+        return StatementStream(*given, each.estimate, self.prove, failed)
 
     async def _wrapped(self, statement: Statement, row_chars: int | None, max_rows: int) -> "PreparedRows":
         _check_sendable(statement)
+        await self.prove()
         known = self.known.shape(statement.runs)
         shape = known or await self._analysed(statement.runs, placed=not statement.fenced)
-        if shape.parameters != len(statement.values):
-            message = f"the statement has {shape.parameters} parameters and {len(statement.values)} values were given"
+        if len(shape.types) != len(statement.values):
+            message = f"the statement has {len(shape.types)} parameters and {len(statement.values)} values were given"
             raise DatabaseError("08P01", message, "give one value for each of $1, $2, …")
         width = self.limits.max_chars if row_chars is None else max(row_chars // max(len(shape.heads), 1), _MIN_WIDTH)
         query = shape.bound if shape.alone else wrap(shape.bound, shape.oids, width=width, max_rows=max_rows)
         ready = await (self._prepare_again(query, statement.runs) if known else self._prepare(query, placed=False))
         self.known.remember(statement.runs, shape)
-        return PreparedRows(self, ready, shape.heads, statement.values, width, max_rows, "" if shape.alone else query)
+        return PreparedRows(self, ready, shape, statement, width, max_rows, query)
 
     async def _analysed(self, text: str, *, placed: bool) -> Shape:
         try:
             prepared = await self._prepare(text, placed=placed)
         except DatabaseError as error:
-            # A fence that fits no more is nothing of the caller's, and the server names what it holds.
-            if placed or not error.sqlstate.startswith(_NO_LONGER_MEANS) or await self._stands():
+            # A fence that fits no more is nothing of the caller's, and the server names what it holds. Only the watch can still
+            # be asked: the transaction has failed.
+            relations = [mark for mark in self.relied.values() if mark.oid]
+            if not error.sqlstate.startswith(_NO_LONGER_MEANS) or (placed and not self.standby):
                 raise
-            raise SchemaChanged(_CHANGED, "try again") from None
+            # On a replica functions may be missing too, and what is missing there is no mistake of the statement.
+            if await self._watched(relations) and not (self.standby and len(relations) < len(self.relied)):
+                raise
+            raise self._changed() from None
         # The server has locked the statement's relations by now, until the transaction ends.
         await self._confirm()
         attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
         oids = tuple(attribute.type.oid for attribute in attributes)
         types = await self._type_names({*oids, *(kind.oid for kind in parameters)})
         heads = tuple(ColumnHead(attribute.name, types[attribute.type.oid].head) for attribute in attributes)
-        bound, alone = bind_text(text, [types[kind.oid].exact for kind in parameters])
-        return Shape(heads, oids, len(parameters), bound, alone)
+        exact = tuple(types[kind.oid].exact for kind in parameters)
+        bound, alone = bind_text(text, exact)
+        return Shape(heads, oids, exact, bound, alone)
 
     async def _prepare_again(self, query: str, text: str) -> PreparedStatement:
         """Have the server analyse our wrapper around a text of known shape, which spares a roundtrip."""
@@ -157,7 +176,7 @@ class PostgresReader:
                 raise
             # What is the matter now, the server says when it is asked anew.
             self.known.forget(text)
-            raise SchemaChanged(_CHANGED, "try again") from None
+            raise self._changed() from None
         await self._confirm()
         return ready
 
@@ -187,23 +206,28 @@ class PostgresReader:
         relations = [mark for mark in self.relied.values() if mark.oid]
         functions = {key: mark for key, mark in self.relied.items() if not mark.oid}
         if relations and not await self._unchanged(relations):
-            raise SchemaChanged(_CHANGED, "try again")
+            raise self._changed()
         if functions:
             query, wanted = function_marks(key[1:] for key in functions)
             if marks_of("function", await self.fetch(query, *wanted)) != functions:
-                raise SchemaChanged(_CHANGED, "try again")
+                raise self._changed()
 
-    async def _stands(self) -> bool:
-        """Whether it is certain that the relations are what they were; our own transaction can be asked no more."""
-        relations = [mark for mark in self.relied.values() if mark.oid]
-        now = await self.watch(mark.oid for mark in relations)
-        return now is not None and all(now.get(mark.oid) == mark.word for mark in relations)
+    def _changed(self) -> SchemaChanged:
+        return SchemaChanged(_BEHIND, "try again in a moment") if self.standby else SchemaChanged(_CHANGED, "try again")
+
+    async def prove(self) -> None:
+        """On a replica, raise ReplicaUnavailable unless the server is a standby now. Then it was one while anything ran before."""
+        if self.standby and not await self._counted(IN_RECOVERY):
+            raise ReplicaUnavailable(f"the server cannot be used: {NO_STANDBY}", "try again later")
 
     async def _unchanged(self, relations: Sequence[Mark]) -> bool:
+        told = await self._watched(relations)
+        return told if told is not None else await self._counted(unchanged_relations(relations)) == len(relations)
+
+    async def _watched(self, relations: Sequence[Mark]) -> bool | None:
+        """Whether they are what they were, as far as the watch can tell."""
         now = await self.watch(mark.oid for mark in relations)
-        if now is None:
-            return await self._counted(unchanged_relations(relations)) == len(relations)
-        return all(now.get(mark.oid) == mark.word for mark in relations)
+        return None if now is None else all(now.get(mark.oid) == mark.word for mark in relations)
 
     async def _counted(self, ours: str) -> int:
         """How many rows one of our own statements has. It goes by the simple protocol, whose one roundtrip says no more."""
@@ -254,7 +278,8 @@ class PostgresReader:
 
     def _failed(self, error: BaseException, start: float, *, analysing: bool) -> Exception:
         elapsed_s = asyncio.get_running_loop().time() - start
-        return statement_error(error, analysing=analysing, timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s)
+        bounds = {"timeout_s": self.limits.timeout_s, "elapsed_s": elapsed_s}
+        return statement_error(error, analysing=analysing, standby=self.standby, **bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,21 +288,31 @@ class PreparedRows:
 
     reader: PostgresReader
     prepared: PreparedStatement
-    heads: tuple[ColumnHead, ...]
-    parameters: tuple[str | None, ...]
+    shape: Shape
+    statement: Statement
     width: int
     max_rows: int
-    planned: str
-    """The text whose plan is what runs; empty for an EXPLAIN, which runs nothing."""
+    query: str
+    """What `prepared` was prepared from."""
 
     async def estimate(self) -> Plan:
-        """Ask for the plan of what `rows` would run, with the same values: the server plans it for them, as it will then."""
-        return await plan_of(self.planned, self.parameters, self.reader.fetch) if self.planned else NOTHING_RUNS
+        """Ask for the plan of what `rows` would run, with the same values: the server plans it for them, as it will then.
+
+        Of a statement that is estimated by another text, the plan of that.
+        """
+        if self.shape.alone:  # an EXPLAIN runs nothing
+            return NOTHING_RUNS
+        query = self.query
+        if self.statement.estimated:
+            bound, _ = bind_text(self.statement.estimated, self.shape.types)
+            query = wrap(bound, self.shape.oids, width=self.width, max_rows=self.max_rows)
+        return await plan_of(query, self.statement.values, self.reader.fetch)
 
     async def rows(self) -> Rows:
         """Run it."""
-        records = await self.reader.run(self.prepared, *self.parameters)
-        return _bounded(self.heads, records, width=self.width, max_rows=self.max_rows)
+        records = await self.reader.run(self.prepared, *self.statement.values)
+        await self.reader.prove()
+        return _bounded(self.shape.heads, records, width=self.width, max_rows=self.max_rows)
 
 
 def _check_sendable(statement: Statement) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from asyncpg.cursor import Cursor
 from asyncpg.prepared_stmt import PreparedStatement
 
-from ostiary_tools.datasources.failures import DRIVER_ERRORS, statement_error
+from ostiary_tools.datasources.failures import DRIVER_ERRORS
 from ostiary_tools.datasources.port import ReadLimits
 from ostiary_tools.errors import Refused, TimedOut
 from ostiary_tools.plans.plan import Plan
@@ -36,6 +36,10 @@ class StatementStream:
     parameters: tuple[str | None, ...]
     limits: ReadLimits
     ask_plan: Callable[[], Awaitable[Plan]] = field(repr=False)
+    prove: Callable[[], Awaitable[None]] = field(repr=False)
+    """Raises where rows that were read may not be given."""
+    failed: Callable[[BaseException, float], Exception] = field(repr=False)
+    """A failure in words, of what began at that time of the loop's clock."""
 
     async def estimate(self) -> Plan:
         """The plan of what will be read. Raises ToolError."""
@@ -48,6 +52,7 @@ class StatementStream:
         count = _FIRST_ROWS
         while True:
             portal, rows = await self._fetch(portal, count, ends_at)
+            await self.prove()
             if not rows:
                 return
             chars = sum(self._checked(row) for row in rows)
@@ -67,8 +72,7 @@ class StatementStream:
             raise self._late() from None
         except DRIVER_ERRORS as error:
             # Never chained: the driver's error quotes values.
-            elapsed_s = asyncio.get_running_loop().time() - start
-            raise statement_error(error, analysing=False, timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s) from None
+            raise self.failed(error, start) from None
 
     def _late(self) -> TimedOut:
         return TimedOut(f"the rows took longer than {self.limits.timeout_s:g} s", "ask for fewer, or filter by an indexed column")

@@ -172,7 +172,7 @@ def _set_operation(select: Any, reach: _Reach) -> _Weighed:
 def _plain(select: Any, reach: _Reach) -> _Weighed:
     total, unions, columns, other = 0, 0, dict(reach.columns), reach.other
     for item in select.fromClause or ():
-        for source in _sources(item, reach.within(columns, other)):
+        for source in _sources(item, reach.within(columns, other), reach):
             total += source.total
             unions += source.unions
             other = max(other, source.other)
@@ -263,10 +263,13 @@ def _is_row_star(node: Any) -> bool:
     return isinstance(node, ast.A_Indirection) and any(isinstance(part, ast.A_Star) for part in node.indirection or ())
 
 
-def _sources(node: Any, reach: _Reach) -> Iterator[_Weighed]:
-    """The entries of a FROM list; a join also weighs what is in its condition."""
+def _sources(node: Any, reach: _Reach, around: _Reach) -> Iterator[_Weighed]:
+    """The entries of a FROM list; a join also weighs what is in its condition.
+
+    `reach` holds what stands before the entry, which a subquery sees where it is lateral, and `around` what stands around the list.
+    """
     if isinstance(node, ast.RangeSubselect):
-        found = _query(node.subquery, reach).renamed(node.alias.colnames if node.alias else ())
+        found = _query(node.subquery, reach if node.lateral else around).renamed(node.alias.colnames if node.alias else ())
         yield _with_row(found, node.alias)
     elif isinstance(node, ast.RangeVar):
         query = reach.queries.get(str(node.relname)) if node.schemaname is None else None
@@ -274,16 +277,16 @@ def _sources(node: Any, reach: _Reach) -> Iterator[_Weighed]:
             renamed = query.source().renamed(node.alias.colnames if node.alias else ())
             yield _with_row(renamed, node.alias or ast.Alias(aliasname=node.relname))
     elif isinstance(node, ast.JoinExpr):
-        yield from _joined(node, reach)
+        yield from _joined(node, reach, around)
     else:
         yield _Weighed(_parts(node, reach))
 
 
-def _joined(node: Any, reach: _Reach) -> Iterator[_Weighed]:
+def _joined(node: Any, reach: _Reach, around: _Reach) -> Iterator[_Weighed]:
     columns, other = dict(reach.columns), reach.other
     found: list[tuple[str, int]] = []
     for side in (node.larg, node.rarg):
-        for source in _sources(side, reach.within(columns, other)):
+        for source in _sources(side, reach.within(columns, other), around):
             columns.update((name, max(weight, columns.get(name, 1))) for name, weight in source.columns)
             other = max(other, source.other)
             found.extend(source.columns)

@@ -89,18 +89,19 @@ def own(statement: Statement, view: SchemaView) -> Statement:
 def judge_afresh(text: str, view: SchemaView) -> Judged:
     """Judge without remembering. Raises Refused, and RecursionError where the printer gives up."""
     tree, checked, accesses = classify(parse(text), text, view)
-    printed = printing.print_tree(tree)
-    parameters = checked.parameter_count + len(checked.catalogs)
-    fence = fencing.fenced(tree, printed, view, parameters, repeats=checked.repeats)
-    if printed != text:
-        second = fence.tree if fence else parse(printed)
-        again, checked_again, accesses_again = classify(second, printed, view)
-        if accesses_again != accesses or checked_again.catalogs != checked.catalogs or not same(tree, again):
+    printed = printing.print_scans(tree)
+    fence = fencing.fenced(tree, printed, view, checked.parameter_count + len(checked.catalogs), repeats=checked.repeats)
+    again = fence.tree if fence else tree
+    if printed.text != text:
+        again, checked_again, accesses_again = classify(fence.tree if fence else parse(printed.text), printed.text, view)
+        if accesses_again != accesses or checked_again.catalogs != checked.catalogs:
             raise printing.unprintable()
-    return _judged(printed, checked, accesses, fence)
+    if not same(tree, again):
+        raise printing.unprintable()
+    return _judged(printed.text, checked, accesses, fence)
 
 
-def classify(tree: Any, text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, set[Access]]:
+def classify(tree: Any, text: str, view: SchemaView) -> tuple[Any, grammar.Grammar, frozenset[Access]]:
     """The tree with every name bound, what kind of statement it is, and all that it would do. Raises Refused."""
     checked = grammar.check(tree)
     work = Work(view, text, keeps_rows=checked.selects_fields)
@@ -111,13 +112,13 @@ def classify(tree: Any, text: str, view: SchemaView) -> tuple[Any, grammar.Gramm
     if checked.kind == "explain":
         explaining.check(work, verbose=checked.verbose)
     names = catalogs.number(work, checked.parameter_count)
-    return tree, replace(checked, catalogs=names) if names else checked, work.accesses
+    return tree, replace(checked, catalogs=names) if names else checked, view.of_wholes(work.accesses)
 
 
-def _judged(printed: str, checked: grammar.Grammar, accesses: set[Access], fence: fencing.Fenced | None) -> Judged:
+def _judged(printed: str, checked: grammar.Grammar, accesses: frozenset[Access], fence: fencing.Fenced | None) -> Judged:
     ordered = tuple(sorted(accesses, key=repr))
     return Judged(
-        Statement(printed, fenced=fence.text if fence else ""),
+        Statement(printed, fenced=fence.text if fence else "", estimated=fence.estimated if fence else ""),
         ordered,
         fingerprint(printed),
         printing.redact(printed),

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from ostiary_policies.masks import Mask, MaskKind
+from ostiary_tools.identifiers import quoted
 from ostiary_tools.snapshot import ColumnInfo, Name, TypeInfo
 
 _TEXTS = frozenset({"text", "varchar", "bpchar"})
@@ -31,7 +32,7 @@ _SEARCHING = frozenset({MaskKind.SHAPE, MaskKind.EMAIL})
 _LONG_BYTES = 10_000
 _HASH_CHARS = 64
 _LENGTH = re.compile(r"\(([0-9]+)\)")
-_NONE = "CAST(0 AS pg_catalog.numeric)"
+_ZERO = "CAST(0 AS pg_catalog.numeric)"
 _STARS = "'***'::pg_catalog.text"
 
 Keys = tuple[int, int]
@@ -66,9 +67,13 @@ def takes(mask: Mask, column: ColumnInfo, types: Types, *, hashes: bool) -> bool
     return (hashes or mask.kind is not MaskKind.HASH) and masked(mask, column, types, (1, 2)) is not None
 
 
-def quoted(name: str) -> str:
-    """The name as a quoted identifier, which no keyword can be taken for."""
-    return '"' + name.replace('"', '""') + '"'
+def kept(column: ColumnInfo, types: Types) -> str:
+    """The bare column in the type that a column of it has when masks stand behind it, as `masked` keeps types."""
+    kind = _base(column.kind, types)
+    if kind is None or (kind == column.kind and kind[0] != "pg_catalog"):
+        return quoted(column.name)
+    own = kind == column.kind and kind[1] != "numeric"
+    return f"CAST({quoted(column.name)} AS {column.type if own else _spelt(kind)})"
 
 
 def _base(kind: Name | None, types: Types) -> Name | None:
@@ -158,7 +163,7 @@ def _bucket(argument: str, kind: str, column: str, _keys: Keys) -> str | None:
     value, step = f"CAST({column} AS pg_catalog.numeric)", f"CAST({argument} AS pg_catalog.numeric)"
     rest = f"pg_catalog.mod({value}, {step})"
     # Without a division, which would be rounded; what is left over is negative where the number is.
-    below = f"CASE WHEN {rest} OPERATOR(pg_catalog.<) {_NONE} THEN {step} ELSE {_NONE} END"
+    below = f"CASE WHEN {rest} OPERATOR(pg_catalog.<) {_ZERO} THEN {step} ELSE {_ZERO} END"
     lower = f"{value} OPERATOR(pg_catalog.-) {rest} OPERATOR(pg_catalog.-) {below}"
     if kind == "numeric":
         return f"pg_catalog.trim_scale({lower})"

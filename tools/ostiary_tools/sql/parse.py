@@ -29,7 +29,7 @@ _NEST = {"UNION", "INTERSECT", "EXCEPT", "JOIN", "CASE", "BETWEEN", "BETWEEN_SYM
 
 def parse(text: str, *, depth: int | None = None) -> Any:
     """Return the tree of the only statement; `depth` is a bound on its levels, where one is known. Raises Refused."""
-    _check_text(text)
+    check_text(text)
     try:
         if not _is_shallow(text, depth):
             raise Refused(
@@ -50,12 +50,8 @@ def depth_of(text: str) -> int:
     return len(text) if len(text) <= _SHORT else _chain(scan(text))
 
 
-def _is_shallow(text: str, known: int | None) -> bool:
-    return len(text) <= _SHORT or (known if known is not None and known <= MAX_CHAIN else _chain(scan(text))) <= MAX_CHAIN
-
-
-def _check_text(text: str) -> None:
-    """The parser reads C strings: a NUL would hide what follows it, a lone surrogate cannot be encoded."""
+def check_text(text: str) -> None:
+    """Raise Refused for what cannot be parsed whole: the parser reads C strings, and a lone surrogate cannot be encoded."""
     if "\0" in text:
         raise Refused("syntax", "the statement holds a NUL character", "remove it")
     try:
@@ -64,6 +60,10 @@ def _check_text(text: str) -> None:
         raise Refused("syntax", "the statement is not valid Unicode", "remove lone surrogates") from None
     if size > MAX_BYTES:
         raise Refused("size", f"the statement is longer than {MAX_BYTES:,} bytes", "pass long values as parameters")
+
+
+def _is_shallow(text: str, known: int | None) -> bool:
+    return len(text) <= _SHORT or (known if known is not None and known <= MAX_CHAIN else _chain(scan(text))) <= MAX_CHAIN
 
 
 def _chain(tokens: list[Any]) -> int:

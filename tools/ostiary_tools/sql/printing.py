@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 from pglast import ast, enums
@@ -25,6 +26,29 @@ _CONSTANTS = frozenset({"SCONST", "USCONST", "ICONST", "FCONST", "BCONST", "XCON
 _NOTHING = nullcontext()
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """Where a relation or a sample of one stands in a printed text, with its alias."""
+
+    node: Any
+    start: int
+    end: int
+
+    @property
+    def relation(self) -> Any:
+        """The relation."""
+        return self.node.relation if isinstance(self.node, ast.RangeTableSample) else self.node
+
+
+@dataclass(frozen=True, slots=True)
+class Printed:
+    """A statement as text."""
+
+    text: str
+    scans: tuple[Scan, ...]
+    """In the text's order."""
+
+
 class _Enclosed:
     """What is printed within stands between parentheses."""
 
@@ -41,10 +65,10 @@ class _Enclosed:
 class _Printer(RawStream):
     """The library's printers on a stream that does no more than they need: theirs makes a generator for every bracket."""
 
-    def __init__(self, around: "Around") -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._around = around
-        self._inside: set[int] = set()
+        self.scans: list[Scan] = []
+        self._sampled: Any = None
 
     def write_quoted_string(self, s: str) -> None:
         """Print a backslash so that it is one, whatever `standard_conforming_strings` says."""
@@ -75,7 +99,7 @@ class _Printer(RawStream):
         kind = type(node)
         if kind is ast.A_Expr and node.kind in _BETWEEN:
             self._print_between(node)
-        elif kind in _SCANS and id(node) not in self._inside:
+        elif kind in _SCANS and node is not self._sampled:
             self._print_scan(node)
         elif kind is ast.String and is_name:
             super().print_node(node.sval, is_name=is_name, is_symbol=is_symbol)
@@ -87,22 +111,13 @@ class _Printer(RawStream):
         self.separator()
 
     def _print_scan(self, node: Any) -> None:
-        """A relation, or a sample of one, in what has to stand around it; its name there is its name outside."""
-        scan: Any = node.relation if isinstance(node, ast.RangeTableSample) else node
-        self._inside |= {id(node), id(scan)}
-        around = self._around(scan) if isinstance(scan, ast.RangeVar) else None
-        if around is None:
-            NODE_PRINTERS[type(node)](node, self)
-            return
-        alias, scan.alias = scan.alias, None
-        try:
-            self.write(around[0])
-            NODE_PRINTERS[type(node)](node, self)
-            self.write(around[1])
-        finally:
-            scan.alias = alias
-        self.write(" AS ")
-        self.print_name(scan.relname if alias is None else alias)
+        """Print it, and say where."""
+        if type(node) is ast.RangeTableSample:
+            self._sampled = node.relation
+        self.maybe_write_space("a")
+        start = self.tell()
+        NODE_PRINTERS[type(node)](node, self)
+        self.scans.append(Scan(node, start, self.tell()))
 
     def _print_between(self, node: Any) -> None:
         """The library's own forgets the parentheses around a left side that binds less."""
@@ -140,18 +155,19 @@ def _particular(node: Any) -> Callable[[Any, RawStream], None] | None:
     return None if above is None else NODE_PRINTERS.get((type(abs(above).node), type(node)))
 
 
-Around = Callable[[Any], tuple[str, str] | None]
-"""What is written before a scan of a relation and behind it; `None` where it is written as it stands."""
-
-
-def print_tree(tree: Any, around: Around = lambda _: None) -> str:
+def print_tree(tree: Any) -> str:
     """The statement as text, or an expression of one. Raises Refused when it cannot be printed."""
+    return print_scans(tree).text
+
+
+def print_scans(tree: Any) -> Printed:
+    """The same, with the places of what it scans."""
     placed = []
     try:
         placed = _place(tree)
-        printer = _Printer(around)
+        printer = _Printer()
         printer.print_node(tree)
-        return str(printer.getvalue())
+        return Printed(str(printer.getvalue()), tuple(sorted(printer.scans, key=lambda scan: scan.start)))
     except (RuntimeError, ValueError, AttributeError, TypeError, LookupError) as error:
         raise unprintable() from error
     finally:

@@ -48,6 +48,16 @@ def is_and(node: Any) -> bool:
     return isinstance(node, ast.BoolExpr) and node.boolop == enums.BoolExprType.AND_EXPR
 
 
+def is_of_key(condition: Any, relation: Relation) -> bool:
+    """Whether a condition that may be pushed says which value a key of one column has.
+
+    The planner then expects one row, whatever rows there are. A parent's keys are not its children's.
+    """
+    keys = () if relation.has_children else (relation.primary_key, *relation.unique_keys)
+    is_equal = condition.kind == _FORMS.AEXPR_OP and calls.parts(condition.name)[-1] == "="
+    return is_equal and calls.parts(condition.lexpr.fields) in keys
+
+
 def _used_once(nodes: Sequence[Any]) -> frozenset[int]:
     """The server infers a parameter's type where it meets it first; one that stands elsewhere too could change its type."""
     counted = Counter(int(node.number or 0) for node in nodes if isinstance(node, ast.ParamRef))
@@ -63,9 +73,7 @@ def _of_level(select: Any, view: SchemaView, once: frozenset[int]) -> Iterator[t
             continue
         relation = view.snapshot.relations[scan.schemaname, scan.relname]
         column = relation.column(calls.parts(compared.fields)[-1])
-        own = _OPERATORS.get(condition.kind) or calls.parts(condition.name)[-1:]
-        fits = column is not None and _fits(condition, column, once) and _is_the_servers(own, view.snapshot)
-        if column is not None and fits and view.mask(relation, column) is None:
+        if column is not None and view.mask(relation, column) is None and _fits(condition, column, once, view.snapshot):
             yield scan, _over_bare_name(condition, column.name)
 
 
@@ -116,16 +124,14 @@ def _relation(scan: Any, view: SchemaView) -> Relation | None:
     return view.snapshot.relations.get((scan.schemaname, scan.relname)) if scan.schemaname else None
 
 
-def _fits(condition: Any, column: ColumnInfo, once: frozenset[int]) -> bool:
+def _fits(condition: Any, column: ColumnInfo, once: frozenset[int], snapshot: Snapshot) -> bool:
     """Whether it is a comparison that no value of the column can make fail."""
     schema, kind = column.kind or ("", "")
     *qualifier, operator = calls.parts(condition.name)
-    if (
-        column.computed
-        or schema != "pg_catalog"
-        or qualifier not in ([], ["pg_catalog"])
-        or not _is_total(kind, operator, condition.kind, column)
-    ):
+    if column.computed or schema != calls.CATALOG or qualifier not in ([], [calls.CATALOG]):
+        return False
+    meant = _OPERATORS.get(condition.kind, (operator,))
+    if not _is_total(kind, operator, condition.kind, column) or not _is_the_servers(meant, snapshot):
         return False
     constants = (condition.rexpr,) if condition.kind == _FORMS.AEXPR_OP else condition.rexpr
     return all(_is_constant(one, kind, once) for one in constants)

@@ -13,6 +13,7 @@ from pglast import ast
 
 from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
+from ostiary_tools.snapshot import RelationKind
 from ostiary_tools.sql import calls, catalogs, kinds, statement
 from ostiary_tools.sql.expressions import visit, visit_parts
 from ostiary_tools.sql.scope import Env, Field, Item, Scan, Source, renamed
@@ -166,6 +167,8 @@ def _sample(node: Any, level: Env, work: Work, scans: Scans) -> Entry:
     put(node, "repeatable", visit(node.repeatable, level.holding(()), work))
     _, item, items = _table(node.relation, level, work, scans)
     scan = scans.get(id(node.relation))
+    if scan is not None and scan.relation.kind is RelationKind.VIEW:
+        raise Refused("sampling", "a view is not sampled", "use LIMIT")
     if scan is not None and (scan.relation.schema, scan.relation.name) in work.view.rows:
         # Which rows are drawn depends on where those lie that the caller does not have.
         raise Refused("sampling", "a table with row rules is not sampled", "use ORDER BY random() LIMIT")
@@ -233,6 +236,7 @@ def _function_columns(call: Any, definitions: Any, label: str, work: Work) -> tu
 def _xml_table(node: Any, level: Env, work: Work) -> Entry:
     name, columns = _alias(node)
     fields = tuple(Field(str(c.colname)) for c in node.columns or ())
+    node.lateral = False  # the server takes it for lateral whether it says so or not, and the printer does not say so
     visit_parts(node, level, work)
     return _alone(node, Item(name or "xmltable", renamed(fields, columns)))
 
@@ -240,6 +244,7 @@ def _xml_table(node: Any, level: Env, work: Work) -> Entry:
 def _json_table(node: Any, level: Env, work: Work) -> Entry:
     name, columns = _alias(node)
     fields = tuple(Field(n) for n in _json_columns(node.columns or ()))
+    node.lateral = False
     visit_parts(node, level, work)
     return _alone(node, Item(name or "json_table", renamed(fields, columns)))
 

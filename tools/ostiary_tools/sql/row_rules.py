@@ -101,7 +101,14 @@ def governing(
     return {**found, **_views(snapshot, found)}
 
 
-def findings(rules: RowRules, snapshots: Iterable[Snapshot], unseen: Collection[str] = ()) -> Findings:
+def opened(governed: Mapping[Name, Governed]) -> Mapping[Name, Governed]:
+    """The same where the rules hold inside views too: that says which rows a view shows of which no rule speaks."""
+    return {name: one for name, one in governed.items() if one.rules or one.relation.kind is not RelationKind.VIEW}
+
+
+def findings(
+    rules: RowRules, snapshots: Iterable[Snapshot], unseen: Collection[str] = (), *, inside_views: bool = False
+) -> Findings:
     """Hold the rules against all tables there are.
 
     `unseen`: datasources that exist and cannot be looked at; nothing is said of rules about their tables.
@@ -110,7 +117,8 @@ def findings(rules: RowRules, snapshots: Iterable[Snapshot], unseen: Collection[
     closed: list[str] = []
     types = {type_ for type_ in rules.governed if type_.partition("::")[0] in unseen}
     for snapshot in snapshots:
-        governed = governing(rules, snapshot).values()
+        by_name = governing(rules, snapshot)
+        governed = (opened(by_name) if inside_views else by_name).values()
         found |= dict.fromkeys(problem for one in governed for problem in one.problems)
         closed += [one.closed for one in governed if one.closed and not one.problems]
         types.update(_types(snapshot))

@@ -37,6 +37,8 @@ class Work:
     def scan(self, relation: Relation) -> None:
         """The relation is scanned, whether or not a column of it is named."""
         self.accesses.add(Access(Action.READ, relation.resource(self.view.datasource)))
+        if (inside := self.view.insides.get((relation.schema, relation.name))) is not None:
+            self.accesses |= inside.accesses
         if relation.runs:
             self.run(relation.runs, f"{relation.schema}.{relation.name}")
 

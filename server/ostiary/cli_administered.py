@@ -1,0 +1,37 @@
+"""What the administrator of the control database does with one of its tables, from a command."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from ostiary.cli_options import say
+from ostiary.exits import CommandFailed, Exit
+
+if TYPE_CHECKING:
+    from ostiary.audit.recorder import Recorder
+    from ostiary.config import Config
+    from ostiary_tools.control.taints import TaintTable
+    from ostiary_tools.control.tokens import TokenTable
+
+
+Table = TypeVar("Table", "TokenTable", "TaintTable")
+T = TypeVar("T")
+
+
+def administered(config: "Config", table: Callable[[str], Table], what: str, act: "Callable[[Table, Recorder], Awaitable[T]]") -> T:
+    """Do it with the table and the audit log that it is recorded in. Raises CommandFailed; `what` is in the table."""
+    from ostiary.app import open_administered
+    from ostiary_tools.control.connect import JournalError
+
+    if config.control.dsn is not None and config.control.admin_dsn is None:
+        raise CommandFailed(f"only the administrator of the control database has the {what}", "set `control.admin_dsn`", Exit.USAGE)
+
+    async def run() -> T:
+        async with open_administered(config, say, table, what) as (opened, recorder):
+            return await act(opened, recorder)
+
+    try:
+        return asyncio.run(run())
+    except JournalError as error:
+        hint = "see that its database runs, and that `ostiary audit install` was run"
+        raise CommandFailed(f"the {what} cannot be reached: {error}", hint, Exit.UNAVAILABLE) from error

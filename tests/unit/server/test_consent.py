@@ -1,0 +1,128 @@
+"""What a human reads before he says yes: each text is written out, with what is not seen as its number."""
+
+from enum import Enum
+from typing import Annotated, Any
+
+import pytest
+from pydantic import Field
+
+from ostiary.consent import question
+from ostiary_policies.model import Intent, Obligations, Permit, Principal, Statement
+from ostiary_tools.api import Args, CursorHandle, Redacted
+
+STATEMENT = Statement("SELECT 1", ())
+
+
+class Kind(Enum):
+    A = "a"
+    B = "b"
+
+
+class Wish(Args):
+    count: int = 0
+    ratio: float = 1.0
+    loud: bool = True
+    names: tuple[str, ...] = ()
+    kind: Kind = Kind.A
+    text: str = "plain"
+    most: int | None = None
+    tags: list[str] = Field(default_factory=list)
+
+
+class Needed(Args):
+    name: str
+    size: int = 1
+
+
+class Marked(Args):
+    sql: Annotated[str, Redacted()] = ""
+    params: Annotated[tuple[str, ...], Redacted()] = ()
+    cursor: Annotated[str, CursorHandle()] = ""
+    secret: Annotated[str, Redacted()] = ""
+
+
+class Unmarked(Args):
+    sql: str = ""
+    params: tuple[str, ...] = ()
+    cursor: str = ""
+
+
+def asked(model: type[Args], arguments: dict[str, Any], *statements: Statement, rules: tuple[str, ...] = ("r",)) -> str:
+    who = Principal("ada", ("reader",))
+    return question(Permit(who, Intent("launch", arguments, (), None, statements), Obligations(), rules, "sha256:0"), model, rules)
+
+
+def barred(text: str) -> list[str]:
+    return [line.removeprefix("| ") for line in text.split("\n") if line.startswith("| ")]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ({}, []),
+        ({"count": 0, "ratio": 1.0, "loud": True, "names": [], "kind": "a", "text": "plain", "most": None, "tags": []}, []),
+        ({"count": False, "ratio": 1, "loud": 1}, ["count = false", "ratio = 1", "loud = 1"]),
+        ({"count": 0.0, "ratio": 0.0, "loud": False}, ["count = 0.0", "ratio = 0.0", "loud = false"]),
+        ({"count": None, "text": "", "names": None, "most": 0}, ["count = null", 'text = ""', "names = null", "most = 0"]),
+        ({"kind": "b", "names": [""]}, ['kind = "b"', 'names = [""]']),
+        ({"other": False, "another": None, "empty": []}, ["other = false", "another = null", "empty = []"]),
+    ],
+)
+def test_an_argument_is_left_out_only_where_it_is_what_the_model_has_by_default(given: dict[str, Any], shown: list[str]):
+    assert barred(asked(Wish, given)) == shown
+
+
+def test_an_argument_that_must_be_given_is_always_shown():
+    assert barred(asked(Needed, {"name": "", "size": 1})) == ['name = ""']
+
+
+def test_what_statements_are_made_of_is_left_out_where_the_model_says_so_and_statements_are_shown():
+    made = {"sql": "select 1", "params": ["x"], "cursor": "c"}
+    lines = ['sql = "select 1"', 'params = ["x"]', 'cursor = "c"']
+    assert barred(asked(Marked, made, STATEMENT)) == ["SELECT 1"]
+    assert barred(asked(Marked, made)) == lines
+    assert barred(asked(Unmarked, made, STATEMENT)) == [*lines, "SELECT 1"]
+    assert barred(asked(Wish, made, STATEMENT)) == [*lines, "SELECT 1"]
+    assert barred(asked(Marked, {"secret": "s"}, STATEMENT)) == ['secret = "s"', "SELECT 1"]
+
+
+def test_rules_are_named_as_they_are_written():
+    one = asked(Wish, {}, rules=("Salaries-Want-A-YES",)).split("\n")[1]
+    two = asked(Wish, {}, rules=("A", "bB")).split("\n")[1]
+    assert one == "Rule `Salaries-Want-A-YES` wants a human's approval: is it to run?"
+    assert two == "Rules `A`, `bB` want a human's approval: is it to run?"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a b", "a b"),
+        ("München 東京 Ω ✓ €", "München 東京 Ω ✓ €"),
+        ("a\nb\rc\td", "a<U+000A>b<U+000D>c<U+0009>d"),
+        ("\u202ea\u2066b\u200bc\u2028d\x85e\ufefff", "<U+202E>a<U+2066>b<U+200B>c<U+2028>d<U+0085>e<U+FEFF>f"),
+        ("a\u00a0b\u3000c\u2003d", "a<U+00A0>b<U+3000>c<U+2003>d"),
+        ("\u3164\u115f\u1160\uffa0\u2800\u034f", "<U+3164><U+115F><U+1160><U+FFA0><U+2800><U+034F>"),
+        ("a\ufe0fb\ufe00c\U000e0100d\U000e01efe", "a<U+FE0F>b<U+FE00>c<U+E0100>d<U+E01EF>e"),
+        ("e\u0301 \u0488 \u20dd", "e<U+0301> <U+0488> <U+20DD>"),
+        ("\ud800 \ue000 \u0378 \u00ad", "<U+D800> <U+E000> <U+0378> <U+00AD>"),
+    ],
+)
+def test_what_is_not_seen_as_itself_stands_as_its_number(text: str, shown: str):
+    assert barred(asked(Wish, {}, Statement(text, ()))) == [shown]
+    assert f"The agent `ada` ({shown}) wants" in question(
+        Permit(Principal("ada", (text,)), Intent("launch", {}), Obligations(), ("r",), "sha256:0"), Wish, ("r",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("", [""]),
+        ("x" * 101, ["x" * 100, "x"]),
+        ("東" * 51, ["東" * 50, "東"]),
+        ("x" + "\uff21" * 50, ["x" + "\uff21" * 49, "\uff21"]),
+        ("x" * 95 + "\ny", ["x" * 95, "<U+000A>y"]),
+    ],
+)
+def test_no_line_is_wider_than_a_hundred_cells(text: str, lines: list[str]):
+    assert barred(asked(Wish, {}, Statement(text, ()))) == lines
