@@ -23,6 +23,18 @@ class Action(StrEnum):
     READ_MASKED = "read_masked"
     """Have a mask in the place of a value, everywhere a statement could use the value (on `Column`)."""
 
+    INSERT = "insert"
+    """Add rows (on `Table`), with values of one's own in a column (on `Column`; both are needed)."""
+
+    UPDATE = "update"
+    """Change rows (on `Table`) in a column (on `Column`; both are needed)."""
+
+    DELETE = "delete"
+    """Take rows away (on `Table`)."""
+
+    DEFINE = "define"
+    """Make things in a schema (on `Schema`), change or drop one (on `Table`)."""
+
     EXECUTE = "execute"
     """Call a function that the database's owner or an extension defined (on `Function`)."""
 

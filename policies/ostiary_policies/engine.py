@@ -7,6 +7,8 @@ What one access presupposes, and is therefore judged with it:
 - to read a table, see it; to read a column, see it and read its table
 - to read a column masked, the same
 - to execute a function, see it
+- to insert into a table, update it, delete from it or define it, see it; to insert or update a column, see it and do the same
+  to its table; to define in a schema, see it
 
 So nothing can be read or run that may not be known, and a forbid on a schema closes
 all that is in it. Besides its accesses, an intent needs `call` on its tool and, when
@@ -202,7 +204,10 @@ def presupposes(access: Access) -> tuple[Access, ...]:
         case Action.READ | Action.READ_MASKED:
             table = (Access(Action.READ, above),) if above and isinstance(access.resource, Column) else ()
             return (*table, Access(Action.SEE, access.resource))
-        case Action.EXECUTE:
+        case Action.INSERT | Action.UPDATE:
+            table = (Access(access.action, above),) if above and isinstance(access.resource, Column) else ()
+            return (*table, Access(Action.SEE, access.resource))
+        case Action.EXECUTE | Action.DELETE | Action.DEFINE:
             return (Access(Action.SEE, access.resource),)
         case Action.CALL | Action.READ_AUDIT:
             return ()

@@ -148,6 +148,14 @@ class Intent:
     """Its rows leave as a file of the export folder, within the bounds of exports, and not in the reply."""
     explained: tuple[Statement, ...] = ()
     """Statements whose plan the call asks the server for. They are judged as the others and never run."""
+    changes: tuple[Statement, ...] = ()
+    """Statements that change rows or definitions, in their order, all in one transaction."""
+    stays: bool = False
+    """What is changed is committed. Else it is looked at and rolled back, and no human is asked."""
+    undoes: bool = False
+    """It takes back what a change did that is known by its images; there are no statements then."""
+    rows_changed: int | None = None
+    """Rows in all tables that the change was seen to change when it was proposed; terms of approval count them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ ToolError                code, message, hint
 ├── TooCostly            the estimated cost is above a term of the permit, so it was not run
 │   └── ScansTooMuch     the estimated rows are
 ├── NotOnReplica         it runs on a replica only, and there is none now
+├── LockedOut            a lock was not to be had in time; nothing stays
+├── OutcomeUnknown       the session broke while a change was committed; what became of it is found out and recorded
 └── DatabaseError        the server's own error, with its SQLSTATE
 """
 
@@ -95,6 +97,18 @@ class NotOnReplica(ToolError):
     def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
         super().__init__(message, hint)
         self.rules = rules
+
+
+class LockedOut(ToolError):
+    """A lock was not to be had in time. The message says what is locked and by whom, in words without values."""
+
+    code = "locked"
+
+
+class OutcomeUnknown(ToolError):
+    """The session broke while its transaction was committed: it may have happened or not."""
+
+    code = "outcome_unknown"
 
 
 class DatabaseError(ToolError):

@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ostiary_policies.model import Statement
+from ostiary_tools.effects import Effects, Isolation
 from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import ColumnHead, Rows
-from ostiary_tools.snapshot import Mark, MarkKey, Snapshot
+from ostiary_tools.snapshot import Mark, MarkKey, Name, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,64 @@ class Reader(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeLimits:
+    """Bounds of one transaction that changes something, kept by the server where it can."""
+
+    timeout_s: float
+    """Seconds a statement may run."""
+    lock_timeout_s: float
+    """Seconds a statement waits for a lock."""
+    max_rows: int
+    """Rows in all tables that may be changed; with one more the change is refused."""
+    isolation: Isolation = Isolation.READ_COMMITTED
+
+
+Fate = Literal["committed", "aborted", "running", "unknown"]
+"""What became of a transaction; `unknown` when the server that ran it cannot be asked any more."""
+
+
+class Changer(Protocol):
+    """An open transaction that changes something. Unless `commit` returns, nothing of it stays."""
+
+    async def run(self, statement: Statement) -> int:
+        """Run a judged statement; the rows it reports. Raises TimedOut, DatabaseError, Unavailable, SchemaChanged, LockedOut."""
+        ...
+
+    async def effects(self) -> Effects:
+        """What was done so far, by statements, foreign keys and triggers. Raises as `run`, and Refused above `max_rows`."""
+        ...
+
+    async def outside(self, table: Name, predicate: str, *, before: bool) -> int:
+        """Of the rows of a table in the last `effects`, how many are not TRUE under a predicate over its bare column names.
+
+        `before` asks the rows as they were (changed and deleted ones), else as they are (changed and inserted ones).
+        """
+        ...
+
+    async def sample(
+        self, table: Name, columns: Sequence[str], predicate: str, keys: Sequence[str], *, before: bool, limit: int
+    ) -> Rows:
+        """Some of these rows through expressions over its bare column names, `expression AS name`, with `keys` as $1 and $2."""
+        ...
+
+    async def lock(self, effects: Effects) -> None:
+        """Lock the rows that another look at the same change saw, in the order of their keys. Raises as `run`."""
+        ...
+
+    async def undo(self, effects: Effects) -> None:
+        """Take back what another transaction did. Raises Refused (rule `undo`) when rows are no longer as it left them, and says which."""
+        ...
+
+    async def name(self) -> str:
+        """What `Datasource.fate` knows this transaction by; it is written down before `commit`."""
+        ...
+
+    async def commit(self) -> None:
+        """Make it last. Raises DatabaseError when the server refuses (then nothing stays), OutcomeUnknown when it cannot be told."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class PoolState:
     """What a pool looks like now."""
 
@@ -127,6 +186,22 @@ class Datasource(Protocol):
         locks its relations against redefinition, and not run when a mark is another by then (SchemaChanged).
         Raises Unavailable when no connection is to be had within the acquire timeout.
         """
+        ...
+
+    @property
+    def changeable(self) -> bool:
+        """Whether a login for changes is configured."""
+        ...
+
+    def change(self, limits: ChangeLimits, relied: Mapping[MarkKey, Mark] = ...) -> AbstractAsyncContextManager[Changer]:
+        """Open a transaction of the login for changes, and a session beside it that sees rows as they were; roll back afterwards.
+
+        Raises Unavailable, and Refused (rule `read_only`) where no such login is configured.
+        """
+        ...
+
+    async def fate(self, transaction: str) -> Fate:
+        """What became of a transaction that a `Changer` named. Raises Unavailable when the database cannot be asked now."""
         ...
 
     def state(self) -> PoolState:
