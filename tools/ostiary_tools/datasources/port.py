@@ -125,7 +125,7 @@ class Changer(Protocol):
         ...
 
     async def undo(self, effects: Effects) -> None:
-        """Take back what another transaction did. Raises Refused (rule `undo`) when rows are no longer as it left them, and says which."""
+        """Take back what another transaction did. Raises Refused (rule `undo`), with which, when rows are no longer as it left them."""
         ...
 
     async def name(self) -> str:
