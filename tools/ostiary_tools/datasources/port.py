@@ -125,7 +125,7 @@ class Changer(Protocol):
         ...
 
     async def undo(self, effects: Effects) -> None:
-        """Take back what another transaction did. Raises Refused (rule `undo`), with which, when rows are no longer as it left them."""
+        """Take back what another transaction did. Raises Refused (rule `undo`) where a row is no longer as it left it; says which."""
         ...
 
     async def name(self) -> str:
@@ -133,7 +133,7 @@ class Changer(Protocol):
         ...
 
     async def commit(self) -> None:
-        """Make it last. Raises DatabaseError when the server refuses (then nothing stays), OutcomeUnknown when it cannot be told."""
+        """Make it last. Raises DatabaseError when the server refuses: then nothing stays; OutcomeUnknown when that is not known."""
         ...
 
 
