@@ -125,7 +125,7 @@ class Changer(Protocol):
         ...
 
     async def undo(self, effects: Effects) -> None:
-        """Take back what another transaction did. Raises Refused (rule `undo`) where a row is no longer as it left it; says which."""
+        """Take back what another transaction did. Raises Refused (rule `undo`), which says what rows it no longer finds as it left."""
         ...
 
     async def name(self) -> str:
