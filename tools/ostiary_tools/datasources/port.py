@@ -125,7 +125,7 @@ class Changer(Protocol):
         ...
 
     async def undo(self, effects: Effects) -> None:
-        """Take back what another transaction did. Raises Refused (rule `undo`), which says what rows it no longer finds as it left."""
+        """Take back what another transaction did. Refused (rule `undo`) says which rows are no longer as it left them."""
         ...
 
     async def name(self) -> str:
