@@ -40,3 +40,7 @@ class Action(StrEnum):
 
     READ_AUDIT = "read_audit"
     """Read and verify the audit log (on `AuditLog`)."""
+
+
+CHANGING = frozenset((Action.INSERT, Action.UPDATE, Action.DELETE, Action.DEFINE))
+"""What a call that changes something does besides what it reads."""

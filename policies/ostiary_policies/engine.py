@@ -19,11 +19,12 @@ that fails while it is evaluated denies what it was asked about. Terms come from
 permit that decided anything in the intent, and the strictest of each holds.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ostiary_policies import masks, obligations
-from ostiary_policies.actions import Action
+from ostiary_policies.actions import CHANGING, Action
+from ostiary_policies.approvals import Approval
 from ostiary_policies.budgets import Budget
 from ostiary_policies.cedar import Judgment, PolicySet
 from ostiary_policies.entities import parent
@@ -120,10 +121,31 @@ class Engine:
     def stating(self, permit: Permit, term: str) -> tuple[str, ...]:
         """Ids of the permit's rules that state the term, a field of `Obligations`, as strictly as it is in force; sorted."""
         in_force = getattr(permit.obligations, term)
+        if isinstance(in_force, tuple):
+            return self.stating_any(permit, term, in_force)
         stated = {rule: getattr(self.policies.policies[rule].obligations, term) for rule in permit.rules}
         if isinstance(in_force, frozenset):  # all that is stated is in force
             return tuple(rule for rule in sorted(stated) if stated[rule])
         return tuple(rule for rule in sorted(stated) if in_force is not None and stated[rule] == in_force)
+
+    def stating_any(self, permit: Permit, term: str, wanted: Collection[object]) -> tuple[str, ...]:
+        """Ids of the permit's rules that state one of these in a term that holds several; sorted."""
+        stated = {rule: getattr(self.policies.policies[rule].obligations, term) for rule in permit.rules}
+        return tuple(rule for rule in sorted(stated) if any(one in wanted for one in stated[rule]))
+
+    def approvals(self, permit: Permit) -> tuple[Approval, ...]:
+        """Those of its terms that the permit waits for: by what it changes, and how many rows.
+
+        A change that is only looked at and rolled back waits for none that comes of what it changes.
+        """
+        intent, stated = permit.intent, permit.obligations.approvals
+        if not (intent.changes or intent.undoes):
+            return tuple(one for one in stated if one.above_rows is None)
+        if intent.stays:
+            return tuple(one for one in stated if one.asked_of_change(intent.rows_changed))
+        looks = [access for access in asked(intent) if access.action not in CHANGING]
+        terms = obligations.strictest(verdict.obligations for verdict in self._verdicts(permit.principal, looks))
+        return tuple(one for one in terms.approvals if one.above_rows is None)
 
     def stating_budget(self, permit: Permit, budget: Budget) -> tuple[str, ...]:
         """Ids of the permit's rules that state the budget; sorted."""

@@ -4,7 +4,7 @@ Says what the caller may not see as plainly as the rest: what an agent is told o
 refusal is not made here.
 """
 
-from ostiary_policies import entities
+from ostiary_policies import approvals, entities
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, AuditLog, Denial, Function, Obligations, Permit, Principal, Reason, Tool
 
@@ -50,8 +50,8 @@ def term_by_term(obligations: Obligations) -> dict[str, str]:
         said["max_cost"] = f"at most a cost of {obligations.max_cost:,.12g} as the planner estimates it"
     if obligations.max_rows_scanned is not None:
         said["max_rows_scanned"] = f"at most {obligations.max_rows_scanned:,} rows scanned as the planner estimates them"
-    if obligations.approval is not None:
-        said["approval"] = f"only when a {obligations.approval} has approved this very call"
+    if obligations.approvals:
+        said["approvals"] = f"only when {'; and when '.join(map(approvals.said, obligations.approvals))}"
     if obligations.replica is not None:
         said["replica"] = "only on a replica of the database, never on the primary"
     if obligations.taints:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ostiary_policies.actions import Action
+from ostiary_policies.approvals import Approval
 from ostiary_policies.attributes import Attribute
 from ostiary_policies.budgets import Budget
 
@@ -175,8 +176,8 @@ class Obligations:
     """`required`: statements run on a replica of their database, and never on the primary."""
     budgets: tuple[Budget, ...] = ()
     """Sorted; of each measure and window the strictest."""
-    approval: str | None = None
-    """Whose yes the call waits for: `human`."""
+    approvals: tuple[Approval, ...] = ()
+    """Sorted; whose yes the call waits for, of those that no other covers."""
     taints: frozenset[str] = frozenset()
     """What its agent is tainted with, from before the call runs."""
 

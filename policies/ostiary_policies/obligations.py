@@ -7,7 +7,7 @@
 - `@max_rows_scanned("5000000")` rows a statement may be estimated to touch, a positive whole number
 - `@replica("required")` statements run on a replica, and not at all where there is none
 - `@budget_calls("60/minute")` and the others of `budgets`
-- `@approval("human")` whose yes each call waits for
+- `@approval("human")` and the others of `approvals`
 - `@taint("untrusted")` what the agent is tainted with by the call, a name; several behind commas
 """
 
@@ -15,13 +15,14 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 
-from ostiary_policies import budgets
+from ostiary_policies import approvals, budgets
 from ostiary_policies.model import Obligations
 
 NONE = Obligations()
 _SINGLE = ("limit_rows", "limit_bytes", "timeout", "max_cost", "max_rows_scanned", "approval", "replica", "taint")
 NAMES = frozenset(_SINGLE) | budgets.NAMES
-APPROVERS = ("human",)
+_SEVERAL = ("budgets", "approvals", "taints")
+"""Fields of `Obligations` that hold several."""
 REPLICA = "required"
 """The one word of `@replica`."""
 
@@ -43,7 +44,7 @@ def from_annotations(annotations: Mapping[str, str]) -> Obligations:
         max_rows_scanned=_large_count(annotations, "max_rows_scanned"),
         replica=_replica(annotations),
         budgets=budgets.stated(annotations),
-        approval=_approval(annotations),
+        approvals=approvals.stated(annotations),
         taints=_taints(annotations),
     )
 
@@ -59,17 +60,17 @@ def strictest(terms: Iterable[Obligations]) -> Obligations:
         max_rows_scanned=min((t.max_rows_scanned for t in all_terms if t.max_rows_scanned is not None), default=None),
         replica=next((t.replica for t in all_terms if t.replica is not None), None),
         budgets=budgets.strictest(budget for t in all_terms for budget in t.budgets),
-        approval=next((t.approval for t in all_terms if t.approval is not None), None),
+        approvals=approvals.strictest(approval for t in all_terms for approval in t.approvals),
         taints=frozenset(taint for t in all_terms for taint in t.taints),
     )
 
 
 def stated(terms: Obligations) -> dict[str, int | float | str]:
     """The terms that are set, by name: numbers, and the others as their annotations write them."""
-    alone = asdict(replace(terms, budgets=(), taints=frozenset()))
-    single = {name: value for name, value in alone.items() if value is not None and name not in ("budgets", "taints")}
+    alone = asdict(replace(terms, budgets=(), approvals=(), taints=frozenset()))
+    single = {name: value for name, value in alone.items() if value is not None and name not in _SEVERAL}
     taints = {"taint": ", ".join(sorted(terms.taints))} if terms.taints else {}
-    return {**single, **budgets.written(terms.budgets), **taints}
+    return {**single, **budgets.written(terms.budgets), **approvals.written(terms.approvals), **taints}
 
 
 def _count(annotations: Mapping[str, str], name: str) -> int | None:
@@ -104,13 +105,6 @@ def _cost(annotations: Mapping[str, str], name: str) -> float | None:
     if not _COST.fullmatch(written) or not float(written) > 0:
         raise ValueError(f"`@{name}` is a positive number such as `1e6` or `250000`, not `{written}`")
     return float(written)
-
-
-def _approval(annotations: Mapping[str, str]) -> str | None:
-    written = annotations.get("approval")
-    if written is not None and written not in APPROVERS:
-        raise ValueError(f"`@approval` is `human`, not `{written}`")
-    return written
 
 
 def _taints(annotations: Mapping[str, str]) -> frozenset[str]:

@@ -184,7 +184,7 @@ class Gate:
         tool = await self._found(record)
         args = await self._accepted(tool, record)
         permit, world, entry = await self._decided(tool, args, record)
-        if permit.obligations.approval is not None:
+        if record.engine.approvals(permit):
             # Before anything is held for the call: a human may take minutes.
             permit, world, entry = await self._approved((permit, world, entry), tool, args, record)
         await self._tainted(permit, record, entry)
@@ -224,7 +224,7 @@ class Gate:
     async def _approved(self, decided: "_Permitted", tool: Tool[Any], args: Args, record: Draft) -> "_Permitted":
         """The same decision, once a human has said yes to it."""
         permit, world, entry = decided
-        rules = record.engine.stating(permit, "approval")
+        rules = record.engine.stating_any(permit, "approvals", record.engine.approvals(permit))
         asked = replace(entry, decision="asked", reason="a human was asked", rules=rules)
         try:
             ask, waiting = record.call.ask, lambda: on_record(asked, self._recorder, self.crowd)

@@ -112,7 +112,7 @@ async def _looking(
         calling = engine.allows(who, Access(Action.CALL, Tool("query")))
         if not calling.allowed:
             raise CommandFailed("the policies do not let it call `query`, so through Ostiary it reads nothing")
-        if calling.obligations.approval is not None:
+        if any(one.above_rows is None for one in calling.obligations.approvals):
             raise CommandFailed("a human is asked before any call of `query`, and natively nobody is")
         view = world.view(name)
         [source] = [one for one in settings if one.name == view.datasource]

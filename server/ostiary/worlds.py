@@ -16,7 +16,7 @@ from ostiary.columns import allowed, columns
 from ostiary.redaction import one_line
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
-from ostiary_policies.model import Access, Column, Datasource, Principal, Resource, Table, Tool
+from ostiary_policies.model import Access, Column, Datasource, Obligations, Principal, Resource, Table, Tool
 from ostiary_tools import ranking
 from ostiary_tools.api import Surface, World
 from ostiary_tools.datasources.port import Datasource as DatasourcePort
@@ -193,7 +193,7 @@ def _judge_schema(
     stated = {resource: [engine.allows(who, one).obligations for one in reads] for resource, reads in _reads(view)}
     view = replace(
         view,
-        approved=frozenset(one for one, all_terms in stated.items() if any(each.approval is not None for each in all_terms)),
+        approved=frozenset(one for one, all_terms in stated.items() if any(_asks(each) for each in all_terms)),
         tainting={one: taints for one, all_terms in stated.items() if (taints := _NONE.union(*(t.taints for t in all_terms)))},
         apart=frozenset(one for one, all_terms in stated.items() if any(each.replica is not None for each in all_terms)),
     )
@@ -203,6 +203,11 @@ def _judge_schema(
     # since of a hundred thousand columns that takes long enough to hold up others.
     hash((view.visible, view.readable, view.narrowed))
     return next((one for one in kept if one == view), view)
+
+
+def _asks(terms: Obligations) -> bool:
+    """Whether a call that changes nothing waits for a human."""
+    return any(approval.above_rows is None for approval in terms.approvals)
 
 
 def _reads(view: SchemaView) -> Iterator[tuple[Resource, frozenset[Access]]]:

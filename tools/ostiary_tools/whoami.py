@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from math import ceil
 
+from ostiary_policies.approvals import Approval
 from ostiary_policies.model import Intent, Obligations, Permit
 from ostiary_tools.api import Args, BudgetLeft, Hints, Session, Surface, Text, Unavailable, World
 from ostiary_tools.identifiers import identifier, qualified
@@ -65,10 +66,15 @@ def told_terms(terms: Obligations) -> str:
         f"{terms.timeout_s:g} s" if terms.timeout_s is not None else "",
         f"a cost of {terms.max_cost:,.12g}" if terms.max_cost is not None else "",
         f"{terms.max_rows_scanned:,} rows scanned" if terms.max_rows_scanned is not None else "",
-        f"a {terms.approval}'s yes to each call" if terms.approval is not None else "",
+        *(_yes(one) for one in terms.approvals),
         "only on a replica" if terms.replica is not None else "",
     ]
     return ", ".join(s for s in said if s) or "the server's own limits"
+
+
+def _yes(approval: Approval) -> str:
+    who = "a human's yes" if approval.people == 1 else "the yes of two humans"
+    return f"{who} to {'each call' if approval.above_rows is None else f'each change of more than {approval.above_rows} rows'}"
 
 
 def _extent(world: World, name: str) -> str:

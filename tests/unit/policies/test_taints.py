@@ -3,6 +3,7 @@
 import pytest
 
 from ostiary_policies.actions import Action
+from ostiary_policies.approvals import Approval
 from ostiary_policies.attributes import usable
 from ostiary_policies.cases import run_table
 from ostiary_policies.cedar import PolicySet
@@ -83,11 +84,11 @@ def test_what_would_never_apply_is_refused_when_policies_are_loaded(written: str
 
 
 def test_an_approval_is_by_a_human_or_not_written() -> None:
-    for written in ("", "Human", "nobody", "human,human"):
-        with pytest.raises(PolicyError, match="`@approval` is `human`, not"):
+    for written in ("", "Human", "nobody", "human,"):
+        with pytest.raises(PolicyError, match="`@approval` is `human`, `two humans`, or"):
             engine(ALL, f'@id("x") @approval("{written}") permit (principal in Role::"r", action, resource);')
     both = engine(ALL, '@id("x") @approval("human") permit (principal in Role::"r", action, resource is Column);')
-    assert both.allows(CLEAN, READ).obligations == Obligations(approval="human")
+    assert both.allows(CLEAN, READ).obligations == Obligations(approvals=(Approval(1),))
 
 
 def test_no_attribute_of_an_installation_may_be_called_taints() -> None:
