@@ -23,14 +23,15 @@ class Approval:
 
     def covers(self, other: "Approval") -> bool:
         """Whether who fulfils this has fulfilled the other."""
-        return self.people >= other.people and self._threshold <= other._threshold
+        return self.people >= other.people and self.threshold <= other.threshold
 
     def asked_of_change(self, rows: int | None) -> bool:
         """Whether a change of so many rows waits for it; `None` where nobody knows how many."""
-        return rows is None or rows > self._threshold
+        return rows is None or rows > self.threshold
 
     @property
-    def _threshold(self) -> int:
+    def threshold(self) -> int:
+        """The rows, as a number in any case."""
         return -1 if self.above_rows is None else self.above_rows
 
     def __str__(self) -> str:
