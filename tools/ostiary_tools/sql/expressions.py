@@ -60,7 +60,7 @@ def _column(node: Any, env: Env, work: Work) -> Any:
     words = calls.parts(node.fields)
     if len(words) == 1:
         _bare_column(words[0], env, work)
-        return node
+        return _of_target(node, words[0], env)
     qualifier, name = words[:-1], words[-1]
     items = named_items(qualifier, env, work)
     found = [f for item in items for f in item.fields if f.name == name]
@@ -83,6 +83,18 @@ def _bare_column(name: str, env: Env, work: Work) -> None:
     if not found.fields and not rows and found.certain and not (name == "ctid" and scope.has_ctid(env)):
         fenced = name == "ctid" and any(item.base for item in items)
         raise _system_column(name) if name in _SYSTEM_COLUMNS or fenced else work.unknown_column(name, items, env)
+
+
+def _of_target(node: Any, name: str, env: Env) -> Any:
+    """A bare name that means a column of what the statement changes, with that one's name. Raises Refused where it is shadowed."""
+    found = scope.find_column(env, name)
+    items = [item for level in env.levels() for item in level.items if item.target]
+    owner = next((item for item in items if any(f is each for f in found.fields for each in item.fields)), None)
+    if owner is None or owner.name is None:
+        return node
+    if len(found.fields) > 1 or not found.certain or scope.find_items(env, owner.name) != (owner,):
+        raise Refused("ambiguous", f"`{name}` is ambiguous here", "give the tables aliases, and name them before columns")
+    return ast.ColumnRef(fields=(ast.String(owner.name), ast.String(name)))
 
 
 def _selected(name: str, items: tuple[Item, ...], written: str, env: Env, work: Work) -> None:

@@ -117,7 +117,9 @@ def fenced(tree: Any, printed: Printed, view: SchemaView, parameters: int, *, re
 
     `repeats` says that the server may write down parts of the statement more than once.
     """
-    scans = [(relation, scan) for scan in printed.scans if (relation := _fenced_relation(scan, view)) is not None]
+    target = getattr(tree, "relation", None)  # of a change; it is no scan
+    found = (scan for scan in printed.scans if scan.relation is not target)
+    scans = [(relation, scan) for scan in found if (relation := _fenced_relation(scan, view)) is not None]
     if not scans:
         return None
     nodes = [node for level in levels(tree) for node in level]
@@ -253,14 +255,20 @@ def _without(tree: Any, fencings: Sequence[_Fencing]) -> Any:
     """The tree with each scan in the place of its outline. Raises Refused unless it holds just these."""
     nodes = [node for level in levels(tree) for node in level]
     wanted = {(fencing.scan.relation.schemaname, fencing.scan.relation.relname) for fencing in fencings}
-    scans = (node for node in nodes if isinstance(node, ast.RangeVar) and (node.schemaname, node.relname) in wanted)
+    target = getattr(tree, "relation", None)
+    named = (node for node in nodes if isinstance(node, ast.RangeVar) and node is not target)
+    scans = (node for node in named if (node.schemaname, node.relname) in wanted)
     ordered = sorted(scans, key=_place)
     if len(ordered) != len(fencings):
         raise printing.unprintable()
     expected = {id(scan): fencing for scan, fencing in zip(ordered, fencings, strict=True)}
     for node in nodes:
-        if isinstance(node, ast.SelectStmt) and node.fromClause:
+        if isinstance(node, ast.SelectStmt | ast.UpdateStmt) and node.fromClause:
             put(node, "fromClause", tuple(_bare(entry, expected) for entry in node.fromClause))
+        elif isinstance(node, ast.DeleteStmt) and node.usingClause:
+            put(node, "usingClause", tuple(_bare(entry, expected) for entry in node.usingClause))
+        elif isinstance(node, ast.MergeStmt):
+            put(node, "sourceRelation", _bare(node.sourceRelation, expected))
         elif isinstance(node, ast.JoinExpr):
             put(node, "larg", _bare(node.larg, expected))
             put(node, "rarg", _bare(node.rarg, expected))

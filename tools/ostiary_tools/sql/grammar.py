@@ -1,10 +1,11 @@
-"""What a statement may consist of: an allowlist of the grammar's nodes, and the two kinds of statement.
+"""What a statement may consist of: an allowlist of the grammar's nodes, the two kinds of reads and the four of changes.
 
 A node that is not listed is refused, so what a later grammar adds is closed until
 somebody has read it. Says nothing about names.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pglast import ast
@@ -18,6 +19,8 @@ from ostiary_tools.sql.tree import CHILDREN, levels
 MAX_NODES = 30_000
 MAX_DEPTH = 250
 
+Kind = Literal["select", "explain", "insert", "update", "delete", "merge"]
+
 _FORBIDDEN = {
     "IntoClause": ("select_into", "`SELECT INTO` makes a table", "drop the INTO clause"),
     "LockingClause": ("locking", "`FOR UPDATE` and `FOR SHARE` lock rows", "drop the locking clause"),
@@ -30,18 +33,51 @@ _FORBIDDEN = {
 _ALLOWED = frozenset(kind for kind in CHILDREN if kind.__name__ in NODES)
 _PLAIN = _ALLOWED - expansion.REPEATING - {ast.ParamRef, ast.A_Indirection, ast.RangeSubselect}
 """Kinds of which nothing more is asked; most nodes are of these."""
+_OF_CHANGES = frozenset(
+    {
+        ast.IndexElem,
+        ast.InferClause,
+        ast.MergeWhenClause,
+        ast.MultiAssignRef,
+        ast.OnConflictClause,
+        ast.SetToDefault,
+    }
+)
+"""What a change may hold besides; where each may stand, the server's own rules say."""
+_CHANGES: Mapping[type, Kind] = {
+    ast.InsertStmt: "insert",
+    ast.UpdateStmt: "update",
+    ast.DeleteStmt: "delete",
+    ast.MergeStmt: "merge",
+}
+_NOT_IN_CHANGES = {
+    **_FORBIDDEN,
+    **{
+        f"{word}Stmt": ("read_only", f"`{word.upper()}` stands within another statement", "send each change by itself")
+        for word in ("Insert", "Update", "Delete", "Merge")
+    },
+    "CopyStmt": ("copy", "`COPY` reaches files and programs of the server", "write an INSERT with several rows"),
+    "CurrentOfExpr": ("cursor", "`WHERE CURRENT OF` names a cursor, and there are none", "write a condition"),
+    "ReturningClause": ("returning", "`RETURNING` is not run here", "the proposal shows the rows that change"),
+    "TruncateStmt": ("truncate", "`TRUNCATE` looks at no row", "write a DELETE"),
+}
+_CHANGE_HINT = "write one INSERT, UPDATE, DELETE or MERGE"
 _STATEMENT_HINT = "write one SELECT, VALUES, TABLE, WITH or EXPLAIN without ANALYZE"
 _EXPLAIN_OPTIONS = frozenset({"verbose", "costs", "format", "generic_plan"})
 _EXPLAIN_OFF = frozenset({"summary", "memory", "analyze", "buffers", "settings", "wal", "timing"})
 """Allowed when they say no: they would execute the statement or show what varies from run to run."""
 
 
+_Refusing = Callable[[Any, str], Refused]
+
+
 @dataclass(frozen=True, slots=True)
 class Grammar:
     """A statement made of allowed nodes only."""
 
-    kind: Literal["select", "explain"]
+    kind: Kind
     select: Any
+    """The statement itself, without EXPLAIN."""
     parameter_count: int
     verbose: bool = False
     """EXPLAIN shows every column that a scan carries."""
@@ -61,6 +97,19 @@ def check(tree: Any) -> Grammar:
     select = tree.query if explains else tree
     if not isinstance(select, ast.SelectStmt):
         raise _refusal(select, "is not run here")
+    found = _walked(select, "explain" if explains else "select", _ALLOWED, _refusal)
+    return replace(found, verbose=any(str(option.defname).lower() == "verbose" for option in options))
+
+
+def check_change(tree: Any) -> Grammar:
+    """The same of a statement that changes rows; what stands within it only reads. Raises Refused."""
+    kind = _CHANGES.get(type(tree))
+    if kind is None:
+        raise _refusal_of_change(tree, "is no change of rows")
+    return _walked(tree, kind, _ALLOWED | _OF_CHANGES, _refusal_of_change)
+
+
+def _walked(select: Any, kind_of_all: Kind, allowed: Collection[type], refusing: _Refusing) -> Grammar:
     parameters: set[int] = set()
     selects_fields = repeats = False
     supplied: set[int] = set()
@@ -71,8 +120,8 @@ def check(tree: Any) -> Grammar:
             raise Refused("size", "the statement has too many parts or is nested too deeply", "split it into smaller statements")
         for node in level:
             kind = type(node)
-            if kind not in _ALLOWED:
-                raise _refusal(node, "is not allowed")
+            if kind not in allowed and node is not select:
+                raise refusing(node, "is not allowed")
             if kind in _PLAIN:
                 continue
             repeats = repeats or expansion.repeats(node)
@@ -83,8 +132,7 @@ def check(tree: Any) -> Grammar:
                 supplied.add(id(catalogs.parameter(node)))
     if parameters != set(range(1, len(parameters) + 1)):
         raise Refused("parameters", "parameters must be numbered `$1`, `$2` … without a gap", "renumber them")
-    verbose = any(str(option.defname).lower() == "verbose" for option in options)
-    return Grammar("explain" if explains else "select", select, len(parameters), verbose, selects_fields, repeats)
+    return Grammar(kind_of_all, select, len(parameters), selects_fields=selects_fields, repeats=repeats)
 
 
 def _selects_field(node: Any) -> bool:
@@ -101,6 +149,13 @@ def _refusal(node: Any, verb: str) -> Refused:
         return Refused(*_FORBIDDEN[name])
     words = name.removesuffix("Stmt")
     return Refused("statement", f"`{words}` {verb}", _STATEMENT_HINT)
+
+
+def _refusal_of_change(node: Any, verb: str) -> Refused:
+    name = type(node).__name__
+    if name in _NOT_IN_CHANGES:
+        return Refused(*_NOT_IN_CHANGES[name])
+    return Refused("statement", f"`{name.removesuffix('Stmt')}` {verb}", _CHANGE_HINT)
 
 
 def _check_options(options: tuple[Any, ...]) -> None:

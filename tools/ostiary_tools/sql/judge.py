@@ -7,7 +7,7 @@ statement and never widen it.
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pglast.parser import fingerprint
 
@@ -24,7 +24,7 @@ from ostiary_tools.view import SchemaView
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A statement and all that it would do."""
+    """A statement that reads, and all that it would do."""
 
     statement: Statement
     """The printed text, without bound values."""
@@ -73,7 +73,20 @@ def judge(text: str, view: SchemaView) -> Judged:
     return _supplied(judged, view)
 
 
-def bind(judged: Judged, values: Sequence[str | float | bool | None]) -> Statement:
+class Bindable(Protocol):
+    """A judged statement, whether it reads or changes."""
+
+    @property
+    def statement(self) -> Statement: ...  # noqa: D102  as said there
+
+    @property
+    def parameter_count(self) -> int: ...  # noqa: D102
+
+    @property
+    def supplied(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+def bind(judged: Bindable, values: Sequence[str | float | bool | None]) -> Statement:
     """The judged statement with the caller's value for each of its parameters. Raises Refused."""
     if judged.parameter_count != len(values):
         message = f"the statement has {judged.parameter_count} parameters and {len(values)} values were given"
@@ -122,7 +135,7 @@ def _judged(printed: str, checked: grammar.Grammar, accesses: frozenset[Access],
         ordered,
         fingerprint(printed),
         printing.redact(printed),
-        checked.kind,
+        "explain" if checked.kind == "explain" else "select",
         checked.parameter_count,
         checked.catalogs,
         keyed=fence is not None and fence.keyed,
@@ -133,11 +146,14 @@ def _supplied(judged: Judged, view: SchemaView) -> Judged:
     """With the values of the catalogs it reads and the hash key; they are kept by the view, not by the memory."""
     if judged.catalogs:
         judged = replace(judged, supplied=tuple(value(view, name) for name in judged.catalogs))
-    if judged.keyed:
-        if view.hash_key is None:
-            raise Refused("mask", "a column of the statement is masked by a hash, and there is no key for it", "tell the operator")
-        judged = replace(judged, statement=replace(judged.statement, keys=tuple(view.hash_key)))
-    return judged
+    return replace(judged, statement=with_keys(judged.statement, view)) if judged.keyed else judged
+
+
+def with_keys(statement: Statement, view: SchemaView) -> Statement:
+    """The statement with the halves of the hash key. Raises Refused when there are none."""
+    if view.hash_key is None:
+        raise Refused("mask", "a column of the statement is masked by a hash, and there is no key for it", "tell the operator")
+    return replace(statement, keys=tuple(view.hash_key))
 
 
 def _as_text(value: str | float | bool | None) -> str | None:

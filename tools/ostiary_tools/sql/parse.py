@@ -6,10 +6,12 @@ statement may do.
 
 from typing import Any
 
+from pglast import ast
 from pglast.parser import ParseError, parse_sql, scan
 
 from ostiary_tools.errors import Refused
 from ostiary_tools.sql import syntax
+from ostiary_tools.sql.tree import levels
 
 MAX_BYTES = 100_000
 """Of the statement's text, UTF-8."""
@@ -42,7 +44,17 @@ def parse(text: str, *, depth: int | None = None) -> Any:
         raise Refused(
             "one_statement", f"exactly one statement is run, this text has {len(statements)}", "send each statement by itself"
         )
-    return statements[0].stmt
+    return _said_once(statements[0].stmt)
+
+
+def _said_once(statement: Any) -> Any:
+    """The parser copies what stands behind `(a, b) =` for each name; the last copy is kept, which is printed."""
+    if isinstance(statement, ast.UpdateStmt | ast.InsertStmt | ast.MergeStmt):
+        for level in levels(statement):
+            for node in level:
+                if isinstance(node, ast.MultiAssignRef) and node.colno != node.ncolumns:
+                    node.source = None
+    return statement
 
 
 def depth_of(text: str) -> int:

@@ -13,7 +13,7 @@ from pglast import ast
 
 from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
-from ostiary_tools.snapshot import RelationKind
+from ostiary_tools.snapshot import Relation, RelationKind
 from ostiary_tools.sql import calls, catalogs, kinds, statement
 from ostiary_tools.sql.expressions import visit, visit_parts
 from ostiary_tools.sql.scope import Env, Field, Item, Scan, Source, renamed
@@ -115,7 +115,7 @@ def _catalog(node: Any, catalog: Name, schema: str | None, work: Work) -> Entry:
 
 
 def _base_table(node: Any, name: str | None, columns: tuple[str, ...], work: Work, scans: Scans) -> Entry:
-    relation = _resolve(node, work)
+    relation = resolved(node, work)
     if (terms := work.view.rows.get((relation.schema, relation.name))) is not None and terms.refusal:
         raise Refused("row_rule", terms.refusal, "ask its owner")
     put(node, "schemaname", relation.schema)
@@ -140,7 +140,8 @@ def _base_table(node: Any, name: str | None, columns: tuple[str, ...], work: Wor
     )
 
 
-def _resolve(node: Any, work: Work) -> Any:
+def resolved(node: Any, work: Work) -> Relation:
+    """The relation that a name means. Raises Refused when there is none for the caller."""
     schema, name = node.schemaname, node.relname
     if schema is not None:
         catalogs.check_closed(schema, name)

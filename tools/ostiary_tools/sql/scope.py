@@ -54,6 +54,8 @@ class Item:
     by_column: bool = True
     """A bare `column` is seen."""
     base: bool = False
+    target: bool = False
+    """The relation that a statement changes; its columns are spelled with its name, which a fence may take."""
 
     def by_name_alone(self) -> Item:
         """The same without a way to name its columns bare."""

@@ -21,22 +21,28 @@ from ostiary_tools.sql.work import Work
 
 Kindly = Callable[[], kinds.Kind] | None
 
-__all__ = ["column_name", "cte_output", "parse_template", "select"]
+__all__ = ["column_name", "cte_output", "parse_template", "select", "with_queries"]
 
 
 def select(node: Any, env: Env, work: Work) -> Output:
     """Judge a SELECT on its own empty level `env`, rewrite it in place, return its columns. Raises Refused."""
-    ctes = _with(node.withClause, env, work)
-    level = replace(env, ctes={**env.ctes, **ctes}) if ctes else env
-    for cte in ctes.values():
-        cte.env = level if node.withClause.recursive else cte.env
-    for cte in ctes.values():
-        cte_output(cte, work)
+    level = with_queries(node.withClause, env, work)
     if node.op != enums.SetOperation.SETOP_NONE:
         return _set_operation(node, level, work)
     if node.valuesLists:
         return _values(node, level, work)
     return _plain(node, level, work)
+
+
+def with_queries(clause: Any, env: Env, work: Work) -> Env:
+    """The level with the queries of its WITH, all judged. Raises Refused."""
+    ctes = _with(clause, env, work)
+    level = replace(env, ctes={**env.ctes, **ctes}) if ctes else env
+    for cte in ctes.values():
+        cte.env = level if clause.recursive else cte.env
+    for cte in ctes.values():
+        cte_output(cte, work)
+    return level
 
 
 def _with(clause: Any, env: Env, work: Work) -> dict[str, Cte]:

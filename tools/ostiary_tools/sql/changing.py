@@ -1,0 +1,99 @@
+"""The judgement of a statement that changes rows: the other door of this package.
+
+It is judged like one that reads, printed and judged again; where the caller has not all rows or values of the table that
+it changes, a fence stands beside that, through which alone the statement sees it.
+"""
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, cast
+
+from pglast.parser import fingerprint
+
+from ostiary_policies.model import Access, Resource, Statement
+from ostiary_tools.catalogs import Name
+from ostiary_tools.errors import Refused
+from ostiary_tools.sql import fencing, grammar, printing, writing
+from ostiary_tools.sql.judge import with_keys
+from ostiary_tools.sql.parse import parse
+from ostiary_tools.sql.tree import same
+from ostiary_tools.sql.work import Work
+from ostiary_tools.view import SchemaView
+
+ChangeKind = Literal["insert", "update", "delete", "merge"]
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedChange:
+    """A statement that changes rows, and all that it would do."""
+
+    statement: Statement
+    """The printed text, without bound values."""
+    accesses: tuple[Access, ...]
+    """Sorted, unique; of what foreign keys and triggers do too."""
+    fingerprint: str
+    """Equal for statements that differ in their constants only."""
+    redacted: str
+    """The text without its constants, for the audit log."""
+    kind: ChangeKind
+    target: Name
+    """The table that it names."""
+    parameter_count: int
+    keyed: bool = False
+    """What is run takes the halves of the hash key."""
+    supplied: tuple[str, ...] = ()
+    """None: a change does not read the catalogs. As of `Judged`, so that both are bound alike."""
+
+
+_Key = tuple[str, str, str, frozenset[Resource], frozenset[Resource], Hashable]
+
+_memory: dict[_Key, JudgedChange] = {}
+_KEPT = 500
+_KEPT_CHARS = 10_000
+
+
+def judge_change(text: str, view: SchemaView) -> JudgedChange:
+    """Judge one statement that changes rows as the caller of `view`. Remembered as `judge` does. Raises Refused and nothing else."""
+    key = (text, view.datasource, view.snapshot.version, view.visible, view.readable, view.narrowed)
+    if (known := _memory.get(key)) is None:
+        try:
+            known = _judged_afresh(text, view)
+        except RecursionError as error:
+            raise printing.unprintable() from error
+        if view.snapshot.version and len(text) <= _KEPT_CHARS:
+            if len(_memory) >= _KEPT:
+                _memory.clear()
+            _memory[key] = _memory[known.statement.text, *key[1:]] = known
+    return replace(known, statement=with_keys(known.statement, view)) if known.keyed else known
+
+
+def _judged_afresh(text: str, view: SchemaView) -> JudgedChange:
+    tree = parse(text)
+    checked, target, accesses = _classified(tree, text, view)
+    printed = printing.print_scans(tree)
+    fence = fencing.fenced(tree, printed, view, checked.parameter_count, repeats=checked.repeats)
+    again = fence.tree if fence else parse(printed.text)
+    _, target_again, accesses_again = _classified(again, printed.text, view)
+    if accesses_again != accesses or target_again != target or not same(tree, again):
+        raise printing.unprintable()
+    return JudgedChange(
+        Statement(printed.text, fenced=fence.text if fence else "", estimated=fence.estimated if fence else ""),
+        tuple(sorted(accesses, key=repr)),
+        fingerprint(printed.text),
+        printing.redact(printed.text),
+        cast("ChangeKind", checked.kind),
+        target,
+        checked.parameter_count,
+        keyed=fence is not None and fence.keyed,
+    )
+
+
+def _classified(tree: Any, text: str, view: SchemaView) -> tuple[grammar.Grammar, Name, frozenset[Access]]:
+    """What kind of statement it is, what it changes, and all that it would do; every name of the tree is bound. Raises Refused."""
+    checked = grammar.check_change(tree)
+    work = Work(view, text, keeps_rows=checked.selects_fields)
+    work.run(view.snapshot.always, "this database's own types")
+    target = writing.change(tree, work)
+    if work.supplied:
+        raise Refused("catalog", "a change does not read the catalogs", "read them by a query, and write what it gave")
+    return checked, target.name, view.of_wholes(work.accesses)
