@@ -53,7 +53,7 @@ _KEPT_CHARS = 10_000
 
 
 def judge_change(text: str, view: SchemaView) -> JudgedChange:
-    """Judge one statement that changes rows as the caller of `view`. Remembered as `judge` does. Raises Refused and nothing else."""
+    """Judge one statement that changes rows as the caller of `view`; remembered as of `judge`. Raises Refused and nothing else."""
     key = (text, view.datasource, view.snapshot.version, view.visible, view.readable, view.narrowed)
     if (known := _memory.get(key)) is None:
         try:
