@@ -12,7 +12,8 @@ SAMPLE = "shop"
 def sources(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
     """Each with its login, bounds and tags."""
     if not config.datasources and cluster is not None:
-        return [PostgresSettings(SAMPLE, cluster.dsn(names.AGENT, names.SHOP))]
+        writer_dsn = cluster.dsn(names.CHANGER, names.SHOP)
+        return [PostgresSettings(SAMPLE, cluster.dsn(names.AGENT, names.SHOP), writer_dsn=writer_dsn)]
     return [
         PostgresSettings(
             name=name,
@@ -28,6 +29,9 @@ def sources(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
             idle_timeout_s=source.idle_timeout_s,
             snapshot_ttl_s=source.snapshot_ttl_s,
             accepted_powers=frozenset(map(Power, source.accepted_powers)),
+            writer_dsn=source.writer_dsn.get_secret_value() if source.writer_dsn is not None else None,
+            writer_powers=frozenset(map(Power, source.writer_powers)),
+            writer_changes=source.writer_changes,
             secret_values=config.policy.mask_key is not None,
             tags={target: frozenset(tags) for target, tags in source.tags.items()},
         )

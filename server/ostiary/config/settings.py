@@ -235,6 +235,18 @@ class Datasource(Section):
         "With any other power the datasource is not served; `superuser` covers all.",
         example=("owner",),
     )
+    writer_dsn: Dsn | None = _setting(
+        None,
+        "Where it is and who logs in to change something; without it the datasource is read only.",
+        example="env:SHOP_WRITER_DSN",
+    )
+    writer_powers: tuple[PowerName, ...] = _setting(
+        (),
+        "What the login for changes may do besides reading and writing rows, by the same names. "
+        "With any other power nothing is changed.",
+        example=("owner",),
+    )
+    writer_changes: int = _setting(2, "Changes at once; each takes two connections.", unit="changes", ge=1, le=100)
     search_path: tuple[Identifier, ...] = _setting(("public",), "Schemas of unqualified names, in order.")
     pool_min: int = _setting(0, "Connections kept open.", unit="connections", ge=0, le=1_000)
     pool_max: int = _setting(5, "Connections for calls at most; one more watches the catalog.", unit="connections", ge=1, le=1_000)

@@ -9,10 +9,12 @@ finds it in the caller's.
 """
 
 import re
+from collections.abc import Collection
 
 import asyncpg
 
-from ostiary_tools.errors import DatabaseError, ReplicaUnavailable, TimedOut, ToolError, Unavailable
+from ostiary_tools.errors import DatabaseError, LockedOut, ReplicaUnavailable, TimedOut, ToolError, Unavailable
+from ostiary_tools.snapshot import Name
 
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, EOFError)
 """All that asyncpg and the sockets below it raise."""
@@ -120,6 +122,42 @@ def statement_error(
     if analysing and (constant := _INPUT.match(str(error.message))):
         message = f"a constant is not valid input for the type {constant[1]}"
     return DatabaseError(sqlstate, message, hint, offset=offset)
+
+
+_VIOLATIONS = {
+    "23001": ("rows of other tables still refer to it", ""),
+    "23502": ("a column that must have a value was given none", "give it one"),
+    "23503": ("a foreign key was violated: the row it refers to is not there, or rows still refer to it", ""),
+    "23505": ("a row with such a key is there already", "look for it, or choose another key"),
+    "23514": ("a check constraint was violated", ""),
+    "23P01": ("an exclusion constraint was violated", ""),
+}
+
+
+def change_error(error: BaseException, targets: Collection[Name], holders: str, *, timeout_s: float, elapsed_s: float) -> ToolError:
+    """Put the error of a statement that changes something in words; `targets` are the tables that it names itself.
+
+    A constraint and a column are named where they are of such a table; what a cascade or a trigger met may be hidden.
+    """
+    failure = statement_error(error, analysing=False, timeout_s=timeout_s, elapsed_s=elapsed_s)
+    if not isinstance(failure, DatabaseError):
+        return failure
+    if failure.sqlstate == "55P03":
+        return LockedOut("a lock was not to be had in time" + (f": it is held by {holders}" if holders else ""), "try again")
+    if failure.sqlstate.startswith("23"):
+        words, hint = _VIOLATIONS.get(failure.sqlstate, (failure.message, failure.hint))
+        return DatabaseError(failure.sqlstate, words + _named(error, targets), hint)
+    return failure
+
+
+def _named(error: BaseException, targets: Collection[Name]) -> str:
+    table = (getattr(error, "schema_name", None) or "", getattr(error, "table_name", None) or "")
+    if table not in targets and ("", table[1]) not in targets:
+        return ""
+    if constraint := getattr(error, "constraint_name", None):
+        return f" (`{constraint}` of `{table[1]}`)"
+    column = getattr(error, "column_name", None)
+    return f" (`{column}` of `{table[1]}`)" if column else ""
 
 
 def _ended(error: BaseException, timeout_s: float, elapsed_s: float, *, standby: bool) -> ToolError | None:

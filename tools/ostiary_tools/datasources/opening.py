@@ -52,6 +52,12 @@ class PostgresSettings:
     """What the login may do besides reading, by the operator's decision."""
     secret_values: bool = False
     """Whether statements have bound values that are secrets, which a server's log should not hold."""
+    writer_dsn: str | None = field(default=None, repr=False)
+    """Of the login for changes; without one the datasource is read only."""
+    writer_powers: frozenset[Power] = frozenset()
+    """What that login may do besides reading, and writing what it was granted, by the operator's decision."""
+    writer_changes: int = 2
+    """Changes at once; each takes two connections."""
 
 
 def opening(settings: PostgresSettings, begin: str, timeout_s: float) -> str:

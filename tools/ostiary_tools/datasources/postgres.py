@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -23,12 +23,14 @@ from asyncpg.pool import PoolConnectionProxy
 from ostiary_tools.datasources.catalog import RELATION_MARKS, build_snapshot, read_catalog
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem, is_lost
 from ostiary_tools.datasources.opening import IN_RECOVERY, SESSION, PostgresSettings, milliseconds, opening, seeing
-from ostiary_tools.datasources.port import PoolState, ReadLimits
+from ostiary_tools.datasources.pool import RESET_TIMEOUT_S, new_pool
+from ostiary_tools.datasources.port import ChangeLimits, Changer, Fate, PoolState, ReadLimits
 from ostiary_tools.datasources.powers import read_powers
 from ostiary_tools.datasources.statement import NO_STANDBY, Known, PostgresReader
 from ostiary_tools.datasources.value_logging import ValueLog, value_logs
-from ostiary_tools.datasources.watch import Instance, Watch, instance_of
-from ostiary_tools.errors import ReplicaUnavailable, SchemaChanged, Unavailable
+from ostiary_tools.datasources.watch import Watch
+from ostiary_tools.datasources.writer import Writer, changing_settings
+from ostiary_tools.errors import Refused, ReplicaUnavailable, SchemaChanged, Unavailable
 from ostiary_tools.powers import Power, unaccepted
 from ostiary_tools.snapshot import Mark, MarkKey, Snapshot
 
@@ -39,7 +41,6 @@ _log = logging.getLogger(__name__)
 _NOTHING: Mapping[MarkKey, Mark] = MappingProxyType({})
 _HAS_TRANSACTION_TIMEOUT = 170_000
 _CATALOG_TIMEOUT_S = 60.0
-_RESET_TIMEOUT_S = 10.0
 _FIRST_RETRY_S = 0.5
 _PAUSE_S = 0.001
 _LAST_RETRY_S = 30.0
@@ -50,49 +51,17 @@ async def open_postgres(settings: PostgresSettings, changed: Callable[[str, str]
 
     `changed` hears the name and the schema version whenever a refresh finds another version than the one before.
     """
-    datasource = PostgresDatasource(settings, await _pool(settings), changed)
+    datasource = PostgresDatasource(settings, await new_pool(settings), changed)
     datasource.warm()
     if settings.replica_dsn is not None:
         standby = replace(settings, dsn=settings.replica_dsn, replica_dsn=None)
-        datasource.replica = PostgresDatasource(standby, await _pool(standby), None, datasource)
+        datasource.replica = PostgresDatasource(standby, await new_pool(standby), None, datasource, standby=True)
         datasource.replica.warm()
+    if settings.writer_dsn is not None:
+        for_changes = changing_settings(settings, settings.writer_dsn)
+        login = PostgresDatasource(for_changes, await new_pool(for_changes), None, datasource)
+        datasource.writer = Writer(login, for_changes, datasource)
     return datasource
-
-
-async def _pool(settings: PostgresSettings) -> asyncpg.Pool:
-    clock = asyncio.get_running_loop().time
-
-    async def note_birth(connection: _Connection) -> None:
-        connection.born = clock()
-        connection.instance = await instance_of(connection)
-
-    async def empty(connection: _Connection) -> None:
-        if clock() - connection.born > settings.max_lifetime_s:
-            await connection.close(timeout=_RESET_TIMEOUT_S)
-        else:
-            # asyncpg's own reset would leave temporary tables and prepared statements.
-            await connection.execute("DISCARD ALL", timeout=_RESET_TIMEOUT_S)
-
-    return await asyncpg.create_pool(
-        settings.dsn,
-        min_size=0,  # connecting is ours: asyncpg would fail here when the database is down
-        max_size=settings.pool_max,
-        max_inactive_connection_lifetime=settings.max_lifetime_s,
-        timeout=settings.acquire_timeout_s,
-        statement_cache_size=0,
-        server_settings=SESSION,
-        connection_class=_Connection,
-        init=note_birth,
-        reset=empty,
-    )
-
-
-class _Connection(asyncpg.Connection):  # type: ignore[misc]  # asyncpg has no types
-    """One of the pool."""
-
-    __slots__ = ("born", "instance")
-    born: float
-    instance: Instance
 
 
 class PostgresDatasource:
@@ -101,7 +70,7 @@ class PostgresDatasource:
     `watch` says of relations whether they are what they were, `known` what was learned under the snapshot.
 
     A replica is one too, `of` the datasource whose snapshots its statements are judged by. Each of its transactions begins
-    with the proof that the server is a standby.
+    with the proof that the server is a standby. So is the login for changes, of which only the sessions are used.
 
     The private fields hold one invariant: a connection is in the pool, or lent to one
     `read`, or in a task of `_releasing`; nobody else holds it.
@@ -113,11 +82,16 @@ class PostgresDatasource:
         pool: asyncpg.Pool,
         changed: Callable[[str, str], None] | None,
         of: "PostgresDatasource | None" = None,
+        *,
+        standby: bool = False,
     ) -> None:
         self.replica: PostgresDatasource | None = None
+        self.writer: Writer | None = None
         self._of = of
-        self._kind = Unavailable if of is None else ReplicaUnavailable
-        self._called = f"datasource `{settings.name}`" if of is None else f"the replica of datasource `{settings.name}`"
+        self._standby = standby
+        self._kind = ReplicaUnavailable if standby else Unavailable
+        part = "" if of is None else "the replica of " if standby else "the login for changes of "
+        self._called = f"{part}datasource `{settings.name}`"
         self._settings = settings
         self._changed = changed
         self._version = ""
@@ -160,16 +134,34 @@ class PostgresDatasource:
             await self.snapshot()  # nobody else asks a replica for it, and with it goes what its login may do
         elif self._snapshot is None:
             await self.refresh()
-        connection = await self._begin(opening(self._settings, "BEGIN READ ONLY", limits.timeout_s) + self._whole(limits))
+        connection = await self.begin(opening(self._settings, "BEGIN READ ONLY", limits.timeout_s) + self._whole(limits))
         known = (self._of or self).known
         watch = partial(self.watch.marks, connection.instance)
         try:
-            yield PostgresReader(connection, limits, relied, known, watch, standby=self._of is not None)
+            yield PostgresReader(connection, limits, relied, known, watch, standby=self._standby)
         except SchemaChanged:
             self._doubt()
             raise
         finally:
-            self._give_back(connection)
+            self.give_back(connection)
+
+    @property
+    def changeable(self) -> bool:
+        """Whether a login for changes is configured."""
+        return self.writer is not None
+
+    def change(self, limits: ChangeLimits, relied: Mapping[MarkKey, Mark] = _NOTHING) -> AbstractAsyncContextManager[Changer]:
+        """See `Writer.change`."""
+        return self._writing().change(limits, relied)
+
+    async def fate(self, transaction: str) -> Fate:
+        """See `Writer.fate`."""
+        return await self._writing().fate(transaction)
+
+    def _writing(self) -> Writer:
+        if self.writer is None:
+            raise Refused("read_only", f"{self._called} is read only", "its operator can configure `writer_dsn` for it")
+        return self.writer
 
     def _doubt(self) -> None:
         """Have the next call judged by a new snapshot instead of by this one again."""
@@ -205,7 +197,7 @@ class PostgresDatasource:
     async def refresh(self) -> Snapshot:
         """Read the catalog; when its stamp has not changed the same object is returned."""
         async with self._reading:
-            connection = await self._begin(
+            connection = await self.begin(
                 opening(self._settings, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", _CATALOG_TIMEOUT_S)
             )
             try:
@@ -220,7 +212,7 @@ class PostgresDatasource:
                 self._note(f"its catalog cannot be read ({type(error).__name__})")
                 raise self._unavailable() from None
             finally:
-                self._give_back(connection)
+                self.give_back(connection)
             if rows is not None:
                 self._snapshot = await asyncio.to_thread(
                     build_snapshot, self.name, rows, search_path=self._settings.search_path, tags=self._settings.tags
@@ -268,8 +260,9 @@ class PostgresDatasource:
     async def close(self) -> None:
         """Close every connection; what runs is cancelled in the server first."""
         self._closed = True
-        if self.replica is not None:
-            await self.replica.close()
+        for other in (self.replica, self.writer):
+            if other is not None:
+                await other.close()
         for task in (self._warming, self._refreshing):
             if task is not None:
                 task.cancel()
@@ -278,7 +271,7 @@ class PostgresDatasource:
         await asyncio.gather(*self._releasing)
         await self.watch.close()
         try:
-            await asyncio.wait_for(self._pool.close(), _RESET_TIMEOUT_S)
+            await asyncio.wait_for(self._pool.close(), RESET_TIMEOUT_S)
         except DRIVER_ERRORS:  # a server that hangs, or one that is gone: there is nobody left to say goodbye to
             self._pool.terminate()
 
@@ -293,30 +286,30 @@ class PostgresDatasource:
             raise
         return connection
 
-    async def _begin(self, script: str, *, again: bool = True) -> PoolConnectionProxy:
+    async def begin(self, script: str, *, again: bool = True) -> PoolConnectionProxy:
         """Acquire a connection and send it our opening script; one that died while it was idle is replaced once."""
         connection = await self._acquire()
         try:
-            proof = "" if self._of is None else IN_RECOVERY
+            proof = IN_RECOVERY if self._standby else ""
             status = await connection.execute(script + proof, timeout=self._settings.acquire_timeout_s)
         except DRIVER_ERRORS as error:
-            self._give_back(connection)
+            self.give_back(connection)
             if not (again and is_lost(error)):
                 raise self._refused(error) from None
         except BaseException:
-            self._give_back(connection)
+            self.give_back(connection)
             raise
         else:
-            if self._of is None or status == "SELECT 1":
+            if not self._standby or status == "SELECT 1":
                 self._problem = ""
                 return connection
             # It was promoted, or its address leads elsewhere now: a new connection may find another one.
-            self._give_back(connection)
+            self.give_back(connection)
             if not again:
                 self._note(NO_STANDBY)
                 raise self._unavailable()
         await self._pool.expire_connections()
-        return await self._begin(script, again=False)
+        return await self.begin(script, again=False)
 
     async def _acquire(self) -> PoolConnectionProxy:
         self._waiting += 1
@@ -334,7 +327,8 @@ class PostgresDatasource:
         finally:
             self._waiting -= 1
 
-    def _give_back(self, connection: PoolConnectionProxy) -> None:
+    def give_back(self, connection: PoolConnectionProxy) -> None:
+        """Roll back and empty a session behind the caller's back."""
         task = asyncio.create_task(self._release(connection), name=f"release {self.name}")
         self._releasing.add(task)
         task.add_done_callback(self._releasing.discard)
@@ -346,9 +340,9 @@ class PostgresDatasource:
         # A session that cannot be emptied is closed by asyncpg, and the pool makes another.
         with suppress(*DRIVER_ERRORS):
             try:
-                await connection.execute("ROLLBACK", timeout=_RESET_TIMEOUT_S)
+                await connection.execute("ROLLBACK", timeout=RESET_TIMEOUT_S)
             finally:
-                await self._pool.release(connection, timeout=_RESET_TIMEOUT_S)
+                await self._pool.release(connection, timeout=RESET_TIMEOUT_S)
 
     def _refused(self, error: BaseException) -> Unavailable:
         self._note(connect_problem(error))
@@ -382,7 +376,7 @@ class PostgresDatasource:
     async def _fill(self) -> None:
         """Hold as many connections at once as the pool keeps at least, so that they are made."""
         begin = opening(self._settings, "BEGIN READ ONLY", _CATALOG_TIMEOUT_S)
-        held = await asyncio.gather(*(self._begin(begin) for _ in range(self._settings.pool_min)), return_exceptions=True)
+        held = await asyncio.gather(*(self.begin(begin) for _ in range(self._settings.pool_min)), return_exceptions=True)
         for connection in held:
             if not isinstance(connection, BaseException):
-                self._give_back(connection)
+                self.give_back(connection)

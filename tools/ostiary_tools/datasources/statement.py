@@ -131,18 +131,23 @@ class PostgresReader:
         return StatementStream(*given, each.estimate, self.prove, failed)
 
     async def _wrapped(self, statement: Statement, row_chars: int | None, max_rows: int) -> "PreparedRows":
-        _check_sendable(statement)
+        check_sendable(statement)
         await self.prove()
         known = self.known.shape(statement.runs)
         shape = known or await self._analysed(statement.runs, placed=not statement.fenced)
-        if len(shape.types) != len(statement.values):
-            message = f"the statement has {len(shape.types)} parameters and {len(statement.values)} values were given"
-            raise DatabaseError("08P01", message, "give one value for each of $1, $2, …")
+        self._check_count(shape, statement)
         width = self.limits.max_chars if row_chars is None else max(row_chars // max(len(shape.heads), 1), _MIN_WIDTH)
         query = shape.bound if shape.alone else wrap(shape.bound, shape.oids, width=width, max_rows=max_rows)
         ready = await (self._prepare_again(query, statement.runs) if known else self._prepare(query, placed=False))
         self.known.remember(statement.runs, shape)
         return PreparedRows(self, ready, shape, statement, width, max_rows, query)
+
+    async def bound(self, statement: Statement, ending: str = "") -> PreparedStatement:
+        """A statement that is not wrapped, analysed with its values cast and our ending behind it. Raises as `prepare`."""
+        check_sendable(statement)
+        shape = await self._analysed(statement.runs, placed=not statement.fenced)
+        self._check_count(shape, statement)
+        return await self._prepare(shape.bound + ending, placed=False)
 
     async def _analysed(self, text: str, *, placed: bool) -> Shape:
         try:
@@ -166,6 +171,12 @@ class PostgresReader:
         exact = tuple(types[kind.oid].exact for kind in parameters)
         bound, alone = bind_text(text, exact)
         return Shape(heads, oids, exact, bound, alone)
+
+    @staticmethod
+    def _check_count(shape: Shape, statement: Statement) -> None:
+        if len(shape.types) != len(statement.values):
+            message = f"the statement has {len(shape.types)} parameters and {len(statement.values)} values were given"
+            raise DatabaseError("08P01", message, "give one value for each of $1, $2, …")
 
     async def _prepare_again(self, query: str, text: str) -> PreparedStatement:
         """Have the server analyse our wrapper around a text of known shape, which spares a roundtrip."""
@@ -258,6 +269,14 @@ class PostgresReader:
             raise self._failed(error, start, analysing=False) from None
         return found
 
+    async def execute(self, script: str) -> None:
+        """Send our own words by the simple protocol. Raises ToolError."""
+        start = asyncio.get_running_loop().time()
+        try:
+            await self.connection.execute(script, timeout=self._patience_s)
+        except DRIVER_ERRORS as error:
+            raise self._failed(error, start, analysing=False) from None
+
     async def fetch(self, query: str, *values: object) -> list[Any]:
         """Prepare one of our own statements and run it. Raises ToolError."""
         return await self.run(await self._prepare(query, again=False, placed=False), *values)
@@ -315,7 +334,7 @@ class PreparedRows:
         return _bounded(self.shape.heads, records, width=self.width, max_rows=self.max_rows)
 
 
-def _check_sendable(statement: Statement) -> None:
+def check_sendable(statement: Statement) -> None:
     """Raise DatabaseError for what the protocol cannot carry: NUL and lone surrogates."""
     for text in (statement.runs, *statement.values):
         if text is not None and ("\0" in text or (not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text))):

@@ -2,11 +2,12 @@
 
 from ostiary_tools.embedded.cluster import Cluster, Status, attach, attached, reset, status, stop
 from ostiary_tools.embedded.errors import EmbeddedError, InUse, Unreachable
-from ostiary_tools.embedded.names import ADMIN, AGENT, CONTROL, LOGIN_ROLES, READER, SHOP, WRITER
+from ostiary_tools.embedded.names import ADMIN, AGENT, CHANGER, CONTROL, LOGIN_ROLES, READER, SHOP, WRITER
 
 __all__ = [
     "ADMIN",
     "AGENT",
+    "CHANGER",
     "CONTROL",
     "LOGIN_ROLES",
     "READER",

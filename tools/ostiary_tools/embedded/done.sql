@@ -1,2 +1,3 @@
--- Written last: a database without this comment is furnished again at the next start.
+-- Written last: a database or a role without this comment is furnished again at the next start.
 comment on database shop is 'The sample shop that ostiary ships; every person in it is invented.';
+comment on role ostiary_changer is 'Writes rows of the sample shop for agents, and owns nothing.';

@@ -10,11 +10,13 @@ ADMIN: Final = "ostiary_admin"
 """The superuser `initdb` makes: starts, furnishes and migrates; never lent to an agent."""
 AGENT: Final = "ostiary_agent"
 """Agents' statements run as this role: SELECT on the sample shop, and no way into the control database."""
+CHANGER: Final = "ostiary_changer"
+"""Agents' changes run as this role: it writes rows of the sample shop, owns nothing, and has no way into the control database."""
 WRITER: Final = "ostiary_writer"
 """Appends to the audit table."""
 READER: Final = "ostiary_reader"
 """Reads and verifies the audit table."""
-LOGIN_ROLES: Final = (ADMIN, AGENT, WRITER, READER)
+LOGIN_ROLES: Final = (ADMIN, AGENT, CHANGER, WRITER, READER)
 """Whom the operating system's user may be in the database."""
 
 CONTROL: Final = "control"

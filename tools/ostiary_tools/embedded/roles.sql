@@ -9,5 +9,9 @@ begin
     if to_regrole('ostiary_agent') is null then
         create role ostiary_agent login nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
     end if;
+    -- What agents change is changed as this one.
+    if to_regrole('ostiary_changer') is null then
+        create role ostiary_changer login nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
+    end if;
 end
 $$;

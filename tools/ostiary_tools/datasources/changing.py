@@ -1,0 +1,171 @@
+"""One open transaction that changes something.
+
+Statements run as they were judged, with their values cast as those of a reader are. What they did is read from the rows themselves:
+what this session sees and the onlooker does not is new, and the other way round. The server's counts say which tables to look at.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
+
+from ostiary_policies.model import Statement
+from ostiary_tools.datasources.failures import DRIVER_ERRORS, change_error
+from ostiary_tools.datasources.images import Images, Place, among, split
+from ostiary_tools.datasources.looking import Beginning, Look, beginning
+from ostiary_tools.datasources.onlooker import Onlooker
+from ostiary_tools.datasources.port import ChangeLimits
+from ostiary_tools.datasources.sections import load_sections
+from ostiary_tools.datasources.statement import Known, PostgresReader
+from ostiary_tools.datasources.streaming import SERVER_GRACE_S
+from ostiary_tools.datasources.targets import Direct, direct
+from ostiary_tools.effects import Effects, Isolation
+from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Refused, Unavailable
+from ostiary_tools.result import Rows
+from ostiary_tools.snapshot import Name
+
+_QUERIES = load_sections("changing.sql")
+
+
+@dataclass(slots=True)
+class PostgresChanger:
+    """The `Changer` of PostgreSQL."""
+
+    reader: PostgresReader
+    """Of the session that writes."""
+    onlooker: Onlooker
+    limits: ChangeLimits
+    begun_with: Beginning
+    counts: list[int] = field(default_factory=list)
+    done: list[Direct] = field(default_factory=list)
+    seen: Look | None = None
+
+    @classmethod
+    async def begun(cls, reader: PostgresReader, onlooker: Onlooker, limits: ChangeLimits) -> "PostgresChanger":
+        """Note how things stand. Both sessions have just begun a transaction; that of the onlooker ends."""
+        start = await beginning(reader, onlooker.reader)
+        if limits.isolation is not Isolation.READ_COMMITTED:
+            [row] = await reader.fetch("SELECT pg_catalog.pg_export_snapshot()")
+            onlooker.snapshot = row[0]
+        await reader_done(onlooker)
+        return cls(reader, onlooker, limits, start)
+
+    async def run(self, statement: Statement) -> int:
+        """Run it to its end; of its rows none is fetched."""
+        doing = direct(statement.runs)
+        prepared = await self.reader.bound(statement)
+        count: int = await self._waiting(self._run(prepared, statement), doing)
+        self.counts.append(count)
+        self.done.append(doing)
+        return count
+
+    async def _run(self, prepared: PreparedStatement, statement: Statement) -> int:
+        await prepared.fetch(*statement.values, timeout=self.limits.timeout_s + SERVER_GRACE_S)
+        last = (prepared.get_statusmsg() or "").rpartition(" ")[2]
+        return int(last) if last.isdecimal() else 0
+
+    async def _waiting(self, running: Any, doing: Direct) -> Any:
+        """What it gives; its failure in words, with who was in the way where that was a lock."""
+        start = asyncio.get_running_loop().time()
+        found, holders = await self.onlooker.watched(self.reader.connection.get_server_pid(), running)
+        if not isinstance(found, Exception):
+            return found
+        if not isinstance(found, DRIVER_ERRORS):
+            raise found
+        elapsed_s = asyncio.get_running_loop().time() - start
+        raise change_error(found, doing.targets, holders, timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s) from None
+
+    async def effects(self) -> Effects:
+        """Look at everything anew."""
+        self.seen = await Look.taken(self.reader, self.onlooker, self.limits, self.begun_with, self.done)
+        return await self.seen.effects(tuple(self.counts))
+
+    async def outside(self, table: Name, predicate: str, *, before: bool) -> int:
+        """Ask of the versions that the last look found, where they are seen."""
+        images, found = self._versions(table, before=before)
+        if not found:
+            return 0
+        query = f"""SELECT pg_catalog.count(*) AS rows, pg_catalog.count(*) FILTER (WHERE ({predicate}) IS NOT TRUE) AS outside
+            FROM {images.layout.sql} AS t WHERE {among("$1::pg_catalog.oid[]", "$2::text[]::pg_catalog.tid[]")}"""  # noqa: S608  judged
+        async with self._seeing(before=before) as reader:
+            [row] = await reader.fetch(query, *split(found))
+        if row["rows"] != len(found):
+            raise Refused("effects", "what it changed was changed again meanwhile", "try again")
+        return int(row["outside"])
+
+    async def sample(
+        self, table: Name, columns: Sequence[str], predicate: str, keys: Sequence[str], *, before: bool, limit: int
+    ) -> Rows:
+        """Likewise; the places stand in the text, which leaves the parameters to the expressions."""
+        images, found = self._versions(table, before=before)
+        oids, tids = split(found)
+        where = among(f"'{{{','.join(map(str, oids))}}}'::pg_catalog.oid[]", f"""'{{"{'","'.join(tids)}"}}'::pg_catalog.tid[]""")
+        if not found:
+            where = "false"
+        query = f"SELECT {', '.join(columns)} FROM {images.layout.sql} AS t WHERE {where} AND ({predicate}) LIMIT {int(limit)}"  # noqa: S608
+        async with self._seeing(before=before) as reader:
+            bounds = replace(reader.limits, max_rows=limit)
+            return await replace(reader, limits=bounds, relied={}, known=Known()).rows(Statement(query, tuple(keys)))
+
+    def _versions(self, table: Name, *, before: bool) -> tuple[Images, Sequence[Place]]:
+        assert self.seen is not None, "effects() comes first"  # noqa: S101
+        images = self.seen.images[table]
+        return images, tuple(images.before if before else images.after)
+
+    @asynccontextmanager
+    async def _seeing(self, *, before: bool) -> AsyncIterator[PostgresReader]:
+        if not before:
+            yield self.reader
+            return
+        async with self.onlooker.look() as reader:
+            yield reader
+
+    async def lock(self, effects: Effects) -> None:
+        """Lock them."""
+        raise NotImplementedError
+
+    async def undo(self, effects: Effects) -> None:
+        """Undo them."""
+        raise NotImplementedError
+
+    async def name(self) -> str:
+        """Cluster, timeline and number; what was written so far is on the disk then."""
+        [row] = await self.reader.fetch(_QUERIES["name"].query)
+        async with self.onlooker.look() as beside:
+            await beside.fetch(_QUERIES["flush"].query)
+            await self.onlooker.end("COMMIT")
+        return str(row["name"])
+
+    async def commit(self) -> None:
+        """Make it last; a call that is cancelled meanwhile waits for the end."""
+        ending = asyncio.ensure_future(self._commit())
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await asyncio.wait({ending})
+            raise
+
+    async def _commit(self) -> None:
+        start = asyncio.get_running_loop().time()
+        try:
+            status = await self.reader.connection.execute("COMMIT", timeout=self.limits.timeout_s + SERVER_GRACE_S)
+        except DRIVER_ERRORS as error:
+            elapsed_s = asyncio.get_running_loop().time() - start
+            targets = frozenset(name for each in self.done for name in each.targets)
+            failure = change_error(error, targets, "", timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s)
+            # Whoever ended the session may have ended it when the commit was on the disk already.
+            if isinstance(failure, Unavailable) or not isinstance(error, asyncpg.PostgresError):
+                message = "the connection was lost while the change was committed"
+                raise OutcomeUnknown(message, "what became of it is found out") from None
+            raise failure from None
+        if status != "COMMIT":
+            raise DatabaseError("25P02", "the transaction had failed, so it was rolled back", "propose the change again")
+
+
+async def reader_done(onlooker: Onlooker) -> None:
+    """End the transaction that the onlooker was given with."""
+    await onlooker.end("ROLLBACK")
