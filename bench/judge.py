@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pglast import parse_sql
 
-from ostiary.app import ALLOCATIONS
+from ostiary.serve import ALLOCATIONS
 from ostiary_policies.cedar import PolicySet
 from ostiary_policies.engine import Engine
 from ostiary_policies.masks import Mask, MaskKind

@@ -3,18 +3,12 @@
 It owns start and stop and decides nothing about a call.
 """
 
-import asyncio
-import gc
-import signal
-import socket
-import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from pydantic import SecretStr
-from structlog.contextvars import bind_contextvars
 
 from ostiary import __version__, example_files, policy_files
 from ostiary.audit.place import AuditPlace
@@ -29,10 +23,10 @@ from ostiary.example_watch import following
 from ostiary.examples import Examples
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate
-from ostiary.hangup import on_hangup
 from ostiary.identity.principals import configured_principal
 from ostiary.jobs import Jobs
 from ostiary.meter import Meter
+from ostiary.people import People
 from ostiary.policy_files import Policies
 from ostiary.policy_watch import PolicyWatch, watching
 from ostiary.sources import sources
@@ -50,6 +44,7 @@ from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.control.link import Link
 from ostiary_tools.control.migrate import migrate
+from ostiary_tools.control.people import PeopleTable
 from ostiary_tools.control.taints import TaintTable
 from ostiary_tools.control.tokens import TokenTable
 from ostiary_tools.datasources.port import Datasource
@@ -58,14 +53,8 @@ from ostiary_tools.embedded import Cluster, attached, names
 from ostiary_tools.packs import Registry, discover
 from ostiary_tools.view import HashKey, hash_key
 
-if TYPE_CHECKING:
-    from ostiary.http.lifeline import Lifeline
-    from ostiary.identity.recognition import Recognition
-
 Progress = Callable[[str], None]
-Table = TypeVar("Table", TokenTable, TaintTable)
-ALLOCATIONS = 20_000
-"""Before the collector looks at the young: some calls' worth, where Python's own 700 are a fraction of one parsed statement."""
+Table = TypeVar("Table", TokenTable, TaintTable, PeopleTable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +120,8 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         job_table = JobTable(job_link)
         approvals = ApprovalTable(writer_dsn)
         stack.push_async_callback(approvals.close)
+        people_table = PeopleTable(writer_dsn)
+        stack.push_async_callback(people_table.close)
         datasources = await _datasources(config, cluster, stack, bus)
         watch = await stack.enter_async_context(watching(policies, recorder, datasources))
         worlds = Worlds(datasources, registry, mask_key(config), views=config.policy.views)
@@ -151,6 +142,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             cursors=cursors,
             examples=Examples(examples, frozenset(datasources)),
             approvals=approvals,
+            people=People(people_table, config.limits.approval_s, alone=config.policy.approvals == "by_people"),
             jobs=job_table,
             budgets=budgets,
             taints=taints,
@@ -223,109 +215,6 @@ async def open_administered(
         keys = {"private_key": audit.private_key, "public_key": audit.public_key, "anchor": audit.anchor}
         facts = {"version": __version__, "command": command}
         yield opened, await stack.enter_async_context(recording(writer_dsn, **keys, facts=facts))
-
-
-async def serve_stdio(config: Config, progress: Progress) -> None:
-    """Serve one stdio client until it hangs up, or a signal asks to stop: then calls end as cancelled, and are recorded so."""
-    # The SDK costs most of a second to import; commands that only check something do without.
-    from ostiary.mcp_app import McpApp
-
-    async with open_house(config, progress) as house:
-        _spare_what_stays()
-        who = house.local
-        serving = asyncio.create_task(
-            McpApp(house.gate, lambda _: who, config.server.name, changes=house.changes, jobs=house.jobs).serve_stdio()
-        )
-        for asked in (signal.SIGINT, signal.SIGTERM):
-            # Once it has ended this does nothing: clients send SIGTERM while we close, and closing must not be cut short.
-            asyncio.get_running_loop().add_signal_handler(asked, serving.cancel)
-        on_hangup(house.policy_watch.ask)
-        with suppress(asyncio.CancelledError):
-            await serving
-
-
-async def serve_http(config: Config, progress: Progress) -> None:
-    """Serve clients over HTTP until a signal asks to stop."""
-    from ostiary.http.descriptors import as_many_as_allowed
-    from ostiary.http.listener import listening, url_of
-
-    as_many_as_allowed(config.http)
-    with listening(config.http) as listener:
-        await _serve_on(listener, config, progress, lambda: progress(f"listening on {url_of(listener)}"))
-
-
-async def serve_workers(config: Config, options: Sequence[str], progress: Progress) -> int:
-    """Serve clients over HTTP by several processes; `options` name the configuration to them. The exit code."""
-    from ostiary.http.descriptors import as_many_as_allowed
-    from ostiary.http.listener import listening
-    from ostiary.http.workers import Workers
-
-    as_many_as_allowed(config.http)
-    with listening(config.http) as listener:
-        return await Workers(listener, config.http, options).serve(progress)
-
-
-async def serve_as_worker(config: Config, descriptor: int, progress: Progress) -> None:
-    """Be one of them, on the socket with that number. Raises CommandFailed when we are not."""
-    from ostiary.http.lifeline import Lifeline
-    from ostiary.http.listener import inherited
-
-    with inherited(descriptor) as listener:
-        line = await Lifeline.standard()
-        bind_contextvars(worker=line.told.worker)
-        await _serve_on(listener, config, progress, line.ready, line)
-
-
-async def _serve_on(
-    listener: socket.socket, config: Config, progress: Progress, ready: Callable[[], None], line: "Lifeline | None" = None
-) -> None:
-    from ostiary.http.application import application
-    from ostiary.http.metrics import Exposition
-    from ostiary.http.operation import Operation, pages
-    from ostiary.http.serving import serve
-    from ostiary.http.streams import Streams
-    from ostiary.identity.caller import current
-    from ostiary.mcp_app import McpApp
-
-    keys, worker = (line.told.keys, str(line.told.worker)) if line else (config.http.keys, "")
-    async with open_house(config, progress) as house, _recognition(config, house) as recognition:
-        unasked = None if recognition.authenticators else house.local
-        given = (house.gate, lambda _: current(unasked), config.server.name, "http")
-        mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=keys)
-        page = Exposition(house.meter, house.recorder, house.datasources, house.policies, worker)
-        operation = Operation(
-            house.recorder, house.datasources, house.policies, house.examples, page, house.worlds, frozenset(config.operation.roles)
-        )
-        _spare_what_stays()
-        streams = Streams(config.http, lambda: current(unasked).agent)
-        app = application(
-            mcp.server,
-            config.http,
-            recognition,
-            pages(operation, recognition),
-            streams=streams,
-            crowded=lambda: house.gate.crowded(current(unasked), "http"),
-        )
-        on_hangup(house.policy_watch.ask)
-        ready()
-        cut = line.cut if line else None
-        await serve(app, config.http, listener, gone=house.gate.crowd.gone, end_streams=streams.end, cut=cut)
-
-
-def _spare_what_stays() -> None:
-    """What was built lives as long as the server: the collector need not look through it again in the middle of a call."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(ALLOCATIONS)
-
-
-def _recognition(config: Config, house: House) -> "AbstractAsyncContextManager[Recognition]":
-    from ostiary.identity.guesses import Guesses
-    from ostiary.identity.peers import proxies
-    from ostiary.identity.recognition import open_recognition
-
-    guesses = Guesses(house.recorder, lambda: house.policies.engine.policy_hash, proxies(config.proxy), time.monotonic)
-    return open_recognition(config, house.tokens, guesses)
 
 
 async def load_policies(config: Config) -> Policies:

@@ -77,7 +77,11 @@ def about(permit: Permit, world: World, question: str = "") -> str:
     parts = [
         [who.agent, who.roles, digest(who.attributes), sorted(who.taints)],
         [intent.tool, intent.arguments, intent.datasource, intent.to_file],
-        [[one.text, one.fenced, one.parameters] for one in (*intent.statements, *intent.explained)],
+        [
+            [[one.text, one.fenced, one.parameters] for one in some]
+            for some in (intent.statements, intent.explained, intent.changes)
+        ],
+        [intent.stays, intent.undoes, intent.rows_changed],
         [permit.policy_hash, view.snapshot.version if view is not None else ""],
         question,
     ]

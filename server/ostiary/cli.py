@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from ostiary import (
+    cli_approvals,
     cli_audit,
     cli_classify,
     cli_config,
@@ -62,6 +63,7 @@ app.add_typer(cli_examples.app, name="examples")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_tokens.app, name="tokens")
 app.add_typer(cli_taint.app, name="taint")
+app.add_typer(cli_approvals.app, name="approvals")
 
 
 def _print_version(asked: bool) -> None:
@@ -161,7 +163,7 @@ def serve(  # noqa: PLR0917 typer calls it by name
     import structlog
     import uvloop
 
-    from ostiary.app import serve_as_worker, serve_http, serve_stdio, serve_workers
+    from ostiary.serve import serve_as_worker, serve_http, serve_stdio, serve_workers
 
     progress = structlog.get_logger("ostiary").info
     if listener is not None:

@@ -10,11 +10,12 @@ from ostiary.exits import CommandFailed, Exit
 if TYPE_CHECKING:
     from ostiary.audit.recorder import Recorder
     from ostiary.config import Config
+    from ostiary_tools.control.people import PeopleTable
     from ostiary_tools.control.taints import TaintTable
     from ostiary_tools.control.tokens import TokenTable
 
 
-Table = TypeVar("Table", "TokenTable", "TaintTable")
+Table = TypeVar("Table", "TokenTable", "TaintTable", "PeopleTable")
 T = TypeVar("T")
 
 

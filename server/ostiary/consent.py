@@ -8,20 +8,20 @@ shown is not asked about: nobody approves what he was not shown.
 """
 
 import asyncio
-import hashlib
 import json
 import unicodedata
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from ostiary.approvals import TTL_S, Ask, CannotAsk, Waiting, answered
+from ostiary.approvals import TTL_S, Ask, Asked, CannotAsk, Waiting, answered
 from ostiary.audit.record import Entry
 from ostiary.audit.recorder import Recorder
 from ostiary.crowd import Crowd
-from ostiary.errors import CallFailed, NotApproved, failed
+from ostiary.errors import CallFailed, NotApproved, WaitsForPeople, failed
+from ostiary.people import People, Wanted, digest
 from ostiary_policies.model import Permit, Statement
 from ostiary_tools.api import Args, CursorHandle, Redacted, World
 from ostiary_tools.control.approvals import ApprovalTable
@@ -43,42 +43,58 @@ class Consent:
 
     question: str
     """Digest of what was shown."""
-    number: UUID | None
-    """Of a question that was answered in a later request; `None` where the call waited for the answer."""
+    number: UUID | None = None
+    """Of a question that the client answered in a later request."""
+    waited: bool = False
+    """The call stayed for the answer, and was decided before it."""
+    id: str = ""
+    """Under which people were asked by a command; empty where the client's side was."""
+    people: tuple[str, ...] = ()
+    """Who granted it there."""
 
     def told(self) -> Mapping[str, str]:
-        """For the audit log. Of the person nothing is known: what answered is the client's software."""
+        """For the audit log. Of who answers at the client nothing is known: it is the client's software."""
+        if self.id:
+            return {"by": "people", "question": self.question, "id": self.id, "people": ", ".join(self.people)}
         number = {"number": str(self.number)} if self.number else {}
         return {"by": "client", "question": self.question, **number}
 
 
-async def consent(
-    permit: Permit,
-    world: World,
-    rules: tuple[str, ...],
-    ask: Ask | None,
-    table: ApprovalTable,
-    *,
-    model: type[Args],
-    waiting: Waiting,
-) -> Consent:
-    """Ask for the call of a tool with that model; `rules` want it. Raises Asked, and CallFailed for all that is no yes."""
-    if ask is None:
-        raise _impossible(rules, "here nobody can be asked", "call a tool for it, from a client that can ask its user")
-    text = question(permit, model, rules)
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """The ways to a yes: whoever is at the client's side, and people at the command line."""
+
+    ask: Ask | None
+    """`None` where nobody can be asked at all, such as for a list."""
+    used: ApprovalTable
+    people: People
+    waiting: Waiting
+
+
+async def consent(permit: Permit, world: World, what: Wanted, asking: Asking, text: str) -> Consent:
+    """Ask for the call with this question. Raises Asked, and CallFailed for all that is no yes."""
+    if asking.ask is None:
+        raise _impossible(what, "here nobody can be asked", "call a tool for it, from a client that can ask its user")
+    if not asking.people.must_answer(what):
+        try:
+            return await _of_client(permit, world, what, asking, ask=asking.ask, text=text)
+        except CannotAsk:
+            pass
+    granted = await asking.people.granted(permit, world, text, what)
+    return Consent(granted.shown, id=granted.id, people=granted.granted_by)
+
+
+async def _of_client(permit: Permit, world: World, what: Wanted, asking: Asking, *, ask: Ask, text: str) -> Consent:
     try:
         async with asyncio.timeout(TTL_S):
-            answer = await answered(permit, world, text, ask, table, waiting=waiting)
-    except CannotAsk:
-        hint = "use a client that can ask its user (capability `elicitation`), or ask for something that needs no approval"
-        raise _impossible(rules, "your client cannot ask anybody", hint) from None
+            answer = await answered(permit, world, text, ask, asking.used, waiting=asking.waiting)
     except TimeoutError:
-        raise NotApproved(f"nobody answered in {TTL_S / 60:g} minutes; {_wanted(rules)}", "call it again", rules) from None
+        raise NotApproved(f"nobody answered in {TTL_S / 60:g} minutes; {what}", "call it again", what.rules) from None
     except ToolError as error:
         raise failed(error) from error
     if not answer.approved:
-        raise NotApproved(f"it was not approved; {_wanted(rules)}", "do not ask again unless your user wants it", rules)
-    return Consent(f"sha256:{hashlib.sha256(text.encode(errors='backslashreplace')).hexdigest()}", answer.number)
+        raise NotApproved(f"it was not approved; {what}", "do not ask again unless your user wants it", what.rules)
+    return Consent(digest(text), answer.number, waited=answer.number is None)
 
 
 @asynccontextmanager
@@ -89,16 +105,33 @@ async def on_record(asked: Entry, recorder: Recorder, crowd: Crowd) -> AsyncIter
         yield
 
 
-def question(permit: Permit, model: type[Args], rules: tuple[str, ...]) -> str:
-    """What the human reads. Raises CallFailed when the call is too long to be shown."""
+@asynccontextmanager
+async def refusals_on_record(asked: Entry, recorder: Recorder) -> AsyncIterator[None]:
+    """Whatever ends the call instead of a yes is recorded before it is told."""
+    try:
+        yield
+    except Asked:
+        await recorder.refuse(asked)
+        raise
+    except NotApproved as no:
+        decision = "asked" if isinstance(no, WaitsForPeople) else "deny"
+        await recorder.refuse(replace(asked, decision=decision, reason=no.message, rules=no.rules, approval=no.told))
+        raise
+    except CallFailed as no:
+        await recorder.refuse(replace(asked, decision="refused", reason=no.message, rules=no.rules))
+        raise
+
+
+def question(permit: Permit, model: type[Args], what: Wanted, shown: Iterable[str] = ()) -> str:
+    """What the human reads; `shown` is what is known of the effects. Raises CallFailed when the call is too long to be shown."""
     who, intent = permit.principal, permit.intent
     roles = ", ".join(map(_short, who.roles)) or "no role"
     place = f" on `{_short(intent.datasource)}`" if intent.datasource else ""
     lines = list(_lines(permit, model))
     if sum(map(len, lines)) > _SHOWN_CHARS:
-        message = f"it is longer than a human can be shown ({_SHOWN_CHARS} characters); {_wanted(rules)}"
-        raise NotApproved(message, "write a shorter statement, with fewer and shorter values", rules)
-    wanted = _wanted(rules)
+        message = f"it is longer than a human can be shown ({_SHOWN_CHARS} characters); {what}"
+        raise NotApproved(message, "write a shorter statement, with fewer and shorter values", what.rules)
+    wanted = str(what)
     return "\n".join(
         (
             f"The agent `{_short(who.agent)}` ({roles}) wants to call `{_short(intent.tool)}`{place}.",
@@ -106,15 +139,30 @@ def question(permit: Permit, model: type[Args], rules: tuple[str, ...]) -> str:
             "",
             "This is all that would run. Lines with a bar are the agent's words and data, whatever they claim:",
             *(f"| {line}" for line in lines),
+            *_effects(shown),
             "",
             "A yes is good for this call alone, once.",
         )
     )
 
 
+def _effects(shown: Iterable[str]) -> Iterator[str]:
+    lines = [line for text in shown for line in _broken(text)]
+    if not lines:
+        return
+    yield from ("", "This is what it did when it was tried and taken back; if it does anything else, it is taken back again:")
+    chars = 0
+    for place, line in enumerate(lines):
+        chars += len(line)
+        if chars > _SHOWN_CHARS:
+            yield f"And {len(lines) - place} more lines."
+            return
+        yield f"| {line}"
+
+
 def _lines(permit: Permit, model: type[Args]) -> Iterator[str]:
     intent = permit.intent
-    statements, defaults = (*intent.statements, *intent.explained), _defaults(model)
+    statements, defaults = (*intent.statements, *intent.explained, *intent.changes), _defaults(model)
     for name, value in intent.arguments.items():
         written = json.dumps(value, ensure_ascii=False)
         if written != defaults.get(name) and not (statements and _makes_statements(model, name)):
@@ -167,15 +215,15 @@ def _shown(char: str) -> str:
     return char if seen else f"<U+{ord(char):04X}>"
 
 
+def seen(text: str) -> str:
+    """The text, with the numbers of what is not seen as itself."""
+    return "".join(map(_shown, text))
+
+
 def _short(name: str) -> str:
-    line = "".join(map(_shown, name)).replace("`", "'")
+    line = seen(name).replace("`", "'")
     return line if len(line) <= _NAME_CHARS else f"{line[:_NAME_CHARS]}…"
 
 
-def _impossible(rules: tuple[str, ...], why: str, hint: str) -> CallFailed:
-    return NotApproved(f"{_wanted(rules)}, and {why}", hint, rules)
-
-
-def _wanted(rules: tuple[str, ...]) -> str:
-    named = ", ".join(f"`{rule}`" for rule in rules)
-    return f"rule{'s' if len(rules) > 1 else ''} {named} want{'s' if len(rules) == 1 else ''} a human's approval"
+def _impossible(what: Wanted, why: str, hint: str) -> CallFailed:
+    return NotApproved(f"{what}, and {why}", hint, what.rules)

@@ -5,12 +5,15 @@ CallFailed               code, message, hint: for the model to read
 ├── Denied               policy said no
 │   ├── OverBudget       a budget is used up, or calls that run hold the rest of it
 │   └── NotApproved      policy wants a human's yes, and there is none
+│       └── WaitsForPeople   and people have been asked for it
 ├── InvalidArguments     the tool's model refused the arguments
 ├── Busy                 too many calls at once
 ├── NotRecorded          the audit log did not take the record, so nothing ran
 └── Internal             a defect of ours; the text stays in the log, the caller gets the call id
 UnknownTool              for the protocol: hidden and unknown are the same answer
 """
+
+from collections.abc import Mapping
 
 from pydantic import ValidationError
 
@@ -80,9 +83,19 @@ class OverBudget(Denied):
 class NotApproved(Denied):
     """Policy wants a human's yes to this call, and there is none; nothing of it ran."""
 
-    def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...], *, told: Mapping[str, str] | None = None) -> None:
         super().__init__(message, hint, rules)
         self.code = "not_approved"
+        self.told = told or {}
+        """For the audit log, of what people were asked."""
+
+
+class WaitsForPeople(NotApproved):
+    """The call stands where people can see it; the same call runs once when they have granted it."""
+
+    def __init__(self, message: str, hint: str, rules: tuple[str, ...], *, told: Mapping[str, str]) -> None:
+        super().__init__(message, hint, rules, told=told)
+        self.code = "approval_waiting"
 
 
 class InvalidArguments(CallFailed):

@@ -21,7 +21,7 @@ from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.budgets import Budgets, Reservation, used
 from ostiary.call import Call, Draft, Passage
-from ostiary.consent import consent, on_record
+from ostiary.consent import Asking, consent, on_record, question, refusals_on_record
 from ostiary.costs import prepared
 from ostiary.crowd import Crowd
 from ostiary.cursors import Cursors, handle_in
@@ -41,6 +41,7 @@ from ostiary.errors import (
 )
 from ostiary.examples import Examples, question_in
 from ostiary.meter import UNKNOWN, Meter, Stage
+from ostiary.people import People, Wanted, wanted
 from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
 from ostiary.redaction import printable, unjudged
@@ -86,6 +87,7 @@ class Gate:
         cursors: Cursors,
         examples: Examples,
         approvals: ApprovalTable,
+        people: People,
         jobs: JobTable,
         budgets: Budgets,
         taints: Taints,
@@ -101,6 +103,7 @@ class Gate:
         self._cursors = cursors
         self._examples = examples
         self._approvals = approvals
+        self._people = people
         self._jobs = jobs
         self._budgets = budgets
         self._taints = taints
@@ -184,9 +187,9 @@ class Gate:
         tool = await self._found(record)
         args = await self._accepted(tool, record)
         permit, world, entry = await self._decided(tool, args, record)
-        if record.engine.approvals(permit):
+        if (what := wanted(permit, record.engine)) is not None:
             # Before anything is held for the call: a human may take minutes.
-            permit, world, entry = await self._approved((permit, world, entry), tool, args, record)
+            permit, world, entry = await self._approved((permit, world, entry), what, tool, args, record)
         await self._tainted(permit, record, entry)
         reservation = await self._reserved(permit, world, record, entry)
         return Passage(tool, permit, world, entry, record.engine, record.call, reservation)
@@ -221,28 +224,21 @@ class Gate:
             case Permit():
                 return verdict, world, record.entry("permit", args=args, intent=intent, judged=judged, permit=verdict, world=world)
 
-    async def _approved(self, decided: "_Permitted", tool: Tool[Any], args: Args, record: Draft) -> "_Permitted":
-        """The same decision, once a human has said yes to it."""
+    async def _approved(self, decided: "_Permitted", what: Wanted, tool: Tool[Any], args: Args, record: Draft) -> "_Permitted":
+        """The same decision, once as many people have said yes to it as are wanted."""
         permit, world, entry = decided
-        rules = record.engine.stating_any(permit, "approvals", record.engine.approvals(permit))
-        asked = replace(entry, decision="asked", reason="a human was asked", rules=rules)
-        try:
-            ask, waiting = record.call.ask, lambda: on_record(asked, self._recorder, self.crowd)
-            yes = await consent(permit, world, rules, ask, self._approvals, model=tool.args, waiting=waiting)
-        except Asked:
-            await self._recorder.refuse(asked)
-            raise
-        except CallFailed as no:
-            decision = "deny" if isinstance(no, NotApproved) else "refused"
-            await self._recorder.refuse(replace(entry, decision=decision, reason=no.message, rules=no.rules))
-            raise
-        if yes.number is None:
+        asked = replace(entry, decision="asked", reason="a human was asked", rules=what.rules)
+        asking = Asking(record.call.ask, self._approvals, self._people, lambda: on_record(asked, self._recorder, self.crowd))
+        async with refusals_on_record(asked, self._recorder):
+            yes = await consent(permit, world, what, asking, question(permit, tool.args, what))
+        if yes.waited:
             # The call has waited for the answer: it is decided anew, like one that comes again with it.
             anew = await self._known_as(replace(record, engine=self._policies.engine))
             permit, world, entry = await self._decided(tool, args, anew)
             if about(permit, world) != about(decided[0], decided[1]):
-                changed = NotApproved("what was approved has changed meanwhile", "call it again, and it is asked about anew", rules)
-                await self._recorder.refuse(replace(entry, decision="deny", reason=changed.message, rules=rules))
+                hint = "call it again, and it is asked about anew"
+                changed = NotApproved("what was approved has changed meanwhile", hint, what.rules)
+                await self._recorder.refuse(replace(entry, decision="deny", reason=changed.message, rules=what.rules))
                 raise changed
         return permit, world, replace(entry, approval=yes.told())
 
@@ -284,8 +280,8 @@ class Gate:
             if (handle := handle_in(args)) is not None:
                 position = await self._cursors.position(handle, record.who, record.engine.policy_hash, world)
                 world = replace(world, position=position)
-            if (question := question_in(args)) is not None:
-                world = replace(world, examples=await self._examples.nearest(question, record.engine, world))
+            if (asked := question_in(args)) is not None:
+                world = replace(world, examples=await self._examples.nearest(asked, record.engine, world))
             world = replace(world, client=record.call.client)
             intent = await planned(tool, args, world)
             return world, intent, judged_again(intent, world)

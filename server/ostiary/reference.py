@@ -15,8 +15,8 @@ import typer
 
 from ostiary.cli import app
 from ostiary.config.document import toml
-from ostiary.config.settings import SECTIONS, TABLE, Kind, Setting
 from ostiary.config.sources import variable
+from ostiary.config.table import SECTIONS, TABLE, Kind, Setting
 from ostiary.http.metrics import FAMILIES
 from ostiary.meter import BOUNDS_S, OUTCOMES, STAGES_MEAN
 from ostiary_tools.sql.inventory import FUNCTIONS, INVENTORY, REASONS, VOLATILE, BuiltIn

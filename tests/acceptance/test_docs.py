@@ -15,8 +15,8 @@ from fix_packs import point
 from packaging.requirements import Requirement
 
 from ostiary import errors
-from ostiary.config.settings import TABLE
 from ostiary.config.sources import CONFIG_VARIABLE, variable
+from ostiary.config.table import TABLE
 from ostiary.policy_files import read
 from ostiary_policies import checks, entities, obligations
 from ostiary_policies.actions import Action

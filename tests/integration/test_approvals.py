@@ -161,10 +161,7 @@ async def test_a_yes_lets_the_call_run_and_is_on_record_and_all_else_does_not(sh
     assert {text.partition("\n")[0] for text in refused} == {
         "not_approved: it was not approved; rule `private-wants-a-yes` wants a human's approval"
     }
-    assert unasked.startswith(
-        "not_approved: rule `private-wants-a-yes` wants a human's approval, and your client cannot ask anybody\n"
-        "rule: private-wants-a-yes\nhint: use a client that can ask its user (capability `elicitation`)"
-    )
+    assert unasked.startswith("approval_waiting: rule `private-wants-a-yes` wants a human's approval; it waits for people until ")
     assert not [text for text in (*refused, unasked) if "canary" in text]
     intents = [record for record in records if record["kind"] == "i"]
     assert [sorted(record.get("approval", {})) for record in intents] == [
@@ -175,9 +172,11 @@ async def test_a_yes_lets_the_call_run_and_is_on_record_and_all_else_does_not(sh
     denied = {(record["decision"], record["reason"]) for record in records if record["kind"] == "d"}
     assert {reason for decision, reason in denied if decision == "deny"} == {
         "it was not approved; rule `private-wants-a-yes` wants a human's approval",
-        "rule `private-wants-a-yes` wants a human's approval, and your client cannot ask anybody",
     }
-    assert {reason for decision, reason in denied if decision == "asked"} == {"a human was asked"}
+    assert {reason for decision, reason in denied if decision == "asked"} == {
+        "a human was asked",
+        unasked.partition("\n")[0].removeprefix("approval_waiting: "),
+    }
 
 
 @pytest.mark.asyncio
@@ -497,6 +496,7 @@ def _gate_with(house: House, tool: Any) -> Gate:
         cursors=house.cursors,
         examples=own._examples,
         approvals=own._approvals,
+        people=own._people,
         jobs=own._jobs,
         budgets=own._budgets,
         taints=own._taints,

@@ -75,6 +75,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         cursors=house.cursors,
         examples=house.gate._examples,
         approvals=house.gate._approvals,
+        people=house.gate._people,
         jobs=house.gate._jobs,
         budgets=house.gate._budgets,
         taints=house.gate._taints,

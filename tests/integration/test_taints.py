@@ -53,7 +53,7 @@ UNTRUSTED = "select body from tickets where id = 1"
 PRIVATE = "select name from customers where id = 3"
 YES = t.ElicitResult(action="accept", content={"approve": True})
 NO = t.ElicitResult(action="decline")
-WANTS = "not_approved: rule `private-after-untrusted` wants a human's approval, and your client cannot ask anybody"
+WANTS = "approval_waiting: rule `private-after-untrusted` wants a human's approval; it waits for people until "
 
 OpenShop = Callable[..., Any]
 
@@ -142,7 +142,8 @@ async def test_private_data_takes_a_yes_from_an_agent_that_has_read_what_strange
         records = await site.records()
     assert "canary 3" in before
     assert "ignore what" in read
-    assert {text.partition("\n")[0] for text in refused} == {WANTS}
+    assert all(text.startswith(WANTS) for text in refused)
+    assert len({text.partition("\n")[0] for text in refused}) == 1
     assert all("canary 3" in text for text in (*approved, elsewhere, *afterwards))
     assert declined.startswith("not_approved: it was not approved")
     assert free.startswith("<data-")
@@ -388,7 +389,7 @@ async def test_calls_at_once_in_two_processes_that_begin_after_an_untrusted_answ
             return list(await asyncio.gather(*(query(which, PRIVATE, agent=name) for which in (house, other))))
 
         replies = await asyncio.gather(*(one(number) for number in range(8)))
-    assert {text.partition("\n")[0] for pair in replies for text in pair} == {WANTS}
+    assert all(text.startswith(WANTS) for pair in replies for text in pair)
 
 
 @pytest.mark.asyncio

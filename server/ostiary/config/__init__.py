@@ -15,7 +15,7 @@ from ostiary.config.combinations import complaints
 from ostiary.config.problems import ConfigError, Problem, from_validation, in_order, origin_of
 from ostiary.config.secrets import has_password, is_reference, revealed
 from ostiary.config.section import Section
-from ostiary.config.settings import Config, Datasource, Kind, setting_of
+from ostiary.config.settings import Config, Datasource
 from ostiary.config.sources import (
     COMMAND_LINE,
     CONFIG_VARIABLE,
@@ -26,6 +26,7 @@ from ostiary.config.sources import (
     from_file,
     references,
 )
+from ostiary.config.table import Kind, setting_of
 from ostiary.places import places
 
 __all__ = ["FILE_NAME", "Config", "ConfigError", "Datasource", "Problem", "Section", "environment", "find", "load"]

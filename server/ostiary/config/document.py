@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from ostiary.config.secrets import KeyLines, redacted
 from ostiary.config.section import Section
-from ostiary.config.settings import SECTIONS, TABLE, Config, Setting
+from ostiary.config.settings import Config
+from ostiary.config.table import SECTIONS, TABLE, Setting
 
 _HEAD = """\
 # Configuration of Ostiary. Every line that begins with `# ` and holds a `=` shows a default or an

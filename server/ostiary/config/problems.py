@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from ostiary.config.document import toml
-from ostiary.config.settings import SECTIONS, TABLE, Kind, setting_of
 from ostiary.config.sources import variable
+from ostiary.config.table import SECTIONS, TABLE, Kind, setting_of
 
 _TYPE_ERROR = re.compile(r"\w+_type|int_from_float|is_instance_of")
 

@@ -1,23 +1,18 @@
-"""The table of settings: every name, type, default, unit and sentence of help stands here and nowhere else.
+"""The settings: every name, type, default, unit and sentence of help stands here and nowhere else.
 
-The models are the table. They validate what the sources say, type what the rest of
-the program reads, and are walked by `TABLE` for the commented file, the reference
-page, the listing of `ostiary check` and the suggestions in error messages. They
-know nothing of files, environment or command line.
+The models validate what the sources say and type what the rest of the program reads; `table` walks them. They know nothing of
+files, environment or command line.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PrivateAttr, SecretStr
-from pydantic.fields import FieldInfo
+from pydantic import AfterValidator, Field, PrivateAttr
 
 from ostiary.config.callers import Attribute, AttributeName, Certificate, OAuth, Proxy, Tokens, Way
-from ostiary.config.secrets import Dsn, Key, KeyLines, Keys
+from ostiary.config.secrets import Dsn, Key, Keys
 from ostiary.config.section import Name, Section
 from ostiary.config.section import matching as _matching
 from ostiary.config.section import not_empty as _not_empty
@@ -176,6 +171,11 @@ class Policy(Section):
     views: Literal["as_tables", "as_queries"] = _setting(
         "as_tables", "What a view is to policies: a table of its own, or its query too, inside which they hold as outside."
     )
+    approvals: Literal["at_client", "by_people"] = _setting(
+        "at_client",
+        "Whose word `@approval` takes for one human's yes: the client's for its user, where it can ask; or people's alone, by "
+        "`ostiary approvals`. For two humans, and where the client cannot ask, it is always people's.",
+    )
     mask_key: Key | None = _setting(
         None,
         "Key of `hash` masks: equal values have equal hashes as long as it is the same. Without one, a column with such a mask "
@@ -203,6 +203,9 @@ class Limits(Section):
     timeout_s: float = _setting(30.0, "Time a statement may run in the database.", unit="seconds", gt=0, le=86_400)
     calls: int = _setting(256, "Calls at once in each process of the server; one more is refused.", unit="calls", ge=1, le=100_000)
     calls_per_agent: int = _setting(128, "Calls at once of one agent.", unit="calls", ge=1, le=100_000)
+    approval_s: float = _setting(
+        86_400.0, "Time in which people can grant a call that waits for them, and it can be used.", unit="seconds", gt=0, le=604_800
+    )
     cursor_s: float = _setting(900.0, "Time in which a truncated reply can be gone on with.", unit="seconds", gt=0, le=86_400)
 
 
@@ -308,105 +311,3 @@ class Config(Section):
     def origins(self) -> Mapping[str, str]:
         """Dotted name → where its value came from; a name that is missing has its default."""
         return self._origins
-
-
-class Kind(StrEnum):
-    """What a value looks like; the value is the word for it in messages and in the reference."""
-
-    TEXT = "text"
-    INTEGER = "a whole number"
-    NUMBER = "a number"
-    CHOICE = "one of its words"
-    PATH = "a path"
-    LIST = "a list of texts"
-    MAPPING = "a table of lists"
-    TABLE = "a table"
-    SECRET = "a secret: `env:NAME`, `file:/path`, or a URL without a password"  # noqa: S105 words, no secret
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table."""
-
-    section: tuple[str, ...]
-    """`("limits",)`; `("datasources", "<name>")` for any name."""
-    name: str
-    kind: Kind
-    choices: tuple[str, ...]
-    required: bool
-    default: Any
-    """Also when `shown` replaces it in print."""
-    shown: str
-    unit: str
-    example: Any
-    help: str
-
-    @property
-    def key(self) -> tuple[str, ...]:
-        """The path to it in the file."""
-        return (*self.section, self.name)
-
-    def matches(self, key: tuple[str, ...]) -> bool:
-        """Whether `key` names this setting or, in a mapping, an entry of it."""
-        own = self.key
-        length = len(own) + (self.kind in (Kind.MAPPING, Kind.TABLE) and len(key) > len(own))
-        return len(key) == length and all(a in (b, "<name>") for a, b in zip(own, key, strict=False))
-
-
-def _sections() -> Iterator[tuple[tuple[str, ...], type[Section]]]:
-    for name, field in Config.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield (name,), field.annotation
-        else:
-            yield (name, "<name>"), get_args(field.annotation)[1]
-
-
-SECTIONS: tuple[tuple[tuple[str, ...], type[Section]], ...] = tuple(_sections())
-"""Each section's path and model, in the order of the file."""
-
-
-def _kind(annotation: Any) -> Kind:
-    origin = get_origin(annotation)
-    if origin in (Union, UnionType, Annotated):
-        return _kind(get_args(annotation)[0])
-    if origin is Literal:
-        return Kind.CHOICE
-    if origin is tuple:
-        return Kind.LIST
-    if origin is not None:
-        return Kind.MAPPING if get_origin(get_args(annotation)[1]) is tuple else Kind.TABLE
-    kinds: dict[type, Kind] = {
-        str: Kind.TEXT,
-        int: Kind.INTEGER,
-        float: Kind.NUMBER,
-        Path: Kind.PATH,
-        SecretStr: Kind.SECRET,
-        KeyLines: Kind.SECRET,
-    }
-    return kinds[annotation]
-
-
-def _row(section: tuple[str, ...], name: str, field: FieldInfo) -> Setting:
-    extra: Any = field.json_schema_extra
-    kind = _kind(field.annotation)
-    return Setting(
-        section=section,
-        name=name,
-        kind=kind,
-        choices=get_args(field.annotation) if kind is Kind.CHOICE else (),
-        required=field.is_required(),
-        default=None if field.is_required() else field.default,
-        help=field.description or "",
-        **extra,
-    )
-
-
-TABLE: tuple[Setting, ...] = tuple(
-    _row(path, name, field) for path, model in SECTIONS for name, field in model.model_fields.items()
-)
-"""Every setting, in the order of the file."""
-
-
-def setting_of(key: tuple[str, ...]) -> Setting | None:
-    """The setting that `key` names, or `None`."""
-    return next((s for s in TABLE if s.matches(key)), None)

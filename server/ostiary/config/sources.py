@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ostiary.config.secrets import ENV
-from ostiary.config.settings import Kind, setting_of
+from ostiary.config.table import Kind, setting_of
 
 PREFIX = "OSTIARY_"
 CONFIG_VARIABLE = "OSTIARY_CONFIG"

@@ -6,8 +6,8 @@ import pytest
 
 from ostiary.config import Config, ConfigError, find, load
 from ostiary.config.document import commented_file, listing, toml
-from ostiary.config.settings import SECTIONS, TABLE, Kind
 from ostiary.config.sources import from_file, key_lines
+from ostiary.config.table import SECTIONS, TABLE, Kind
 from ostiary.identity.principals import given
 from ostiary.places import places
 from ostiary_tools.powers import OVER_PRIVILEGED

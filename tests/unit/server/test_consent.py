@@ -7,6 +7,7 @@ import pytest
 from pydantic import Field
 
 from ostiary.consent import question
+from ostiary.people import Wanted
 from ostiary_policies.model import Intent, Obligations, Permit, Principal, Statement
 from ostiary_tools.api import Args, CursorHandle, Redacted
 
@@ -49,7 +50,9 @@ class Unmarked(Args):
 
 def asked(model: type[Args], arguments: dict[str, Any], *statements: Statement, rules: tuple[str, ...] = ("r",)) -> str:
     who = Principal("ada", ("reader",))
-    return question(Permit(who, Intent("launch", arguments, (), None, statements), Obligations(), rules, "sha256:0"), model, rules)
+    return question(
+        Permit(who, Intent("launch", arguments, (), None, statements), Obligations(), rules, "sha256:0"), model, Wanted(1, rules)
+    )
 
 
 def barred(text: str) -> list[str]:
@@ -110,7 +113,7 @@ def test_rules_are_named_as_they_are_written():
 def test_what_is_not_seen_as_itself_stands_as_its_number(text: str, shown: str):
     assert barred(asked(Wish, {}, Statement(text, ()))) == [shown]
     assert f"The agent `ada` ({shown}) wants" in question(
-        Permit(Principal("ada", (text,)), Intent("launch", {}), Obligations(), ("r",), "sha256:0"), Wish, ("r",)
+        Permit(Principal("ada", (text,)), Intent("launch", {}), Obligations(), ("r",), "sha256:0"), Wish, Wanted(1, ("r",))
     )
 
 

@@ -1,0 +1,126 @@
+"""Serving what `app` builds: on stdio, over HTTP by one process or several, until a signal asks to stop."""
+
+import asyncio
+import gc
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import TYPE_CHECKING
+
+from structlog.contextvars import bind_contextvars
+
+from ostiary.app import House, Progress, open_house
+from ostiary.config import Config
+from ostiary.hangup import on_hangup
+
+if TYPE_CHECKING:
+    from ostiary.http.lifeline import Lifeline
+    from ostiary.identity.recognition import Recognition
+
+ALLOCATIONS = 20_000
+"""Before the collector looks at the young: some calls' worth, where Python's own 700 are a fraction of one parsed statement."""
+
+
+async def serve_stdio(config: Config, progress: Progress) -> None:
+    """Serve one stdio client until it hangs up, or a signal asks to stop: then calls end as cancelled, and are recorded so."""
+    # The SDK costs most of a second to import; commands that only check something do without.
+    from ostiary.mcp_app import McpApp
+
+    async with open_house(config, progress) as house:
+        _spare_what_stays()
+        who = house.local
+        serving = asyncio.create_task(
+            McpApp(house.gate, lambda _: who, config.server.name, changes=house.changes, jobs=house.jobs).serve_stdio()
+        )
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            # Once it has ended this does nothing: clients send SIGTERM while we close, and closing must not be cut short.
+            asyncio.get_running_loop().add_signal_handler(asked, serving.cancel)
+        on_hangup(house.policy_watch.ask)
+        with suppress(asyncio.CancelledError):
+            await serving
+
+
+async def serve_http(config: Config, progress: Progress) -> None:
+    """Serve clients over HTTP until a signal asks to stop."""
+    from ostiary.http.descriptors import as_many_as_allowed
+    from ostiary.http.listener import listening, url_of
+
+    as_many_as_allowed(config.http)
+    with listening(config.http) as listener:
+        await _serve_on(listener, config, progress, lambda: progress(f"listening on {url_of(listener)}"))
+
+
+async def serve_workers(config: Config, options: Sequence[str], progress: Progress) -> int:
+    """Serve clients over HTTP by several processes; `options` name the configuration to them. The exit code."""
+    from ostiary.http.descriptors import as_many_as_allowed
+    from ostiary.http.listener import listening
+    from ostiary.http.workers import Workers
+
+    as_many_as_allowed(config.http)
+    with listening(config.http) as listener:
+        return await Workers(listener, config.http, options).serve(progress)
+
+
+async def serve_as_worker(config: Config, descriptor: int, progress: Progress) -> None:
+    """Be one of them, on the socket with that number. Raises CommandFailed when we are not."""
+    from ostiary.http.lifeline import Lifeline
+    from ostiary.http.listener import inherited
+
+    with inherited(descriptor) as listener:
+        line = await Lifeline.standard()
+        bind_contextvars(worker=line.told.worker)
+        await _serve_on(listener, config, progress, line.ready, line)
+
+
+async def _serve_on(
+    listener: socket.socket, config: Config, progress: Progress, ready: Callable[[], None], line: "Lifeline | None" = None
+) -> None:
+    from ostiary.http.application import application
+    from ostiary.http.metrics import Exposition
+    from ostiary.http.operation import Operation, pages
+    from ostiary.http.serving import serve
+    from ostiary.http.streams import Streams
+    from ostiary.identity.caller import current
+    from ostiary.mcp_app import McpApp
+
+    keys, worker = (line.told.keys, str(line.told.worker)) if line else (config.http.keys, "")
+    async with open_house(config, progress) as house, _recognition(config, house) as recognition:
+        unasked = None if recognition.authenticators else house.local
+        given = (house.gate, lambda _: current(unasked), config.server.name, "http")
+        mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=keys)
+        page = Exposition(house.meter, house.recorder, house.datasources, house.policies, worker)
+        operation = Operation(
+            house.recorder, house.datasources, house.policies, house.examples, page, house.worlds, frozenset(config.operation.roles)
+        )
+        _spare_what_stays()
+        streams = Streams(config.http, lambda: current(unasked).agent)
+        app = application(
+            mcp.server,
+            config.http,
+            recognition,
+            pages(operation, recognition),
+            streams=streams,
+            crowded=lambda: house.gate.crowded(current(unasked), "http"),
+        )
+        on_hangup(house.policy_watch.ask)
+        ready()
+        cut = line.cut if line else None
+        await serve(app, config.http, listener, gone=house.gate.crowd.gone, end_streams=streams.end, cut=cut)
+
+
+def _spare_what_stays() -> None:
+    """What was built lives as long as the server: the collector need not look through it again in the middle of a call."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(ALLOCATIONS)
+
+
+def _recognition(config: Config, house: House) -> "AbstractAsyncContextManager[Recognition]":
+    from ostiary.identity.guesses import Guesses
+    from ostiary.identity.peers import proxies
+    from ostiary.identity.recognition import open_recognition
+
+    guesses = Guesses(house.recorder, lambda: house.policies.engine.policy_hash, proxies(config.proxy), time.monotonic)
+    return open_recognition(config, house.tokens, guesses)
