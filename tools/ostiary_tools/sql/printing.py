@@ -146,7 +146,7 @@ _PARTICULAR = frozenset(key for key in NODE_PRINTERS if isinstance(key, tuple))
 _PARTICULAR_CHILDREN = frozenset(child for _, child in _PARTICULAR)
 _BARREN = frozenset({ast.A_Const, ast.Alias, ast.ColumnRef, ast.ParamRef, ast.RangeVar, ast.String})
 """Kinds in which nothing asks what holds it, and half of all nodes."""
-_ASKING = frozenset({ast.BoolExpr, ast.JsonAggConstructor, ast.SelectStmt})
+_ASKING = frozenset({ast.AlterTableCmd, ast.BoolExpr, ast.JsonAggConstructor, ast.SelectStmt})
 """Kinds whose printers ask what holds the node. One that is missing here cannot be printed, so its statement is refused."""
 
 

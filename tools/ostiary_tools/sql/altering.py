@@ -1,0 +1,423 @@
+"""Definitions that make or change a table: CREATE TABLE, ALTER TABLE and CREATE INDEX, each part of them by allowlist."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pglast import ast, enums
+
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access
+from ostiary_tools.errors import Refused
+from ostiary_tools.snapshot import ColumnInfo, Relation, RelationKind
+from ostiary_tools.sql import calls, designs, dropping
+from ostiary_tools.sql.scope import Item
+from ostiary_tools.sql.tree import levels, put
+from ostiary_tools.sql.work import Work
+
+_COMMANDS = enums.AlterTableType
+_CONSTRAINTS = enums.ConstrType
+_METHODS = frozenset({"btree", "hash", "gin", "gist", "spgist", "brin"})
+_CLASSES = frozenset({"text_pattern_ops", "varchar_pattern_ops", "bpchar_pattern_ops", "jsonb_path_ops", "jsonb_ops", "inet_ops"})
+"""Operator classes that run functions of the server alone."""
+_PARTITIONED = frozenset({RelationKind.PARTITIONED_TABLE})
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """The table that a definition makes or changes."""
+
+    item: Item
+    """Its columns, the new ones too."""
+    relation: Relation | None = None
+    """As it stands; `None` when it is made."""
+
+    def looks_at(self, names: Iterable[str], work: Work) -> None:
+        """What is defined tells something of the values of these columns. Those that are made hold none. Raises Refused."""
+        if self.relation is not None:
+            columns = [self.relation.column(name) for name in sorted(names)]
+            designs.looks_at(self.relation, [column for column in columns if column is not None], work)
+
+    def check_column(self, name: str, work: Work) -> None:
+        """Raise Refused for a column that does not exist for the caller."""
+        found = [each for each in self.item.fields if each.name == name]
+        if not found or not all(work.shows(each) for each in found):
+            raise work.unknown_column(name, (self.item,))
+
+    def expression(self, node: Any, work: Work) -> Any:
+        """Judge an expression over its columns, whose values it looks at. Raises Refused."""
+        visited = designs.expression(node, self.item, work)
+        self.looks_at(designs.columns_in(visited), work)
+        return visited
+
+
+def create(tree: Any, work: Work) -> None:
+    """Judge a CREATE TABLE. Raises Refused."""
+    designs.check_permanent(tree.relation)
+    if tree.if_not_exists:
+        raise designs.uncertain("IF NOT EXISTS")
+    if (
+        tree.ofTypename
+        or tree.tablespacename
+        or tree.accessMethod
+        or tree.oncommit not in (None, enums.OnCommitAction.ONCOMMIT_NOOP)
+    ):
+        raise Refused("definition", "a table is made of its own columns, where and how all are kept", "write its columns")
+    _options(tree.options)
+    schema, name = designs.placed_relation(tree.relation, work)
+    designs.check_free(work, schema, name, "relation")
+    parts = tree.tableElts or ()
+    columns = [part for part in parts if isinstance(part, ast.ColumnDef)]
+    item = Item(name, tuple(map(designs.new_field, columns)), schema=schema, base=True)
+    if tree.inhRelations or tree.partbound:
+        item = _partition(tree, item, work)
+    design = Design(item)
+    for part in parts:
+        _COLUMN_OR_CONSTRAINT[type(part)](part, design, work)
+    if tree.partspec is not None:
+        for part in tree.partspec.partParams:
+            _key(part, design, work)
+
+
+def _partition(tree: Any, item: Item, work: Work) -> Item:
+    """It becomes a part of a table: rows of a default part are looked at, and rows will come into it."""
+    if tree.partbound is None or len(tree.inhRelations) != 1:
+        raise Refused("definition", "a table that inherits shows its rows in another", "make a partition, or a table by itself")
+    whole = designs.relation_of(tree.inhRelations[0], work, _PARTITIONED)
+    work.accesses.add(Access(Action.DEFINE, whole.resource(work.view.datasource)))
+    designs.looks_at(whole, whole.columns, work)
+    bound = tree.partbound
+    for name in ("listdatums", "lowerdatums", "upperdatums"):
+        for each in getattr(bound, name) or ():
+            if isinstance(each, ast.PartitionRangeDatum):
+                put(each, "value", each.value and designs.expression(each.value, None, work))
+            else:
+                designs.expression(each, None, work)
+    return replace(designs.item_of(whole), name=item.name, schema=item.schema)
+
+
+def _options(options: Any) -> None:
+    for option in options or ():
+        plain = isinstance(option.arg, ast.Integer) and not option.defnamespace
+        if option.defname != "fillfactor" or not plain:
+            raise Refused("definition", f"the option `{option.defname}` is the operator's", "of options only `fillfactor` is set")
+
+
+def _column(node: Any, design: Design, work: Work) -> None:
+    """A new column, in a new table or in one that has rows."""
+    if node.fdwoptions or node.compression or node.storage_name or node.typeName is None:
+        raise Refused("definition", "a column is made of a type, a default and constraints", "leave storage and compression out")
+    designs.column_type(node.typeName, work)
+    if node.collClause is not None:
+        _collation(node.collClause)
+    if designs.is_serial(node.typeName):
+        design.looks_at((), work)
+    for constraint in node.constraints or ():
+        _constraint(constraint, design, work, str(node.colname))
+
+
+def _collation(node: Any) -> None:
+    words = calls.parts(node.collname)
+    if len(words) > 1 and words[:-1] != (calls.CATALOG,):
+        raise Refused("collation", f"unknown collation `{'.'.join(words)}`", "use a built-in collation")
+
+
+def _of_table(node: Any, design: Design, work: Work) -> None:
+    _constraint(node, design, work, None)
+
+
+_COLUMN_OR_CONSTRAINT: Mapping[type, Callable[[Any, Design, Work], None]] = {ast.ColumnDef: _column, ast.Constraint: _of_table}
+
+
+def _constraint(node: Any, design: Design, work: Work, of: str | None) -> None:
+    """A constraint of a table, or of the column `of`. Raises Refused."""
+    handler = _CONSTRAINT_KINDS.get(node.contype)
+    if handler is None or node.indexspace or node.access_method or node.where_clause:
+        word = node.contype.name.removeprefix("CONSTR_").lower()
+        raise Refused("definition", f"a constraint `{word}` is not made here", "check, unique, primary key and foreign key are")
+    _options(node.options)
+    handler(node, design, work, of)
+
+
+def _nothing(_node: Any, _design: Design, _work: Work, _of: str | None) -> None:
+    """It says how another one is held."""
+
+
+def _default(node: Any, design: Design, work: Work, _of: str | None) -> None:
+    node.raw_expr = designs.expression(node.raw_expr, None, work)
+    if any(isinstance(part, ast.FuncCall) for part in _nodes(node.raw_expr)):
+        # It is computed for each row, so what it gives and how long it takes tell how many there are.
+        design.looks_at((), work)
+
+
+def _nodes(root: Any) -> Iterable[Any]:
+    return (part for level in levels(root) for part in level)
+
+
+def _check(node: Any, design: Design, work: Work, _of: str | None) -> None:
+    node.raw_expr = design.expression(node.raw_expr, work)
+
+
+def _generated(node: Any, design: Design, work: Work, _of: str | None) -> None:
+    node.raw_expr = design.expression(node.raw_expr, work)
+    if design.relation is not None:
+        named = designs.columns_in(node.raw_expr)
+        dropping.check_untagged(*(column for column in design.relation.columns if column.name in named))
+
+
+def _identity(node: Any, design: Design, work: Work, _of: str | None) -> None:
+    designs.sequence_options(node.options, work)
+    design.looks_at((), work)
+
+
+def _not_null(node: Any, design: Design, work: Work, of: str | None) -> None:
+    _keys((of,) if of else calls.parts(node.keys or ()), design, work)
+
+
+def _keys(names: Iterable[str], design: Design, work: Work) -> None:
+    names = tuple(names)
+    for name in names:
+        design.check_column(name, work)
+    design.looks_at(names, work)
+
+
+def _unique(node: Any, design: Design, work: Work, of: str | None) -> None:
+    if node.without_overlaps:
+        raise Refused("definition", "`WITHOUT OVERLAPS` is not made here", "write a plain key")
+    if node.indexname:
+        _of_index(node, design, work)
+        return
+    named = (of,) if of else calls.parts(node.keys or ())
+    _keys((*named, *calls.parts(node.including or ())), design, work)
+
+
+def _of_index(node: Any, design: Design, work: Work) -> None:
+    relation = design.relation
+    found = next((index for index in work.view.indexes(relation) if index.name == node.indexname), None) if relation else None
+    if found is None:
+        raise Refused("unknown_index", f"unknown index `{node.indexname}`", "describe shows the indexes of a table")
+    design.looks_at(found.columns, work)
+
+
+def _references(node: Any, design: Design, work: Work, of: str | None) -> None:
+    """A foreign key asks for values of the other table at every write, and of this one at every write there."""
+    if node.fk_with_period or node.pk_with_period:
+        raise Refused("definition", "`PERIOD` is not made here", "write a plain key")
+    mine = (of,) if of else calls.parts(node.fk_attrs or ())
+    _keys((*mine, *calls.parts(node.fk_del_set_cols or ())), design, work)
+    target = node.pktable
+    if design.relation is None and (target.schemaname, target.relname) in {
+        (design.item.schema, design.item.name),
+        (None, design.item.name),
+    }:
+        target.schemaname = design.item.schema
+        for name in calls.parts(node.pk_attrs or ()):
+            design.check_column(name, work)
+        return
+    relation = designs.relation_of(target, work)
+    names = calls.parts(node.pk_attrs or ()) or relation.primary_key
+    columns = [designs.column(relation, name, work) for name in names]
+    designs.define(relation, work)
+    designs.looks_at(relation, columns, work)
+
+
+_CONSTRAINT_KINDS: Mapping[Any, Callable[[Any, Design, Work, str | None], None]] = {
+    _CONSTRAINTS.CONSTR_NULL: _nothing,
+    _CONSTRAINTS.CONSTR_NOTNULL: _not_null,
+    _CONSTRAINTS.CONSTR_DEFAULT: _default,
+    _CONSTRAINTS.CONSTR_IDENTITY: _identity,
+    _CONSTRAINTS.CONSTR_GENERATED: _generated,
+    _CONSTRAINTS.CONSTR_CHECK: _check,
+    _CONSTRAINTS.CONSTR_PRIMARY: _unique,
+    _CONSTRAINTS.CONSTR_UNIQUE: _unique,
+    _CONSTRAINTS.CONSTR_FOREIGN: _references,
+    _CONSTRAINTS.CONSTR_ATTR_DEFERRABLE: _nothing,
+    _CONSTRAINTS.CONSTR_ATTR_NOT_DEFERRABLE: _nothing,
+    _CONSTRAINTS.CONSTR_ATTR_DEFERRED: _nothing,
+    _CONSTRAINTS.CONSTR_ATTR_IMMEDIATE: _nothing,
+}
+
+
+def alter(tree: Any, work: Work) -> None:
+    """Judge an ALTER TABLE. Raises Refused."""
+    if tree.missing_ok:
+        raise designs.uncertain("IF EXISTS")
+    if tree.objtype != enums.ObjectType.OBJECT_TABLE:
+        word = tree.objtype.name.removeprefix("OBJECT_").replace("_", " ").lower()
+        raise Refused("definition_kind", f"a {word} is not altered here", "tables are, and indexes are renamed")
+    relation = designs.relation_of(tree.relation, work)
+    designs.define(relation, work)
+    added = [cmd.def_ for cmd in tree.cmds if cmd.subtype == _COMMANDS.AT_AddColumn]
+    known = designs.item_of(relation)
+    design = Design(replace(known, fields=(*known.fields, *map(designs.new_field, added))), relation)
+    for command in tree.cmds:
+        handler = _COMMAND_KINDS.get(command.subtype)
+        if handler is None:
+            word = _WORDS.get(command.subtype) or command.subtype.name.removeprefix("AT_")
+            raise Refused("definition", f"`{word}` of a table is not run here", "columns, defaults and constraints are altered")
+        dropping.check_plain(command)
+        handler(command, design, relation, work)
+
+
+_WORDS = {
+    _COMMANDS.AT_ChangeOwner: "OWNER TO",
+    _COMMANDS.AT_AddInherit: "INHERIT",
+    _COMMANDS.AT_DropInherit: "NO INHERIT",
+    _COMMANDS.AT_AttachPartition: "ATTACH PARTITION",
+    _COMMANDS.AT_DetachPartition: "DETACH PARTITION",
+    _COMMANDS.AT_EnableRowSecurity: "ROW LEVEL SECURITY",
+    _COMMANDS.AT_DisableRowSecurity: "ROW LEVEL SECURITY",
+    _COMMANDS.AT_ForceRowSecurity: "ROW LEVEL SECURITY",
+    _COMMANDS.AT_NoForceRowSecurity: "ROW LEVEL SECURITY",
+    _COMMANDS.AT_SetTableSpace: "SET TABLESPACE",
+    _COMMANDS.AT_DisableTrig: "DISABLE TRIGGER",
+    _COMMANDS.AT_DisableTrigAll: "DISABLE TRIGGER",
+    _COMMANDS.AT_DisableTrigUser: "DISABLE TRIGGER",
+    _COMMANDS.AT_DisableRule: "DISABLE RULE",
+}
+
+
+def _add_column(command: Any, design: Design, relation: Relation, work: Work) -> None:
+    if relation.column(str(command.def_.colname)) is not None:
+        raise Refused("name_taken", f"the name `{command.def_.colname}` is not free", "choose another name")
+    known = work.view.snapshot.types.get(_type_of(command.def_.typeName))
+    _column(command.def_, design, work)
+    if known is not None and known.kind == "domain":
+        design.looks_at((), work)
+
+
+def _type_of(node: Any) -> tuple[str, str]:
+    words = calls.parts(node.names)
+    return (words[-2] if len(words) > 1 else "", words[-1])
+
+
+def _drop_column(command: Any, _design: Design, relation: Relation, work: Work) -> None:
+    column = designs.column(relation, command.name, work)
+    dropping.check_untagged(column)
+    dropping.check_unused(relation, column.name, work)
+    # Its values go with it.
+    work.accesses.add(Access(Action.UPDATE, relation.column_resource(work.view.datasource, column)))
+
+
+def _set_default(command: Any, _design: Design, relation: Relation, work: Work) -> None:
+    designs.column(relation, command.name, work)
+    if command.def_ is not None:
+        command.def_ = designs.expression(command.def_, None, work)
+
+
+def _of_column(command: Any, _design: Design, relation: Relation, work: Work) -> None:
+    designs.column(relation, command.name, work)
+
+
+def _set_not_null(command: Any, design: Design, relation: Relation, work: Work) -> None:
+    designs.column(relation, command.name, work)
+    design.looks_at((command.name,), work)
+
+
+def _add_identity(command: Any, design: Design, relation: Relation, work: Work) -> None:
+    designs.column(relation, command.name, work)
+    _constraint(command.def_, design, work, command.name)
+
+
+def _type(command: Any, design: Design, relation: Relation, work: Work) -> None:
+    """Every value is converted, and whatever names the column is computed and checked again."""
+    column = designs.column(relation, command.name, work)
+    node = command.def_
+    if designs.is_serial(node.typeName):
+        raise Refused("type", "a column does not become a serial", "write an integer, and `ADD GENERATED … AS IDENTITY`")
+    designs.column_type(node.typeName, work)
+    if node.collClause is not None:
+        _collation(node.collClause)
+    if node.raw_default is not None:
+        node.raw_default = design.expression(node.raw_default, work)
+    dropping.check_unused(relation, column.name, work)
+    design.looks_at(_beside(relation, column, work), work)
+
+
+def _beside(relation: Relation, column: ColumnInfo, work: Work) -> frozenset[str]:
+    """Columns that something names together with this one, and itself."""
+    details = work.view.snapshot.details
+    name = (relation.schema, relation.name)
+    together = [index.columns for index in relation.indexes]
+    together += [constraint.columns for constraint in details.constraints.get(name, ())]
+    together += [(c.name, *d.uses) for c in relation.columns if (d := details.columns.get((*name, c.name))) is not None and d.uses]
+    return frozenset({column.name}.union(*(names for names in together if column.name in names)))
+
+
+def _add_constraint(command: Any, design: Design, _relation: Relation, work: Work) -> None:
+    _constraint(command.def_, design, work, None)
+
+
+def _validate(command: Any, design: Design, relation: Relation, work: Work) -> None:
+    found = dropping.constraint_named(relation, command.name, work)
+    design.looks_at([c.name for c in relation.columns] if found.whole_row else found.columns, work)
+    if found.target is not None:
+        target = designs.relation_named(found.target, work, designs.TABLES)
+        designs.looks_at(target, [designs.column(target, name, work) for name in found.target_columns], work)
+
+
+def _drop_constraint(command: Any, _design: Design, relation: Relation, work: Work) -> None:
+    found = dropping.constraint_named(relation, command.name, work)
+    if found.kind in "pu":
+        for user, key in work.view.snapshot.references.get((relation.schema, relation.name), ()):
+            if set(key.target_columns) == set(found.columns):
+                shown = f"change first: `{user.schema}.{user.name}`" if work.view.sees(user) else "ask its owner"
+                raise Refused("in_use", f"`{command.name}` is used by others", shown)
+
+
+def _set_options(command: Any, _design: Design, _relation: Relation, _work: Work) -> None:
+    _options(command.def_)
+
+
+_COMMAND_KINDS: Mapping[Any, Callable[[Any, Design, Relation, Work], None]] = {
+    _COMMANDS.AT_AddColumn: _add_column,
+    _COMMANDS.AT_DropColumn: _drop_column,
+    _COMMANDS.AT_ColumnDefault: _set_default,
+    _COMMANDS.AT_SetNotNull: _set_not_null,
+    _COMMANDS.AT_DropNotNull: _of_column,
+    _COMMANDS.AT_AlterColumnType: _type,
+    _COMMANDS.AT_AddIdentity: _add_identity,
+    _COMMANDS.AT_DropIdentity: _of_column,
+    _COMMANDS.AT_DropExpression: _of_column,
+    _COMMANDS.AT_SetStatistics: _of_column,
+    _COMMANDS.AT_AddConstraint: _add_constraint,
+    _COMMANDS.AT_ValidateConstraint: _validate,
+    _COMMANDS.AT_DropConstraint: _drop_constraint,
+    _COMMANDS.AT_SetRelOptions: _set_options,
+}
+
+
+def index(tree: Any, work: Work) -> None:
+    """Judge a CREATE INDEX. Raises Refused."""
+    if tree.concurrent:
+        raise dropping.not_in_a_change()
+    if tree.if_not_exists:
+        raise designs.uncertain("IF NOT EXISTS")
+    if tree.tableSpace or tree.excludeOpNames or (tree.accessMethod or "btree") not in _METHODS:
+        raise Refused("definition", "an index is made by one of the server's own methods, where its table is", "use btree")
+    _options(tree.options)
+    relation = designs.relation_of(tree.relation, work)
+    if tree.idxname is not None:
+        designs.check_free(work, relation.schema, tree.idxname, "relation")
+    designs.define(relation, work)
+    design = Design(designs.item_of(relation), relation)
+    for each in (*tree.indexParams, *(tree.indexIncludingParams or ())):
+        _key(each, design, work)
+    if tree.whereClause is not None:
+        tree.whereClause = design.expression(tree.whereClause, work)
+
+
+def _key(node: Any, design: Design, work: Work) -> None:
+    """A part of an index or of a partition's key."""
+    if node.opclass and (calls.parts(node.opclass)[-1] not in _CLASSES or len(node.opclass) > 1):
+        raise Refused("definition", f"the operator class `{'.'.join(calls.parts(node.opclass))}` is not used here", "leave it out")
+    if getattr(node, "opclassopts", None):
+        raise Refused("definition", "an operator class has no options here", "leave them out")
+    for collation in (getattr(node, "collation", None),):
+        if collation and len(calls.parts(collation)) > 1 and calls.parts(collation)[0] != calls.CATALOG:
+            raise Refused("collation", f"unknown collation `{'.'.join(calls.parts(collation))}`", "use a built-in collation")
+    if node.expr is not None:
+        node.expr = design.expression(node.expr, work)
+    else:
+        design.check_column(node.name, work)
+        design.looks_at((node.name,), work)
