@@ -205,7 +205,9 @@ def _type_rewrites(step: Step, snapshot: Snapshot) -> bool:
 def _converts_itself(step: Step, snapshot: Snapshot) -> bool:
     """Whether USING says what the server would do without it."""
     using: Any = step.node.def_.raw_default
-    if isinstance(using, ast.TypeCast) and types.name_of(using.typeName, snapshot) == types.name_of(step.node.def_.typeName, snapshot):
+    if isinstance(using, ast.TypeCast) and types.name_of(using.typeName, snapshot) == types.name_of(
+        step.node.def_.typeName, snapshot
+    ):
         using = using.arg
     return isinstance(using, ast.ColumnRef) and bool(using.fields) and parts(using.fields)[-1] == step.name
 
