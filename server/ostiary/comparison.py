@@ -1,0 +1,88 @@
+"""Whether a change did what it was seen to do.
+
+Counts, rows and how they were before must be the same. Of how they are afterwards a column may differ, but only one whose
+values are others at each run anyway, as of an identity or of `now()`: two runs in a row tell which.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ostiary_tools.effects import Effects, RowChange, TableEffect
+from ostiary_tools.snapshot import Name
+
+Columns = Mapping[Name, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Between two looks at a change."""
+
+    words: str = ""
+    """What differs that no run may change; empty where nothing does."""
+    columns: tuple[tuple[Name, str], ...] = ()
+    """Whose values afterwards differ."""
+
+    @property
+    def none(self) -> bool:
+        """Whether both are the same."""
+        return not self.words and not self.columns
+
+
+def difference(seen: Effects, done: Effects) -> Difference:
+    """How what was done differs from what was seen. Counts every value: it belongs in a thread."""
+    if seen.counts != done.counts:
+        return Difference("its statements met other rows")
+    if seen.defined != done.defined:
+        return Difference("it changed definitions")
+    before, after = dict(seen.by_table()), dict(done.by_table())
+    if before.keys() != after.keys():
+        return Difference("it reached other tables")
+    columns: list[tuple[Name, str]] = []
+    for table, effect in after.items():
+        known = before[table]
+        if known.columns != effect.columns or known.key != effect.key:
+            return Difference("a table has other columns")
+        found = _columns(known, effect)
+        if found is None:
+            return Difference("rows were others before it")
+        columns += [(table, effect.columns[place]) for place in found]
+    return Difference(columns=tuple(columns))
+
+
+def agrees(seen: Effects, first: Effects, second: Effects) -> Difference:
+    """The difference of the second run from what was seen, without columns that differ between both runs as well."""
+    found = difference(seen, second)
+    varying = difference(first, second)
+    if found.words:
+        return found
+    left = tuple(column for column in found.columns if varying.words or column not in varying.columns)
+    return Difference("rows became others than were seen" if left else "", left)
+
+
+def _columns(seen: TableEffect, done: TableEffect) -> list[int] | None:
+    """Places of the columns whose values afterwards differ; `None` when anything else does."""
+    if seen.rows == done.rows or Counter(seen.rows) == Counter(done.rows):
+        return []
+    if Counter(map(_kind, seen.rows)) != Counter(map(_kind, done.rows)):
+        return None
+    places = range(len(seen.columns))
+    others = [place for place in places if Counter(_at(row, place) for row in seen.rows) != Counter(_at(row, place) for row in done.rows)]
+    same = tuple(place for place in places if place not in others)
+    if Counter(_without(row, same) for row in seen.rows) != Counter(_without(row, same) for row in done.rows):
+        # Each column holds the same values, and in other rows: all of them may be what differs.
+        return list(places)
+    return others
+
+
+def _kind(row: RowChange) -> object:
+    """How a row was, and whether it is still there."""
+    return row.before, row.after is None
+
+
+def _at(row: RowChange, place: int) -> object:
+    return row.before, row.after[place] if row.after is not None else None
+
+
+def _without(row: RowChange, places: tuple[int, ...]) -> object:
+    return row.before, row.after is None, tuple(row.after[place] for place in places) if row.after is not None else ()
