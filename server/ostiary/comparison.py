@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ostiary_tools.change import inverse
 from ostiary_tools.effects import Effects, RowChange, TableEffect
 from ostiary_tools.snapshot import Name
 
@@ -45,9 +46,15 @@ def difference(seen: Effects, done: Effects) -> Difference:
             return Difference("a table has other columns")
         found = _columns(known, effect)
         if found is None:
-            return Difference("rows were others before it")
+            return Difference("its rows were others, or became others")
         columns += [(table, effect.columns[place]) for place in found]
     return Difference(columns=tuple(columns))
+
+
+def taken_back(applied: Effects, undone: Effects) -> bool:
+    """Whether every row is as it was, and no other row was touched."""
+    wanted = {effect.table: Counter(inverse(effect).rows) for effect in applied.tables}
+    return wanted == {effect.table: Counter(effect.rows) for effect in undone.tables}
 
 
 def agrees(seen: Effects, first: Effects, second: Effects) -> Difference:
@@ -61,17 +68,16 @@ def agrees(seen: Effects, first: Effects, second: Effects) -> Difference:
 
 
 def _columns(seen: TableEffect, done: TableEffect) -> list[int] | None:
-    """Places of the columns whose values afterwards differ; `None` when anything else does."""
+    """Places of the columns whose values afterwards differ; `None` when that does not explain it."""
     if seen.rows == done.rows or Counter(seen.rows) == Counter(done.rows):
         return []
     if Counter(map(_kind, seen.rows)) != Counter(map(_kind, done.rows)):
         return None
     places = range(len(seen.columns))
-    others = [place for place in places if Counter(_at(row, place) for row in seen.rows) != Counter(_at(row, place) for row in done.rows)]
+    others = [place for place in places if _values(seen, place) != _values(done, place)]
     same = tuple(place for place in places if place not in others)
     if Counter(_without(row, same) for row in seen.rows) != Counter(_without(row, same) for row in done.rows):
-        # Each column holds the same values, and in other rows: all of them may be what differs.
-        return list(places)
+        return None  # each column holds the same values, and in other rows
     return others
 
 
@@ -80,8 +86,8 @@ def _kind(row: RowChange) -> object:
     return row.before, row.after is None
 
 
-def _at(row: RowChange, place: int) -> object:
-    return row.before, row.after[place] if row.after is not None else None
+def _values(effect: TableEffect, place: int) -> Counter[object]:
+    return Counter((row.before, row.after[place] if row.after is not None else None) for row in effect.rows)
 
 
 def _without(row: RowChange, places: tuple[int, ...]) -> object:

@@ -10,7 +10,7 @@ from ostiary.errors import Denied
 from ostiary.refusal import refusal
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
-from ostiary_policies.model import Access, Column, Denial, Intent, Obligations, Permit, Reason, Table
+from ostiary_policies.model import Access, Column, Denial, Permit, Reason, Table
 from ostiary_tools.change import relation_of, touched
 from ostiary_tools.datasources.port import Changer
 from ostiary_tools.effects import Effects, TableEffect
@@ -25,7 +25,7 @@ async def hold(effects: Effects, changer: Changer, permit: Permit, world: World,
     """Refuse what policy does not let the caller do. Raises CallFailed, Refused, SchemaChanged."""
     view = world.view(permit.intent.datasource)
     _defined(effects, permit)
-    _decided(touched(effects, view), permit, world, engine)
+    _decided(touched(effects, view), effects.rows, permit, world, engine)
     for effect in effects.tables:
         await _rows(effect, changer, view)
 
@@ -54,7 +54,7 @@ def _defined(effects: Effects, permit: Permit) -> None:
         raise Refused("define", message, "change rows only; a trigger of the table does more than that")
 
 
-def _decided(accesses: Sequence[Access], permit: Permit, world: World, engine: Engine) -> None:
+def _decided(accesses: Sequence[Access], rows: int, permit: Permit, world: World, engine: Engine) -> None:
     view = world.view(permit.intent.datasource)
     stated = frozenset(permit.intent.accesses)
     others = tuple(access for access in accesses if access not in stated)
@@ -63,12 +63,24 @@ def _decided(accesses: Sequence[Access], permit: Permit, world: World, engine: E
     verdict = engine.decide(permit.principal, replace(permit.intent, accesses=(*permit.intent.accesses, *others)))
     if isinstance(verdict, Permit):
         bearable(verdict, engine)
+        _no_stricter(verdict, permit, rows, engine)
         return
     known, hidden = _told_apart(verdict.reasons, view)
     if hidden or not known:
         message = "the change would reach things that are not for you, by foreign keys or triggers of its tables"
         raise Denied(message, "leave out the rows that others refer to; somebody who may change those can do it", ("effects",))
     raise refusal(replace(verdict, reasons=known), world)
+
+
+def _no_stricter(verdict: Permit, permit: Permit, rows: int, engine: Engine) -> None:
+    """Refuse terms of what foreign keys and triggers reached that were not known when the call was decided."""
+    stated, known = verdict.obligations, permit.obligations
+    unasked = set(engine.approvals(verdict)) - set(engine.approvals(permit))
+    if stated.limit_rows is not None and rows > stated.limit_rows:
+        raise Denied(f"the change is of {rows} rows, and {stated.limit_rows} are allowed", "change fewer rows", verdict.rules)
+    if unasked or not stated.taints <= known.taints or not set(stated.budgets) <= set(known.budgets):
+        message = "the change would reach tables, by foreign keys or triggers, whose terms it was not begun on"
+        raise Denied(message, "propose it again", verdict.rules)
 
 
 def _told_apart(reasons: Sequence[Reason], view: SchemaView) -> tuple[tuple[Reason, ...], tuple[Reason, ...]]:
@@ -107,11 +119,3 @@ def _rules(effect: TableEffect, view: SchemaView) -> Iterator[tuple[RowTerms, bo
                 yield reading, before, doing
             if (own := view.writes.get((word, effect.table))) is not None:
                 yield own, before, doing
-
-
-def sampled(permit: Permit, terms: Obligations) -> bool:
-    """Whether what is read on those terms may be shown in a sample."""
-    return terms.approval is None and terms.replica is None and not terms.taints and not terms.budgets
-
-
-__all__ = ["Intent", "bearable", "hold", "sampled", "terms_of_applying"]

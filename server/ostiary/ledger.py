@@ -21,11 +21,10 @@ from ostiary.change_body import Body, body_of, derived, opened, sealed
 from ostiary_policies.attributes import digest
 from ostiary_policies.model import Principal
 from ostiary_tools.api import Args, ChangeHandle, Refused, Unavailable, World
-from ostiary_tools.change import KnownChange, State
+from ostiary_tools.change import KnownChange, State, unknown_change
 from ostiary_tools.control.changes import ChangeTable, Move, StoredChange, Unsettled
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.effects import Effects
-from ostiary_tools.propose_change import unknown_change
 
 _log = logging.getLogger(__name__)
 

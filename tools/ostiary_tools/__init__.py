@@ -11,15 +11,18 @@ __all__ = ["pack"]
 def pack() -> Iterable[Tool[Any]]:
     """Ostiary's own tools, through the entry point that every pack uses."""
     # imported here so that `import ostiary_tools` stays light for whoever only wants its types
+    from ostiary_tools.apply_change import ApplyChange
     from ostiary_tools.audit import AuditLogTool, AuditVerifyTool
     from ostiary_tools.describe import Describe
     from ostiary_tools.explain import Explain
     from ostiary_tools.explain_slow_query import ExplainSlowQuery
     from ostiary_tools.export import Export
     from ostiary_tools.job import JobTool
+    from ostiary_tools.propose_change import ProposeChange
     from ostiary_tools.query import Query
     from ostiary_tools.question_to_sql import QuestionToSql
     from ostiary_tools.resources import NameCompletion, TableResources
+    from ostiary_tools.revert_change import RevertChange
     from ostiary_tools.search_schema import SearchSchema
     from ostiary_tools.whoami import Whoami
 
@@ -29,6 +32,9 @@ def pack() -> Iterable[Tool[Any]]:
         Query(),
         Export(),
         JobTool(),
+        ProposeChange(),
+        ApplyChange(),
+        RevertChange(),
         Explain(),
         Whoami(),
         AuditLogTool(),

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ostiary_policies.budgets import Budget
 from ostiary_policies.model import Intent, Obligations, Permit, Statement
 from ostiary_tools.asking import Answer, Client, Form, InputNeeded, Question, Roots, Sampling
+from ostiary_tools.change import Changed, KnownChange, Wish
 from ostiary_tools.errors import DatabaseError, NotWritten, Refused, ScansTooMuch, TimedOut, TooCostly, ToolError, Unavailable
 from ostiary_tools.examples import ShownExample
 from ostiary_tools.plans.plan import Plan
@@ -47,6 +48,8 @@ __all__ = [
     "Block",
     "Budget",
     "BudgetLeft",
+    "ChangeHandle",
+    "Changed",
     "Client",
     "ColumnHead",
     "Content",
@@ -61,6 +64,7 @@ __all__ = [
     "InputNeeded",
     "Intent",
     "Job",
+    "KnownChange",
     "Name",
     "Names",
     "NotWritten",
@@ -89,6 +93,7 @@ __all__ = [
     "Tool",
     "ToolError",
     "Unavailable",
+    "Wish",
     "World",
 ]
 
@@ -118,6 +123,10 @@ class Redacted:
 
 class CursorHandle:
     """Marks the field of `Args` that takes a cursor: the gate looks it up, and `World.position` says where it stands."""
+
+
+class ChangeHandle:
+    """Marks the field of `Args` that takes a change: the gate looks it up, and `World.change` says what it is."""
 
 
 class AsJob:
@@ -187,6 +196,24 @@ class Session(Protocol):
 
     async def plan(self, statement: Statement) -> Plan:
         """The server's plan of one of the statements the permit lets be explained; nothing of it runs. Raises as `rows`."""
+        ...
+
+    async def propose(self) -> Changed:
+        """See what the permit's changes would do, and keep that; they are rolled back.
+
+        Raises Refused unless the intent has changes that do not stay, and ToolError as the database answers.
+        """
+        ...
+
+    async def apply(self, wish: Wish) -> Changed:
+        """Do what was seen, once. Raises Refused unless the intent has changes that stay, and when it would be anything else.
+
+        Raises OutcomeUnknown when nobody can say yet whether it was done, and ToolError otherwise; then nothing was.
+        """
+        ...
+
+    async def revert(self) -> Changed:
+        """Take back what an applied change did. Raises Refused unless the intent undoes, and as `apply`."""
         ...
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Column, Resource, Statement
 from ostiary_tools.effects import Effects, Isolation, LockTaken, RowChange, TableEffect, Via
-from ostiary_tools.errors import SchemaChanged
+from ostiary_tools.errors import Refused, SchemaChanged
 from ostiary_tools.result import Rows
 from ostiary_tools.snapshot import Name, Relation
 from ostiary_tools.view import SchemaView
@@ -177,3 +177,22 @@ def _sorted(accesses: Iterable[Access]) -> tuple[Access, ...]:
     return tuple(sorted(accesses, key=repr))
 
 
+_MOVED = {
+    "proposed": ("it was not applied", "call apply_change first"),
+    "applying": ("it is being applied, or was when its connection broke", "call again in a minute: what became of it is found out"),
+    "applied": ("it was applied already", "once is all; revert_change takes it back"),
+    "reverting": ("it is being undone, or was when its connection broke", "call again in a minute: what became of it is found out"),
+    "reverted": ("it was undone", "propose it again"),
+    "failed": ("it could not be applied, and nothing of it was", "propose it again"),
+}
+
+
+def moved(state: State) -> Refused:
+    """The refusal of a change that has come to another state than it is needed in."""
+    why, hint = _MOVED[state]
+    return Refused("change", f"this change cannot be used so: {why}", hint)
+
+
+def unknown_change() -> Refused:
+    """The refusal of a change that is not the caller's, whether or not it is anybody's."""
+    return Refused("change", "unknown change, or one that has ended", "propose it again")

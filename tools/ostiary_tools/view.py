@@ -10,7 +10,7 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ostiary_policies.actions import Action
 from ostiary_policies.masks import Mask
@@ -21,6 +21,9 @@ from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.examples import ShownExample
 from ostiary_tools.position import Position
 from ostiary_tools.snapshot import ColumnInfo, Index, Name, Relation, Snapshot
+
+if TYPE_CHECKING:
+    from ostiary_tools.change import KnownChange
 
 _BLOCK = 64
 """Bytes."""
@@ -82,6 +85,8 @@ class SchemaView:
     """Columns that are read through a mask; none of them is `readable`."""
     rows: Mapping[Name, RowTerms] = field(default_factory=dict)
     """Relations of which the caller has the rows that rules allow; of others it has all."""
+    writes: Mapping[tuple[str, Name], RowTerms] = field(default_factory=dict)
+    """Rows under the rules of `insert`, `update` and `delete` themselves, by that word and the table."""
     approved: frozenset[Resource] = frozenset()
     """Tables and columns that a statement reads, as they are or masked, only when a human has approved it."""
     insides: Mapping[Name, Inside] = field(default_factory=dict)
@@ -239,6 +244,9 @@ class World:
 
     examples: Mapping[str, tuple[ShownExample, ...]] = field(default_factory=dict)
     """By datasource: verified examples most like the call's question, nearest first, that the caller may run."""
+
+    change: "KnownChange | None" = None
+    """What the call's change is, when the call gives one that is the caller's and still holds."""
 
     client: Client = field(default_factory=Client)
     """Whom the tool may ask before it states its intent."""

@@ -1,0 +1,67 @@
+"""A few rows of a change as they were and as they are, for its caller: through its masks and row rules, or not at all."""
+
+from collections.abc import Iterator
+
+from ostiary_policies.engine import Engine
+from ostiary_policies.model import Obligations, Permit
+from ostiary_tools.change import Sample, changed_columns, relation_of
+from ostiary_tools.datasources.port import Changer
+from ostiary_tools.effects import Effects, TableEffect
+from ostiary_tools.identifiers import quoted
+from ostiary_tools.snapshot import Relation
+from ostiary_tools.sql.masking import masked
+from ostiary_tools.view import SchemaView, World
+
+_TABLES = 3
+_ROWS = 3
+_COLUMNS = 8
+
+
+async def samples(effects: Effects, changer: Changer, permit: Permit, world: World, engine: Engine) -> tuple[Sample, ...]:
+    """Of the first tables that the caller may read anything of."""
+    view = world.view(permit.intent.datasource)
+    shown: list[Sample] = []
+    for effect in effects.tables:
+        expressions = list(_expressions(effect, relation_of(effect.table, view), view, permit, engine))
+        if expressions and len(shown) < _TABLES:
+            shown.append(await _sample(effect, expressions, changer, view))
+    return tuple(shown)
+
+
+async def _sample(effect: TableEffect, expressions: list[str], changer: Changer, view: SchemaView) -> Sample:
+    terms = view.rows.get(effect.table)
+    predicate = terms.predicate if terms else "TRUE"
+    keys = tuple(view.hash_key or ())
+    sides = [
+        await changer.sample(effect.table, expressions, predicate, keys, before=before, limit=_ROWS) if any_ else None
+        for before, any_ in ((True, effect.updated + effect.deleted), (False, effect.updated + effect.inserted))
+    ]
+    return Sample(".".join(effect.table), *sides)
+
+
+def _expressions(
+    effect: TableEffect, relation: Relation, view: SchemaView, permit: Permit, engine: Engine
+) -> Iterator[str]:
+    """The key and what has changed, as the caller reads it."""
+    for name in _names(effect)[:_COLUMNS]:
+        column = relation.column(name)
+        access = view.reading(relation, column) if column is not None else None
+        if column is None or access is None or not _free(engine.allows(permit.principal, access).obligations):
+            continue
+        mask = view.mask(relation, column)
+        expression = masked(mask, column, view.snapshot.types, (1, 2)) if mask is not None else quoted(name)
+        if expression is not None and engine.allows(permit.principal, access).allowed:
+            yield f"{expression} AS {quoted(name)}"
+
+
+def _names(effect: TableEffect) -> list[str]:
+    """The key, the columns that have changed, and of rows that came or went whatever they hold."""
+    whole = [row.before or row.after for row in effect.rows if row.before is None or row.after is None]
+    held = {name for place, name in enumerate(effect.columns) if any(row is not None and row[place] is not None for row in whole)}
+    wanted = held.union(changed_columns(effect), effect.key)
+    return sorted(wanted, key=lambda name: (name not in effect.key, effect.columns.index(name)))
+
+
+def _free(terms: Obligations) -> bool:
+    """Whether reading it asks for nothing that a sample could not give."""
+    return not (terms.approvals or terms.replica or terms.taints or terms.budgets)
