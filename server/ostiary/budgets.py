@@ -12,7 +12,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
 from uuid import UUID
@@ -70,6 +70,8 @@ class Tally:
 
     rows: int = 0
     seconds: float = 0.0
+    change: Mapping[str, Any] = field(default_factory=dict)
+    """How far a change of it has come, in numbers, for the record of its end."""
 
     @contextmanager
     def clock(self) -> Iterator[None]:
@@ -174,10 +176,11 @@ def used(result: Result | None, reply: Reply | None, tally: Tally) -> Mapping[Me
 def _wishes(permit: Permit, bounds: Bounds) -> list[Wish]:
     """Of the budgets that count what this call uses. Of masked columns the table of budgets knows which are new."""
     intent = permit.intent
-    runs, asks = len(intent.statements), len(intent.statements) + len(intent.explained)
+    runs, asks = _runs(intent), _asks(intent)
+    rows = bounds.rows * runs if intent.rows_changed is None else intent.rows_changed
     most_and_least = {
         Measure.CALLS: (1, 1),
-        Measure.ROWS: (bounds.rows * runs, runs),
+        Measure.ROWS: (rows, runs if intent.rows_changed is None else rows),
         Measure.BYTES: (bounds.bytes, LEAST_BYTES),
         Measure.SECONDS: (bounds.seconds * asks, _LEAST_S * asks),
         Measure.MASKED_COLUMNS: (len(_masked_columns(intent)), 0),
@@ -204,12 +207,21 @@ def _granted(standings: Mapping[Kind, Standing], bounds: Bounds, intent: Intent)
     held: dict[Measure, float] = {}
     for (measure, _), standing in standings.items():
         held[measure] = min(held.get(measure, float("inf")), standing.granted or 0)
-    runs, asks = len(intent.statements), len(intent.statements) + len(intent.explained)
+    runs, asks = _runs(intent), _asks(intent)
     return Bounds(
         rows=min(bounds.rows, int(held[Measure.ROWS] // runs)) if Measure.ROWS in held else bounds.rows,
         bytes=min(bounds.bytes, int(held[Measure.BYTES])) if Measure.BYTES in held else bounds.bytes,
         seconds=min(bounds.seconds, held[Measure.SECONDS] / asks) if Measure.SECONDS in held else bounds.seconds,
     )
+
+
+def _runs(intent: Intent) -> int:
+    """How many times as many rows as one statement may give. All that a change does is bounded as one."""
+    return len(intent.statements) + bool(intent.changes or intent.undoes)
+
+
+def _asks(intent: Intent) -> int:
+    return len(intent.statements) + len(intent.explained) + len(intent.changes) + intent.undoes
 
 
 def _kind(budget: Budget) -> Kind:

@@ -17,7 +17,7 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Intent, Permit, Principal
 from ostiary_tools.api import Args, Surface, Tool, World
 from ostiary_tools.asking import Client
-from ostiary_tools.sql.judge import Judged
+from ostiary_tools.sql import Judged, JudgedChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Draft:
         args: Args | None = None,
         arguments: Mapping[str, Any] | None = None,
         intent: Intent | None = None,
-        judged: tuple[Judged, ...] = (),
+        judged: tuple[Judged | JudgedChange, ...] = (),
         permit: Permit | None = None,
         world: World | None = None,
         approval: Mapping[str, str] | None = None,
@@ -87,6 +87,7 @@ class Draft:
             reason=printable(reason),
             approval=approval or {},
             trace=self.call.trace,
+            change=str(world.change.number) if world and world.change else "",
             schema_version=world.views[datasource].snapshot.version if world and datasource else "",
         )
 

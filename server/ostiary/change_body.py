@@ -99,7 +99,8 @@ def _plain(body: Body) -> dict[str, Any]:
         "statements": [[one.text, one.parameters] for one in body.statements],
         "counts": effects.counts,
         "tables": [
-            [one.table, one.columns, one.key, [[row.before, row.after] for row in one.rows], one.via.value] for one in effects.tables
+            [one.table, one.columns, one.key, [[row.before, row.after] for row in one.rows], one.via.value]
+            for one in effects.tables
         ],
         "fired": [[one.table, one.trigger, one.function] for one in effects.fired],
         "sequences": [[one.sequence, one.drawn] for one in effects.sequences],

@@ -26,10 +26,9 @@ from ostiary.settling import established
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Denial, Permit
 from ostiary_tools.change import Changed, State, TableCount, Wish, lasting, moved, unknown_change
-from ostiary_tools.datasources.port import Changer, ChangeLimits, Datasource
+from ostiary_tools.datasources.port import ChangeLimits, Changer, Datasource
 from ostiary_tools.effects import Effects
 from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Refused, ToolError
-from ostiary_tools.sql import own_change
 from ostiary_tools.view import World
 
 T = TypeVar("T")
@@ -103,8 +102,8 @@ class Changing:
             shown = await samples(effects, changer, self.permit, self.world, self.engine)
         who, intent = self.permit.principal, self.permit.intent
         view = self.world.view(intent.datasource)
-        body = body_of(who, tuple(own_change(statement, view) for statement in intent.changes), effects)
-        handle = await self.ledger.keep(body, who, self.call, self.permit.policy_hash, self.world, view.datasource)
+        body = body_of(who, intent.changes, effects)
+        handle = await self.ledger.keep(body, self.call, self.permit, view)
         self.tally.rows = sum(len(one.rows) for sample in shown for one in (sample.before, sample.after) if one is not None)
         self._tell("proposed", self.call, effects)
         verdict = terms_of_applying(effects, self.permit, self.world, self.engine)
@@ -245,7 +244,10 @@ class Changing:
             sequences=tuple(
                 f"{'.'.join(one.sequence)} {one.drawn}"
                 for one in effects.sequences
-                if any(one.sequence[0] == table.table[0] and one.sequence[1].startswith(f"{table.table[1]}_") for table in effects.tables)
+                if any(
+                    one.sequence[0] == table.table[0] and one.sequence[1].startswith(f"{table.table[1]}_")
+                    for table in effects.tables
+                )
             ),
             locks=tuple(lock for lock in effects.locks if lock.relation in names),
             lasting=lasting(effects),

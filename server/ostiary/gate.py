@@ -21,6 +21,7 @@ from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.budgets import Budgets, Reservation, used
 from ostiary.call import Call, Draft, Passage
+from ostiary.changing import Changing
 from ostiary.consent import Asking, consent, on_record, question, refusals_on_record
 from ostiary.costs import prepared
 from ostiary.crowd import Crowd
@@ -40,6 +41,7 @@ from ostiary.errors import (
     wrong_arguments,
 )
 from ostiary.examples import Examples, question_in
+from ostiary.ledger import Ledger, change_in
 from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.people import People, Wanted, wanted
 from ostiary.planning import away, judged_again, planned
@@ -67,7 +69,7 @@ from ostiary_tools.packs import Registry
 from ostiary_tools.paging import following
 from ostiary_tools.plans.terms import has_terms
 from ostiary_tools.result import Result, Rows
-from ostiary_tools.sql.judge import Judged
+from ostiary_tools.sql import Judged, JudgedChange
 
 _log = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class Gate:
         jobs: JobTable,
         budgets: Budgets,
         taints: Taints,
+        ledger: Ledger,
         terms: Terms,
         meter: Meter,
     ) -> None:
@@ -107,6 +110,7 @@ class Gate:
         self._jobs = jobs
         self._budgets = budgets
         self._taints = taints
+        self._ledger = ledger
         self._terms = terms
         self._meter = meter
         self.crowd = Crowd(in_all=terms.calls, per_agent=terms.calls_per_agent)
@@ -280,6 +284,8 @@ class Gate:
             if (handle := handle_in(args)) is not None:
                 position = await self._cursors.position(handle, record.who, record.engine.policy_hash, world)
                 world = replace(world, position=position)
+            if (handle := change_in(args)) is not None:
+                world = replace(world, change=await self._ledger.known(handle, record.who, world))
             if (asked := question_in(args)) is not None:
                 world = replace(world, examples=await self._examples.nearest(asked, record.engine, world))
             world = replace(world, client=record.call.client)
@@ -330,7 +336,8 @@ class Gate:
             if passage.reservation is not None:
                 self._budgets.settle(passage.reservation, used(result, reply, passage.tally))
             with anyio.CancelScope(shield=True):
-                await self._conclude(recording, outcome_of(status, duration_us, reply, error), durable=permit.intent.to_file)
+                outcome = outcome_of(status, duration_us, reply, error, passage.tally.change)
+                await self._conclude(recording, outcome, durable=permit.intent.to_file or permit.intent.stays)
 
     async def _intended(self, entry: Entry) -> Ticket:
         with self._meter.stage(Stage.RECORD):
@@ -373,12 +380,22 @@ class Gate:
         bounds = replace(file, rows=self._terms.limits(passage.permit, passage.reservation).max_rows, bytes=size)
         permit, world, engine = passage.permit, passage.world, passage.engine
         parts = (permit, world, engine, reader, self._audit_reader, self._terms.exports, bounds, self._approvals, self._jobs)
+        changing = self._changing(passage)
         held, call = (passage.tally, self._budgets, self.crowd.lent), passage.call
-        return PermittedSession(*parts, *held, ahead=ahead, tell=call.tell, ask=call.ask, begin=call.begin)
+        return PermittedSession(*parts, *held, ahead=ahead, changing=changing, tell=call.tell, ask=call.ask, begin=call.begin)
+
+    def _changing(self, passage: Passage) -> Changing | None:
+        permit = passage.permit
+        if not (permit.intent.changes or permit.intent.undoes) or permit.intent.datasource is None:
+            return None
+        datasource = self._datasources[permit.intent.datasource]
+        limits = self._terms.change_limits(permit, passage.reservation)
+        parts = (permit, passage.world, passage.engine, passage.call.id, datasource, self._ledger, limits, passage.tally)
+        return Changing(*parts, handle=permit.intent.arguments.get("change", ""))
 
 
 _Permitted = tuple[Permit, World, Entry]
-_Planned = tuple[World, Intent, tuple[Judged, ...]]
+_Planned = tuple[World, Intent, tuple[Judged | JudgedChange, ...]]
 """With where the caller's cursor stands, when it gave one."""
 
 

@@ -17,14 +17,15 @@ from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 
-from ostiary.change_body import Body, body_of, derived, opened, sealed
+from ostiary.change_body import Body, derived, opened, sealed
 from ostiary_policies.attributes import digest
-from ostiary_policies.model import Principal
+from ostiary_policies.model import Permit, Principal
 from ostiary_tools.api import Args, ChangeHandle, Refused, Unavailable, World
 from ostiary_tools.change import KnownChange, State, unknown_change
 from ostiary_tools.control.changes import ChangeTable, Move, StoredChange, Unsettled
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.effects import Effects
+from ostiary_tools.view import SchemaView
 
 _log = logging.getLogger(__name__)
 
@@ -95,15 +96,13 @@ class Ledger:
             raise Refused("change", f"this change has ended: {ended}", _AGAIN)
         return Page(id_, stored, body)
 
-    async def keep(self, body: Body, who: Principal, number: UUID, policy_hash: str, world: World, datasource: str) -> str:
+    async def keep(self, body: Body, number: UUID, permit: Permit, view: SchemaView) -> str:
         """Keep a proposal; its handle. Raises Unavailable when it is not kept."""
+        who = permit.principal
         handle = urlsafe_b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
         id_, key = derived(handle, self._key)
-        version = world.views[datasource].snapshot.version
-        expires_at = _in(self.lifetimes.proposal_s)
-        stored = StoredChange(
-            number, who.agent, who.roles, datasource, policy_hash, version, body.effects.rows, expires_at, b"", "proposed"
-        )
+        judged = (view.datasource, permit.policy_hash, view.snapshot.version)
+        stored = StoredChange(number, who.agent, who.roles, *judged, body.effects.rows, _in(self.lifetimes.proposal_s), b"")
         kept = await asyncio.to_thread(sealed, body, stored, id_, key, applied=False)
         try:
             await self._table.put(id_, replace(stored, body=kept))
@@ -136,9 +135,7 @@ class Ledger:
 
     async def establish(self, unsettled: Unsettled, to: State) -> bool:
         """Likewise for another process. Raises JournalError."""
-        return await self._table.move(
-            Move(unsettled.id, unsettled.state, unsettled.transaction, to, unsettled.transaction)
-        )
+        return await self._table.move(Move(unsettled.id, unsettled.state, unsettled.transaction, to, unsettled.transaction))
 
     async def unsettled(self, quiet_s: float) -> Sequence[Unsettled]:
         """Changes of which nobody has said for so long what came of them. Raises JournalError."""
@@ -154,7 +151,6 @@ class Ledger:
     async def close(self) -> None:
         """Give the connection back."""
         await self._table.close()
-
 
 
 def _in(seconds: float) -> datetime:

@@ -10,7 +10,7 @@ from ostiary.examples import question_in
 from ostiary_policies.model import Intent
 from ostiary_tools.api import Args, Tool, World
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql.judge import Judged, judge
+from ostiary_tools.sql import Judged, JudgedChange, judge, judge_change
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -24,7 +24,10 @@ _CATALOG = re.compile(r"pg_|information_schema|reg[a-z]+|u&", re.IGNORECASE)
 
 async def planned(tool: Tool[Any], args: Args, world: World) -> Intent:
     """The tool's own statement of the call. Raises ToolError."""
-    texts = [value for value in args.model_dump().values() if isinstance(value, str)]
+    values = [getattr(args, name) for name in type(args).model_fields]
+    if world.change is not None or any(isinstance(value, tuple) and value for value in values):
+        return await asyncio.to_thread(tool.plan, args, world)  # there may be a hundred thousand rows in it
+    texts = [value for value in values if isinstance(value, str)]
     texts += [world.position.statement.text] if world.position else []
     # To find what a question is about takes milliseconds, and more where there are thousands of tables.
     slow = any(map(_CATALOG.search, texts)) or question_in(args) is not None
@@ -36,15 +39,16 @@ async def away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwar
     return await asyncio.to_thread(work, *args, **kwargs) if chars > _IN_THREAD_CHARS else work(*args, **kwargs)
 
 
-def judged_again(intent: Intent, world: World) -> tuple[Judged, ...]:
+def judged_again(intent: Intent, world: World) -> tuple[Judged | JudgedChange, ...]:
     """Judge what will be run, from its own text: a tool that states less than its statements do is refused."""
     statements = (*intent.statements, *intent.explained)
-    if not statements:
+    if not statements and not intent.changes:
         return ()
     view = world.view(intent.datasource)
     stated = frozenset(intent.accesses)
-    judged = tuple(judge(statement.text, view) for statement in statements)
-    for statement, judgement in zip(statements, judged, strict=True):
+    judged: tuple[Judged | JudgedChange, ...] = tuple(judge(statement.text, view) for statement in statements)
+    judged += tuple(judge_change(statement.text, view) for statement in intent.changes)
+    for statement, judgement in zip((*statements, *intent.changes), judged, strict=True):
         ours = judgement.statement
         same = replace(ours, parameters=statement.parameters) == statement
         if not same or not stated.issuperset(judgement.accesses):

@@ -39,9 +39,7 @@ async def _sample(effect: TableEffect, expressions: list[str], changer: Changer,
     return Sample(".".join(effect.table), *sides)
 
 
-def _expressions(
-    effect: TableEffect, relation: Relation, view: SchemaView, permit: Permit, engine: Engine
-) -> Iterator[str]:
+def _expressions(effect: TableEffect, relation: Relation, view: SchemaView, permit: Permit, engine: Engine) -> Iterator[str]:
     """The key and what has changed, as the caller reads it."""
     for name in _names(effect)[:_COLUMNS]:
         column = relation.column(name)

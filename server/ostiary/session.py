@@ -8,6 +8,7 @@ from uuid import UUID
 
 from ostiary.approvals import Ask, CannotAsk, Waiting, answered
 from ostiary.budgets import Budgets, Tally
+from ostiary.changing import Changing
 from ostiary.costs import prepared, streamed
 from ostiary.explanation import narrowing
 from ostiary.export.exporter import Bounds, export
@@ -17,6 +18,7 @@ from ostiary_policies.budgets import Budget
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Obligations, Permit, Statement
 from ostiary_tools.api import AuditReader, BudgetLeft, World
+from ostiary_tools.change import Changed, Wish
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.budgets import Kind, Standing
 from ostiary_tools.control.connect import JournalError
@@ -54,6 +56,8 @@ class PermittedSession:
     """Around the wait for an answer."""
     ahead: Prepared | None = None
     """The permit's only statement, analysed while the intent was recorded."""
+    changing: Changing | None = None
+    """What it may do that changes something."""
     tell: Tell | None = None
     """Takes how far the call is to a client that asked for it."""
     ask: Ask | None = None
@@ -102,6 +106,27 @@ class PermittedSession:
             raise CannotAsk
         answer = await answered(self.permit, self.world, question, self.ask, self.approvals, waiting=self.waiting)
         return answer.approved
+
+    async def propose(self) -> Changed:
+        """Where the intent's changes do not stay."""
+        async with beating(self.tell):
+            return await self._changes(stays=False, undoes=False).propose()
+
+    async def apply(self, wish: Wish) -> Changed:
+        """Where they do."""
+        async with beating(self.tell):
+            return await self._changes(stays=True, undoes=False).apply(wish)
+
+    async def revert(self) -> Changed:
+        """Where the intent undoes."""
+        async with beating(self.tell):
+            return await self._changes(stays=True, undoes=True).revert()
+
+    def _changes(self, *, stays: bool, undoes: bool) -> Changing:
+        intent = self.permit.intent
+        if self.changing is None or (intent.stays, intent.undoes) != (stays, undoes):
+            raise Refused("permit", "the permit of this call does not cover that change", "state it in the intent")
+        return self.changing
 
     async def job(self, id_: str, *, cancel: bool) -> Job | None:
         """By its owner, who is asked for at each look."""

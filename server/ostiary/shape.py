@@ -179,9 +179,9 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def outcome_of(status: Status, duration_us: int, reply: Reply | None, error: str) -> Outcome:
+def outcome_of(status: Status, duration_us: int, reply: Reply | None, error: str, change: Mapping[str, Any]) -> Outcome:
     """What is recorded of it, by how it ended; without a reply, `error` says why."""
     if reply is None:
-        return Outcome(status, duration_us, error=error)
+        return Outcome(status, duration_us, error=error, change=change)
     size, digest = (reply.file.bytes, reply.file.sha256) if reply.file else (reply.size, "")
-    return Outcome(status, duration_us, rows=reply.rows, bytes=size, truncated=reply.truncated, sha256=digest)
+    return Outcome(status, duration_us, rows=reply.rows, bytes=size, truncated=reply.truncated, sha256=digest, change=change)

@@ -7,7 +7,7 @@ from ostiary import budgets
 from ostiary.budgets import Reservation
 from ostiary.export.exporter import Bounds
 from ostiary_policies.model import Permit
-from ostiary_tools.datasources.port import ReadLimits
+from ostiary_tools.datasources.port import ChangeLimits, ReadLimits
 
 _FILE_VALUE_CHARS = 1_000_000
 """A longer value is not exported: some hundred rows of them are held in memory at once."""
@@ -28,6 +28,10 @@ class Terms:
     calls: int
     """At once."""
     calls_per_agent: int
+    changed_rows: int
+    """Of one change, in all tables."""
+    lock_timeout_s: float
+    """For a lock that a change needs."""
 
     def limits(self, permit: Permit, reservation: Reservation | None = None) -> ReadLimits:
         """Bounds on what the permit reads: these, or the permit's or what is held of a budget where they are stricter."""
@@ -40,8 +44,18 @@ class Terms:
             max_chars=_FILE_VALUE_CHARS if to_file else self.reply_chars,
         )
 
+    def change_limits(self, permit: Permit, reservation: Reservation | None = None) -> ChangeLimits:
+        """Bounds on what the permit changes, likewise."""
+        terms, held = permit.obligations, reservation.bounds if reservation else None
+        return ChangeLimits(
+            timeout_s=min(self.timeout_s, terms.timeout_s or self.timeout_s, held.seconds if held else self.timeout_s),
+            lock_timeout_s=self.lock_timeout_s,
+            max_rows=min(self.changed_rows, terms.limit_rows or self.changed_rows, held.rows if held else self.changed_rows),
+        )
+
     def bounds(self, permit: Permit) -> budgets.Bounds:
         """What a call may use at most."""
-        limits, terms = self.limits(permit), permit.obligations
+        terms, changes = permit.obligations, permit.intent.changes or permit.intent.undoes
+        limits = self.change_limits(permit) if changes else self.limits(permit)
         size = self.file.bytes if permit.intent.to_file else 4 * self.reply_chars
         return budgets.Bounds(limits.max_rows, min(size, terms.limit_bytes or size), limits.timeout_s)

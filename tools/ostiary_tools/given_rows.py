@@ -67,9 +67,7 @@ def _keys(given: GivenRows, relation: Relation) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
-def _texts(
-    given: GivenRows, columns: Sequence[ColumnInfo], relation: Relation, view: SchemaView
-) -> list[tuple[str | None, ...]]:
+def _texts(given: GivenRows, columns: Sequence[ColumnInfo], relation: Relation, view: SchemaView) -> list[tuple[str | None, ...]]:
     texts = []
     for number, row in enumerate(given.rows, 1):
         if len(row) != len(columns):

@@ -76,6 +76,8 @@ class Entry:
     approval: Mapping[str, str] = field(default_factory=dict)
     """Of an intent that a human was asked about: `by` whom, a digest of the `question`, its `number` where it has one."""
     schema_version: str = ""
+    change: str = ""
+    """The change that the call gives, by the id of the call that proposed it."""
 
     def body(self) -> str:
         """Canonical JSON: sorted keys, no spaces, empty fields left out."""
@@ -101,6 +103,7 @@ class Entry:
                 "approval": dict(self.approval),
                 "trace": self.trace,
                 "schema": self.schema_version,
+                "change": self.change,
             }
         )
 
@@ -119,6 +122,8 @@ class Outcome:
     """Of the file that was written, in hex; `rows` and `bytes` are its own then."""
     error: str = ""
     """Code of the error (`timeout`, `database_error 22012` …), never its text."""
+    change: Mapping[str, Any] = field(default_factory=dict)
+    """Of a call that changes something: the change's `number`, its `state` by then, and by table the `rows` that came, changed, went."""
 
     def body(self) -> dict[str, Any]:
         """JSON-plain fields; the recorder adds `v`, `agent` and the intent's `seq`."""
@@ -130,6 +135,7 @@ class Outcome:
             "truncated": self.truncated,
             "sha256": self.sha256,
             "error": self.error,
+            "change": dict(self.change),
         }
 
 

@@ -226,6 +226,24 @@ class Export(Section):
     timeout_s: float = _setting(600.0, "Time an export may take.", unit="seconds", gt=0, le=86_400)
 
 
+class Changes(Section):
+    """What one change of rows may do at most, and how long it is kept. A policy can lower its bounds and never raise them."""
+
+    rows: int = _setting(100_000, "Rows of all tables that one change may change.", unit="rows", ge=1, le=10_000_000)
+    lock_timeout_s: float = _setting(5.0, "Longest wait of a change for a lock.", unit="seconds", gt=0, le=3600)
+    proposal_s: float = _setting(3600.0, "Time in which a proposed change can be applied.", unit="seconds", gt=0, le=604_800)
+    undo_s: float = _setting(
+        604_800.0, "Time in which an applied change can be undone; its rows are kept as they were, encrypted.", unit="seconds", gt=0
+    )
+    key: Key | None = _setting(
+        None,
+        "Secret that what is kept of changes is encrypted with, besides their owners' own. Every server of one control database "
+        "needs the same.",
+        shown="changes.key in `home.state`, made at the first start",
+        example="env:OSTIARY_CHANGES_KEY",
+    )
+
+
 class Datasource(Section):
     """A database that agents reach; `<name>` is what they call it. With none configured, the embedded sample `shop` is served."""
 
@@ -284,6 +302,7 @@ class Config(Section):
     examples: Examples = Examples()
     limits: Limits = Limits()
     export: Export = Export()
+    changes: Changes = Changes()
     datasources: Mapping[Name, Datasource] = Field(default_factory=dict)
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
