@@ -15,7 +15,6 @@ from ostiary.audit.place import AuditPlace
 from ostiary.audit.reader import LogReader
 from ostiary.audit.recorder import Recorder, recording
 from ostiary.budgets import Budgets
-from ostiary.change_body import load_key
 from ostiary.changes import Changes
 from ostiary.config import Config, environment
 from ostiary.cursors import Cursors
@@ -26,13 +25,12 @@ from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate
 from ostiary.identity.principals import configured_principal
 from ostiary.jobs import Jobs
-from ostiary.ledger import Ledger, Lifetimes
 from ostiary.meter import Meter
 from ostiary.people import People
 from ostiary.policy_files import Policies
 from ostiary.policy_watch import PolicyWatch, watching
-from ostiary.settling import settling
-from ostiary.sources import sources
+from ostiary.settling import open_ledger
+from ostiary.sources import look_s, sources
 from ostiary.taints import Taints
 from ostiary.telemetry import tracing
 from ostiary.terms import Terms
@@ -43,7 +41,6 @@ from ostiary_tools.api import World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.budgets import BudgetTable
 from ostiary_tools.control.bus import Bus
-from ostiary_tools.control.changes import ChangeTable
 from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.control.link import Link
@@ -51,7 +48,7 @@ from ostiary_tools.control.migrate import migrate
 from ostiary_tools.control.people import PeopleTable
 from ostiary_tools.control.taints import TaintTable
 from ostiary_tools.control.tokens import TokenTable
-from ostiary_tools.datasources.port import Datasource
+from ostiary_tools.datasources.port import ChangeLimits, Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
 from ostiary_tools.packs import Registry, discover
@@ -131,14 +128,11 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         worlds = Worlds(datasources, registry, mask_key(config), views=config.policy.views)
         taints = Taints(TaintTable(writer_dsn))
         stack.push_async_callback(taints.close)
-        changes = Changes(worlds, taints, policies, datasources, bus, look_s=_look_s(config))
+        changes = Changes(worlds, taints, policies, datasources, bus, look_s=look_s(config))
         stack.push_async_callback(changes.close)
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
         budgets = Budgets(BudgetTable(writer_dsn), meter)
         stack.push_async_callback(budgets.close)
-        ledger = Ledger(ChangeTable(writer_dsn), await changes_key(config), _lifetimes(config))
-        stack.push_async_callback(ledger.close)
-        await stack.enter_async_context(settling(ledger, datasources, recorder))
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -153,7 +147,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             jobs=job_table,
             budgets=budgets,
             taints=taints,
-            ledger=ledger,
+            ledger=await stack.enter_async_context(open_ledger(config, writer_dsn, datasources, recorder)),
             terms=terms(config),
             meter=meter,
         )
@@ -185,18 +179,6 @@ async def open_datasources(config: Config) -> AsyncIterator[Mapping[str, Datasou
     async with AsyncExitStack() as stack:
         cluster = await stack.enter_async_context(_sample_cluster(config, lambda _: None)) if not config.datasources else None
         yield await _datasources(config, cluster, stack)
-
-
-async def changes_key(config: Config) -> bytes:
-    """What is kept of changes is encrypted with. Raises KeyUnusable."""
-    secret = config.changes.key
-    if secret is not None:
-        return secret.get_secret_value().encode()
-    return await asyncio.to_thread(load_key, config.home.state / "changes.key")
-
-
-def _lifetimes(config: Config) -> Lifetimes:
-    return Lifetimes(config.changes.proposal_s, config.changes.undo_s)
 
 
 def mask_key(config: Config) -> HashKey | None:
@@ -257,8 +239,7 @@ def terms(config: Config) -> Terms:
         file_timeout_s=files.timeout_s,
         calls=limits.calls,
         calls_per_agent=limits.calls_per_agent,
-        changed_rows=config.changes.rows,
-        lock_timeout_s=config.changes.lock_timeout_s,
+        changes=ChangeLimits(limits.timeout_s, config.changes.lock_timeout_s, config.changes.rows),
     )
 
 
@@ -292,11 +273,6 @@ async def _cluster(config: Config, stack: AsyncExitStack, progress: Progress) ->
 
 def _sample_cluster(config: Config, progress: Progress) -> AbstractAsyncContextManager[Cluster]:
     return attached(config.home.data, progress, runtime_dir=config.home.runtime)
-
-
-def _look_s(config: Config) -> float:
-    """How often somebody's subscription has the schemas looked at: as often as the one that ages fastest."""
-    return min((source.snapshot_ttl_s for source in config.datasources.values()), default=PostgresSettings("", "").snapshot_ttl_s)
 
 
 async def _datasources(

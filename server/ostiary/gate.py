@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +20,7 @@ from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.budgets import Budgets, Reservation, used
 from ostiary.call import Call, Draft, Passage
-from ostiary.changing import Changing
 from ostiary.consent import Asking, consent, on_record, question, refusals_on_record
-from ostiary.costs import prepared
 from ostiary.crowd import Crowd
 from ostiary.cursors import Cursors, handle_in
 from ostiary.errors import (
@@ -42,14 +39,13 @@ from ostiary.errors import (
 )
 from ostiary.examples import Examples, question_in
 from ostiary.ledger import Ledger, change_in
+from ostiary.means import Means, analysed
 from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.people import People, Wanted, wanted
 from ostiary.planning import away, judged_again, planned
 from ostiary.policy_files import Policies
 from ostiary.redaction import printable, unjudged
 from ostiary.refusal import refusal
-from ostiary.replicas import on_replica
-from ostiary.session import PermittedSession
 from ostiary.shape import Reply, continued, outcome_of, shape
 from ostiary.taints import Taints
 from ostiary.terms import Terms
@@ -63,11 +59,10 @@ from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
 from ostiary_tools.asking import InputNeeded
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.jobs import JobTable
-from ostiary_tools.datasources.port import Datasource, Prepared, Reader
+from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.errors import Refused, ToolError, Unavailable
 from ostiary_tools.packs import Registry
 from ostiary_tools.paging import following
-from ostiary_tools.plans.terms import has_terms
 from ostiary_tools.result import Result, Rows
 from ostiary_tools.sql import Judged, JudgedChange
 
@@ -100,20 +95,18 @@ class Gate:
         self._registry = registry
         self._policies = policies
         self._worlds = worlds
-        self._datasources = datasources
         self._recorder = recorder
-        self._audit_reader = audit_reader
         self._cursors = cursors
         self._examples = examples
         self._approvals = approvals
         self._people = people
-        self._jobs = jobs
         self._budgets = budgets
         self._taints = taints
         self._ledger = ledger
         self._terms = terms
         self._meter = meter
         self.crowd = Crowd(in_all=terms.calls, per_agent=terms.calls_per_agent)
+        self._means = Means(datasources, audit_reader, approvals, jobs, budgets, ledger, terms, self.crowd.lent)
 
     async def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
         """The tools or prompts this caller may call, by name. Raises CallFailed when that cannot be said."""
@@ -309,10 +302,10 @@ class Gate:
         try:
             # The intent travels to the disk while the transaction opens and the statement is analysed;
             # nothing of the statement runs before it is durable.
-            async with self._transaction(passage) as reader:
-                ahead = await _analysed(reader, passage)
+            async with self._means.transaction(passage) as reader:
+                ahead = await analysed(reader, passage)
                 await asyncio.shield(recording)
-                session = self._session(passage, reader, ahead)
+                session = self._means.session(passage, reader, ahead)
                 if passage.call.begin is not None and not permit.intent.to_file:  # a file begins when its statement may run
                     await passage.call.begin()
                 result = await passage.tool.run(permit, session)
@@ -364,50 +357,7 @@ class Gate:
             raise
         await self._recorder.conclude(ticket, outcome, durable=durable)
 
-    def _transaction(self, passage: Passage) -> AbstractAsyncContextManager[Reader | None]:
-        permit, world = passage.permit, passage.world
-        if not (permit.intent.statements or permit.intent.explained) or permit.intent.datasource is None:
-            return nullcontext(None)
-        relied = world.view(permit.intent.datasource).snapshot.relied_on(access.resource for access in permit.intent.accesses)
-        datasource, limits = self._datasources[permit.intent.datasource], self._terms.limits(permit, passage.reservation)
-        if permit.obligations.replica is not None:
-            return on_replica(datasource, limits, relied, passage.engine.stating(permit, "replica"))
-        return datasource.read(limits, relied)
-
-    def _session(self, passage: Passage, reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
-        file = self._terms.file
-        size = min(file.bytes, passage.limit_bytes or file.bytes)
-        bounds = replace(file, rows=self._terms.limits(passage.permit, passage.reservation).max_rows, bytes=size)
-        permit, world, engine = passage.permit, passage.world, passage.engine
-        parts = (permit, world, engine, reader, self._audit_reader, self._terms.exports, bounds, self._approvals, self._jobs)
-        changing = self._changing(passage)
-        held, call = (passage.tally, self._budgets, self.crowd.lent), passage.call
-        return PermittedSession(*parts, *held, ahead=ahead, changing=changing, tell=call.tell, ask=call.ask, begin=call.begin)
-
-    def _changing(self, passage: Passage) -> Changing | None:
-        permit = passage.permit
-        if not (permit.intent.changes or permit.intent.undoes) or permit.intent.datasource is None:
-            return None
-        datasource = self._datasources[permit.intent.datasource]
-        limits = self._terms.change_limits(permit, passage.reservation)
-        parts = (permit, passage.world, passage.engine, passage.call.id, datasource, self._ledger, limits, passage.tally)
-        return Changing(*parts, handle=permit.intent.arguments.get("change", ""))
-
 
 _Permitted = tuple[Permit, World, Entry]
 _Planned = tuple[World, Intent, tuple[Judged | JudgedChange, ...]]
 """With where the caller's cursor stands, when it gave one."""
-
-
-async def _analysed(reader: Reader | None, passage: Passage) -> Prepared | None:
-    """The permit's statement, prepared, where it is the only one: a second would take its place.
-
-    Not where its plan is to be estimated: planning may compute what functions that call themselves stable give. And not on a
-    replica, which is asked whether it is one right before the statement runs.
-    """
-    intent, terms = passage.permit.intent, passage.permit.obligations
-    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file:
-        return None
-    if has_terms(terms) or terms.replica is not None:
-        return None
-    return await prepared(reader, intent.statements[0], passage.permit, passage.world, passage.engine)

@@ -9,9 +9,11 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from ostiary.audit.recorder import Recorder, RecordingFailed
-from ostiary.ledger import Ledger
+from ostiary.change_body import load_key
+from ostiary.config import Config
+from ostiary.ledger import Ledger, Lifetimes
 from ostiary_tools.change import State
-from ostiary_tools.control.changes import Unsettled
+from ostiary_tools.control.changes import ChangeTable, Unsettled
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.datasources.port import Datasource, Fate
 from ostiary_tools.errors import Unavailable
@@ -32,14 +34,18 @@ _ENDS: Mapping[tuple[State, Fate], State] = {
 
 
 @asynccontextmanager
-async def settling(ledger: Ledger, datasources: Mapping[str, Datasource], recorder: Recorder) -> AsyncIterator[None]:
-    """Settle now and again while the block lasts."""
+async def open_ledger(config: Config, dsn: str, datasources: Mapping[str, Datasource], recorder: Recorder) -> AsyncIterator[Ledger]:
+    """The ledger, in which changes are settled now and again while the block lasts. Raises KeyUnusable."""
+    kept = config.changes
+    key = kept.key.get_secret_value().encode() if kept.key else await asyncio.to_thread(load_key, config.home.state / "changes.key")
+    ledger = Ledger(ChangeTable(dsn), key, Lifetimes(kept.proposal_s, kept.undo_s))
     task = asyncio.create_task(_rounds(ledger, datasources, recorder), name="settling")
     try:
-        yield
+        yield ledger
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+        await ledger.close()
 
 
 async def settle(ledger: Ledger, datasources: Mapping[str, Datasource], recorder: Recorder, quiet_s: float) -> int:

@@ -37,3 +37,8 @@ def sources(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
         )
         for name, source in config.datasources.items()
     ]
+
+
+def look_s(config: Config) -> float:
+    """How often somebody's subscription has the schemas looked at: as often as the one that ages fastest."""
+    return min((source.snapshot_ttl_s for source in config.datasources.values()), default=PostgresSettings("", "").snapshot_ttl_s)

@@ -1,6 +1,6 @@
 """The server's own bounds on a call, as the gate holds them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ostiary import budgets
@@ -28,10 +28,8 @@ class Terms:
     calls: int
     """At once."""
     calls_per_agent: int
-    changed_rows: int
-    """Of one change, in all tables."""
-    lock_timeout_s: float
-    """For a lock that a change needs."""
+    changes: ChangeLimits
+    """On one change."""
 
     def limits(self, permit: Permit, reservation: Reservation | None = None) -> ReadLimits:
         """Bounds on what the permit reads: these, or the permit's or what is held of a budget where they are stricter."""
@@ -46,11 +44,11 @@ class Terms:
 
     def change_limits(self, permit: Permit, reservation: Reservation | None = None) -> ChangeLimits:
         """Bounds on what the permit changes, likewise."""
-        terms, held = permit.obligations, reservation.bounds if reservation else None
-        return ChangeLimits(
-            timeout_s=min(self.timeout_s, terms.timeout_s or self.timeout_s, held.seconds if held else self.timeout_s),
-            lock_timeout_s=self.lock_timeout_s,
-            max_rows=min(self.changed_rows, terms.limit_rows or self.changed_rows, held.rows if held else self.changed_rows),
+        own, terms, held = self.changes, permit.obligations, reservation.bounds if reservation else None
+        return replace(
+            own,
+            timeout_s=min(own.timeout_s, terms.timeout_s or own.timeout_s, held.seconds if held else own.timeout_s),
+            max_rows=min(own.max_rows, terms.limit_rows or own.max_rows, held.rows if held else own.max_rows),
         )
 
     def bounds(self, permit: Permit) -> budgets.Bounds:

@@ -37,7 +37,7 @@ def as_sql(given: GivenRows, view: SchemaView) -> tuple[str, tuple[str, ...]]:
     if len({column.name for column in columns}) < len(columns):
         raise Refused("rows", "a column is given twice", "name each column once")
     keys = _keys(given, relation) if given.action != "insert" else ()
-    texts = _texts(given, columns, relation, view)
+    texts = _texts(given, columns, view)
     _checked(given, columns, relation)
     _distinct(texts, [column.name for column in columns], keys)
     return _WRITTEN[given.action](relation, columns, keys), tuple(map(_array, zip(*texts, strict=True)))
@@ -67,7 +67,7 @@ def _keys(given: GivenRows, relation: Relation) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
-def _texts(given: GivenRows, columns: Sequence[ColumnInfo], relation: Relation, view: SchemaView) -> list[tuple[str | None, ...]]:
+def _texts(given: GivenRows, columns: Sequence[ColumnInfo], view: SchemaView) -> list[tuple[str | None, ...]]:
     texts = []
     for number, row in enumerate(given.rows, 1):
         if len(row) != len(columns):

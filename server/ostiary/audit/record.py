@@ -123,7 +123,7 @@ class Outcome:
     error: str = ""
     """Code of the error (`timeout`, `database_error 22012` …), never its text."""
     change: Mapping[str, Any] = field(default_factory=dict)
-    """Of a call that changes something: the change's `number`, its `state` by then, and by table the `rows` that came, changed, went."""
+    """Of a call that changes something: the change's `number`, its `state` by then, and `rows` added, changed, gone by table."""
 
     def body(self) -> dict[str, Any]:
         """JSON-plain fields; the recorder adds `v`, `agent` and the intent's `seq`."""
