@@ -163,6 +163,7 @@ def site_config(
     accepted_powers: tuple[str, ...] = ("superuser",),
     mask_key: str = "",
     replicas: Mapping[str, str] | None = None,
+    writers: Mapping[str, str] | None = None,
     views: str = "as_tables",
     more: str = "",
 ) -> Config:
@@ -189,6 +190,8 @@ def site_config(
     for name, dsn in sources.items():
         lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}"]
         lines += [f'replica_dsn = "{replicas[name]}"'] if replicas and name in replicas else []
+        if writers and name in writers:
+            lines += [f'writer_dsn = "{writers[name]}"', 'writer_powers = ["superuser"]']
         lines += [f"accepted_powers = {json.dumps(accepted_powers)}", f"[datasources.{name}.tags]"]
         lines += [f"{json.dumps(target)} = {json.dumps(given)}" for target, given in (tagged or {}).items()]
     key = folder / "mask.key"
