@@ -36,7 +36,7 @@ when { resource.name == "vault" };
 when { resource.table == "vault" };
 """
 CHEAPER = "update products set price = price / 2 where id <= 3"
-_CHANGE = re.compile(r'change ([A-Za-z0-9_-]{24}) on')
+_CHANGE = re.compile(r"change ([A-Za-z0-9_-]{24}) on")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def handle(proposed: str) -> str:
     return found[1]
 
 
-@pytest.mark.anyio
+@pytest.mark.asyncio
 async def test_a_change_is_seen_then_applied_then_undone(shop: OpenShop) -> None:
     async with shop() as opened, opened.client() as client:
         proposed = await propose(client, CHEAPER)
@@ -112,4 +112,3 @@ async def test_a_change_is_seen_then_applied_then_undone(shop: OpenShop) -> None
         applied = await apply(client, proposed)
         assert "applied" in applied
         assert await opened.prices() == ["0.50", "1.00", "1.50", "4.00"]
-        print(proposed, applied)
