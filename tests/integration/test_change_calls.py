@@ -1,6 +1,5 @@
 """`propose_change`, `apply_change` and `revert_change` through the gate: exactly what was seen, once, or nothing."""
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,7 +14,6 @@ from fix_server import MakeSite, Site
 from mcp import Client
 
 from ostiary.app import House, open_house
-from ostiary.audit.verify import verify_database
 from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
 
