@@ -165,6 +165,7 @@ def site_config(
     replicas: Mapping[str, str] | None = None,
     writers: Mapping[str, str] | None = None,
     views: str = "as_tables",
+    approvals: str = "at_client",
     more: str = "",
 ) -> Config:
     """Write the files of a server and load them as `ostiary serve` would; most tests log in as a superuser, on purpose."""
@@ -182,6 +183,7 @@ def site_config(
         f"tags = {json.dumps(list(tags))}",
         *(['mask_key = "file:mask.key"'] if mask_key else []),
         f'views = "{views}"',
+        f'approvals = "{approvals}"',
         "[limits]",
         *(f"{name} = {value}" for name, value in (limits or {}).items()),
         "[export]",

@@ -204,6 +204,15 @@ async def open_audit(config: Config, progress: Progress) -> AsyncIterator[AuditP
 
 
 @asynccontextmanager
+async def open_table(config: Config, progress: Progress, table: Callable[[str], Table]) -> AsyncIterator[Table]:
+    """A table of the control database as its administrator, to look at."""
+    async with open_audit(config, progress) as audit, AsyncExitStack() as stack:
+        opened = table(audit.admin_dsn)
+        stack.push_async_callback(opened.close)
+        yield opened
+
+
+@asynccontextmanager
 async def open_administered(
     config: Config, progress: Progress, table: Callable[[str], Table], command: str
 ) -> AsyncIterator[tuple[Table, Recorder]]:

@@ -1,8 +1,8 @@
 """What the administrator of the control database does with one of its tables, from a command."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ostiary.cli_options import say
 from ostiary.exits import CommandFailed, Exit
@@ -22,15 +22,30 @@ T = TypeVar("T")
 def administered(config: "Config", table: Callable[[str], Table], what: str, act: "Callable[[Table, Recorder], Awaitable[T]]") -> T:
     """Do it with the table and the audit log that it is recorded in. Raises CommandFailed; `what` is in the table."""
     from ostiary.app import open_administered
-    from ostiary_tools.control.connect import JournalError
-
-    if config.control.dsn is not None and config.control.admin_dsn is None:
-        raise CommandFailed(f"only the administrator of the control database has the {what}", "set `control.admin_dsn`", Exit.USAGE)
 
     async def run() -> T:
         async with open_administered(config, say, table, what) as (opened, recorder):
             return await act(opened, recorder)
 
+    return _done(config, what, run)
+
+
+def looked_at(config: "Config", table: Callable[[str], Table], what: str, look: "Callable[[Table], Awaitable[T]]") -> T:
+    """Only look at the table: nothing is recorded. Raises CommandFailed."""
+    from ostiary.app import open_table
+
+    async def run() -> T:
+        async with open_table(config, say, table) as opened:
+            return await look(opened)
+
+    return _done(config, what, run)
+
+
+def _done(config: "Config", what: str, run: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    from ostiary_tools.control.connect import JournalError
+
+    if config.control.dsn is not None and config.control.admin_dsn is None:
+        raise CommandFailed(f"only the administrator of the control database has the {what}", "set `control.admin_dsn`", Exit.USAGE)
     try:
         return asyncio.run(run())
     except JournalError as error:

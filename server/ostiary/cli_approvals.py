@@ -2,14 +2,14 @@
 
 import os
 import pwd
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ostiary.cli_administered import administered
+from ostiary.cli_administered import administered, looked_at
 from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 app = typer.Typer(help="See the calls that wait for people, and grant or refuse them.", no_args_is_help=True)
 
+_WHAT = "approvals"
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `ostiary approvals list` shows it.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before it is done.")]
 
@@ -29,11 +30,7 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask before it is done."
 @app.command("list", epilog="Example: ostiary approvals list --json")
 def list_(*, config: ConfigOption = None, json_: JsonOption = False) -> None:
     """Show the calls that wait: whose they are, how many people have granted each, and until when it stands."""
-
-    async def act(table: "PeopleTable", _: "Recorder") -> "list[Waiting]":
-        return list(await table.waiting())
-
-    found = _with_people(configured(config), act)
+    found = _waiting(configured(config))
     if json_:
         print_json([_plain(one) for one in found])
         return
@@ -97,18 +94,21 @@ def refuse(id_: Id, *, yes: Yes = False, config: ConfigOption = None) -> None:
 
 
 def _found(config: "Config", id_: str) -> "Waiting":
-    async def act(table: "PeopleTable", _: "Recorder") -> "Waiting | None":
-        return next((one for one in await table.waiting() if one.id == id_), None)
-
-    if (one := _with_people(config, act)) is None:
+    if (one := next((one for one in _waiting(config) if one.id == id_), None)) is None:
         raise CommandFailed(f"no call waits for people as `{one_line(id_)}`", "see `ostiary approvals list`")
     return one
+
+
+def _waiting(config: "Config") -> "Sequence[Waiting]":
+    from ostiary_tools.control.people import PeopleTable
+
+    return looked_at(config, PeopleTable, _WHAT, lambda table: table.waiting())
 
 
 def _with_people(config: "Config", act: "Callable[[PeopleTable, Recorder], Awaitable[T]]") -> T:
     from ostiary_tools.control.people import PeopleTable
 
-    return administered(config, PeopleTable, "approvals", act)
+    return administered(config, PeopleTable, _WHAT, act)
 
 
 def _person() -> str:
