@@ -10,8 +10,8 @@
 
 `taints` are those of the agent, a list. `resource` names one of `tool`, `datasource`, `schema`, `table`, `column`, `function` or
 `audit_log` by its id as policies write it, with the attributes that kind has (`tags`,
-`table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`). `agent`, `attributes` (of the agent, by
-name: `{ region = "eu", teams = ["sales"] }`), `rules` (exactly
+`table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`, `trigger`). `agent`, `attributes` (of the agent,
+by name: `{ region = "eu", teams = ["sales"] }`), `rules` (exactly
 those that decide, in any order) and `terms` (`limit_rows`, `limit_bytes`, `timeout_s`,
 `max_cost`, `max_rows_scanned`, and the others as annotations write them: `budget_calls = "60/minute"`, `approval = "human"`;
 exactly) may be left out. A case is judged with all that its access presupposes.
@@ -37,6 +37,7 @@ _OPTIONAL: Mapping[str, _Type] = {"agent": str, "attributes": dict, "taints": li
 _KINDS: Mapping[str, Any] = {
     "audit_log" if kind.__name__ == "AuditLog" else kind.__name__.lower(): kind for kind in entities.RESOURCES
 }
+_TRUTHS = frozenset({"security_definer", "trigger"})
 _IDENTITY = frozenset({"datasource", "schema", "table", "name"})
 
 
@@ -158,7 +159,7 @@ def _resource(row: _Row, tags: frozenset[str]) -> Resource:
         raise row.error(f"it names exactly one of {', '.join(_KINDS)}")
     kind = _KINDS[named[0]]
     attributes = [field.name for field in fields(kind) if field.name not in _IDENTITY]
-    types: dict[str, _Type] = {name: list if "tags" in name else bool if name == "security_definer" else str for name in attributes}
+    types: dict[str, _Type] = {name: list if "tags" in name else bool if name in _TRUTHS else str for name in attributes}
     row.check({named[0]: str}, types)
     try:
         names = entities.names_in(kind.__name__, row.values[named[0]])

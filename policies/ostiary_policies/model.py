@@ -88,6 +88,8 @@ class Function:
     """The role that owns it; empty when its overloads have several."""
     language: str = ""
     """Of the least trusted overload: `sql`, `plpgsql`, another one, `c` or `internal`."""
+    trigger: bool = False
+    """Only triggers call it, with the rows that are written."""
 
 
 @dataclass(frozen=True, slots=True)

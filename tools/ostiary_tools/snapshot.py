@@ -53,6 +53,8 @@ class ColumnInfo:
     """Functions outside the catalog, and built-ins that do more than compute, that reading it runs."""
     deterministic: bool = False
     """No two different values of it are equal by its collation."""
+    fills: tuple[Name, ...] = ()
+    """The same of its default: what a new row runs that is given no value here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,20 @@ class ForeignKey:
     target_schema: str
     target_table: str
     target_columns: tuple[str, ...]
+    on_delete: str = "a"
+    """What becomes of a row that refers to one that goes: `c` goes too, `n` and `d` set its columns; `a` and `r` change nothing."""
+    on_update: str = "a"
+    """The same where the columns it refers to change; `c` changes its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A function that rows set going which are written."""
+
+    name: str
+    function: Name
+    events: frozenset[str]
+    """Of `insert`, `update` and `delete`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +116,12 @@ class Relation:
     """As with a column: what stands behind a view, a row security policy, a foreign table."""
     row_security: bool = False
     """The database filters its rows by policies of its own."""
+    writes: tuple[Name, ...] = ()
+    """As `runs`, when a row of it is written: checks, stored columns, indexes, policies, conditions of triggers."""
+    triggers: tuple[Trigger, ...] = ()
+    """Those of users that are not disabled."""
+    rewritten: bool = False
+    """Rules of the database put other statements in the place of what is written to it."""
 
     def column(self, name: str) -> ColumnInfo | None:
         """The column of that name, or `None`."""
@@ -300,6 +322,7 @@ class Snapshot:
             extension=_only({f.extension for f in overloads}),
             owner=_only({f.owner for f in overloads}),
             language=least_trusted(f.language for f in overloads),
+            trigger=all(f.result == "trigger" for f in overloads),
         )
 
 

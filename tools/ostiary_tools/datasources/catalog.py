@@ -30,6 +30,7 @@ from ostiary_tools.snapshot import (
     Relation,
     RelationKind,
     Snapshot,
+    Trigger,
     TypeInfo,
     least_trusted,
 )
@@ -153,6 +154,7 @@ def _relations(sections: Mapping[str, Sequence[Row]], tags: Mapping[str, frozens
     columns = _by_relation(sections["columns"])
     foreign_keys = _by_relation(sections["foreign_keys"])
     indexes = _by_relation(sections["indexes"])
+    triggers = _by_relation(sections["triggers"])
     estimates = {(row["schema"], row["name"]): int(row["rows"]) for row in sections["estimates"]}
     found: dict[Name, Relation] = {}
     for row in sections["relations"]:
@@ -175,6 +177,9 @@ def _relations(sections: Mapping[str, Sequence[Row]], tags: Mapping[str, frozens
             has_children=row["has_children"],
             runs=running.functions(("relation", *name, "")),
             row_security=row["row_security"],
+            writes=running.functions(("written", *name, "")),
+            triggers=tuple(_trigger(trigger) for trigger in triggers[name]),
+            rewritten=row["rewritten"],
         )
     return _tagged_by_children(found, with_children(sections["children"]))
 
@@ -215,11 +220,18 @@ def _column(relation: str, row: Row, tags: Mapping[str, frozenset[str]], running
         kind=(row["type_schema"], row["type_name"]),
         runs=running.functions(("column", row["schema"], row["relation"], row["name"])),
         deterministic=row["deterministic"],
+        fills=running.functions(("filled", row["schema"], row["relation"], row["name"])),
     )
 
 
 def _foreign_key(row: Row) -> ForeignKey:
-    return ForeignKey(row["name"], tuple(row["columns"]), row["target_schema"], row["target_table"], tuple(row["target_columns"]))
+    target = (row["target_schema"], row["target_table"], tuple(row["target_columns"]))
+    return ForeignKey(row["name"], tuple(row["columns"]), *target, on_delete=row["on_delete"], on_update=row["on_update"])
+
+
+def _trigger(row: Row) -> Trigger:
+    events = frozenset(word for word in ("insert", "update", "delete") if row[f"{word}s"])
+    return Trigger(row["name"], (row["function_schema"], row["function"]), events)
 
 
 def _functions(rows: Iterable[Row]) -> dict[Name, tuple[FunctionInfo, ...]]:

@@ -38,6 +38,8 @@ FROM (
     UNION ALL
     SELECT 'm' || pg_catalog.sum(pg_catalog.hashtextextended(m.xmin::text || '/' || m.oid::text, 0)) FROM pg_catalog.pg_amop m
     UNION ALL
+    SELECT 'g' || pg_catalog.sum(pg_catalog.hashtextextended(g.xmin::text || '/' || g.oid::text, 0)) FROM pg_catalog.pg_trigger g
+    UNION ALL
     SELECT 'b' || pg_catalog.sum(pg_catalog.hashtextextended(b.xmin::text || '/' || b.inhrelid::text || '/' || b.inhparent::text, 0))
     FROM pg_catalog.pg_inherits b
     UNION ALL
@@ -69,6 +71,7 @@ ORDER BY n.nspname COLLATE "C"
 -- Every relation that can stand in FROM: tables, partitioned tables, views, materialised views, foreign tables.
 SELECT n.nspname::text AS schema, c.relname::text AS name, c.relkind::text AS kind, c.relhassubclass AS has_children,
     c.relrowsecurity AS row_security,
+    EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.rulename <> '_RETURN') AS rewritten,
     coalesce(pg_catalog.obj_description(c.oid, 'pg_class'), '') AS comment
 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -109,6 +112,7 @@ ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", a.attnum
 -- Every foreign key once: the copies that PostgreSQL keeps for each partition of a referenced table are left out.
 SELECT n.nspname::text AS schema, c.relname::text AS relation, k.conname::text AS name,
     tn.nspname::text AS target_schema, tc.relname::text AS target_table,
+    k.confdeltype::text AS on_delete, k.confupdtype::text AS on_update,
     ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(k.conkey) WITH ORDINALITY AS u(num, place)
         JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.place) AS columns,
     ARRAY(SELECT a.attname::text FROM pg_catalog.unnest(k.confkey) WITH ORDINALITY AS u(num, place)
@@ -122,6 +126,20 @@ WHERE k.contype = 'f'
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
     AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
 ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", k.conname COLLATE "C"
+
+-- :triggers
+-- Every trigger of a user that rows set going and that is not disabled; those that keep foreign keys are PostgreSQL's own.
+SELECT n.nspname::text AS schema, c.relname::text AS relation, t.tgname::text AS name,
+    pn.nspname::text AS function_schema, p.proname::text AS function,
+    t.tgtype & 4 <> 0 AS inserts, t.tgtype & 8 <> 0 AS deletes, t.tgtype & 16 <> 0 AS updates
+FROM pg_catalog.pg_trigger t
+JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+JOIN pg_catalog.pg_namespace pn ON pn.oid = p.pronamespace
+WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 28 <> 0
+    AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname !~ '^pg_(toast_)?temp_'
+ORDER BY n.nspname COLLATE "C", c.relname COLLATE "C", t.tgname COLLATE "C"
 
 -- :indexes
 -- Every valid index: its definition from USING on, its key columns in order, and every column it names anywhere.
@@ -197,6 +215,8 @@ pg_catalog.md5(pg_catalog.concat_ws('/', c.oid, c.oid::pg_catalog.regclass, c.re
     ARRAY(SELECT a.xmin FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 ORDER BY a.attnum),
     ARRAY(SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid ORDER BY i.inhrelid),
     ARRAY(SELECT r.xmin FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid ORDER BY r.rulename),
+    ARRAY(SELECT t.xmin FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid ORDER BY t.tgname),
+    ARRAY(SELECT f.xmin FROM pg_catalog.pg_attrdef f WHERE f.adrelid = c.oid ORDER BY f.adnum),
     ARRAY(SELECT d.xmin FROM pg_catalog.pg_description d WHERE d.objoid = c.oid AND d.classoid = 1259 ORDER BY d.objsubid)))
 
 -- :function_marks

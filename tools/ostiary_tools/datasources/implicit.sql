@@ -32,6 +32,31 @@ WITH system (schema) AS (
     FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
     WHERE a.attgenerated = 'v'
     UNION ALL
+    -- What writing a row computes: stored columns, checks, indexes, the keys of partitions, conditions of policies and triggers.
+    SELECT 'written', d.adrelid, 0, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, d.oid, d.adbin::text
+    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE a.attgenerated <> ''
+    UNION ALL
+    SELECT 'written', k.conrelid, 0, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid, k.conbin::text
+    FROM pg_catalog.pg_constraint k WHERE k.contype = 'c' AND k.conrelid <> 0
+    UNION ALL
+    SELECT 'written', i.indrelid, 0, 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid, pg_catalog.concat(i.indexprs::text, i.indpred::text)
+    FROM pg_catalog.pg_index i WHERE i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
+    UNION ALL
+    SELECT 'written', p.partrelid, 0, 'pg_catalog.pg_class'::pg_catalog.regclass, p.partrelid, p.partexprs::text
+    FROM pg_catalog.pg_partitioned_table p WHERE p.partexprs IS NOT NULL
+    UNION ALL
+    SELECT 'written', p.polrelid, 0, 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, pg_catalog.concat(p.polqual::text, p.polwithcheck::text)
+    FROM pg_catalog.pg_policy p JOIN pg_catalog.pg_class c ON c.oid = p.polrelid WHERE c.relrowsecurity
+    UNION ALL
+    SELECT 'written', t.tgrelid, 0, 'pg_catalog.pg_trigger'::pg_catalog.regclass, t.oid, t.tgqual::text
+    FROM pg_catalog.pg_trigger t WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgqual IS NOT NULL
+    UNION ALL
+    -- What a column gets that is not given a value.
+    SELECT 'filled', d.adrelid, d.adnum, 'pg_catalog.pg_attrdef'::pg_catalog.regclass, d.oid, d.adbin::text
+    FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    WHERE a.attgenerated = ''
+    UNION ALL
     SELECT 'type', k.contypid, 0, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid, k.conbin::text
     FROM pg_catalog.pg_constraint k JOIN own_type o ON o.oid = k.contypid
     UNION ALL
@@ -137,8 +162,8 @@ SELECT e.kind, coalesce(n.nspname::text, '') COLLATE "C" AS schema, coalesce(c.r
     coalesce(a.attname::text, '') COLLATE "C" AS part, e.used_kind, un.nspname::text COLLATE "C" AS used_schema,
     coalesce(uc.relname, up.proname, ut.typname)::text COLLATE "C" AS used_name, coalesce(ua.attname::text, '') COLLATE "C" AS used_part
 FROM edge e
-LEFT JOIN pg_catalog.pg_class c ON e.kind IN ('relation', 'column') AND c.oid = e.object
-LEFT JOIN pg_catalog.pg_attribute a ON e.kind = 'column' AND a.attrelid = e.object AND a.attnum = e.part
+LEFT JOIN pg_catalog.pg_class c ON e.kind IN ('relation', 'column', 'written', 'filled') AND c.oid = e.object
+LEFT JOIN pg_catalog.pg_attribute a ON e.kind IN ('column', 'filled') AND a.attrelid = e.object AND a.attnum = e.part
 LEFT JOIN pg_catalog.pg_proc p ON e.kind = 'function' AND p.oid = e.object
 LEFT JOIN pg_catalog.pg_type t ON e.kind = 'type' AND t.oid = e.object
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = coalesce(c.relnamespace, p.pronamespace, t.typnamespace)

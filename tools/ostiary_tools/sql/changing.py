@@ -8,15 +8,19 @@ from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, cast
 
+from pglast import ast
 from pglast.parser import fingerprint
 
 from ostiary_policies.model import Access, Resource, Statement
 from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
-from ostiary_tools.sql import fencing, grammar, printing, writing
+from ostiary_tools.snapshot import Relation
+from ostiary_tools.sql import expansion, fencing, grammar, printing, writing
 from ostiary_tools.sql.judge import with_keys
 from ostiary_tools.sql.parse import parse
+from ostiary_tools.sql.printing import Printed
 from ostiary_tools.sql.tree import same
+from ostiary_tools.sql.twin import names_beside, twin, untwinned
 from ostiary_tools.sql.work import Work
 from ostiary_tools.view import SchemaView
 
@@ -71,7 +75,7 @@ def _judged_afresh(text: str, view: SchemaView) -> JudgedChange:
     tree = parse(text)
     checked, target, accesses = _classified(tree, text, view)
     printed = printing.print_scans(tree)
-    fence = fencing.fenced(tree, printed, view, checked.parameter_count, repeats=checked.repeats)
+    fence = _fenced(tree, printed, target, checked, view)
     again = fence.tree if fence else parse(printed.text)
     _, target_again, accesses_again = _classified(again, printed.text, view)
     if accesses_again != accesses or target_again != target or not same(tree, again):
@@ -82,18 +86,33 @@ def _judged_afresh(text: str, view: SchemaView) -> JudgedChange:
         fingerprint(printed.text),
         printing.redact(printed.text),
         cast("ChangeKind", checked.kind),
-        target,
+        (target.schema, target.name),
         checked.parameter_count,
         keyed=fence is not None and fence.keyed,
     )
 
 
-def _classified(tree: Any, text: str, view: SchemaView) -> tuple[grammar.Grammar, Name, frozenset[Access]]:
+def _fenced(tree: Any, printed: Printed, target: Relation, checked: grammar.Grammar, view: SchemaView) -> fencing.Fenced | None:
+    """The fenced text, and the judged tree again, from this text. Raises Refused."""
+    repeats = checked.repeats
+    if isinstance(tree, ast.InsertStmt) or not view.fenced(target):
+        return fencing.fenced(tree, printed, view, checked.parameter_count, repeats=repeats)
+    names = names_beside(printed.text, " ".join(column.name for column in target.columns))
+    both = twin(tree, names)
+    fence = fencing.fenced(both, printing.print_scans(both), view, checked.parameter_count, repeats=repeats, beside=names)
+    if fence is None:
+        raise printing.unprintable()
+    return replace(fence, tree=untwinned(fence.tree, names))
+
+
+def _classified(tree: Any, text: str, view: SchemaView) -> tuple[grammar.Grammar, Relation, frozenset[Access]]:
     """What kind of statement it is, what it changes, and all that it would do; every name of the tree is bound. Raises Refused."""
     checked = grammar.check_change(tree)
     work = Work(view, text, keeps_rows=checked.selects_fields)
     work.run(view.snapshot.always, "this database's own types")
     target = writing.change(tree, work)
+    if checked.repeats:
+        expansion.check(writing.as_select(tree))
     if work.supplied:
         raise Refused("catalog", "a change does not read the catalogs", "read them by a query, and write what it gave")
-    return checked, target.name, view.of_wholes(work.accesses)
+    return checked, target.relation, view.of_wholes(work.accesses)

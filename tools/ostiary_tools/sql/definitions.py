@@ -24,10 +24,13 @@ _VOLATILE_READERS = frozenset(
 )
 _ASSIGNS_A_TRANSACTION = frozenset({"pg_current_xact_id", "txid_current"})
 """PostgreSQL calls them stable."""
+_COUNTING = frozenset({"nextval", "currval", "lastval"})
 
 
-def objection(name: str, *, volatile: bool) -> str:
-    """What the built-in function reaches that a definition may not, or an empty text."""
+def objection(name: str, *, volatile: bool, writes: bool = False) -> str:
+    """What the built-in function reaches that a definition may not, or an empty text. What runs when a row is written may count."""
+    if writes and name in _COUNTING | _ASSIGNS_A_TRANSACTION:
+        return ""
     if name in FUNCTIONS or name in _VOLATILE_READERS:
         return ""
     reason = REFUSED_FUNCTIONS.get(name, "what nobody has reviewed")

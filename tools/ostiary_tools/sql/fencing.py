@@ -12,7 +12,7 @@ statement. The text that is run puts into those brackets, in the place of a comp
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pglast import ast
@@ -21,11 +21,12 @@ from ostiary_policies.masks import Mask, MaskKind
 from ostiary_tools.errors import Refused
 from ostiary_tools.identifiers import quoted
 from ostiary_tools.snapshot import ColumnInfo, Relation
-from ostiary_tools.sql import expansion, inside, printing, pushing
+from ostiary_tools.sql import expansion, inside, printing, pushing, writing
 from ostiary_tools.sql.masking import Keys, Types, kept, masked
 from ostiary_tools.sql.parse import check_text, depth_of, parse
 from ostiary_tools.sql.printing import Printed, Scan
 from ostiary_tools.sql.tree import levels, put, same
+from ostiary_tools.sql.twin import Names, seen
 from ostiary_tools.view import SchemaView
 
 _OUTLINE = 23
@@ -112,10 +113,13 @@ class _Fencing:
         return f"(SELECT {columns} FROM {source}{ruled}) AS {self.alias}"  # noqa: S608  quoted names, and printed trees
 
 
-def fenced(tree: Any, printed: Printed, view: SchemaView, parameters: int, *, repeats: bool) -> Fenced | None:
+def fenced(
+    tree: Any, printed: Printed, view: SchemaView, parameters: int, *, repeats: bool, beside: Names | None = None
+) -> Fenced | None:
     """The fenced text of a judged tree with so many parameters; `None` when nothing of it needs a fence. Raises Refused.
 
-    `repeats` says that the server may write down parts of the statement more than once.
+    `repeats` says that the server may write down parts of the statement more than once. The tree is a twin where there are
+    names `beside` it: what it sees in the place of its table gives these too.
     """
     target = getattr(tree, "relation", None)  # of a change; it is no scan
     found = (scan for scan in printed.scans if scan.relation is not target)
@@ -125,6 +129,9 @@ def fenced(tree: Any, printed: Printed, view: SchemaView, parameters: int, *, re
     nodes = [node for level in levels(tree) for node in level]
     keys = (parameters + 1, parameters + 2)
     fences = [_kept(relation, view, keys) for relation, _ in scans]
+    if beside is not None:
+        columns = [beside.columns if scan.node is seen(tree) else "" for _, scan in scans]
+        fences = [_giving(fence, more) for fence, more in zip(fences, columns, strict=True)]
     pushed = pushing.pushed(nodes, view) if any(fence.predicate for fence in fences) else {}
     fencings = [_fencing(fence, scan, relation, pushed) for fence, (relation, scan) in zip(fences, scans, strict=True)]
     again = _without(parse(_put_in(printed.text, fencings, _Fencing.outline), depth=depth_of(printed.text) + _OUTLINE), fencings)
@@ -176,12 +183,18 @@ def _check_weight(text: str, printed: Printed, nodes: Sequence[Any], fences: Ite
     """Raise Refused where masks make too much of the statement."""
     # The server puts the mask in the place of each reference to its column, unless OFFSET 0 stands around it.
     merged = max((fence.weight for fence in fences if not fence.predicate), default=1)
-    if any(fence.query for fence in fences) or (merged > 1 and repeats and isinstance(nodes[0], ast.SelectStmt)):
+    if any(fence.query for fence in fences) or (merged > 1 and repeats and not isinstance(nodes[0], ast.ExplainStmt)):
         # Each fence stands where the statement has a scan, so it begins at most as deep as that is.
         run = parse(text, depth=depth_of(printed.text) + _OUTLINE + max(fence.depth for fence in fences))
-        expansion.check(run.query if isinstance(run, ast.ExplainStmt) else run)
+        expansion.check(_weighed(run))
     elif merged * sum(isinstance(node, ast.ColumnRef) for node in nodes) > expansion.MAX_WEIGHT:
         raise expansion.too_large()
+
+
+def _weighed(run: Any) -> Any:
+    if isinstance(run, ast.ExplainStmt):
+        return run.query
+    return run if isinstance(run, ast.SelectStmt) else writing.as_select(run)
 
 
 def _kept(relation: Relation, view: SchemaView, keys: Keys) -> _Fence:
@@ -191,6 +204,15 @@ def _kept(relation: Relation, view: SchemaView, keys: Keys) -> _Fence:
         view.kept[key] = _fence(relation, view, keys)
     fence: _Fence = view.kept[key]
     return fence
+
+
+def _giving(fence: _Fence, columns: str) -> _Fence:
+    """The fence with these columns of the relation, which nobody has otherwise."""
+    if not columns:
+        return fence
+    made, opaque = (", ".join(filter(None, (those, columns))) for those in (fence.columns, fence.opaque))
+    _proven(f"SELECT {made} FROM x")  # noqa: S608  quoted names, and printed trees
+    return replace(fence, columns=made, opaque=opaque)
 
 
 def _fence(relation: Relation, view: SchemaView, keys: Keys) -> _Fence:

@@ -36,8 +36,9 @@ def pushed(nodes: Sequence[Any], view: SchemaView) -> Mapping[int, tuple[Any, ..
     once = _used_once(nodes)
     found: dict[int, tuple[Any, ...]] = {}
     for select in nodes:
-        if isinstance(select, ast.SelectStmt) and select.whereClause is not None and select.fromClause:
-            for scan, condition in _of_level(select, view, once):
+        beside = select.usingClause if isinstance(select, ast.DeleteStmt) else getattr(select, "fromClause", None)
+        if beside and select.whereClause is not None:
+            for scan, condition in _of_level(select.whereClause, beside, view, once):
                 if (scan.schemaname, scan.relname) in view.rows:
                     found[id(scan)] = (*found.get(id(scan), ()), condition)
     return found
@@ -64,9 +65,9 @@ def _used_once(nodes: Sequence[Any]) -> frozenset[int]:
     return frozenset(number for number, times in counted.items() if times == 1)
 
 
-def _of_level(select: Any, view: SchemaView, once: frozenset[int]) -> Iterator[tuple[Any, Any]]:
-    scans, others = _entries(select.fromClause)
-    for condition in select.whereClause.args if is_and(select.whereClause) else (select.whereClause,):
+def _of_level(where: Any, beside: Iterable[Any], view: SchemaView, once: frozenset[int]) -> Iterator[tuple[Any, Any]]:
+    scans, others = _entries(beside)
+    for condition in where.args if is_and(where) else (where,):
         compared = _compared(condition)
         scan = None if compared is None else _meant(compared, scans, view, bare=not others)
         if compared is None or scan is None:

@@ -91,18 +91,18 @@ class Work:
         self._state(schema, name)
         self.run(self.view.snapshot.called.get((schema, name), ()), f"{schema}.{name}")
 
-    def run(self, functions: Iterable[tuple[str, str]], owner: str) -> None:
-        """Using what is so named runs these functions, which nobody wrote in the statement. Raises Refused."""
+    def run(self, functions: Iterable[tuple[str, str]], owner: str, *, writes: bool = False) -> None:
+        """Using what is so named, or writing it, runs these functions, which nobody wrote in the statement. Raises Refused."""
         for schema, name in functions:
             if schema != "pg_catalog":
                 self._state(schema, name)
                 continue
             volatile = any(f.volatility == "volatile" for f in self.view.snapshot.functions.get((schema, name), ()))
-            reached = objection(name, volatile=volatile)
+            reached = objection(name, volatile=volatile, writes=writes)
             if reached:
                 raise Refused(
                     "definition",
-                    f"using `{owner}` does more than read: its definition reaches {reached}",
+                    f"using `{owner}` does more than {'change rows' if writes else 'read'}: its definition reaches {reached}",
                     "use another table or column",
                 )
 

@@ -4,7 +4,7 @@ The table that is changed is an item of the scope like any other, but it cannot 
 hidden, masked or withheld, its whole row is not to be had.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +13,13 @@ from pglast import ast, enums
 from ostiary_policies.actions import Action
 from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
-from ostiary_tools.snapshot import ColumnInfo, Relation, RelationKind
+from ostiary_tools.snapshot import ColumnInfo, Relation
 from ostiary_tools.sql import reaching, relations, statement
 from ostiary_tools.sql.expressions import visit
 from ostiary_tools.sql.scope import Env, Field, Item, Output, Scan
-from ostiary_tools.sql.tree import put
+from ostiary_tools.sql.tree import levels, nodes, put
 from ostiary_tools.sql.work import Work
 
-_TABLES = frozenset({RelationKind.TABLE, RelationKind.PARTITIONED_TABLE})
 _EXCLUDED = "excluded"
 
 
@@ -31,11 +30,7 @@ class Target:
     relation: Relation
     item: Item
     work: Work
-    inserted: dict[str, None] = field(default_factory=dict)
-    """Columns that new rows get a value of the statement in."""
-    updated: dict[str, None] = field(default_factory=dict)
-    """Columns that old rows get another value in."""
-    actions: dict[Action, None] = field(default_factory=dict)
+    changes: reaching.Changes = field(default_factory=reaching.Changes)
 
     @property
     def name(self) -> Name:
@@ -62,26 +57,38 @@ def change(node: Any, work: Work) -> Target:
     level = statement.with_queries(node.withClause, Env(), work)
     target = _target(node.relation, work)
     _CHANGES[type(node)](node, target, level)
-    if target.fenced and not isinstance(node, ast.InsertStmt):
-        raise Refused("target", f"`{target.relation.name}` has masks or row rules, and its rows are not changed", "ask its owner")
     if any(scan.narrow for scan in target.item.scans) and not work.sees_all(target.relation):
         message = f"the whole row of `{target.relation.name}` is used, and not all of it is yours"
         raise Refused("whole_row", message, "name its columns")
-    reaching.state(target.relation, target.actions, target.inserted, target.updated, work)
+    reaching.state(target.relation, target.changes, work)
     return target
+
+
+def as_select(node: Any) -> Any:
+    """A SELECT of all that a change computes, to be weighed in its place."""
+    made = statement.parse_template("select")
+    sources: Sequence[Any]
+    values: Sequence[Any]
+    made.withClause = node.withClause
+    if isinstance(node, ast.InsertStmt):
+        sources, values = (node.selectStmt and ast.RangeSubselect(subquery=node.selectStmt),), (node.onConflictClause,)
+    elif isinstance(node, ast.MergeStmt):
+        sources, values = (node.sourceRelation,), (node.joinCondition, *nodes(node.mergeWhenClauses))
+    elif isinstance(node, ast.UpdateStmt):
+        sources, values = nodes(node.fromClause), nodes(node.targetList)
+    else:
+        sources, values = nodes(node.usingClause), ()
+    made.fromClause = tuple(filter(None, sources)) or None
+    made.whereClause = getattr(node, "whereClause", None)
+    made.targetList = tuple(ast.ResTarget(val=value) for value in values if value is not None) or None
+    return made
 
 
 def _target(node: Any, work: Work) -> Target:
     if node.catalogname:
         raise work.unknown_table(f"{node.catalogname}.{node.schemaname}.{node.relname}")
     relation = relations.resolved(node, work)
-    view = work.view
-    if relation.kind not in _TABLES:
-        raise Refused(
-            "target", f"`{relation.name}` is a {relation.kind}, and rows are written to tables", "name the table behind it"
-        )
-    if (terms := view.rows.get((relation.schema, relation.name))) is not None and terms.refusal:
-        raise Refused("row_rule", terms.refusal, "ask its owner")
+    reaching.check_target(relation, work)
     put(node, "schemaname", relation.schema)
     name = None if node.alias is None else str(node.alias.aliasname)
     fields = tuple(Field(c.name, ((relation, c),)) for c in relation.columns)
@@ -90,7 +97,7 @@ def _target(node: Any, work: Work) -> Target:
         fields,
         (Scan(relation),),
         schema=relation.schema if name is None else None,
-        has_ctid=not view.fenced(relation),
+        has_ctid=not work.view.fenced(relation),
         base=True,
         target=True,
     )
@@ -98,13 +105,11 @@ def _target(node: Any, work: Work) -> Target:
 
 
 def _insert(node: Any, target: Target, level: Env) -> None:
-    target.actions[Action.INSERT] = None
+    target.changes.actions[Action.INSERT] = None
     output = _source(node, target, level)
     if node.cols is None and output is not None:
         node.cols = _first_columns(output, target)
-    for each in node.cols or ():
-        _plain_name(each)
-        target.inserted[target.column(str(each.name)).name] = None
+    _new_columns(node.cols, node.selectStmt.valuesLists if node.selectStmt else None, target)
     if node.onConflictClause is not None:
         _on_conflict(node.onConflictClause, target, level)
 
@@ -129,6 +134,22 @@ def _counted(count: int, target: Target, *, unbounded: bool = False) -> tuple[An
     if count > len(shown):
         raise Refused("columns", f"there are more values than `{target.relation.name}` has columns", "list the columns")
     return tuple(ast.ResTarget(name=column.name) for column in shown[:count])
+
+
+def _new_columns(names: Any, values: Any, target: Target) -> None:
+    """The columns that new rows get values in."""
+    defaults = _may_be_default(values)
+    for each in names or ():
+        _plain_name(each)
+        name = target.column(str(each.name)).name
+        target.changes.inserted[name] = None
+        if defaults:
+            target.changes.defaulted[name] = None
+
+
+def _may_be_default(values: Any) -> bool:
+    """Whether DEFAULT stands among these values."""
+    return any(isinstance(node, ast.SetToDefault) for one in nodes(values) for level in levels(one) for node in level)
 
 
 def _plain_name(node: Any) -> None:
@@ -171,13 +192,13 @@ def _field(target: Target, name: str) -> Field:
 
 def _assignments(node: Any, target: Target, level: Env) -> None:
     """The SET of an UPDATE, of ON CONFLICT and of MERGE."""
-    target.actions[Action.UPDATE] = None
+    target.changes.actions[Action.UPDATE] = None
     for each in node.targetList or ():
         _plain_name(each)
-        target.updated[target.column(str(each.name)).name] = None
+        target.changes.updated[target.column(str(each.name)).name] = None
         put(each, "val", visit(each.val, level, target.work))
-        if isinstance(each.val, ast.SetToDefault):
-            reaching.fill(target.relation, target.column(str(each.name)), target.work)
+        if _may_be_default(each.val):
+            target.changes.defaulted[str(each.name)] = None
 
 
 def _update(node: Any, target: Target, level: Env) -> None:
@@ -189,7 +210,7 @@ def _update(node: Any, target: Target, level: Env) -> None:
 
 
 def _delete(node: Any, target: Target, level: Env) -> None:
-    target.actions[Action.DELETE] = None
+    target.changes.actions[Action.DELETE] = None
     scans = relations.Scans()
     sources, inside = _beside(node.usingClause, target, level, scans)
     put(node, "whereClause", visit(node.whereClause, inside, target.work))
@@ -221,19 +242,17 @@ def _when(node: Any, target: Target, level: Env) -> None:
         case enums.CmdType.CMD_UPDATE:
             _assignments(node, target, level)
         case enums.CmdType.CMD_DELETE:
-            target.actions[Action.DELETE] = None
+            target.changes.actions[Action.DELETE] = None
         case enums.CmdType.CMD_INSERT:
             _insert_of_merge(node, target, level)
 
 
 def _insert_of_merge(node: Any, target: Target, level: Env) -> None:
-    target.actions[Action.INSERT] = None
+    target.changes.actions[Action.INSERT] = None
     put(node, "values", visit(node.values, level, target.work))
     if node.targetList is None and node.values:
         node.targetList = _counted(len(node.values), target)
-    for each in node.targetList or ():
-        _plain_name(each)
-        target.inserted[target.column(str(each.name)).name] = None
+    _new_columns(node.targetList, node.values, target)
 
 
 _MATCHED = enums.MergeMatchKind.MERGE_WHEN_MATCHED
