@@ -1,14 +1,18 @@
 """Row rules: policies that say which rows of a table an agent has.
 
-A row rule speaks of one action, `read_row`, and of one entity type, which is a table:
+A row rule speaks of one action, mostly `read_row`, and of one entity type, which is a table:
 
     @id("own-region")
     permit(principal in Role::"analyst", action == Action::"read_row", resource is shop::public::orders)
     when { principal has region && resource has region && resource.region == principal.region };
 
-A table is governed once any rule names it: then an agent has the rows that a permit
+A table is governed once any such rule names it: then an agent has the rows that a permit
 allows and no forbid refuses, and none without a permit. A table that no rule names is
 whole. What a policy of another action says, it does not say of rows.
+
+Rules of `insert_row`, `update_row` and `delete_row` say in the same way which rows may be
+added, may stand before and after they are changed, and may be taken away. Each action
+governs by itself: a table that only rules of `delete_row` name is read and written whole.
 
 Tables come from live schemas and so later than the policies. Here stands what can be
 judged without them; `table_rules` holds the rest against the columns of a table.
@@ -16,17 +20,26 @@ judged without them; `table_rules` holds the rest against the columns of a table
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ostiary_policies import checks, source
+from ostiary_policies.actions import Action
 from ostiary_policies.attributes import AttributeType
 from ostiary_policies.conditions import Type
 from ostiary_policies.errors import Problem
 
-ACTION = "read_row"
+READ = "read_row"
+WRITES: Mapping[Action, str] = {
+    Action.INSERT: "insert_row",
+    Action.UPDATE: "update_row",
+    Action.DELETE: "delete_row",
+}
+"""What is done to a table → the action of rules about the rows that it is done to."""
+ACTIONS = (READ, *WRITES.values())
 
 _NAME = re.compile(r"(?!(?:true|false|if|then|else|in|is|like|has|__cedar)\Z)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _TAKEN = frozenset({"Role", "Agent", "Tool", "Datasource", "Schema", "Table", "Column", "Function", "AuditLog"})
+_ACTION_IDS = frozenset(("Action", action) for action in ACTIONS)
 _SHAPE = 'write `(principal in Role::"…", action == Action::"read_row", resource is datasource::schema::table)`'
 
 
@@ -57,6 +70,8 @@ class RowRule:
     id: str
     effect: str
     """`permit` or `forbid`."""
+    action: str
+    """One of `ACTIONS`."""
     type: str
     """The entity type it is about."""
     source: source.Source
@@ -79,13 +94,17 @@ class RowRules:
         """The entity types that any rule names."""
         return frozenset(rule.type for rule in self.rules)
 
+    def of(self, action: str) -> "RowRules":
+        """Those that speak of this action."""
+        return replace(self, rules=tuple(rule for rule in self.rules if rule.action == action))
+
 
 NO_RULES = RowRules()
 
 
 def speaks_of_rows(policy: checks.Json) -> bool:
-    """Whether a policy, in Cedar's JSON, names the action of row rules."""
-    return ("Action", ACTION) in set(checks.named(policy))
+    """Whether a policy, in Cedar's JSON, names an action of row rules."""
+    return not _ACTION_IDS.isdisjoint(checks.named(policy))
 
 
 def complaints(policy: checks.Json, declared: checks.Words) -> Iterator[tuple[str, str]]:
@@ -95,7 +114,7 @@ def complaints(policy: checks.Json, declared: checks.Words) -> Iterator[tuple[st
     for term in sorted(checks.annotations(policy).keys() - {"id"}):
         yield f"`@{term}` says nothing of rows", "put it on the permit to read the table"
     action, resource = policy["action"], policy["resource"]
-    if action.get("op") != "==" or ("Action", ACTION) not in set(checks.named(action)):
+    if action.get("op") != "==" or _ACTION_IDS.isdisjoint(checks.named(action)):
         yield "it speaks of rows and of something else", _SHAPE
     if resource.get("op") != "is" or "in" in resource:
         yield "it does not say of which table's rows it speaks", _SHAPE
@@ -105,7 +124,8 @@ def complaints(policy: checks.Json, declared: checks.Words) -> Iterator[tuple[st
 
 def rule(name: str, policy: checks.Json, written: source.Source) -> RowRule:
     """The rule that a policy is against which there are no complaints."""
-    return RowRule(name, policy["effect"], policy["resource"]["entity_type"], written)
+    [(_, action)] = _ACTION_IDS.intersection(checks.named(policy["action"]))
+    return RowRule(name, policy["effect"], action, policy["resource"]["entity_type"], written)
 
 
 def entity_type(datasource: str, schema: str, table: str) -> str | None:

@@ -26,6 +26,7 @@ class TableRules:
     """Rules that fit their table. Made by `against` alone."""
 
     rules: tuple[RowRule, ...]
+    """All of one action."""
     samples: Mapping[str, Condition]
     """By id: the condition of each rule for an agent that nobody knows, so that what cannot be asked of the table is found."""
     _table: RowTable = field(repr=False)
@@ -37,7 +38,7 @@ class TableRules:
             one.name: Constant(_TYPES[one.type], one.value) for one in principal.attributes if not isinstance(one.value, frozenset)
         }
         row = residuals.Row(self._table.type, _types(self._table), known=known)
-        left = self._policies.residuals(principal, rows.ACTION)
+        left = self._policies.residuals(principal, self.rules[0].action)
         read = [(rule, residuals.of_policy(left[place], row)) for place, rule in enumerate(self.rules) if place in left]
         found = [(rule, condition) for rule, condition in read if condition != FALSE]
         return RowFilter(
@@ -48,7 +49,10 @@ class TableRules:
 
 
 def against(every: RowRules, table: RowTable) -> TableRules:
-    """Hold the rules of a table against its columns. Blocks for milliseconds. Raises PolicyError with every problem found."""
+    """Hold the rules of a table against its columns; all are of one action. Blocks for milliseconds.
+
+    Raises PolicyError with every problem found.
+    """
     rules = tuple(rule for rule in every.rules if rule.type == table.type)
     try:
         policies = cedar.RowPolicies.parse([rule.source.text for rule in rules], every.attributes, declaring(table))
@@ -69,12 +73,13 @@ def against(every: RowRules, table: RowTable) -> TableRules:
 
 
 def declaring(table: RowTable) -> str:
-    """What the schema says of a table and of the action on its rows."""
+    """What the schema says of a table and of the actions on its rows."""
     namespace, _, name = table.type.rpartition("::")
     columns = ", ".join(_column(name, column) for name, column in table.columns.items())
+    actions = ", ".join(f'"{action}"' for action in rows.ACTIONS)
     return (
         f"\nnamespace {namespace} {{ entity {name} = {{ {columns} }}; }}\n"
-        f'action "{rows.ACTION}" appliesTo {{ principal: [Agent], resource: [{table.type}] }};\n'
+        f"action {actions} appliesTo {{ principal: [Agent], resource: [{table.type}] }};\n"
     )
 
 

@@ -59,14 +59,16 @@ def deciding(permit: Permit, world: World) -> tuple[str, ...]:
 def filtered(intent: Intent, world: World) -> Iterator[tuple[Table, RowTerms]]:
     """The tables the call would touch of which the caller has the rows that rules allow, by their ids."""
     view = world.views.get(intent.datasource or "")
-    if view is None or not view.rows:
+    if view is None or not (view.rows or view.writes):
         return
     tables = {
         access.resource for access in intent.accesses if access.action is not Action.SEE and isinstance(access.resource, Table)
     }
+    written = sorted({(access.action.value, access.resource) for access in intent.accesses if access.resource in tables}, key=repr)
     for table in sorted(tables, key=resource_id):
-        if (terms := view.rows.get((table.schema, table.name))) is not None:
-            yield table, terms
+        name = (table.schema, table.name)
+        own = (view.writes.get((word, name)) for word, one in written if one == table)
+        yield from ((table, terms) for terms in (view.rows.get(name), *own) if terms is not None)
 
 
 def masks(intent: Intent, world: World) -> Iterator[tuple[Column, Mask]]:

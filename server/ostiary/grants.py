@@ -12,6 +12,7 @@ from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.entities import resource_id
 from ostiary_policies.model import Column, Principal, Resource, Table
+from ostiary_policies.rows import WRITES
 from ostiary_tools.api import World
 from ostiary_tools.snapshot import Name
 from ostiary_tools.view import SchemaView
@@ -27,7 +28,7 @@ class Shift:
     gained: Mapping[str, tuple[str, ...]]
     lost: Mapping[str, tuple[str, ...]]
     other_rows: tuple[str, ...] = ()
-    """Tables that it may read before and after, with other row rules, by their ids."""
+    """Tables that it may read before and after, with other row rules, for reading or for writing, by their ids."""
 
 
 async def shifts(worlds: Worlds, datasource: str, before: Engine, after: Engine) -> list[Shift]:
@@ -54,9 +55,9 @@ def other_rows(before: World, after: World, datasource: str) -> tuple[str, ...]:
 
 
 def _rows(view: SchemaView, name: Name) -> str:
-    """Equal for equal rows; without rules there is nothing to say."""
-    terms = view.rows.get(name)
-    return "TRUE" if terms is None else terms.predicate
+    """Equal for equal rows, to read and to write; without rules there is nothing to say."""
+    every = (view.rows.get(name), *(view.writes.get((word.value, name)) for word in WRITES))
+    return " / ".join("TRUE" if terms is None else terms.predicate for terms in every)
 
 
 def _granted(world: World, datasource: str) -> Granted:

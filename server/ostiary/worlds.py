@@ -17,6 +17,7 @@ from ostiary.redaction import one_line
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Column, Datasource, Obligations, Principal, Resource, Table, Tool
+from ostiary_policies.rows import ACTIONS, READ, WRITES, RowRules
 from ostiary_tools import ranking
 from ostiary_tools.api import Surface, World
 from ostiary_tools.datasources.port import Datasource as DatasourcePort
@@ -26,7 +27,7 @@ from ostiary_tools.snapshot import Name, Snapshot
 from ostiary_tools.sql.inside import Query, applied
 from ostiary_tools.sql.inside import queries as view_queries
 from ostiary_tools.sql.row_rules import Governed, governing, missing, opened, terms
-from ostiary_tools.view import HashKey, SchemaView
+from ostiary_tools.view import HashKey, RowTerms, SchemaView
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,8 @@ _KEPT = 64
 _PATIENCE_S = 30.0
 """For a view; clients give up a call after a minute."""
 _NONE: frozenset[str] = frozenset()
+_Governed = Mapping[str, Mapping[Name, Governed]]
+"""By action of row rules."""
 _Key = tuple[Principal, str, str, str]
 """The principal, the policy's hash, the datasource and the version of its schema."""
 
@@ -57,7 +60,7 @@ class Worlds:
         self._views: OrderedDict[_Key, SchemaView] = OrderedDict()
         self._making: dict[_Key, asyncio.Task[SchemaView]] = {}
         self._callable: OrderedDict[tuple[Principal, str], tuple[str, ...]] = OrderedDict()
-        self._governed: OrderedDict[tuple[str, str, str], Mapping[Name, Governed]] = OrderedDict()
+        self._governed: OrderedDict[tuple[str, str, str], _Governed] = OrderedDict()
         self._queries: dict[str, tuple[str, Mapping[Name, Query]]] = {}
         self._one_at_a_time = asyncio.Lock()
 
@@ -119,7 +122,7 @@ class Worlds:
         self._keep(key, view)
         return view
 
-    async def _governing(self, engine: Engine, snapshot: Snapshot) -> Mapping[Name, Governed]:
+    async def _governing(self, engine: Engine, snapshot: Snapshot) -> _Governed:
         """What row rules govern; once for everybody, and whoever asks meanwhile waits for it."""
         rules = engine.policies.row_rules
         if not rules.rules:
@@ -128,8 +131,8 @@ class Worlds:
         async with self._one_at_a_time:
             if key not in self._governed:
                 before = [found for known, found in self._governed.items() if known[1] == snapshot.datasource]
-                self._governed[key] = found = await asyncio.to_thread(governing, rules, snapshot, before[-1] if before else {})
-                for problem in dict.fromkeys(problem for one in found.values() for problem in one.problems):
+                self._governed[key] = found = await asyncio.to_thread(_governing, rules, snapshot, before[-1] if before else {})
+                for problem in dict.fromkeys(problem for one in _each(found) for problem in one.problems):
                     _log.warning("a table is closed to everybody, because its row rules do not fit it: %s", one_line(str(problem)))
                 for problem in missing(rules, snapshot):
                     _log.warning("row rules govern nothing: %s", one_line(str(problem)))
@@ -149,7 +152,7 @@ class Worlds:
 
     def misfits(self, engine: Engine) -> tuple[str, ...]:
         """What keeps row rules from being kept, of the schemas that were looked at, each in a line."""
-        governed = [one for key, found in self._governed.items() if key[0] == engine.policy_hash for one in found.values()]
+        governed = [one for key, found in self._governed.items() if key[0] == engine.policy_hash for one in _each(found)]
         return tuple(dict.fromkeys(one_line(str(problem)) for one in governed for problem in one.problems))
 
     def _forget_before(self, snapshot: Snapshot) -> None:
@@ -158,6 +161,14 @@ class Worlds:
             del self._views[key]
         for old in [old for old in self._governed if old[1] == snapshot.datasource and old[2] != snapshot.version]:
             del self._governed[old]
+
+
+def _governing(rules: RowRules, snapshot: Snapshot, before: _Governed) -> _Governed:
+    return {action: governing(rules.of(action), snapshot, before.get(action, {})) for action in ACTIONS}
+
+
+def _each(governed: _Governed) -> Iterator[Governed]:
+    return (one for by_name in governed.values() for one in by_name.values())
 
 
 def callable_names(engine: Engine, who: Principal, registry: Registry) -> list[str]:
@@ -176,7 +187,7 @@ def _judge_schema(
     engine: Engine,
     who: Principal,
     snapshot: Snapshot,
-    governed: Mapping[Name, Governed],
+    governed: _Governed,
     *,
     queries: Mapping[Name, Query] | None,
     hash_key: HashKey | None,
@@ -188,8 +199,11 @@ def _judge_schema(
     found = columns(engine, who, snapshot, readable, hashes=hash_key is not None)
     # Who reads a table knows nothing of what it can read in no way; who only sees the table has its whole outline.
     visible = allowed(engine, who, Action.SEE, resources) - found.hidden
-    rows = terms(governed if queries is None else opened(governed), who)
-    view = SchemaView(snapshot, visible, found.readable, masked=found.masked, rows=rows, hash_key=hash_key)
+    read = governed.get(READ, {})
+    rows = terms(read if queries is None else opened(read), who)
+    view = SchemaView(
+        snapshot, visible, found.readable, masked=found.masked, rows=rows, writes=_write_terms(governed, who), hash_key=hash_key
+    )
     stated = {resource: [engine.allows(who, one).obligations for one in reads] for resource, reads in _reads(view)}
     view = replace(
         view,
@@ -198,7 +212,7 @@ def _judge_schema(
         apart=frozenset(one for one, all_terms in stated.items() if any(each.replica is not None for each in all_terms)),
     )
     if queries is not None:
-        view = applied(view, queries, frozenset(name for name, one in governed.items() if one.rules))
+        view = applied(view, queries, frozenset(name for name, one in read.items() if one.rules))
     # Callers who see the same share one view, and with it all that is remembered of it. What it is remembered by is hashed here,
     # since of a hundred thousand columns that takes long enough to hold up others.
     hash((view.visible, view.readable, view.narrowed))
@@ -208,6 +222,14 @@ def _judge_schema(
 def _asks(terms: Obligations) -> bool:
     """Whether a call that changes nothing waits for a human."""
     return any(approval.above_rows is None for approval in terms.approvals)
+
+
+def _write_terms(governed: _Governed, who: Principal) -> Mapping[tuple[str, Name], RowTerms]:
+    return {
+        (word.value, name): one
+        for word, action in WRITES.items()
+        for name, one in terms(opened(governed.get(action, {})), who).items()
+    }
 
 
 def _reads(view: SchemaView) -> Iterator[tuple[Resource, frozenset[Access]]]:

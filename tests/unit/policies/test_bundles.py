@@ -27,7 +27,9 @@ def test_every_policy_of_every_bundle_decides_a_case() -> None:
 
 def test_every_action_is_permitted_and_denied_in_some_case() -> None:
     cases = [case for text in TABLES.values() for case in read_table(text)]
-    assert {(case.access.action, case.allowed) for case in cases} == {(a, allowed) for a in Action for allowed in (True, False)}
+    every = {(action, allowed) for action in Action for allowed in (True, False)}
+    # Nobody whom a shipped policy knows makes or drops things.
+    assert {(case.access.action, case.allowed) for case in cases} == every - {(Action.DEFINE, True)}
     assert len(cases) >= 150
 
 

@@ -17,6 +17,10 @@ APPLIES: dict[Action, set[type[Resource]]] = {
     Action.SEE: {Datasource, Schema, Table, Column, Function},
     Action.READ: {Table, Column},
     Action.READ_MASKED: {Column},
+    Action.INSERT: {Table, Column},
+    Action.UPDATE: {Table, Column},
+    Action.DELETE: {Table},
+    Action.DEFINE: {Schema, Table},
     Action.EXECUTE: {Function},
     Action.READ_AUDIT: {AuditLog},
 }

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from ostiary_policies.conditions import TRUE, RowFilter
 from ostiary_policies.errors import PolicyError, Problem
 from ostiary_policies.model import Principal
-from ostiary_policies.rows import RowRule, RowRules, entity_type, unknown
+from ostiary_policies.rows import READ, WRITES, RowRule, RowRules, entity_type, unknown
 from ostiary_policies.table_rules import TableRules, against
 from ostiary_tools.ancestry import Kin, ancestors, descendants, reached
 from ostiary_tools.errors import Refused
@@ -73,8 +73,9 @@ class Findings:
 def governing(
     rules: RowRules, snapshot: Snapshot, before: Mapping[Name, Governed] = MappingProxyType({})
 ) -> Mapping[Name, Governed]:
-    """The relations of the snapshot that the rules govern. Blocks for milliseconds a table that is not as it was `before`.
+    """The relations of the snapshot that the rules, all of one action, govern.
 
+    Blocks for milliseconds a table that is not as it was `before`.
     `before` are those of any snapshot of the datasource, under any rules of the same installation.
     """
     named = _named(rules, snapshot)
@@ -117,9 +118,10 @@ def findings(
     closed: list[str] = []
     types = {type_ for type_ in rules.governed if type_.partition("::")[0] in unseen}
     for snapshot in snapshots:
-        by_name = governing(rules, snapshot)
+        by_name = governing(rules.of(READ), snapshot)
         governed = (opened(by_name) if inside_views else by_name).values()
-        found |= dict.fromkeys(problem for one in governed for problem in one.problems)
+        written = (one for action in WRITES.values() for one in governing(rules.of(action), snapshot).values())
+        found |= dict.fromkeys(problem for one in (*governed, *written) for problem in one.problems)
         closed += [one.closed for one in governed if one.closed and not one.problems]
         types.update(_types(snapshot))
     return Findings((*unknown(rules, types), *found), tuple(sorted(closed)))
