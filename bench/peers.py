@@ -147,7 +147,8 @@ class Running:
 
     async def call(self, twin: str, sql: str) -> t.CallToolResult:
         """One call of the tool."""
-        return await asyncio.wait_for(self.clients[twin].call_tool(self.peer.tool, {"sql": sql}), PATIENCE_S)
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.clients[twin].call_tool(self.peer.tool, {"sql": sql})
 
     async def do(self, twin: str, attack: Attack) -> Outcome:
         """As `fix_attacks.Do`."""
@@ -230,7 +231,8 @@ async def measured(peer: Peer, fortress: Fortress, host: str, every: int) -> lis
             started = time.perf_counter()
             await one.call(HONEST, "select count(*) from orders")
             took.append(time.perf_counter() - started)
-        big = await asyncio.wait_for(client.call_tool(peer.tool, {"sql": BIG}), 120)
+        async with asyncio.timeout(120):
+            big = await client.call_tool(peer.tool, {"sql": BIG})
         listed = await client.list_tools()
     print(f"{peer.name}: honest refused: {refused}", flush=True)
     size = sum(len(tool.model_dump_json(exclude_none=True, by_alias=True)) for tool in listed.tools)

@@ -6,6 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 pytest_plugins = [
+    "fix_hangs",
     "fix_postgres",
     "fix_replica",
     "fix_audit",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fix_waiting import ending
 
 from ostiary_tools.embedded import stop
 
@@ -63,7 +64,8 @@ def holder() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         )
         started.append(process)
         assert process.stdout is not None
-        assert process.stdout.readline().startswith("/"), "the holder did not attach"
+        with ending(process):
+            assert process.stdout.readline().startswith("/"), "the holder did not attach"
         return process
 
     yield start

@@ -8,6 +8,8 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 
+from fix_waiting import ended
+
 from ostiary.config import Config
 
 
@@ -32,7 +34,7 @@ async def serving(config: Config, *options: str, **environment: str) -> AsyncIte
             process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(30):
             assert await process.wait() == 0 or killed
-        await draining
+            await draining  # a worker that outlived it would hold the pipe
     finally:
         if process.returncode is None:
             process.kill()
@@ -47,6 +49,6 @@ async def ostiary(config: Config, *arguments: str, expected: int = 0) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
-    assert process.returncode == expected, err.decode()
-    return out.decode().strip()
+    out, err = await ended(process)
+    assert process.returncode == expected, err
+    return out.strip()

@@ -45,6 +45,7 @@ ANALYZE;
 READERS = READS_ALL.replace("reads-all", "others").replace("reader", "other")
 HANDLE = re.compile(r'next page: query\(cursor="([A-Za-z0-9_-]{24})"\)')
 SHIFTS = "pages may shift"
+_MOST_PAGES = 500
 
 
 @dataclass(frozen=True)
@@ -121,5 +122,6 @@ async def all_pages(client: Client, **arguments: Any) -> list[str]:
     """Every page of a result."""
     replies = [await asked(client, **arguments)]
     while handle := cursor_of(replies[-1]):
+        assert len(replies) < _MOST_PAGES
         replies.append(await asked(client, cursor=handle))
     return replies

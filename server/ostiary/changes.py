@@ -164,7 +164,8 @@ class Changes:
     async def _look(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stirred.wait(), self._look_s)
+                async with asyncio.timeout(self._look_s):
+                    await self._stirred.wait()
             self._stirred.clear()
             if not self._subscribers:
                 continue

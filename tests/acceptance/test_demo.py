@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from acceptance.newcomer import OSTIARY, Demonstration
+from fix_waiting import ending
 
 ROOT = Path(__file__).parents[2]
 
@@ -146,7 +147,8 @@ def test_the_command_of_mcp_json_starts_a_server(used_home: dict[str, str]):
     assert process.stdout is not None
     process.stdin.write(json.dumps(hello) + "\n")
     process.stdin.flush()
-    answer = json.loads(process.stdout.readline())
+    with ending(process):
+        answer = json.loads(process.stdout.readline())
     process.communicate(timeout=60)
     assert answer["result"]["serverInfo"]["name"] == "ostiary"
     assert process.returncode == 0
@@ -160,8 +162,9 @@ def on_a_terminal(command: list[str], environ: dict[str, str]) -> str:
     os.close(theirs)
     shown = b""
     try:
-        while piece := os.read(ours, 65536):
-            shown += piece
+        with ending(process, 120):
+            while piece := os.read(ours, 65536):
+                shown += piece
     except OSError:  # Linux's way to say that the other end was closed
         pass
     finally:

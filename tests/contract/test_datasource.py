@@ -309,6 +309,7 @@ async def test_the_pages_of_a_statement_are_its_rows(server: PostgresServer, dat
         rows = await ask(datasource, text, *values)
         while True:
             got += rows.rows[:70]
+            assert len(got) <= len(whole)
             if len(rows.rows) <= 70 and not rows.truncated:
                 break
             position = following(position, rows, 70, view)

@@ -158,7 +158,8 @@ async def test_a_full_disk_refuses_calls_and_loses_nothing(small_disk: Path, tmp
             await recorder.conclude(await recorder.intend(recorder_ok), DONE, durable=True)
             ballast = small_disk / "ballast"
             fill(ballast)
-            await asyncio.wait_for(asyncio.gather(*(filling(recorder, acknowledged) for _ in range(8))), 60)
+            async with asyncio.timeout(60):
+                await asyncio.gather(*(filling(recorder, acknowledged) for _ in range(8)))
             with pytest.raises(RecordingFailed):
                 await recorder.intend(entry(arguments={"sql": "x" * 500_000}))
             ballast.unlink()

@@ -165,7 +165,8 @@ async def test_a_server_stopped_by_force_under_an_open_connection_ends_it(embedd
 async def test_a_cancelled_attach_leaves_no_lock_behind(embedded_home: Path) -> None:
     started = asyncio.Event()
     task = asyncio.create_task(attach(embedded_home, lambda _: started.set()))
-    await asyncio.wait_for(started.wait(), 30)
+    async with asyncio.timeout(30):
+        await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

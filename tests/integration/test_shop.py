@@ -137,7 +137,8 @@ async def test_a_shop_that_was_half_furnished_is_finished_by_the_next_start(embe
         await admin.execute("drop database shop with (force)")
         await admin.execute("create database shop owner ostiary_shop")
         await admin.close()
-        again = await asyncio.wait_for(attach(embedded_home, lambda _: None), 60)
+        async with asyncio.timeout(60):
+            again = await attach(embedded_home, lambda _: None)
         agent = await asyncpg.connect(again.dsn(AGENT, SHOP))
         assert await agent.fetchval("select count(*) from customers") == COUNTS["customers"]
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

@@ -18,7 +18,7 @@ from fix_answers import text_of
 from fix_http import ostiary, serving
 from fix_postgres import ADMIN, PostgresServer
 from fix_server import MakeSite, Site
-from fix_waiting import until
+from fix_waiting import ended, until
 from mcp import Client
 
 from ostiary.app import House, open_house
@@ -117,9 +117,9 @@ async def taint(site: Site, *arguments: str, expected: int = 0) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    out, _ = await process.communicate()
-    assert process.returncode == expected, out.decode()
-    return out.decode()
+    out, _ = await ended(process)
+    assert process.returncode == expected, out
+    return out
 
 
 @pytest.mark.asyncio

@@ -11,6 +11,7 @@ import pytest
 from fix_agents import INITIALIZE, JSON
 from fix_audit import AuditLog
 from fix_identity import Door, believing, opened, providing
+from fix_waiting import until
 
 from ostiary.config import Config, load
 from ostiary.identity.guesses import BURST, TOLD
@@ -90,8 +91,11 @@ async def test_a_token_that_was_right_and_went_bad_counts_like_any_other(config:
     async with providing() as provider, door(believing(config, provider, leeway_s=0)) as (url, _):
         passing = provider.token(sub="carol", exp=int(time.time()) + 2)
         first = await ask(url, passing)
-        while (await ask(url, passing)).status_code == 200:
-            pass
+
+        async def expired() -> bool:
+            return (await ask(url, passing)).status_code != 200
+
+        await until(expired)
         answers = [(await ask(url, passing)).status_code for _ in range(BURST)]
 
     assert first.status_code == 200

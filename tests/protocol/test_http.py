@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from fix_agents import INITIALIZE, JSON, META, message
 from fix_http import serving
+from fix_waiting import ended
 from mcp import Client
 from mcp.client.sse import sse_client
 
@@ -78,10 +79,10 @@ async def test_a_port_that_is_taken_is_told_in_a_line_with_the_next_step(ostiary
             },
             stderr=asyncio.subprocess.PIPE,
         )
-        _, errors = await process.communicate()
+        _, errors = await ended(process)
 
     assert process.returncode == 3
-    failed, hint = errors.decode().splitlines()
+    failed, hint = errors.splitlines()
     assert failed.startswith("error: cannot listen on `127.0.0.1` port ")
     assert failed.endswith("address already in use")
     assert hint.startswith("hint: another program listens there; ")

@@ -13,7 +13,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from fix_waiting import until
+from fix_waiting import ended, until
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import get_default_environment
 
@@ -185,7 +185,8 @@ async def answer_to(process: asyncio.subprocess.Process, number: int) -> dict[st
     """The frame with that id; every line before it must be a frame too."""
     assert process.stdout
     while True:
-        line = await asyncio.wait_for(process.stdout.readline(), 30)
+        async with asyncio.timeout(30):
+            line = await process.stdout.readline()
         found: dict[str, Any] = json.loads(line)
         assert found["jsonrpc"] == "2.0"
         if found.get("id") == number:
@@ -220,7 +221,8 @@ async def test_rubbish_on_the_wire_is_survived(ostiary_config: Config):
         process.stdin.write(frame(99, "tools/call", name="query", arguments={"sql": "select 42 as answer"}))
         assert "42" in (await answer_to(process, 99))["result"]["content"][0]["text"]
         process.stdin.close()
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        async with asyncio.timeout(30):
+            assert await process.wait() == 0
 
 
 @pytest.mark.asyncio
@@ -234,7 +236,8 @@ async def test_a_client_that_leaves_ends_its_statement_in_the_server(ostiary_con
         dsn = await _dsn(ostiary_config)
         await _until(dsn, running=True)
         process.stdin.close()
-        await asyncio.wait_for(process.wait(), 30)
+        async with asyncio.timeout(30):
+            await process.wait()
     await _until(dsn, running=False)
 
 
@@ -273,7 +276,7 @@ async def test_each_printed_client_configuration_starts_a_server(ostiary_config:
         stdout=asyncio.subprocess.PIPE,
         env=environment(ostiary_config),
     )
-    out, _ = await printed.communicate()
+    out, _ = await ended(printed)
     entry = json.loads(out)[key]["ostiary"]
     parameters = StdioServerParameters(command=entry["command"], args=entry["args"], env=environment(ostiary_config))
     async with Client(parameters) as client:

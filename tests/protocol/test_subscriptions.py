@@ -16,9 +16,10 @@ from mcp import Client, MCPError
 from mcp.shared.subscriptions import ResourcesListChanged, ResourceUpdated
 
 from ostiary.app import House, open_house
-from ostiary.changes import ADDRESSES_PER_AGENT, SUBSCRIBERS, SUBSCRIBERS_PER_AGENT, Subscriber
+from ostiary.changes import ADDRESSES_PER_AGENT, SUBSCRIBERS, SUBSCRIBERS_PER_AGENT, Changes, Subscriber
 from ostiary.mcp_app import McpApp
 from ostiary_policies.model import Principal
+from ostiary_tools.control.bus import Bus
 from ostiary_tools.describe import describe_relation
 
 TABLES = (
@@ -275,3 +276,22 @@ async def test_no_news_are_promised_of_lists_that_stay_as_they_are_while_a_serve
             all_lists = {"tools_list_changed": True, "prompts_list_changed": True, "resources_list_changed": True}
             async with client.listen(**all_lists) as told:
                 assert told.honored == t.SubscriptionFilter(resources_list_changed=True)
+
+
+@pytest.mark.asyncio
+async def test_a_cue_that_comes_in_the_moment_of_the_end_keeps_no_server_from_ending(shop: OpenShop):
+    """Given between two turns of the loop, which another process could not time; Python 3.11's `wait_for` loses the end then."""
+    async with shop() as opened:
+        house, who = opened.houses[0], Principal("ada", ("reader",))
+        for turns in range(5):
+            bus = Bus("postgresql://nobody@127.0.0.1:1/nowhere")
+            changes = Changes(house.worlds, house.changes._taints, house.policies, house.datasources, bus, look_s=60)
+            with changes.subscribed(Subscriber(who, lambda _: None)):
+                for _ in range(5):
+                    await asyncio.sleep(0)
+                bus.publish("shop", "new")
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                async with asyncio.timeout(10):
+                    await changes.close()
+            await bus.close()

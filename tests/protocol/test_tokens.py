@@ -6,6 +6,7 @@ from typing import Any
 import httpx2
 import pytest
 from fix_http import ostiary, serving
+from fix_waiting import until
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -60,10 +61,15 @@ async def test_a_token_works_until_it_is_revoked_and_all_of_it_is_on_record(osti
 
 async def used(config: Config, agent: str) -> list[Any]:
     """The tokens of an agent, once their use is written down."""
-    while True:
-        listed = [row for row in json.loads(await ostiary(config, "tokens", "list", "--json")) if row["agent"] == agent]
-        if all(row["used_on"] for row in listed):
-            return listed
+    listed: list[Any] = []
+
+    async def written() -> bool:
+        rows = json.loads(await ostiary(config, "tokens", "list", "--json"))
+        listed[:] = [row for row in rows if row["agent"] == agent]
+        return all(row["used_on"] for row in listed)
+
+    await until(written, seconds=60)
+    return listed
 
 
 def everything(config: Config, *records: Any) -> bytes:

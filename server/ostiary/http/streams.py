@@ -91,7 +91,8 @@ class Streams:
             return
         while not self._ending.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), _pause(caller, recognition.cache_s))
+                async with asyncio.timeout(_pause(caller, recognition.cache_s)):
+                    await self._ending.wait()
             if not await recognition.holds(connection, caller):
                 return
 

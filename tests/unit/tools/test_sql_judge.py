@@ -223,10 +223,10 @@ def test_the_deepest_tree_let_in_fits_the_small_stack_of_a_worker_thread(sql: st
         ended.append(True)
 
     before = threading.stack_size(512 * 1024)
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     threading.stack_size(before)
-    thread.join()
+    thread.join(60)
     assert ended == [True]
 
 

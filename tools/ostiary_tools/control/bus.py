@@ -92,7 +92,8 @@ class Bus:
         self._tell("", "")
         while not broken.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(broken.wait(), _LIVENESS_S)
+                async with asyncio.timeout(_LIVENESS_S):
+                    await broken.wait()
             if not broken.is_set():
                 await connection.execute("SELECT 1", timeout=_PATIENCE_S)
 

@@ -271,7 +271,8 @@ class PostgresDatasource:
         await asyncio.gather(*self._releasing)
         await self.watch.close()
         try:
-            await asyncio.wait_for(self._pool.close(), RESET_TIMEOUT_S)
+            async with asyncio.timeout(RESET_TIMEOUT_S):
+                await self._pool.close()
         except DRIVER_ERRORS:  # a server that hangs, or one that is gone: there is nobody left to say goodbye to
             self._pool.terminate()
 
