@@ -104,7 +104,8 @@ class Writer:
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         try:
-            await asyncio.wait_for(self._room.acquire(), self._settings.acquire_timeout_s)
+            async with asyncio.timeout(self._settings.acquire_timeout_s):
+                await self._room.acquire()
         except TimeoutError:
             message = f"datasource `{self._settings.name}` has as many changes at once as it takes"
             raise Unavailable(message, "try again in a moment") from None
