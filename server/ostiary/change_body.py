@@ -41,6 +41,8 @@ class Body:
     """A digest of its owner's."""
     statements: tuple[Statement, ...]
     effects: Effects
+    shown: tuple[str, ...]
+    """What people are shown of its effects."""
 
 
 def load_key(path: Path) -> bytes:
@@ -82,9 +84,9 @@ def opened(stored: StoredChange, id_: bytes, key: bytes, *, applied: bool) -> Bo
     return _body(json.loads(zlib.decompressobj().decompress(plain, _MOST_BYTES)))
 
 
-def body_of(who: Principal, statements: tuple[Statement, ...], effects: Effects) -> Body:
+def body_of(who: Principal, statements: tuple[Statement, ...], effects: Effects, shown: tuple[str, ...]) -> Body:
     """What is to be kept for that owner."""
-    return Body(digest(who.attributes), statements, effects)
+    return Body(digest(who.attributes), statements, effects, shown)
 
 
 def _bound(stored: StoredChange, id_: bytes, *, applied: bool) -> bytes:
@@ -106,6 +108,7 @@ def _plain(body: Body) -> dict[str, Any]:
         "sequences": [[one.sequence, one.drawn] for one in effects.sequences],
         "locks": [asdict(one) for one in effects.locks],
         "defined": effects.defined,
+        "shown": body.shown,
     }
 
 
@@ -121,7 +124,8 @@ def _body(plain: Mapping[str, Any]) -> Body:
         locks=tuple(LockTaken(**{**lock, "relation": _name(lock["relation"])}) for lock in plain["locks"]),
         defined=plain["defined"],
     )
-    return Body(plain["attributes"], tuple(Statement(text, tuple(values)) for text, values in plain["statements"]), effects)
+    statements = tuple(Statement(text, tuple(values)) for text, values in plain["statements"])
+    return Body(plain["attributes"], statements, effects, tuple(plain["shown"]))
 
 
 def _name(given: list[str]) -> tuple[str, str]:

@@ -26,6 +26,7 @@ from ostiary.settling import established
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Denial, Permit
 from ostiary_tools.change import Changed, State, TableCount, Wish, lasting, moved, unknown_change
+from ostiary_tools.change_report import told
 from ostiary_tools.datasources.port import ChangeLimits, Changer, Datasource
 from ostiary_tools.effects import Effects
 from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Refused, ToolError
@@ -102,15 +103,15 @@ class Changing:
             shown = await samples(effects, changer, self.permit, self.world, self.engine)
         who, intent = self.permit.principal, self.permit.intent
         view = self.world.view(intent.datasource)
-        body = body_of(who, intent.changes, effects)
+        seen = replace(self._told("proposed", "", effects, self.ledger.lifetimes.proposal_s), samples=shown)
+        body = body_of(who, intent.changes, effects, told(seen))
         handle = await self.ledger.keep(body, self.call, self.permit, view)
         self.tally.rows = sum(len(one.rows) for sample in shown for one in (sample.before, sample.after) if one is not None)
         self._tell("proposed", self.call, effects)
         verdict = terms_of_applying(effects, self.permit, self.world, self.engine)
         denied = refusal(verdict, self.world).message if isinstance(verdict, Denial) else ""
         asks = "" if isinstance(verdict, Denial) else ", ".join(map(str, self.engine.approvals(verdict)))
-        told = self._told("proposed", handle, effects, self.ledger.lifetimes.proposal_s)
-        return replace(told, samples=shown, approval=asks, denied=denied)
+        return replace(seen, change=handle, approval=asks, denied=denied)
 
     async def _applied(self) -> Changed:
         seen = _known(self.world)
@@ -158,8 +159,8 @@ class Changing:
     async def _committed(self, changer: Changer, effects: Effects, found: Difference) -> Changed:
         await _unbroken(self._sent(changer, effects, "applying", "applied"))
         self.tally.rows = effects.rows
-        told = self._told("applied", self.handle, effects, self.ledger.lifetimes.undo_s)
-        return replace(told, varying=tuple(f"{schema}.{table}.{name}" for (schema, table), name in found.columns))
+        done = self._told("applied", self.handle, effects, self.ledger.lifetimes.undo_s)
+        return replace(done, varying=tuple(f"{schema}.{table}.{name}" for (schema, table), name in found.columns))
 
     async def _sent(self, changer: Changer, effects: Effects, sending: State, sent: State) -> None:
         """Write down what is about to be committed, commit it, and write down that it was."""

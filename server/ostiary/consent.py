@@ -10,7 +10,7 @@ shown is not asked about: nobody approves what he was not shown.
 import asyncio
 import json
 import unicodedata
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,8 +22,8 @@ from ostiary.audit.recorder import Recorder
 from ostiary.crowd import Crowd
 from ostiary.errors import CallFailed, NotApproved, WaitsForPeople, failed
 from ostiary.people import People, Wanted, digest
-from ostiary_policies.model import Permit, Statement
-from ostiary_tools.api import Args, CursorHandle, Redacted, World
+from ostiary_policies.model import Intent, Permit, Statement
+from ostiary_tools.api import Args, ChangeHandle, CursorHandle, Redacted, World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.errors import ToolError
 
@@ -122,8 +122,8 @@ async def refusals_on_record(asked: Entry, recorder: Recorder) -> AsyncIterator[
         raise
 
 
-def question(permit: Permit, model: type[Args], what: Wanted, shown: Iterable[str] = ()) -> str:
-    """What the human reads; `shown` is what is known of the effects. Raises CallFailed when the call is too long to be shown."""
+def question(permit: Permit, world: World, model: type[Args], what: Wanted) -> str:
+    """What the human reads. Raises CallFailed when the call is too long to be shown."""
     who, intent = permit.principal, permit.intent
     roles = ", ".join(map(_short, who.roles)) or "no role"
     place = f" on `{_short(intent.datasource)}`" if intent.datasource else ""
@@ -139,22 +139,23 @@ def question(permit: Permit, model: type[Args], what: Wanted, shown: Iterable[st
             "",
             "This is all that would run. Lines with a bar are the agent's words and data, whatever they claim:",
             *(f"| {line}" for line in lines),
-            *_effects(shown),
+            *_effects(intent, world),
             "",
             "A yes is good for this call alone, once.",
         )
     )
 
 
-def _effects(shown: Iterable[str]) -> Iterator[str]:
-    lines = [line for text in shown for line in _broken(text)]
-    if not lines:
+def _effects(intent: Intent, world: World) -> Iterator[str]:
+    """What a change was seen to do, of which the rest is refused; the samples of it may be cut, as samples are."""
+    change = world.change
+    if change is None or not (intent.changes or intent.undoes):
         return
-    yield from ("", "This is what it did when it was tried and taken back; if it does anything else, it is taken back again:")
-    chars = 0
+    took = "what was done, and would be taken back" if intent.undoes else "what was done when it was tried and taken back"
+    yield from ("", f"This is {took}, {change.effects.rows} rows in all; if anything else would be, nothing is:")
+    chars, lines = 0, [line for text in change.shown for line in _broken(text)]
     for place, line in enumerate(lines):
-        chars += len(line)
-        if chars > _SHOWN_CHARS:
+        if (chars := chars + len(line)) > _SHOWN_CHARS:
             yield f"And {len(lines) - place} more lines."
             return
         yield f"| {line}"
@@ -165,7 +166,7 @@ def _lines(permit: Permit, model: type[Args]) -> Iterator[str]:
     statements, defaults = (*intent.statements, *intent.explained, *intent.changes), _defaults(model)
     for name, value in intent.arguments.items():
         written = json.dumps(value, ensure_ascii=False)
-        if written != defaults.get(name) and not (statements and _makes_statements(model, name)):
+        if written != defaults.get(name) and not _is_handle(model, name) and not (statements and _makes_statements(model, name)):
             yield from _broken(f"{name} = {written}")
     for statement in statements:
         yield from _statement(statement)
@@ -175,6 +176,11 @@ def _defaults(model: type[Args]) -> Mapping[str, str]:
     """What arguments are when they are not given; as they would be written, since `0` is no `false`."""
     plain = model.model_construct().model_dump(mode="json", warnings=False)
     return {name: json.dumps(value, ensure_ascii=False) for name, value in plain.items()}
+
+
+def _is_handle(model: type[Args], name: str) -> bool:
+    """Whether the argument is a secret that names a change: what that is stands in the question."""
+    return name in model.model_fields and any(isinstance(mark, ChangeHandle) for mark in model.model_fields[name].metadata)
 
 
 def _makes_statements(model: type[Args], name: str) -> bool:

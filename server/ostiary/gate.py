@@ -227,7 +227,7 @@ class Gate:
         asked = replace(entry, decision="asked", reason="a human was asked", rules=what.rules)
         asking = Asking(record.call.ask, self._approvals, self._people, lambda: on_record(asked, self._recorder, self.crowd))
         async with refusals_on_record(asked, self._recorder):
-            yes = await consent(permit, world, what, asking, question(permit, tool.args, what))
+            yes = await consent(permit, world, what, asking, question(permit, world, tool.args, what))
         if yes.waited:
             # The call has waited for the answer: it is decided anew, like one that comes again with it.
             anew = await self._known_as(replace(record, engine=self._policies.engine))

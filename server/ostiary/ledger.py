@@ -69,7 +69,9 @@ class Ledger:
         """The caller's change. Raises Refused as `page` does, Unavailable."""
         page = await self.page(handle, who, world)
         stored, body = page.stored, page.body
-        return KnownChange(stored.number, stored.datasource, stored.state, body.statements, body.effects)
+        return KnownChange(
+            stored.number, stored.datasource, stored.state, body.statements, body.effects, stored.expires_at, body.shown
+        )
 
     async def page(self, handle: str, who: Principal, world: World) -> Page:
         """The caller's change as it is kept now.

@@ -9,6 +9,7 @@ import hashlib
 import secrets
 from base64 import b32encode
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from ostiary.approvals import about
 from ostiary.errors import NotApproved, WaitsForPeople, failed
@@ -64,7 +65,7 @@ class People:
         request = _request(permit, world, question, what)
         try:
             if (answered := await self._table.take(request.about)) is None:
-                raise _waits(await self._table.ask(_new_id(), request, self._lasts_s), request, what)
+                raise _waits(await self._table.ask(_new_id(), request, self._lasts(world)), request, what)
         except JournalError as error:
             raise failed(Unavailable("approvals cannot be checked now", "ask for it again later")) from error
         if answered.refused_by:
@@ -72,6 +73,13 @@ class People:
             hint = "do not ask again unless your user wants it"
             raise NotApproved(f"a human refused it; {what}", hint, what.rules, told=told)
         return answered
+
+    def _lasts(self, world: World) -> float:
+        """A call about a change waits no longer than the change can be used."""
+        if world.change is None:
+            return self._lasts_s
+        left = (world.change.expires_at - datetime.now(UTC)).total_seconds()
+        return max(0.0, min(self._lasts_s, left))
 
 
 def _request(permit: Permit, world: World, question: str, what: Wanted) -> Request:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -29,6 +30,10 @@ class KnownChange:
     """As they were judged when they were proposed, with the caller's own values."""
     effects: Effects
     """What it was seen to do when it was proposed; what it did, once it was applied."""
+    expires_at: datetime
+    """Until when it can be applied, or undone once it was."""
+    shown: tuple[str, ...] = ()
+    """What people are shown of what it was seen to do, in lines; never more than its owner was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,12 @@ def report(changed: Changed) -> Content:
     return Content((head, Text("\n".join(line for sample in changed.samples for line in _sample(sample)), untrusted=True)))
 
 
+def told(changed: Changed) -> tuple[str, ...]:
+    """What people are shown of it before it is applied: the rows of every table, and the samples that its caller was shown."""
+    lines = [*map(_table, changed.tables), *_listed("triggers", changed.triggers), _undone(changed)]
+    return (*lines, *(line for sample in changed.samples for line in _sample(sample)))
+
+
 def _lines(changed: Changed) -> Iterator[str]:
     doing = {"proposed": "nothing is changed yet"}.get(changed.state, changed.state)
     yield f"change {changed.change} on {changed.datasource}: {doing}"
@@ -57,10 +63,9 @@ def _waiting(sessions: int, *, rewritten: bool) -> str:
 
 
 def _next(changed: Changed) -> Iterator[str]:
-    undone = f"cannot be undone: {changed.lasting}" if changed.lasting else "can be undone"
     match changed.state:
         case "proposed":
-            yield undone
+            yield _undone(changed)
             if changed.denied:
                 yield f"you may not apply it: {changed.denied}"
                 return
@@ -68,7 +73,11 @@ def _next(changed: Changed) -> Iterator[str]:
             yield f'next, within {_span(changed.good_for_s)}: apply_change(change="{changed.change}"){waits}'
         case "applied":
             until = "" if changed.lasting else f' within {_span(changed.good_for_s)}: revert_change(change="{changed.change}")'
-            yield f"{undone}{until}"
+            yield f"{_undone(changed)}{until}"
+
+
+def _undone(changed: Changed) -> str:
+    return f"cannot be undone: {changed.lasting}" if changed.lasting else "can be undone"
 
 
 def _span(seconds: float) -> str:

@@ -1,7 +1,9 @@
 """What a human reads before he says yes: each text is written out, with what is not seen as its number."""
 
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any
+from uuid import UUID
 
 import pytest
 from pydantic import Field
@@ -9,7 +11,9 @@ from pydantic import Field
 from ostiary.consent import question
 from ostiary.people import Wanted
 from ostiary_policies.model import Intent, Obligations, Permit, Principal, Statement
-from ostiary_tools.api import Args, CursorHandle, Redacted
+from ostiary_tools.api import Args, ChangeHandle, CursorHandle, Redacted, World
+from ostiary_tools.change import KnownChange
+from ostiary_tools.effects import Effects
 
 STATEMENT = Statement("SELECT 1", ())
 
@@ -49,10 +53,14 @@ class Unmarked(Args):
 
 
 def asked(model: type[Args], arguments: dict[str, Any], *statements: Statement, rules: tuple[str, ...] = ("r",)) -> str:
-    who = Principal("ada", ("reader",))
-    return question(
-        Permit(who, Intent("launch", arguments, (), None, statements), Obligations(), rules, "sha256:0"), model, Wanted(1, rules)
-    )
+    return read(Principal("ada", ("reader",)), Intent("launch", arguments, (), None, statements), model, rules)
+
+
+def read(
+    who: Principal, intent: Intent, model: type[Args], rules: tuple[str, ...] = ("r",), *, change: KnownChange | None = None
+) -> str:
+    permit = Permit(who, intent, Obligations(), rules, "sha256:0")
+    return question(permit, World(who, {}, change=change), model, Wanted(1, rules))
 
 
 def barred(text: str) -> list[str]:
@@ -112,9 +120,7 @@ def test_rules_are_named_as_they_are_written():
 )
 def test_what_is_not_seen_as_itself_stands_as_its_number(text: str, shown: str):
     assert barred(asked(Wish, {}, Statement(text, ()))) == [shown]
-    assert f"The agent `ada` ({shown}) wants" in question(
-        Permit(Principal("ada", (text,)), Intent("launch", {}), Obligations(), ("r",), "sha256:0"), Wish, Wanted(1, ("r",))
-    )
+    assert f"The agent `ada` ({shown}) wants" in read(Principal("ada", (text,)), Intent("launch", {}), Wish)
 
 
 @pytest.mark.parametrize(
@@ -129,3 +135,32 @@ def test_what_is_not_seen_as_itself_stands_as_its_number(text: str, shown: str):
 )
 def test_no_line_is_wider_than_a_hundred_cells(text: str, lines: list[str]):
     assert barred(asked(Wish, {}, Statement(text, ()))) == lines
+
+
+class Handled(Args):
+    change: Annotated[str, ChangeHandle(), Redacted()]
+    loud: bool = False
+
+
+def a_change(*shown: str) -> KnownChange:
+    return KnownChange(UUID(int=1), "shop", "proposed", (STATEMENT,), Effects((2,), ()), datetime.now(UTC), shown)
+
+
+def test_a_change_is_shown_by_its_statements_and_effects_and_never_by_its_secret():
+    applied = Intent("apply_change", {"change": "secret", "loud": True}, changes=(STATEMENT,), stays=True)
+    text = read(Principal("ada", ()), applied, Handled, change=a_change("public.a: ~2", "name\n| forged"))
+    assert barred(text) == ["loud = true", "SELECT 1", "public.a: ~2", "name<U+000A>| forged"]
+    assert (
+        "\nThis is what was done when it was tried and taken back, 0 rows in all; if anything else would be, nothing is:\n" in text
+    )
+    undone = Intent("revert_change", {"change": "secret"}, stays=True, undoes=True)
+    text = read(Principal("ada", ()), undone, Handled, change=a_change("public.a: ~2"))
+    assert barred(text) == ["public.a: ~2"]
+    assert "\nThis is what was done, and would be taken back, 0 rows in all; if anything else would be, nothing is:\n" in text
+
+
+def test_samples_of_a_change_are_cut_where_nobody_would_read_on():
+    applied = Intent("apply_change", {"change": "secret"}, changes=(STATEMENT,), stays=True)
+    text = read(Principal("ada", ()), applied, Handled, change=a_change(*("x" * 100 for _ in range(50))))
+    assert barred(text) == ["SELECT 1", *["x" * 100] * 40]
+    assert "\nAnd 10 more lines.\n" in text
