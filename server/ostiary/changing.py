@@ -20,6 +20,7 @@ from ostiary.comparison import Difference, agrees, difference, taken_back
 from ostiary.errors import CallFailed
 from ostiary.holding import bearable, hold, terms_of_applying
 from ostiary.ledger import Ledger, Page
+from ostiary.people import wanted
 from ostiary.refusal import refusal
 from ostiary.sampling import samples
 from ostiary.settling import established
@@ -110,8 +111,8 @@ class Changing:
         self._tell("proposed", self.call, effects)
         verdict = terms_of_applying(effects, self.permit, self.world, self.engine)
         denied = refusal(verdict, self.world).message if isinstance(verdict, Denial) else ""
-        asks = "" if isinstance(verdict, Denial) else ", ".join(map(str, self.engine.approvals(verdict)))
-        return replace(seen, change=handle, approval=asks, denied=denied)
+        what = None if isinstance(verdict, Denial) else wanted(verdict, self.engine)
+        return replace(seen, change=handle, approval=what.approval if what else "", denied=denied)
 
     async def _applied(self) -> Changed:
         seen = _known(self.world)

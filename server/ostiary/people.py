@@ -31,8 +31,12 @@ class Wanted:
 
     def __str__(self) -> str:
         named = ", ".join(f"`{rule}`" for rule in self.rules)
-        approval = "a human's approval" if self.people == 1 else "the approval of two humans"
-        return f"rule{'s' if len(self.rules) > 1 else ''} {named} want{'s' if len(self.rules) == 1 else ''} {approval}"
+        return f"rule{'s' if len(self.rules) > 1 else ''} {named} want{'s' if len(self.rules) == 1 else ''} {self.approval}"
+
+    @property
+    def approval(self) -> str:
+        """What is waited for, in words."""
+        return "a human's approval" if self.people == 1 else "the approval of two humans"
 
 
 def wanted(permit: Permit, engine: Engine) -> Wanted | None:
