@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ostiary_tools.evolution import types
 from ostiary_tools.evolution.findings import not_null_steps
 from ostiary_tools.evolution.linter import Verdict
-from ostiary_tools.evolution.steps import Kind, Step, found
+from ostiary_tools.evolution.steps import Kind, Step, found, spelled
 from ostiary_tools.identifiers import identifier, qualified
 from ostiary_tools.snapshot import Snapshot
 from ostiary_tools.sql.printing import print_tree
@@ -67,9 +67,7 @@ def _change_type(verdict: Verdict, snapshot: Snapshot) -> tuple[Advice, ...]:
     step = verdict.step
     type_ = print_tree(step.node.def_.typeName)
     new = f"{step.name}_new"
-    using = (
-        print_tree(step.node.def_.raw_default) if step.node.def_.raw_default is not None else f"{identifier(step.name)}::{type_}"
-    )
+    using = spelled(step.node.def_.raw_default) if step.node.def_.raw_default is not None else f"{identifier(step.name)}::{type_}"
     last = f"ALTER TABLE {step.relation} RENAME COLUMN {identifier(new)} TO {identifier(step.name)}"
     return _another_column(step, new, type_, using, snapshot, last=last)
 
@@ -103,7 +101,7 @@ def _add_column(verdict: Verdict, snapshot: Snapshot) -> tuple[Advice, ...]:
     default = next((each.raw_expr for each in column.constraints or () if each.contype.name == "CONSTR_DEFAULT"), None)
     if not verdict.rewrites or default is None or types.is_serial(column.typeName):
         return ()
-    value, name = print_tree(default), identifier(step.name)
+    value, name = spelled(default), identifier(step.name)
     added = f"ALTER TABLE {step.relation} ADD COLUMN {name} {print_tree(column.typeName)}"
     defaulted = f"ALTER TABLE {step.relation} ALTER COLUMN {name} SET DEFAULT {value}"
     return (

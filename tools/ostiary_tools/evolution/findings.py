@@ -8,7 +8,7 @@ from typing import Any
 from pglast import ast, enums
 
 from ostiary_tools.evolution import types
-from ostiary_tools.evolution.steps import Kind, Step, constraints, found, found_column
+from ostiary_tools.evolution.steps import Kind, Step, constraints, found, found_column, spelled
 from ostiary_tools.identifiers import identifier, qualified
 from ostiary_tools.snapshot import Relation, Snapshot
 from ostiary_tools.sql.printing import print_tree
@@ -62,7 +62,7 @@ def _add_column(step: Step, _snapshot: Snapshot, rewrites: bool, _scans: bool) -
                 (each.raw_expr for each in column.constraints or () if each.contype == _CONSTRAINTS.CONSTR_DEFAULT), None
             )
             later = (
-                (f"ALTER TABLE {step.relation} ALTER COLUMN {identifier(step.name)} SET DEFAULT {print_tree(default)}",)
+                (f"ALTER TABLE {step.relation} ALTER COLUMN {identifier(step.name)} SET DEFAULT {spelled(default)}",)
                 if default
                 else ()
             )

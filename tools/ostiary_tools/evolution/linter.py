@@ -127,38 +127,44 @@ def _taken(step: Step, snapshot: Snapshot) -> Iterator[tuple[Name, LockMode]]:
 
 def _elsewhere(step: Step, snapshot: Snapshot) -> Iterator[tuple[Name, LockMode]]:
     """Locks on other relations than the one it is done to."""
-    for target in _referenced(step, snapshot):
-        yield target, LockMode.SHARE_ROW_EXCLUSIVE
-    relation = found(step, snapshot)
-    dropped = _dropped_keys(step, relation) if relation is not None else ()
-    for target in dropped:
-        yield target, _EXCLUSIVE
-    if step.kind is Kind.VALIDATE_CONSTRAINT and relation is not None:
-        for key in relation.foreign_keys:
-            if key.name == step.name:
-                yield (key.target_schema, key.target_table), LockMode.ROW_SHARE
+    for each in constraints(step):
+        if each.contype == _CONSTRAINTS.CONSTR_FOREIGN:
+            yield name_of(each.pktable, snapshot), LockMode.SHARE_ROW_EXCLUSIVE
+    if (relation := found(step, snapshot)) is not None:
+        yield from _along_keys(step, relation, snapshot)
     if step.kind is Kind.ADD_PARTITION:
         yield name_of(step.node.inhRelations[0], snapshot), _EXCLUSIVE
-    if step.kind in {Kind.ATTACH_PARTITION, Kind.DETACH_PARTITION} and step.node.def_ is not None:
+    if step.kind in {Kind.ATTACH_PARTITION, Kind.DETACH_PARTITION}:
         yield name_of(step.node.def_.name, snapshot), _EXCLUSIVE
     if step.kind is Kind.CREATE_VIEW:
         for node in _relations_in(step.node.query):
             yield name_of(node, snapshot), LockMode.ACCESS_SHARE
 
 
+def _along_keys(step: Step, relation: Relation, snapshot: Snapshot) -> Iterator[tuple[Name, LockMode]]:
+    """Locks on tables that foreign keys lead to, and come from."""
+    for target in _dropped_keys(step, relation):
+        yield target, _EXCLUSIVE
+    for key in relation.foreign_keys:
+        if step.kind is Kind.VALIDATE_CONSTRAINT and key.name == step.name:
+            yield (key.target_schema, key.target_table), LockMode.ROW_SHARE
+    for user, key in snapshot.references.get((relation.schema, relation.name), ()):
+        if step.kind is Kind.CHANGE_TYPE and step.name in key.target_columns:
+            yield (user.schema, user.name), _EXCLUSIVE
+
+
 def _dropped_keys(step: Step, relation: Relation) -> list[Name]:
     """Tables that foreign keys point to which go with the step."""
-    keys = relation.foreign_keys if step.kind in {Kind.DROP_TABLE, Kind.DROP_COLUMN, Kind.DROP_CONSTRAINT} else ()
-    if step.kind is Kind.DROP_COLUMN:
+    keys = relation.foreign_keys if step.kind in _KEYS_GO else ()
+    if step.kind in {Kind.DROP_COLUMN, Kind.CHANGE_TYPE}:
         keys = tuple(key for key in keys if step.name in key.columns)
     if step.kind is Kind.DROP_CONSTRAINT:
         keys = tuple(key for key in keys if step.name == key.name)
     return [(key.target_schema, key.target_table) for key in keys]
 
 
-def _referenced(step: Step, snapshot: Snapshot) -> list[Name]:
-    """Tables that its new foreign keys point to."""
-    return [name_of(each.pktable, snapshot) for each in constraints(step) if each.contype == _CONSTRAINTS.CONSTR_FOREIGN]
+_KEYS_GO = frozenset({Kind.DROP_TABLE, Kind.DROP_COLUMN, Kind.DROP_CONSTRAINT, Kind.CHANGE_TYPE})
+"""A foreign key of a column that changes is dropped and made again."""
 
 
 def _relations_in(root: Any) -> Iterator[Any]:

@@ -7,11 +7,12 @@ dropped table or column has none.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pglast import ast
+from pglast import ast, enums
 
 from ostiary_tools.evolution.steps import Change, Kind, Step, found, found_column, name_of
 from ostiary_tools.identifiers import identifier, qualified
 from ostiary_tools.snapshot import Snapshot
+from ostiary_tools.sql.calls import parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +133,21 @@ def _add_identity(step: Step, _snapshot: Snapshot) -> tuple[str, ...]:
     return (f"{_column(step)} DROP IDENTITY",)
 
 
-def _add_constraint(step: Step, _snapshot: Snapshot) -> tuple[str, ...]:
+def _add_constraint(step: Step, snapshot: Snapshot) -> tuple[str, ...]:
     constraint = step.node.def_
     if constraint.indexname:
         raise _NoWayBack("the index that it took over would go with it")
     if not constraint.conname:
         raise _NoWayBack("PostgreSQL chooses its name; give it one")
-    return (f"{_table(step)} DROP CONSTRAINT {identifier(constraint.conname)}",)
+    dropped = f"{_table(step)} DROP CONSTRAINT {identifier(constraint.conname)}"
+    if constraint.contype != enums.ConstrType.CONSTR_PRIMARY:
+        return (dropped,)
+    relation = found(step, snapshot)
+    if relation is None:
+        raise _NoWayBack("which of its columns were NOT NULL is not known")
+    # A primary key makes its columns NOT NULL, and leaves them so.
+    keys = [column for column in relation.columns if column.name in parts(constraint.keys) and not column.not_null]
+    return (dropped, *(f"{_table(step)} ALTER COLUMN {identifier(column.name)} DROP NOT NULL" for column in keys))
 
 
 def _validate(_step: Step, _snapshot: Snapshot) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from ostiary_tools.identifiers import qualified
 from ostiary_tools.snapshot import ColumnInfo, Name, Relation, Snapshot
 from ostiary_tools.sql.calls import parts
 from ostiary_tools.sql.comments import has_comment
+from ostiary_tools.sql.printing import print_tree
 
 _COMMANDS = enums.AlterTableType
 _OBJECTS = enums.ObjectType
@@ -127,6 +128,14 @@ def steps(tree: Any, snapshot: Snapshot) -> Iterator[Step]:
         yield Step(Kind.OTHER, name=type(tree).__name__.removesuffix("Stmt"), node=tree)
     else:
         yield from maker(tree, snapshot)
+
+
+def spelled(expression: Any) -> str:
+    """An expression as text. Raises Refused where it cannot be printed."""
+    # Its printer asks what holds it.
+    (raw,) = parse_sql("select 1")
+    raw.stmt.targetList[0].val = expression
+    return print_tree(raw.stmt).removeprefix("SELECT ")
 
 
 def found(step: Step, snapshot: Snapshot) -> Relation | None:

@@ -1,7 +1,7 @@
 """Definitions that make or change a table: CREATE TABLE, ALTER TABLE and CREATE INDEX, each part of them by allowlist."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from pglast import ast, enums
@@ -10,45 +10,15 @@ from ostiary_policies.actions import Action
 from ostiary_policies.model import Access
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import ColumnInfo, Relation, RelationKind
-from ostiary_tools.sql import calls, designs, dropping
+from ostiary_tools.sql import calls, constraining, designs, dropping
+from ostiary_tools.sql.constraining import Design
 from ostiary_tools.sql.scope import Item
-from ostiary_tools.sql.tree import levels, put
+from ostiary_tools.sql.tree import put
 from ostiary_tools.sql.work import Work
 
 _COMMANDS = enums.AlterTableType
-_CONSTRAINTS = enums.ConstrType
 _METHODS = frozenset({"btree", "hash", "gin", "gist", "spgist", "brin"})
-_CLASSES = frozenset({"text_pattern_ops", "varchar_pattern_ops", "bpchar_pattern_ops", "jsonb_path_ops", "jsonb_ops", "inet_ops"})
-"""Operator classes that run functions of the server alone."""
 _PARTITIONED = frozenset({RelationKind.PARTITIONED_TABLE})
-
-
-@dataclass(frozen=True, slots=True)
-class Design:
-    """The table that a definition makes or changes."""
-
-    item: Item
-    """Its columns, the new ones too."""
-    relation: Relation | None = None
-    """As it stands; `None` when it is made."""
-
-    def looks_at(self, names: Iterable[str], work: Work) -> None:
-        """What is defined tells something of the values of these columns. Those that are made hold none. Raises Refused."""
-        if self.relation is not None:
-            columns = [self.relation.column(name) for name in sorted(names)]
-            designs.looks_at(self.relation, [column for column in columns if column is not None], work)
-
-    def check_column(self, name: str, work: Work) -> None:
-        """Raise Refused for a column that does not exist for the caller."""
-        found = [each for each in self.item.fields if each.name == name]
-        if not found or not all(work.shows(each) for each in found):
-            raise work.unknown_column(name, (self.item,))
-
-    def expression(self, node: Any, work: Work) -> Any:
-        """Judge an expression over its columns, whose values it looks at. Raises Refused."""
-        visited = designs.expression(node, self.item, work)
-        self.looks_at(designs.columns_in(visited), work)
-        return visited
 
 
 def create(tree: Any, work: Work) -> None:
@@ -63,7 +33,7 @@ def create(tree: Any, work: Work) -> None:
         or tree.oncommit not in (None, enums.OnCommitAction.ONCOMMIT_NOOP)
     ):
         raise Refused("definition", "a table is made of its own columns, where and how all are kept", "write its columns")
-    _options(tree.options)
+    constraining.options(tree.options)
     schema, name = designs.placed_relation(tree.relation, work)
     designs.check_free(work, schema, name, "relation")
     parts = tree.tableElts or ()
@@ -73,10 +43,10 @@ def create(tree: Any, work: Work) -> None:
         item = _partition(tree, item, work)
     design = Design(item)
     for part in parts:
-        _COLUMN_OR_CONSTRAINT[type(part)](part, design, work)
+        constraining.PARTS[type(part)](part, design, work)
     if tree.partspec is not None:
         for part in tree.partspec.partParams:
-            _key(part, design, work)
+            constraining.key(part, design, work)
 
 
 def _partition(tree: Any, item: Item, work: Work) -> Item:
@@ -94,148 +64,6 @@ def _partition(tree: Any, item: Item, work: Work) -> Item:
             else:
                 designs.expression(each, None, work)
     return replace(designs.item_of(whole), name=item.name, schema=item.schema)
-
-
-def _options(options: Any) -> None:
-    for option in options or ():
-        plain = isinstance(option.arg, ast.Integer) and not option.defnamespace
-        if option.defname != "fillfactor" or not plain:
-            raise Refused("definition", f"the option `{option.defname}` is the operator's", "of options only `fillfactor` is set")
-
-
-def _column(node: Any, design: Design, work: Work) -> None:
-    """A new column, in a new table or in one that has rows."""
-    if node.fdwoptions or node.compression or node.storage_name or node.typeName is None:
-        raise Refused("definition", "a column is made of a type, a default and constraints", "leave storage and compression out")
-    designs.column_type(node.typeName, work)
-    if node.collClause is not None:
-        _collation(node.collClause)
-    if designs.is_serial(node.typeName):
-        design.looks_at((), work)
-    for constraint in node.constraints or ():
-        _constraint(constraint, design, work, str(node.colname))
-
-
-def _collation(node: Any) -> None:
-    words = calls.parts(node.collname)
-    if len(words) > 1 and words[:-1] != (calls.CATALOG,):
-        raise Refused("collation", f"unknown collation `{'.'.join(words)}`", "use a built-in collation")
-
-
-def _of_table(node: Any, design: Design, work: Work) -> None:
-    _constraint(node, design, work, None)
-
-
-_COLUMN_OR_CONSTRAINT: Mapping[type, Callable[[Any, Design, Work], None]] = {ast.ColumnDef: _column, ast.Constraint: _of_table}
-
-
-def _constraint(node: Any, design: Design, work: Work, of: str | None) -> None:
-    """A constraint of a table, or of the column `of`. Raises Refused."""
-    handler = _CONSTRAINT_KINDS.get(node.contype)
-    if handler is None or node.indexspace or node.access_method or node.where_clause:
-        word = node.contype.name.removeprefix("CONSTR_").lower()
-        raise Refused("definition", f"a constraint `{word}` is not made here", "check, unique, primary key and foreign key are")
-    _options(node.options)
-    handler(node, design, work, of)
-
-
-def _nothing(_node: Any, _design: Design, _work: Work, _of: str | None) -> None:
-    """It says how another one is held."""
-
-
-def _default(node: Any, design: Design, work: Work, _of: str | None) -> None:
-    node.raw_expr = designs.expression(node.raw_expr, None, work)
-    if any(isinstance(part, ast.FuncCall) for part in _nodes(node.raw_expr)):
-        # It is computed for each row, so what it gives and how long it takes tell how many there are.
-        design.looks_at((), work)
-
-
-def _nodes(root: Any) -> Iterable[Any]:
-    return (part for level in levels(root) for part in level)
-
-
-def _check(node: Any, design: Design, work: Work, _of: str | None) -> None:
-    node.raw_expr = design.expression(node.raw_expr, work)
-
-
-def _generated(node: Any, design: Design, work: Work, _of: str | None) -> None:
-    node.raw_expr = design.expression(node.raw_expr, work)
-    if design.relation is not None:
-        named = designs.columns_in(node.raw_expr)
-        dropping.check_untagged(*(column for column in design.relation.columns if column.name in named))
-
-
-def _identity(node: Any, design: Design, work: Work, _of: str | None) -> None:
-    designs.sequence_options(node.options, work)
-    design.looks_at((), work)
-
-
-def _not_null(node: Any, design: Design, work: Work, of: str | None) -> None:
-    _keys((of,) if of else calls.parts(node.keys or ()), design, work)
-
-
-def _keys(names: Iterable[str], design: Design, work: Work) -> None:
-    names = tuple(names)
-    for name in names:
-        design.check_column(name, work)
-    design.looks_at(names, work)
-
-
-def _unique(node: Any, design: Design, work: Work, of: str | None) -> None:
-    if node.without_overlaps:
-        raise Refused("definition", "`WITHOUT OVERLAPS` is not made here", "write a plain key")
-    if node.indexname:
-        _of_index(node, design, work)
-        return
-    named = (of,) if of else calls.parts(node.keys or ())
-    _keys((*named, *calls.parts(node.including or ())), design, work)
-
-
-def _of_index(node: Any, design: Design, work: Work) -> None:
-    relation = design.relation
-    found = next((index for index in work.view.indexes(relation) if index.name == node.indexname), None) if relation else None
-    if found is None:
-        raise Refused("unknown_index", f"unknown index `{node.indexname}`", "describe shows the indexes of a table")
-    design.looks_at(found.columns, work)
-
-
-def _references(node: Any, design: Design, work: Work, of: str | None) -> None:
-    """A foreign key asks for values of the other table at every write, and of this one at every write there."""
-    if node.fk_with_period or node.pk_with_period:
-        raise Refused("definition", "`PERIOD` is not made here", "write a plain key")
-    mine = (of,) if of else calls.parts(node.fk_attrs or ())
-    _keys((*mine, *calls.parts(node.fk_del_set_cols or ())), design, work)
-    target = node.pktable
-    if design.relation is None and (target.schemaname, target.relname) in {
-        (design.item.schema, design.item.name),
-        (None, design.item.name),
-    }:
-        target.schemaname = design.item.schema
-        for name in calls.parts(node.pk_attrs or ()):
-            design.check_column(name, work)
-        return
-    relation = designs.relation_of(target, work)
-    names = calls.parts(node.pk_attrs or ()) or relation.primary_key
-    columns = [designs.column(relation, name, work) for name in names]
-    designs.define(relation, work)
-    designs.looks_at(relation, columns, work)
-
-
-_CONSTRAINT_KINDS: Mapping[Any, Callable[[Any, Design, Work, str | None], None]] = {
-    _CONSTRAINTS.CONSTR_NULL: _nothing,
-    _CONSTRAINTS.CONSTR_NOTNULL: _not_null,
-    _CONSTRAINTS.CONSTR_DEFAULT: _default,
-    _CONSTRAINTS.CONSTR_IDENTITY: _identity,
-    _CONSTRAINTS.CONSTR_GENERATED: _generated,
-    _CONSTRAINTS.CONSTR_CHECK: _check,
-    _CONSTRAINTS.CONSTR_PRIMARY: _unique,
-    _CONSTRAINTS.CONSTR_UNIQUE: _unique,
-    _CONSTRAINTS.CONSTR_FOREIGN: _references,
-    _CONSTRAINTS.CONSTR_ATTR_DEFERRABLE: _nothing,
-    _CONSTRAINTS.CONSTR_ATTR_NOT_DEFERRABLE: _nothing,
-    _CONSTRAINTS.CONSTR_ATTR_DEFERRED: _nothing,
-    _CONSTRAINTS.CONSTR_ATTR_IMMEDIATE: _nothing,
-}
 
 
 def alter(tree: Any, work: Work) -> None:
@@ -281,7 +109,7 @@ def _add_column(command: Any, design: Design, relation: Relation, work: Work) ->
     if relation.column(str(command.def_.colname)) is not None:
         raise Refused("name_taken", f"the name `{command.def_.colname}` is not free", "choose another name")
     known = work.view.snapshot.types.get(_type_of(command.def_.typeName))
-    _column(command.def_, design, work)
+    constraining.new_column(command.def_, design, work)
     if known is not None and known.kind == "domain":
         design.looks_at((), work)
 
@@ -316,7 +144,7 @@ def _set_not_null(command: Any, design: Design, relation: Relation, work: Work) 
 
 def _add_identity(command: Any, design: Design, relation: Relation, work: Work) -> None:
     designs.column(relation, command.name, work)
-    _constraint(command.def_, design, work, command.name)
+    constraining.constraint(command.def_, design, work, command.name)
 
 
 def _type(command: Any, design: Design, relation: Relation, work: Work) -> None:
@@ -327,7 +155,7 @@ def _type(command: Any, design: Design, relation: Relation, work: Work) -> None:
         raise Refused("type", "a column does not become a serial", "write an integer, and `ADD GENERATED … AS IDENTITY`")
     designs.column_type(node.typeName, work)
     if node.collClause is not None:
-        _collation(node.collClause)
+        constraining.check_collation(node.collClause)
     if node.raw_default is not None:
         node.raw_default = design.expression(node.raw_default, work)
     dropping.check_unused(relation, column.name, work)
@@ -345,7 +173,7 @@ def _beside(relation: Relation, column: ColumnInfo, work: Work) -> frozenset[str
 
 
 def _add_constraint(command: Any, design: Design, _relation: Relation, work: Work) -> None:
-    _constraint(command.def_, design, work, None)
+    constraining.constraint(command.def_, design, work, None)
 
 
 def _validate(command: Any, design: Design, relation: Relation, work: Work) -> None:
@@ -366,7 +194,7 @@ def _drop_constraint(command: Any, _design: Design, relation: Relation, work: Wo
 
 
 def _set_options(command: Any, _design: Design, _relation: Relation, _work: Work) -> None:
-    _options(command.def_)
+    constraining.options(command.def_)
 
 
 _COMMAND_KINDS: Mapping[Any, Callable[[Any, Design, Relation, Work], None]] = {
@@ -395,29 +223,13 @@ def index(tree: Any, work: Work) -> None:
         raise designs.uncertain("IF NOT EXISTS")
     if tree.tableSpace or tree.excludeOpNames or (tree.accessMethod or "btree") not in _METHODS:
         raise Refused("definition", "an index is made by one of the server's own methods, where its table is", "use btree")
-    _options(tree.options)
+    constraining.options(tree.options)
     relation = designs.relation_of(tree.relation, work)
     if tree.idxname is not None:
         designs.check_free(work, relation.schema, tree.idxname, "relation")
     designs.define(relation, work)
     design = Design(designs.item_of(relation), relation)
     for each in (*tree.indexParams, *(tree.indexIncludingParams or ())):
-        _key(each, design, work)
+        constraining.key(each, design, work)
     if tree.whereClause is not None:
         tree.whereClause = design.expression(tree.whereClause, work)
-
-
-def _key(node: Any, design: Design, work: Work) -> None:
-    """A part of an index or of a partition's key."""
-    if node.opclass and (calls.parts(node.opclass)[-1] not in _CLASSES or len(node.opclass) > 1):
-        raise Refused("definition", f"the operator class `{'.'.join(calls.parts(node.opclass))}` is not used here", "leave it out")
-    if getattr(node, "opclassopts", None):
-        raise Refused("definition", "an operator class has no options here", "leave them out")
-    for collation in (getattr(node, "collation", None),):
-        if collation and len(calls.parts(collation)) > 1 and calls.parts(collation)[0] != calls.CATALOG:
-            raise Refused("collation", f"unknown collation `{'.'.join(calls.parts(collation))}`", "use a built-in collation")
-    if node.expr is not None:
-        node.expr = design.expression(node.expr, work)
-    else:
-        design.check_column(node.name, work)
-        design.looks_at((node.name,), work)
