@@ -63,8 +63,8 @@ def new_column(node: Any, design: Design, work: Work) -> None:
         check_collation(node.collClause)
     if designs.is_serial(node.typeName):
         design.looks_at((), work)
-    for constraint in node.constraints or ():
-        constraint(constraint, design, work, str(node.colname))
+    for each in node.constraints or ():
+        constraint(each, design, work, str(node.colname))
 
 
 def check_collation(node: Any) -> None:
