@@ -16,19 +16,23 @@ from asyncpg.prepared_stmt import PreparedStatement
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, change_error
 from ostiary_tools.datasources.images import Images, Place, among, split
-from ostiary_tools.datasources.looking import Beginning, Look, beginning
+from ostiary_tools.datasources.looking import Beginning, Look, Looking, beginning, layouts_of, named, references
 from ostiary_tools.datasources.onlooker import Onlooker
 from ostiary_tools.datasources.port import ChangeLimits
 from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.datasources.statement import Known, PostgresReader
 from ostiary_tools.datasources.streaming import SERVER_GRACE_S
 from ostiary_tools.datasources.targets import Direct, direct
+from ostiary_tools.datasources.undoing import ATTEMPTS, Taken, check, lock, taken, undo
 from ostiary_tools.effects import Effects, Isolation
-from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Refused, Unavailable
+from ostiary_tools.errors import DatabaseError, LockedOut, OutcomeUnknown, Refused, Unavailable
 from ostiary_tools.result import Rows
 from ostiary_tools.snapshot import Name
 
 _QUERIES = load_sections("changing.sql")
+_VIOLATED = "23"
+"""SQLSTATE's class of constraints."""
+_NO_LOCK = "55P03"
 
 
 @dataclass(slots=True)
@@ -43,6 +47,8 @@ class PostgresChanger:
     counts: list[int] = field(default_factory=list)
     done: list[Direct] = field(default_factory=list)
     seen: Look | None = None
+    tries: int = 1
+    """How often rows may have been written that were then taken back to a savepoint of ours."""
 
     @classmethod
     async def begun(cls, reader: PostgresReader, onlooker: Onlooker, limits: ChangeLimits) -> "PostgresChanger":
@@ -81,7 +87,16 @@ class PostgresChanger:
 
     async def effects(self) -> Effects:
         """Look at everything anew."""
-        self.seen = await Look.taken(self.reader, self.onlooker, self.limits, self.begun_with, self.done)
+        looking = Looking(self.reader, self.onlooker, self.limits, self.begun_with, self.done, self.tries)
+        try:
+            self.seen = await looking.look()
+        except DatabaseError as error:
+            if error.sqlstate != _NO_LOCK:
+                raise
+            # Somebody waits for a lock that the change holds, and the onlooker behind them.
+            raise LockedOut(
+                "what it changed could not be looked at: another session waits to lock a table of it", "try again"
+            ) from None
         return await self.seen.effects(tuple(self.counts))
 
     async def outside(self, table: Name, predicate: str, *, before: bool) -> int:
@@ -106,7 +121,7 @@ class PostgresChanger:
         where = among(f"'{{{','.join(map(str, oids))}}}'::pg_catalog.oid[]", f"""'{{"{'","'.join(tids)}"}}'::pg_catalog.tid[]""")
         if not found:
             where = "false"
-        query = f"SELECT {', '.join(columns)} FROM {images.layout.sql} AS t WHERE {where} AND ({predicate}) LIMIT {int(limit)}"  # noqa: S608
+        query = f"SELECT {', '.join(columns)} FROM {images.layout.sql} AS t WHERE {where} AND ({predicate}) LIMIT {int(limit) + 1}"  # noqa: S608
         async with self._seeing(before=before) as reader:
             bounds = replace(reader.limits, max_rows=limit)
             return await replace(reader, limits=bounds, relied={}, known=Known()).rows(Statement(query, tuple(keys)))
@@ -125,12 +140,52 @@ class PostgresChanger:
             yield reader
 
     async def lock(self, effects: Effects) -> None:
-        """Lock them."""
-        raise NotImplementedError
+        """Lock by table and key; where the login may not lock, as in tables that only a cascade reaches, the change itself will."""
+        names = await named(self.reader, [effect.table for effect in effects.tables if effect.key])
+        layouts = {layout.oid: layout for layout in await layouts_of(self.reader, [oid for oid, _ in names.values()])}
+        for effect in effects.tables:
+            oid, lockable = names.get(effect.table, (0, False))
+            rows = [row.before for row in effect.rows if row.before is not None]
+            if lockable and rows and len(layouts[oid].columns) == len(effect.columns):
+                await lock(self._ask, layouts[oid], rows)
 
     async def undo(self, effects: Effects) -> None:
-        """Undo them."""
-        raise NotImplementedError
+        """Look first, then take back, in one order or another."""
+        await self.reader.execute("SET LOCAL TimeZone = 'UTC'; SET CONSTRAINTS ALL DEFERRED")
+        names = await named(self.reader, [effect.table for effect in effects.tables])
+        layouts = {layout.name: layout for layout in await layouts_of(self.reader, [oid for oid, _ in names.values()])}
+        tables = taken(effects, layouts)
+        for table in tables:
+            await check(self._ask, table)
+        keys = [(row["child"], row["parent"]) for row in await references(self.reader, [table.layout.oid for table in tables])]
+        await self._undo(tables, keys)
+        await self.reader.execute("SET LOCAL TimeZone TO DEFAULT")
+
+    async def _undo(self, tables: Sequence[Taken], keys: Sequence[tuple[int, int]]) -> None:
+        failure = DatabaseError("", "")
+        for order in ATTEMPTS:
+            await self.reader.execute("SAVEPOINT ostiary_undo")
+            try:
+                await undo(self._ask, tables, keys, order)
+                await self._ask("SET CONSTRAINTS ALL IMMEDIATE")
+            except DatabaseError as error:
+                if not error.sqlstate.startswith(_VIOLATED):
+                    raise
+                failure = error
+                self.tries += 1
+                await self.reader.execute("ROLLBACK TO SAVEPOINT ostiary_undo")
+            else:
+                return
+        message = f"the rows cannot be put back: {failure.message}"
+        raise Refused("undo", message, "look at what stands in the way")
+
+    async def _ask(self, query: str, *values: Any) -> Sequence[Any]:
+        """One of our own statements, which may wait for a lock."""
+        prepared = await self.reader.own(query)
+        found: Sequence[Any] = await self._waiting(
+            prepared.fetch(*values, timeout=self.limits.timeout_s + SERVER_GRACE_S), Direct()
+        )
+        return found
 
     async def name(self) -> str:
         """Cluster, timeline and number; what was written so far is on the disk then."""

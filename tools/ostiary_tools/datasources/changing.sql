@@ -22,10 +22,18 @@ SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name, c
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY ($1::pg_catalog.oid[])
 
+-- :named
+-- OIDs of tables by their names ($1, quoted), the whole in the place of a part, and whether this login may lock rows there.
+SELECT coalesce(pg_catalog.pg_partition_root(r.oid), r.oid)::int8 AS oid,
+    pg_catalog.has_table_privilege(r.oid, 'UPDATE') OR pg_catalog.has_any_column_privilege(r.oid, 'UPDATE') AS lockable
+FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS w (name, place)
+CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(w.name)::pg_catalog.oid AS oid) AS r
+ORDER BY w.place
+
 -- :columns
 -- What they store, in order, with the place of each in the primary key, from 1.
 SELECT a.attrelid::int8 AS oid, a.attname::text AS name, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type,
-    a.attgenerated <> '' AS generated,
+    a.attgenerated <> '' AS generated, a.attidentity = 'a' AS always,
     coalesce(pg_catalog.array_position(i.indkey::pg_catalog.int2[], a.attnum) - pg_catalog.array_lower(i.indkey::pg_catalog.int2[], 1) + 1, 0) AS place
 FROM pg_catalog.pg_attribute a
 LEFT JOIN pg_catalog.pg_index i ON i.indrelid = a.attrelid AND i.indisprimary
@@ -62,7 +70,7 @@ LEFT JOIN (
         AND o.pid IN (SELECT g.pid FROM pg_catalog.pg_locks g WHERE NOT g.granted) AND pg_catalog.pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(o.pid))
     GROUP BY o.relation
 ) AS w ON w.relation = c.oid
-WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted AND l.mode <> 'SIReadLock'
     AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database())
     AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
 GROUP BY c.oid, n.nspname, c.relname, c.relkind, c.relfilenode, w.waiting

@@ -45,6 +45,8 @@ class Column:
     type: str
     """As SQL writes it, with its modifier."""
     generated: bool
+    always: bool
+    """An identity that takes no other value in an UPDATE."""
 
 
 @dataclass(frozen=True, slots=True)

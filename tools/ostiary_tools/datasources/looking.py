@@ -3,6 +3,7 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,8 @@ from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.datasources.statement import PostgresReader
 from ostiary_tools.datasources.targets import Direct
 from ostiary_tools.effects import Effects, Fired, LockTaken, SequenceUse, TableEffect, Via
-from ostiary_tools.errors import Refused
+from ostiary_tools.errors import Refused, ToolError
+from ostiary_tools.identifiers import quoted
 from ostiary_tools.snapshot import Name
 
 _QUERIES = {name: section.query for name, section in load_sections("changing.sql").items()}
@@ -65,17 +67,6 @@ class Look:
     defined: bool
     known: Mapping[Place, Place] = field(default_factory=dict)
 
-    @classmethod
-    async def taken(
-        cls, reader: PostgresReader, onlooker: Onlooker, limits: ChangeLimits, start: Beginning, done: Sequence[Direct]
-    ) -> "Look":
-        """Look now. Raises Refused above `max_rows`, and where it cannot be told."""
-        await reader.execute("SET LOCAL TimeZone = 'UTC'")
-        try:
-            return await _Looking(reader, onlooker, limits, start, done).look()
-        finally:
-            await reader.execute("SET LOCAL TimeZone TO DEFAULT")
-
     async def effects(self, reported: tuple[int, ...]) -> Effects:
         """The same as values; pairing many rows is work for a thread."""
         tables = await asyncio.to_thread(self._tables)
@@ -98,14 +89,27 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True)
-class _Looking:
+class Looking:
+    """How to look."""
+
     reader: PostgresReader
     onlooker: Onlooker
     limits: ChangeLimits
     start: Beginning
     done: Sequence[Direct]
+    tries: int
+    """How often the same may have been done, all but once taken back."""
 
     async def look(self) -> Look:
+        """Look now. Raises Refused above `max_rows`, and where it cannot be told."""
+        await self.reader.execute("SET LOCAL TimeZone = 'UTC'")  # so that equal values have equal texts on another day
+        try:
+            return await self._look()
+        finally:
+            with suppress(ToolError):
+                await self.reader.execute("SET LOCAL TimeZone TO DEFAULT")
+
+    async def _look(self) -> Look:
         [transaction] = await self.reader.fetch(_QUERIES["transaction"])
         if not transaction["counts"]:
             raise Refused("effects", f"{_UNTOLD}: the server does not count rows", "its operator can set `track_counts`")
@@ -114,9 +118,9 @@ class _Looking:
             raise Refused("effects", f"{_UNTOLD}: a foreign table may have been written", "change tables of this database only")
         counts, parts, defined = await self._touched()
         targets = await self._targets()
-        async with self.onlooker.look() as beside:
+        async with self.onlooker.look(utc=True) as beside:
             files = {row["oid"]: row["file"] for row in await beside.fetch(_QUERIES["files"], [row["oid"] for row in locks])}
-            layouts = await self._layouts(counts)
+            layouts = await layouts_of(self.reader, counts)
             self._check(counts, layouts, locks, files)
             [after] = await beside.fetch(_QUERIES["next"])
             images = {
@@ -148,27 +152,12 @@ class _Looking:
 
     async def _targets(self) -> dict[Name, int]:
         names = sorted({name for each in self.done for name in each.targets})
-        written = [".".join('"' + part.replace('"', '""') + '"' for part in name if part) for name in names]
-        query = """SELECT coalesce(pg_catalog.pg_partition_root(r.oid), r.oid)::int8 AS oid
-            FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS w (name, place)
-            CROSS JOIN LATERAL (SELECT pg_catalog.to_regclass(w.name)::pg_catalog.oid AS oid) AS r ORDER BY w.place"""
-        rows = await self.reader.fetch(query, written) if written else []
-        return {name: row["oid"] for name, row in zip(names, rows, strict=True) if row["oid"]}
-
-    async def _layouts(self, counts: Mapping[int, Counts]) -> list[Layout]:
-        if not counts:
-            return []
-        columns: defaultdict[int, list[Any]] = defaultdict(list)
-        for row in await self.reader.fetch(_QUERIES["columns"], list(counts)):
-            columns[row["oid"]].append(row)
-        return [_layout(row, columns[row["oid"]]) for row in await self.reader.fetch(_QUERIES["tables"], list(counts))]
+        return {name: oid for name, (oid, _) in (await named(self.reader, names)).items()}
 
     def _check(
         self, counts: Mapping[int, Counts], layouts: Iterable[Layout], locks: Sequence[Any], files: Mapping[int, int]
     ) -> None:
-        if sum(each.rows for each in counts.values()) > self.limits.max_rows:
-            message = f"it changes more than {self.limits.max_rows:,} rows in all tables together"
-            raise Refused("max_rows", message, "change fewer rows at once")
+        check_rows(sum(each.rows for each in counts.values()) // self.tries, self.limits)
         redefined = {row["oid"] for row in locks if _EXCLUSIVE in row["modes"] and row["oid"] in files}
         if any(layout.oid in redefined for layout in layouts):
             message = f"{_UNTOLD}: it redefines a table and changes its rows in one transaction"
@@ -188,7 +177,7 @@ class _Looking:
         return Images(layout, {place: values for place, values in gone.items() if place in still}, after)
 
     async def _cascaded(self, counts: Mapping[int, Counts]) -> frozenset[int]:
-        rows = await self.reader.fetch(_QUERIES["actions"], list(counts)) if counts else []
+        rows = await references(self.reader, counts)
         return frozenset(
             row["child"]
             for row in rows
@@ -225,6 +214,37 @@ class _Looking:
 _HEARD = {"insert": {"inserts"}, "update": {"updates"}, "delete": {"deletes"}, "merge": {"inserts", "updates", "deletes"}}
 
 
+def check_rows(rows: int, limits: ChangeLimits) -> None:
+    """Raise Refused above `max_rows`."""
+    if rows > limits.max_rows:
+        message = f"it changes more than {limits.max_rows:,} rows in all tables together"
+        raise Refused("max_rows", message, "change fewer rows at once")
+
+
+async def named(reader: PostgresReader, names: Sequence[Name]) -> dict[Name, tuple[int, bool]]:
+    """OIDs of those that exist, and whether rows may be locked there. Without a schema the search path is looked through."""
+    written = [".".join(quoted(part) for part in name if part) for name in names]
+    rows = await reader.fetch(_QUERIES["named"], written) if written else []
+    return {name: (row["oid"], row["lockable"]) for name, row in zip(names, rows, strict=True) if row["oid"]}
+
+
+async def layouts_of(reader: PostgresReader, oids: Iterable[int]) -> list[Layout]:
+    """What these tables are now."""
+    wanted = list(oids)
+    if not wanted:
+        return []
+    columns: defaultdict[int, list[Any]] = defaultdict(list)
+    for row in await reader.fetch(_QUERIES["columns"], wanted):
+        columns[row["oid"]].append(row)
+    return [_layout(row, columns[row["oid"]]) for row in await reader.fetch(_QUERIES["tables"], wanted)]
+
+
+async def references(reader: PostgresReader, oids: Iterable[int]) -> list[Any]:
+    """Foreign keys among these tables."""
+    wanted = list(oids)
+    return await reader.fetch(_QUERIES["actions"], wanted) if wanted else []
+
+
 def _layout(row: Any, columns: Sequence[Any]) -> Layout:
     key = sorted((column["place"], place) for place, column in enumerate(columns) if column["place"])
     return Layout(
@@ -232,7 +252,7 @@ def _layout(row: Any, columns: Sequence[Any]) -> Layout:
         (row["schema"], row["name"]),
         row["partitioned"],
         row["filtered"],
-        tuple(Column(column["name"], column["type"], column["generated"]) for column in columns),
+        tuple(Column(column["name"], column["type"], column["generated"], column["always"]) for column in columns),
         tuple(place for _, place in key),
     )
 

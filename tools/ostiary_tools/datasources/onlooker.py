@@ -36,12 +36,12 @@ class Onlooker:
     """Of the change, where it keeps one."""
 
     @asynccontextmanager
-    async def look(self) -> AsyncIterator[PostgresReader]:
+    async def look(self, *, utc: bool = False) -> AsyncIterator[PostgresReader]:
         """A transaction to read in. Raises Unavailable."""
         begin = "BEGIN READ ONLY"
         if self.snapshot:
             begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT '{self.snapshot}'"
-        await self._execute(opening(self.settings, begin, self.limits.timeout_s))
+        await self._execute(opening(self.settings, begin, self.limits.timeout_s) + ("SET LOCAL TimeZone = 'UTC'" if utc else ""))
         try:
             yield self.reader
         finally:

@@ -269,6 +269,10 @@ class PostgresReader:
             raise self._failed(error, start, analysing=False) from None
         return found
 
+    async def own(self, query: str) -> PreparedStatement:
+        """Prepare one of our own statements. Raises ToolError."""
+        return await self._prepare(query, again=False, placed=False)
+
     async def execute(self, script: str) -> None:
         """Send our own words by the simple protocol. Raises ToolError."""
         start = asyncio.get_running_loop().time()
@@ -279,7 +283,7 @@ class PostgresReader:
 
     async def fetch(self, query: str, *values: object) -> list[Any]:
         """Prepare one of our own statements and run it. Raises ToolError."""
-        return await self.run(await self._prepare(query, again=False, placed=False), *values)
+        return await self.run(await self.own(query), *values)
 
     async def _type_names(self, oids: set[int]) -> Mapping[int, TypeName]:
         # Copied before the wait: a refresh of the snapshot may empty the shared names meanwhile.
