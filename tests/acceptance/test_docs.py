@@ -220,6 +220,7 @@ def test_every_error_code_is_told():
     codes = {kind.code for kind in kinds if kind.__module__ == tool_errors.__name__}
     codes |= {errors.NotRecorded().code, errors.Internal("").code, errors.InvalidArguments("").code, errors.Denied("", "", ()).code}
     codes |= {errors.Busy("").code, errors.OverBudget("", "", (), reason="").code, errors.NotApproved("", "", ()).code}
+    codes |= {errors.WaitsForPeople("", "", (), told={}).code}
     told = (ROOT / "docs/reference/errors.md").read_text().partition("## Rules")[0]
     assert set(re.findall(r"^\| `([a-z_]+)` \|", told, re.MULTILINE)) == codes
 
