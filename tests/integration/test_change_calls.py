@@ -1,5 +1,7 @@
 """`propose_change`, `apply_change` and `revert_change` through the gate: exactly what was seen, once, or nothing."""
 
+import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -9,8 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 from fix_answers import text_of
-from fix_postgres import PostgresServer
+from fix_postgres import ADMIN, PostgresServer
 from fix_server import MakeSite, Site
+from fix_waiting import until
 from mcp import Client
 
 from ostiary.app import House, open_house
@@ -59,7 +62,7 @@ class Shop:
 
     async def control(self, statement: str) -> list[Any]:
         """The control database's administrator does something."""
-        return await self.site.fetch(statement, role="postgres")
+        return await self.site.fetch(statement, role=ADMIN)
 
     async def prices(self) -> list[str]:
         """The first products' prices."""
@@ -72,10 +75,10 @@ OpenShop = Callable[..., Any]
 @pytest.fixture
 def shop(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer) -> OpenShop:
     @asynccontextmanager
-    async def opened(policy: str = POLICY, more: str = "", **wishes: Any) -> AsyncIterator[Shop]:
+    async def opened(policy: str = POLICY, more: str = "", rest: str = "", **wishes: Any) -> AsyncIterator[Shop]:
         database = await make_database(SHOP + more)
         dsn = postgres_server.dsn(database=database)
-        site = await make_site({"shop": dsn}, policy=policy, writers={"shop": dsn}, **wishes)
+        site = await make_site({"shop": dsn}, policy=policy, writers={"shop": dsn}, more=rest, **wishes)
         async with open_house(site.config, lambda _: None) as house:
             yield Shop(site, house, database)
 
@@ -110,3 +113,217 @@ async def test_a_change_is_seen_then_applied_then_undone(shop: OpenShop) -> None
         applied = await apply(client, proposed)
         assert "applied" in applied
         assert await opened.prices() == ["0.50", "1.00", "1.50", "4.00"]
+        undone = await revert(client, proposed)
+        assert "reverted" in undone
+        assert await opened.prices() == ["1.00", "2.00", "3.00", "4.00"]
+        assert all(len(said) < 600 for said in (proposed, applied, undone))
+        records = await opened.site.records()
+        ends = [(r["change"]["state"], r["change"]["rows"]) for r in records if r["kind"] == "o"]
+        assert ends == [(state, {"public.products": [0, 3, 0]}) for state in ("proposed", "applied", "reverted")]
+        calls = {r["tool"]: r for r in records if r["kind"] == "i"}
+        assert calls["apply_change"]["change"] == calls["revert_change"]["change"] == calls["propose_change"]["call"]
+        assert handle(proposed) not in str(records)
+
+
+@pytest.mark.asyncio
+async def test_a_change_is_its_owners_and_good_once(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client, opened.client("eve") as other:
+        proposed = await propose(client, CHEAPER)
+        unknown = await apply(client, f"change {'x' * 24} on")
+        assert unknown.startswith("refused: unknown change")
+        assert await apply(other, proposed) == unknown
+        both = sorted(await asyncio.gather(apply(client, proposed), apply(client, proposed)))
+        assert [("applied\n" in said, said.startswith("refused:")) for said in both] == [(True, False), (False, True)]
+        assert "applied already" in await apply(client, proposed)
+        assert await opened.prices() == ["0.50", "1.00", "1.50", "4.00"]
+        assert (await revert(other, proposed)) == unknown
+        assert "reverted" in await revert(client, proposed)
+        assert "it was undone" in await revert(client, proposed)
+        assert "it was undone" in await apply(client, proposed)
+
+
+@pytest.mark.asyncio
+async def test_what_is_no_longer_what_was_proposed_is_refused(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client, opened.client("ada", "engineer", "more") as promoted:
+        proposed = [await propose(client, CHEAPER) for _ in range(6)]
+        assert "your roles have changed" in await apply(promoted, proposed[0])
+        await opened.owner("UPDATE products SET price = 7 WHERE id = 2")
+        assert "not what was proposed any more: its rows were others" in await apply(client, proposed[0])
+        assert "could not be applied" in await apply(client, proposed[0]) or "not what was" in await apply(client, proposed[0])
+        await opened.owner("UPDATE products SET price = 2 WHERE id = 2")
+        await opened.owner("INSERT INTO products VALUES (0, 'new', 1)")
+        assert "its statements met other rows" in await apply(client, proposed[1])
+        await opened.owner("DELETE FROM products WHERE id = 0")
+        await opened.control(f"UPDATE changes.change SET expires_at = expires_at - interval '2 hours' WHERE {_of(2)}")
+        assert "unknown change" in await apply(client, proposed[2]), "who moves the clock has tampered with it"
+        await opened.control(f"UPDATE changes.change SET agent = 'ada', rows_changed = 1 WHERE {_of(3)}")
+        assert "unknown change" in await apply(client, proposed[3])
+        await opened.owner("ALTER TABLE products ADD more int")
+        await opened.house.datasources["shop"].refresh()
+        assert "the schema has changed since" in await apply(client, proposed[4])
+        assert await opened.prices() == ["1.00", "2.00", "3.00", "4.00"]
+
+
+def _of(place: int) -> str:
+    """The change that was proposed after so many others."""
+    return f"id = (SELECT id FROM changes.change ORDER BY moved_at OFFSET {place} LIMIT 1)"
+
+
+@pytest.mark.asyncio
+async def test_an_expired_change_says_so(shop: OpenShop) -> None:
+    async with shop(rest="[changes]\nproposal_s = 0.001") as opened, opened.client() as client:
+        assert "this change has ended: it has expired" in await apply(client, await propose(client, CHEAPER))
+
+
+@pytest.mark.asyncio
+async def test_policy_is_asked_anew(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        proposed = await propose(client, CHEAPER)
+        await _policy(opened, POLICY + '@id("frozen") forbid (principal, action == Action::"update", resource is Table);')
+        said = await apply(client, proposed)
+        assert said.startswith("denied: you may not update table `public.products`")
+        await _policy(
+            opened,
+            POLICY
+            + '@id("fast") @replica("required") permit (principal in Role::"engineer", action == Action::"update", resource);',
+        )
+        assert "states `@replica`, and a change cannot be held to that" in await apply(client, proposed)
+        await _policy(opened, POLICY)
+        assert "applied" in await apply(client, proposed)
+
+
+async def _policy(opened: Shop, text: str) -> None:
+    (opened.site.folder / "policies" / "own.cedar").write_text(text)
+    policies = opened.house.policies
+    policies.put_in_force(policies.judged(policies.look()))
+
+
+@pytest.mark.asyncio
+async def test_a_cascade_into_what_is_hidden_is_refused_without_its_name(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        said = await propose(client, "delete from products where id = 9")
+        assert said.startswith(("denied:", "refused:"))
+        assert "vault" not in said.replace("vault-is-hidden", "").replace("vault-columns", "")
+        fine = await propose(client, "update products set price = 3 where id = 8")
+        assert "public.products: ~1" in fine
+
+
+@pytest.mark.asyncio
+async def test_what_differs_at_each_run_is_let_be(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        proposed = await propose(client, "insert into orders (product, note) values (1, 'a'), (2, 'b')")
+        assert "public.orders: +2" in proposed
+        assert "orders_id_seq 2" in proposed
+        applied = await apply(client, proposed)
+        assert "not as shown, since they are others at each run: public.orders.id, public.orders.placed" in applied
+        assert len(await opened.owner("SELECT FROM orders")) == 12
+        assert "reverted" in await revert(client, proposed)
+        assert len(await opened.owner("SELECT FROM orders")) == 10
+
+
+@pytest.mark.asyncio
+async def test_errors_of_the_database_say_what_and_change_nothing(shop: OpenShop) -> None:
+    raising = """
+    CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never on %', NEW.name; END $$;
+    CREATE TRIGGER no BEFORE UPDATE ON products FOR EACH ROW WHEN (NEW.id = 4) EXECUTE FUNCTION no();
+    """
+    async with shop(more=raising) as opened, opened.client() as client:
+        conflict = await propose(client, "insert into orders (product, note) values (1, 'order 3')")
+        assert conflict.startswith("database_error: ")
+        assert "order 3" not in conflict
+        check = await propose(client, "update products set price = -1 where id = 1")
+        assert "products_price_check" in check
+        assert (await propose(client, "update products set price = 1 where id = 4")).startswith("database_error: ")
+        assert await opened.prices() == ["1.00", "2.00", "3.00", "4.00"]
+
+
+ROWS = """
+@id("engineer-own-rows")
+permit (principal in Role::"engineer", action == Action::"read_row", resource is Row::"shop.public.products")
+when { resource.owner == "ada" };
+"""
+
+
+@pytest.mark.asyncio
+async def test_rows_are_changed_without_sql_and_errors_name_the_column(shop: OpenShop) -> None:
+    def rows(action: str, columns: list[str], *values: list[Any], **more: Any) -> dict[str, Any]:
+        return {"rows": [{"table": "products", "action": action, "columns": columns, "rows": list(values), **more}]}
+
+    async with shop() as opened, opened.client() as client:
+        for given, said in (
+            (rows("insert", ["id", "nam"], [11, "x"]), "unknown column `nam`"),
+            (rows("insert", ["id", "name"], [11, "x"]), "column `price` cannot be null and has no default"),
+            (rows("insert", ["id", "name", "price"], [11, "x", "cheap"]), "row 1, column `price`: it takes a number"),
+            (rows("insert", ["id", "name", "price"], [11, "x", 1], ["y", "x", 1]), "row 2, column `id`: it takes a whole number"),
+            (rows("insert", ["id", "name", "price"], [11, None, 1]), "row 1, column `name`: it cannot be null"),
+            (rows("update", ["id", "price"], [1, 2], [1, 3]), "rows 1 and 2 have the same key"),
+            (rows("update", ["price"], [2]), "the key column `id` is not among `columns`"),
+            (rows("delete", ["id", "name"], [1, "x"]), "rows are deleted by their keys alone"),
+        ):
+            assert said in text_of(await client.call_tool("propose_change", given))
+        for given, counted in (
+            (rows("insert", ["id", "name", "price"], [11, "x", 1.5], [12, 'y"\\{,}', "2"]), "+2"),
+            (rows("update", ["id", "price", "owner"], [11, 3, None], [1, "9.99", "eve"]), "~2"),
+            (rows("upsert", ["id", "name", "price"], [12, "z", 1], [13, "new", 1]), "+1 ~1"),
+        ):
+            proposed = text_of(await client.call_tool("propose_change", given))
+            assert f"public.products: {counted}\n" in proposed, proposed
+            assert "applied" in await apply(client, proposed)
+        given = {"rows": [{"table": "orders", "action": "delete", "columns": ["id"], "rows": [[1], [2], [99]]}]}
+        assert "rows per statement: 2\npublic.orders: -2\n" in text_of(await client.call_tool("propose_change", given))
+        assert await opened.prices() == ["9.99", "2.00", "3.00", "4.00"]
+
+
+@pytest.mark.asyncio
+async def test_budgets_and_bounds_count_rows_that_change(shop: OpenShop) -> None:
+    policy = (
+        POLICY
+        + '@id("few") @limit_rows("4") permit (principal in Role::"engineer", action == Action::"call", resource == Tool::"propose_change");'
+    )
+    policy += '@id("day") @budget_rows("5/day") permit (principal in Role::"engineer", action == Action::"call", resource == Tool::"apply_change");'
+    async with shop(policy=policy) as opened, opened.client() as client:
+        assert "4" in (said := await propose(client, "update products set price = 1 where id <= 6")) and "refused" in said
+        first, second = [await propose(client, f"update products set price = {n} where id <= 3") for n in (8, 9)]
+        assert "applied" in await apply(client, first)
+        assert (await apply(client, second)).startswith("over_budget:")
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_is_cancelled_changes_nothing(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        proposed = await propose(client, CHEAPER)
+        async with _locked(opened):
+            call = asyncio.create_task(apply(client, proposed))
+            await until(lambda: _waits(opened))
+            call.cancel()
+            await asyncio.gather(call, return_exceptions=True)
+        assert await opened.prices() == ["1.00", "2.00", "3.00", "4.00"]
+        assert "applied" in await apply(client, proposed)
+
+
+@asynccontextmanager
+async def _locked(opened: Shop) -> AsyncIterator[None]:
+    """Another session holds a row."""
+    connection = await asyncpg.connect(opened.site.server.dsn(database=opened.database))
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM products WHERE id = 2 FOR UPDATE")
+            yield
+    finally:
+        await connection.close()
+
+
+async def _waits(opened: Shop) -> bool:
+    found = await opened.owner("SELECT FROM pg_locks WHERE NOT granted")
+    return bool(found)
+
+
+@pytest.mark.asyncio
+async def test_the_tools_are_few_and_short(shop: OpenShop) -> None:
+    async with (
+        shop(policy='@id("none") forbid (principal in Role::"nobody", action, resource);') as opened,
+        opened.client() as client,
+    ):
+        tools = (await client.list_tools()).tools
+        assert len(json.dumps([tool.model_dump(mode="json", exclude_none=True) for tool in tools])) < 10_000
+        assert len(tools) <= 12

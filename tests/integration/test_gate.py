@@ -271,7 +271,7 @@ async def test_no_text_of_a_call_keeps_the_audit_log_from_being_searched(shop: O
             for tool, arguments in ((text, {}), ("query", {text: 1}), ("search_schema", {"query": text}), ("query", {"sql": text})):
                 with suppress(CallFailed, UnknownTool):
                     await opened.house.gate.call(Principal("ada", ("reader",)), Call(tool, arguments, trace=text))
-        reader = opened.house.gate._audit_reader
+        reader = opened.house.gate._means.audit_reader
         found = await reader.records(agent="ada", tool="search_schema", kind="intent", before=None, limit=100)
     assert len(found) == 5  # all but the lone surrogate, which no text may hold
 

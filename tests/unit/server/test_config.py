@@ -384,7 +384,10 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
     admin.write_text("postgresql://o@h/c\n")
     admin.chmod(0o600)
     environ = {"CONTROL_DSN": "postgresql://w@h/c", "CONTROL_READER_DSN": "postgresql://r@h/c", "SHOP_DSN": "postgresql://a@h/shop"}
-    environ |= {"STATE_KEYS": "k" * 32, "OSTIARY_MASK_KEY": "m" * 32} | {"SHOP_REPLICA_DSN": "postgresql://a@r/shop"}
+    environ |= {"STATE_KEYS": "k" * 32, "OSTIARY_MASK_KEY": "m" * 32, "OSTIARY_CHANGES_KEY": "c" * 32} | {
+        "SHOP_REPLICA_DSN": "postgresql://a@r/shop"
+    }
+    environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop"}
     config = load(written(text), ENVIRON | environ, {})
     assert {row.name.replace(".shop.", ".<name>.") for row in listing(config)} == {".".join(s.key) for s in TABLE}
     assert "default" not in {row.origin for row in listing(config)}
