@@ -234,10 +234,11 @@ def _in_headers(args: type[BaseModel]) -> bool:
 def input_schema(args: type[BaseModel]) -> dict[str, Any]:
     """JSON Schema without the titles pydantic adds: half of a tool list would be titles. Made once, and not to be changed."""
     schema = args.model_json_schema()
-    schema.pop("title", None)
-    schema.pop("description", None)
-    for field in schema.get("properties", {}).values():
-        field.pop("title", None)
+    for model in (schema, *schema.get("$defs", {}).values()):
+        model.pop("title", None)
+        model.pop("description", None)
+        for field in model.get("properties", {}).values():
+            field.pop("title", None)
     return {"type": "object", "properties": {}} | schema
 
 

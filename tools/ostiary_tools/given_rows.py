@@ -15,8 +15,6 @@ from ostiary_tools.identifiers import find_relation, identifier, qualified, quot
 from ostiary_tools.snapshot import ColumnInfo, Relation
 from ostiary_tools.view import SchemaView
 
-Value = str | int | float | bool | None | list[Any] | dict[str, Any]
-
 
 class GivenRows(BaseModel):
     """Rows of one table and what is to be done with them."""
@@ -26,7 +24,7 @@ class GivenRows(BaseModel):
     table: Annotated[str, Field(description="`schema.table` or `table`.")]
     action: Annotated[Literal["insert", "update", "delete", "upsert"], Field(description="`upsert`: insert or update by `keys`.")]
     columns: Annotated[tuple[str, ...], Field(min_length=1, max_length=200, description="Those that values are given for.")]
-    rows: Annotated[tuple[tuple[Value, ...], ...], Field(min_length=1, description="A value per column in each.")]
+    rows: Annotated[tuple[tuple[Any, ...], ...], Field(min_length=1, description="A value per column in each.")]
     keys: Annotated[tuple[str, ...], Field(description="Columns that find a row; by default the primary key.")] = ()
 
 
@@ -76,7 +74,7 @@ def _texts(given: GivenRows, columns: Sequence[ColumnInfo], view: SchemaView) ->
     return texts
 
 
-def _text(value: Value, column: ColumnInfo, number: int, view: SchemaView) -> str | None:
+def _text(value: Any, column: ColumnInfo, number: int, view: SchemaView) -> str | None:
     if value is None:
         if column.not_null:
             raise Refused("rows", f"row {number}, column `{column.name}`: it cannot be null", "give a value")
