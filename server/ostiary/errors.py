@@ -115,11 +115,15 @@ class Busy(CallFailed):
 
 
 class NotRecorded(CallFailed):
-    """The audit log did not take the record of this call, so nothing of it ran."""
+    """The audit log did not take the record of this call. `stands` is how far a change has come that was committed; else nothing ran."""
 
-    def __init__(self) -> None:
+    def __init__(self, stands: str = "") -> None:
         hint = f"try again in {_LATER_S} s; the operator sees why in the log"
-        super().__init__("not_recorded", "the audit log is not available, so nothing was run", hint, again_in_s=_LATER_S)
+        message = "the audit log is not available, so nothing was run"
+        if stands:
+            message = f"the change was {stands}, and the audit log, which knows that it was begun, could not yet be told so"
+            hint = "do not try again: it is told when it is available again"
+        super().__init__("not_recorded", message, hint, again_in_s=None if stands else _LATER_S)
 
 
 class Internal(CallFailed):

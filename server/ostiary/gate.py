@@ -330,7 +330,7 @@ class Gate:
                 self._budgets.settle(passage.reservation, used(result, reply, passage.tally))
             with anyio.CancelScope(shield=True):
                 outcome = outcome_of(status, duration_us, reply, error, passage.tally.change)
-                await self._conclude(recording, outcome, durable=permit.intent.to_file or permit.intent.stays)
+                await self._concluded(recording, outcome, passage)
 
     async def _intended(self, entry: Entry) -> Ticket:
         with self._meter.stage(Stage.RECORD):
@@ -345,6 +345,17 @@ class Gate:
         position = await away(len(result.position.statement.text), following, result.position, result, reply.rows, view)
         handle = await self._cursors.keep(position, permit.principal, permit.policy_hash, world)
         return continued(reply, handle, by_key=bool(position.after))
+
+    async def _concluded(self, recording: "asyncio.Task[Ticket]", outcome: Outcome, passage: Passage) -> None:
+        """Likewise of a change: what was committed is never told as something that did not run."""
+        intent, stands = passage.permit.intent, passage.tally.change.get("state", "")
+        try:
+            await self._conclude(recording, outcome, durable=intent.to_file or intent.stays)
+        except RecordingFailed as error:
+            if stands not in ("applied", "reverted"):
+                raise
+            _log.error("call %s was carried out and its end is not recorded yet: %s", passage.call.id, error)
+            raise NotRecorded(stands) from error
 
     async def _conclude(self, recording: "asyncio.Task[Ticket]", outcome: Outcome, *, durable: bool) -> None:
         """Record how it ended. An intent that never became durable has no outcome: nothing of it ran, and nothing of it is told."""

@@ -276,13 +276,11 @@ async def test_rows_are_changed_without_sql_and_errors_name_the_column(shop: Ope
 
 @pytest.mark.asyncio
 async def test_budgets_and_bounds_count_rows_that_change(shop: OpenShop) -> None:
-    policy = (
-        POLICY
-        + '@id("few") @limit_rows("4") permit (principal in Role::"engineer", action == Action::"call", resource == Tool::"propose_change");'
-    )
-    policy += '@id("day") @budget_rows("5/day") permit (principal in Role::"engineer", action == Action::"call", resource == Tool::"apply_change");'
+    few = 'permit (principal in Role::"engineer", action == Action::"call", resource == Tool::'
+    policy = f'{POLICY} @id("few") @limit_rows("4") {few}"propose_change");'
+    policy += f' @id("day") @budget_rows("5/day") {few}"apply_change");'
     async with shop(policy=policy) as opened, opened.client() as client:
-        assert "4" in (said := await propose(client, "update products set price = 1 where id <= 6")) and "refused" in said
+        assert (await propose(client, "update products set price = 1 where id <= 6")).startswith("refused: ")
         first, second = [await propose(client, f"update products set price = {n} where id <= 3") for n in (8, 9)]
         assert "applied" in await apply(client, first)
         assert (await apply(client, second)).startswith("over_budget:")
