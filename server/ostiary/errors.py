@@ -115,7 +115,7 @@ class Busy(CallFailed):
 
 
 class NotRecorded(CallFailed):
-    """The audit log did not take the record of this call. `stands` is how far a change has come that was committed; else nothing ran."""
+    """The audit log did not take the record. `stands`: how far a change has come that was committed; without one nothing ran."""
 
     def __init__(self, stands: str = "") -> None:
         hint = f"try again in {_LATER_S} s; the operator sees why in the log"
