@@ -195,12 +195,12 @@ async def test_a_refusal_is_told_once_and_takes_what_was_granted_back(shop: Open
         id_ = await opened.waits()
         await opened.grant(id_, "ann")
         refused = await opened.approvals("refuse", id_, "--yes")
-        late = await opened.approvals("grant", id_, "--yes", expected=1)
+        late = await opened.grant(id_, "bob")
         told = await opened.query()
         anew = await opened.waits()
         records = await opened.site.records()
     assert "| SELECT" in refused
-    assert "it was refused by " in late
+    assert not late
     assert told.startswith("not_approved: a human refused it; rule `private-wants-a-yes` wants a human's approval\nrule: ")
     assert anew != id_
     [event] = [record for record in records if record.get("event") == "approval_refused"]
