@@ -152,7 +152,8 @@ def _effects(intent: Intent, world: World) -> Iterator[str]:
     if change is None or not (intent.changes or intent.undoes):
         return
     took = "what was done, and would be taken back" if intent.undoes else "what was done when it was tried and taken back"
-    yield from ("", f"This is {took}, {change.effects.rows} rows in all; if anything else would be, nothing is:")
+    more = ", and definitions besides" * change.effects.defined
+    yield from ("", f"This is {took}, {change.effects.rows} rows in all{more}; if anything else would be, nothing is:")
     chars, lines = 0, [line for text in change.shown for line in _broken(text)]
     for place, line in enumerate(lines):
         if (chars := chars + len(line)) > _SHOWN_CHARS:

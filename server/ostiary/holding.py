@@ -44,7 +44,7 @@ def terms_of_applying(effects: Effects, permit: Permit, world: World, engine: En
     """What policy says of applying a change that was just proposed."""
     extra = touched(effects, world.view(permit.intent.datasource))
     accesses = tuple(dict.fromkeys((*permit.intent.accesses, *extra)))
-    applied = replace(permit.intent, tool="apply_change", accesses=accesses, stays=True, rows_changed=effects.rows)
+    applied = replace(permit.intent, tool="apply_change", accesses=accesses, stays=True, rows_changed=effects.rows_known)
     return engine.decide(permit.principal, applied)
 
 

@@ -42,7 +42,7 @@ class ApplyChange:
         given = [(one.text, one.parameters) for one in change.statements]
         intent = changes(self.name, args.model_dump(mode="json"), view, given)
         accesses = tuple(dict.fromkeys((*intent.accesses, *touched(change.effects, view))))
-        return replace(intent, accesses=accesses, stays=True, rows_changed=change.effects.rows)
+        return replace(intent, accesses=accesses, stays=True, rows_changed=change.effects.rows_known)
 
     async def run(self, permit: Permit, session: Session) -> Content:
         """Apply it."""

@@ -113,6 +113,11 @@ class Effects:
         """Rows of all tables."""
         return sum(len(table.rows) for table in self.tables)
 
+    @property
+    def rows_known(self) -> int | None:
+        """Likewise; `None` where definitions were changed: how many rows a dropped table or column had, nobody has counted."""
+        return None if self.defined else self.rows
+
     def by_table(self) -> Iterator[tuple[Name, TableEffect]]:
         """Each effect with its table."""
         return ((effect.table, effect) for effect in self.tables)
