@@ -16,7 +16,7 @@ from asyncpg.prepared_stmt import PreparedStatement
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, change_error
 from ostiary_tools.datasources.images import Images, Place, among, split
-from ostiary_tools.datasources.looking import Beginning, Look, Looking, beginning, layouts_of, named, references
+from ostiary_tools.datasources.looking import Beginning, Look, Looking, beginning, check_rows, layouts_of, named, references
 from ostiary_tools.datasources.onlooker import Onlooker
 from ostiary_tools.datasources.port import ChangeLimits
 from ostiary_tools.datasources.sections import load_sections
@@ -24,6 +24,7 @@ from ostiary_tools.datasources.statement import Known, PostgresReader
 from ostiary_tools.datasources.streaming import SERVER_GRACE_S
 from ostiary_tools.datasources.targets import Direct, direct
 from ostiary_tools.datasources.undoing import ATTEMPTS, Taken, check, lock, taken, undo
+from ostiary_tools.datasources.written import Written, ending
 from ostiary_tools.effects import Effects, Isolation
 from ostiary_tools.errors import DatabaseError, LockedOut, OutcomeUnknown, Refused, Unavailable
 from ostiary_tools.result import Rows
@@ -46,6 +47,7 @@ class PostgresChanger:
     begun_with: Beginning
     counts: list[int] = field(default_factory=list)
     done: list[Direct] = field(default_factory=list)
+    written: Written = field(default_factory=Written)
     seen: Look | None = None
     tries: int = 1
     """How often rows may have been written that were then taken back to a savepoint of ours."""
@@ -61,18 +63,30 @@ class PostgresChanger:
         return cls(reader, onlooker, limits, start)
 
     async def run(self, statement: Statement) -> int:
-        """Run it to its end; of its rows none is fetched."""
+        """Run it to its end; of its rows no value is fetched."""
         doing = direct(statement.runs)
-        prepared = await self.reader.bound(statement)
-        count: int = await self._waiting(self._run(prepared, statement), doing)
+        returning = ending(doing, self.reader.connection.get_server_version().major)
+        prepared = await self.reader.bound(statement, returning)
+        values = statement.values
+        running = self._run_returning(prepared, values, doing) if returning else self._run(prepared, values)
+        count: int = await self._waiting(running, doing)
         self.counts.append(count)
         self.done.append(doing)
         return count
 
-    async def _run(self, prepared: PreparedStatement, statement: Statement) -> int:
-        await prepared.fetch(*statement.values, timeout=self.limits.timeout_s + SERVER_GRACE_S)
+    async def _run(self, prepared: PreparedStatement, values: Sequence[Any]) -> int:
+        await prepared.fetch(*values, timeout=self.limits.timeout_s + SERVER_GRACE_S)
         last = (prepared.get_statusmsg() or "").rpartition(" ")[2]
         return int(last) if last.isdecimal() else 0
+
+    async def _run_returning(self, prepared: PreparedStatement, values: Sequence[Any], doing: Direct) -> int:
+        """The server runs it to its end before it gives the first place; more of them than may be changed are not asked for."""
+        patience_s = self.limits.timeout_s + SERVER_GRACE_S
+        portal = await prepared.cursor(*values, timeout=patience_s)
+        rows = await portal.fetch(self.limits.max_rows + 1, timeout=patience_s)
+        check_rows(len(rows), self.limits)
+        self.written.note(doing, rows)
+        return len(rows)
 
     async def _waiting(self, running: Any, doing: Direct) -> Any:
         """What it gives; its failure in words, with who was in the way where that was a lock."""
@@ -87,7 +101,7 @@ class PostgresChanger:
 
     async def effects(self) -> Effects:
         """Look at everything anew."""
-        looking = Looking(self.reader, self.onlooker, self.limits, self.begun_with, self.done, self.tries)
+        looking = Looking(self.reader, self.onlooker, self.limits, self.begun_with, self.done, self.tries, self.written)
         try:
             self.seen = await looking.look()
         except DatabaseError as error:
@@ -166,18 +180,24 @@ class PostgresChanger:
         for order in ATTEMPTS:
             await self.reader.execute("SAVEPOINT ostiary_undo")
             try:
-                await undo(self._ask, tables, keys, order)
+                await undo(self._write, tables, keys, order)
                 await self._ask("SET CONSTRAINTS ALL IMMEDIATE")
             except DatabaseError as error:
                 if not error.sqlstate.startswith(_VIOLATED):
                     raise
                 failure = error
                 self.tries += 1
+                self.written = Written()
                 await self.reader.execute("ROLLBACK TO SAVEPOINT ostiary_undo")
             else:
                 return
         message = f"the rows cannot be put back: {failure.message}"
         raise Refused("undo", message, "look at what stands in the way")
+
+    async def _write(self, query: str, word: str, *values: Any) -> None:
+        doing = Direct(word=word, alias="t")
+        prepared = await self.reader.own(query + ending(doing, self.reader.connection.get_server_version().major))
+        await self._waiting(self._run_returning(prepared, values, doing), doing)
 
     async def _ask(self, query: str, *values: Any) -> Sequence[Any]:
         """One of our own statements, which may wait for a lock."""

@@ -72,6 +72,11 @@ class Layout:
         """Its values as text, for a SELECT from it as `t`."""
         return ", ".join(text_of(f"t.{quoted(column.name)}") for column in self.columns)
 
+    @property
+    def key_columns(self) -> list[tuple[int, Column]]:
+        """The primary key's columns with their places."""
+        return [(place, self.columns[place]) for place in self.key]
+
     def key_of(self, values: Values) -> Values:
         """The values of the primary key."""
         return tuple(values[place] for place in self.key)
@@ -113,6 +118,14 @@ def marked(layout: Layout) -> str:
 def at(layout: Layout) -> str:
     """What is seen of the versions at these places ($1, $2: OIDs and ctids)."""
     return f"{_select(layout)} WHERE {among('$1::pg_catalog.oid[]', '$2::text[]::pg_catalog.tid[]')}"
+
+
+def keyed(layout: Layout) -> str:
+    """What is seen of the rows with these keys, an array of texts for each column of the key."""
+    names = ", ".join(f"k{place}" for place in layout.key)
+    arrays = ", ".join(f"pg_catalog.unnest(${number}::text[])" for number in range(1, len(layout.key) + 1))
+    same = " AND ".join(f"t.{quoted(column.name)} = CAST(v.k{place} AS {column.type})" for place, column in layout.key_columns)
+    return f"{_select(layout)} JOIN ROWS FROM ({arrays}) AS v ({names}) ON {same}"
 
 
 def places(layout: Layout) -> str:

@@ -4,16 +4,31 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ostiary_tools.datasources.images import Column, Counts, Images, Layout, Place, added, marked, pair, places, split, versions
+from ostiary_tools.datasources.images import (
+    Column,
+    Counts,
+    Images,
+    Layout,
+    Place,
+    added,
+    at,
+    keyed,
+    marked,
+    pair,
+    places,
+    split,
+    versions,
+)
 from ostiary_tools.datasources.onlooker import Onlooker
 from ostiary_tools.datasources.port import ChangeLimits
 from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.datasources.statement import PostgresReader
 from ostiary_tools.datasources.targets import Direct
-from ostiary_tools.effects import Effects, Fired, LockTaken, SequenceUse, TableEffect, Via
+from ostiary_tools.datasources.written import Written, whole_parts
+from ostiary_tools.effects import Effects, Fired, LockTaken, SequenceUse, TableEffect, Values, Via
 from ostiary_tools.errors import Refused, ToolError
 from ostiary_tools.identifiers import quoted
 from ostiary_tools.snapshot import Name
@@ -65,7 +80,8 @@ class Look:
     sequences: tuple[SequenceUse, ...]
     locks: tuple[LockTaken, ...]
     defined: bool
-    known: Mapping[Place, Place] = field(default_factory=dict)
+    known: Mapping[Place, Place]
+    """Places of rows that became others."""
 
     async def effects(self, reported: tuple[int, ...]) -> Effects:
         """The same as values; pairing many rows is work for a thread."""
@@ -99,6 +115,7 @@ class Looking:
     done: Sequence[Direct]
     tries: int
     """How often the same may have been done, all but once taken back."""
+    written: Written
 
     async def look(self) -> Look:
         """Look now. Raises Refused above `max_rows`, and where it cannot be told."""
@@ -123,17 +140,18 @@ class Looking:
             layouts = await layouts_of(self.reader, counts)
             self._check(counts, layouts, locks, files)
             [after] = await beside.fetch(_QUERIES["next"])
-            images = {
-                layout.name: await self._images(
-                    beside, layout, transaction["id"], after["transaction"], new=layout.oid not in files
-                )
-                for layout in layouts
-            }
+            images: dict[Name, Images] = {}
+            for layout in layouts:
+                new = layout.oid not in files
+                told = None if new else await self._told(beside, layout, counts[layout.oid], parts)
+                number, following = transaction["id"], after["transaction"]
+                images[layout.name] = told or await self._images(beside, layout, number, following, new=new)
             sequences = await self._sequences(beside, locks)
         cascaded = await self._cascaded(counts)
         fired = await self._fired(counts, parts, layouts, targets)
         taken = tuple(_lock(row, files) for row in locks if row["kind"] != "S")
-        return Look(images, counts, frozenset(targets.values()), fired, cascaded, sequences, taken, defined)
+        known = self.written.became
+        return Look(images, counts, frozenset(targets.values()), fired, cascaded, sequences, taken, defined, known)
 
     async def _touched(self) -> tuple[dict[int, Counts], dict[int, int], bool]:
         """Counts by whole table, the whole of each table that was written, and whether the catalog was."""
@@ -162,6 +180,30 @@ class Looking:
         if any(layout.oid in redefined for layout in layouts):
             message = f"{_UNTOLD}: it redefines a table and changes its rows in one transaction"
             raise Refused("effects", message, "redefine it in one change and change its rows in another")
+
+    async def _told(self, beside: PostgresReader, layout: Layout, counts: Counts, parts: Mapping[int, int]) -> Images | None:
+        """The versions that the statements told of, where those are all; `None` where another wrote there too."""
+        written = self.written.within(whole_parts(parts, layout.oid))
+        if not written.made_all(counts):
+            return None
+        after = await _at(self.reader, layout, written.added)
+        before = await _at(beside, layout, written.removed)
+        if not written.is_all(counts):
+            before |= await self._before_by_key(beside, layout, after)
+            if len(before) != counts.updated + counts.deleted or written.added != written.news:
+                return None
+        elif len(before) != len(written.removed):
+            return None
+        return Images(layout, before, after) if len(after) == len(written.added) else None
+
+    async def _before_by_key(self, beside: PostgresReader, layout: Layout, after: Mapping[Place, Values]) -> dict[Place, Values]:
+        """Rows as they were whose keys changed rows still have."""
+        if not after or not layout.key:
+            return {}
+        keys = [[values[place] for values in after.values()] for place in layout.key]
+        same = versions(await beside.fetch(keyed(layout), *keys))
+        kept = {tuple(row) for row in await self.reader.fetch(places(layout), *split(same))} if same else set()
+        return {place: values for place, values in same.items() if place not in kept}
 
     async def _images(self, beside: PostgresReader, layout: Layout, number: int, following: int, *, new: bool) -> Images:
         """All that differs between the two sessions. One that is not seen beside was made by this change."""
@@ -212,6 +254,12 @@ class Looking:
 
 
 _HEARD = {"insert": {"inserts"}, "update": {"updates"}, "delete": {"deletes"}, "merge": {"inserts", "updates", "deletes"}}
+
+
+async def _at(reader: PostgresReader, layout: Layout, wanted: Iterable[Place]) -> dict[Place, Values]:
+    """What is seen at these places."""
+    listed = list(wanted)
+    return versions(await reader.fetch(at(layout), *split(listed))) if listed else {}
 
 
 def check_rows(rows: int, limits: ChangeLimits) -> None:

@@ -1,7 +1,7 @@
 """What a statement writes by itself, from its text: which tables, and by which words."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pglast import ast, parse_sql
@@ -24,7 +24,7 @@ class Direct:
     alias: str = ""
     """What its own target is called in it."""
     returns: bool = False
-    """It has a RETURNING of its own."""
+    """It has a RETURNING of its own, or may have."""
 
 
 def direct(text: str) -> Direct:
@@ -48,7 +48,7 @@ def direct(text: str) -> Direct:
 def _from_head(head: str) -> Direct:
     opening, found, _ = head.partition("VALUES")
     shortened = direct(f"{opening}VALUES (NULL)") if found else Direct()
-    return shortened if shortened.word == "insert" else Direct()
+    return replace(shortened, returns=True) if shortened.word == "insert" else Direct()
 
 
 def _targets(node: Any) -> Iterator[Name]:

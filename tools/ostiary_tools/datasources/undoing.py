@@ -17,6 +17,8 @@ from ostiary_tools.identifiers import qualified, quoted
 
 Ask = Callable[..., Awaitable[Sequence[Any]]]
 """Runs one of our own statements. Raises ToolError."""
+Write = Callable[..., Awaitable[None]]
+"""Runs one that writes a table `t`: its text, its word and its values. Raises ToolError."""
 
 ATTEMPTS = (("insert", "update", "delete"), ("delete", "insert", "update"), ("update", "delete", "insert"))
 """Orders of the kinds; each may fit where another meets a key or a reference."""
@@ -105,12 +107,12 @@ def _refuse_changed(layout: Layout, rows: Sequence[Values], numbers: Sequence[An
         raise Refused("undo", message, _HINT, quotes=True)
 
 
-async def undo(ask: Ask, tables: Sequence[Taken], references: Iterable[tuple[int, int]], order: Sequence[str]) -> None:
+async def undo(write: Write, tables: Sequence[Taken], references: Iterable[tuple[int, int]], order: Sequence[str]) -> None:
     """Take back in this order of kinds; children go before their parents, and come back after them."""
     children_first = _children_first(tables, references)
     for kind in order:
         for table in children_first if kind == "delete" else reversed(children_first):
-            await _ACTS[kind](ask, table)
+            await _ACTS[kind](write, table)
 
 
 def _children_first(tables: Sequence[Taken], references: Iterable[tuple[int, int]]) -> list[Taken]:
@@ -126,25 +128,25 @@ def _children_first(tables: Sequence[Taken], references: Iterable[tuple[int, int
         return list(tables)
 
 
-async def _delete(ask: Ask, table: Taken) -> None:
+async def _delete(write: Write, table: Taken) -> None:
     layout, rows = table.layout, table.added
     if rows:
         query = f"DELETE FROM {layout.sql} AS t USING {_rows(layout.key)} WHERE {_same_key(layout)}"  # noqa: S608  names are quoted
-        await ask(query, *await _given(rows, layout.key))
+        await write(query, "delete", *await _given(rows, layout.key))
 
 
-async def _insert(ask: Ask, table: Taken) -> None:
+async def _insert(write: Write, table: Taken) -> None:
     layout, rows = table.layout, table.missing
     if rows:
         stored = [place for place, column in enumerate(layout.columns) if not column.generated]
         names = ", ".join(quoted(layout.columns[place].name) for place in stored)
         values = ", ".join(_cast(layout, place) for place in stored)
         target = layout.sql.removeprefix("ONLY ")
-        query = f"INSERT INTO {target} ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {_rows(stored)} ORDER BY v.n"  # noqa: S608
-        await ask(query, *await _given(rows, stored))
+        query = f"INSERT INTO {target} AS t ({names}) OVERRIDING SYSTEM VALUE SELECT {values} FROM {_rows(stored)} ORDER BY v.n"  # noqa: S608
+        await write(query, "insert", *await _given(rows, stored))
 
 
-async def _update(ask: Ask, table: Taken) -> None:
+async def _update(write: Write, table: Taken) -> None:
     layout, rows = table.layout, table.changed
     if not rows:
         return
@@ -158,7 +160,7 @@ async def _update(ask: Ask, table: Taken) -> None:
         return
     where = " AND ".join(f"t.{quoted(layout.columns[place].name)} = {_cast(layout, place, width)}" for place in layout.key)
     query = f"UPDATE {layout.sql} AS t SET {sets} FROM {_rows([*places, *found])} WHERE {where}"  # noqa: S608  names are quoted
-    await ask(query, *await _given(both, [*places, *found]))
+    await write(query, "update", *await _given(both, [*places, *found]))
 
 
 _ACTS = {"delete": _delete, "insert": _insert, "update": _update}
