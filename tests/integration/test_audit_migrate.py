@@ -13,6 +13,7 @@ from fix_postgres import PostgresServer, new_server, short_directory
 
 from ostiary_tools.control.connect import Rejected, Unreachable
 from ostiary_tools.control.migrate import Migration, migrate, pending, shipped
+from ostiary_tools.control.people import Answered, PeopleTable, Request
 
 CLOUD = "cloud"
 """An administrator that is no superuser, as managed services give one."""
@@ -120,3 +121,30 @@ async def test_without_a_superuser_everything_holds_but_the_event_triggers_and_t
                 await admin.execute(attack)
     finally:
         await admin.close()
+
+
+@pytest.mark.asyncio
+async def test_an_administrator_that_is_no_superuser_grants_what_was_asked_and_alters_none_of_it(managed_server: PostgresServer):
+    await migrate(managed_server.dsn(CLOUD, "control"))
+    service, people = (PeopleTable(managed_server.dsn(role, "control")) for role in ("ostiary_writer", CLOUD))
+    admin = await asyncpg.connect(managed_server.dsn(CLOUD, "control"))
+    try:
+        request = Request("about", "ada", ("reader",), "query", "shop", ("rule",), 1, "may it?", "digest")
+        asked = [await service.ask(name, request, 900.0) for name in ("first", "second")]
+        granted = [await people.grant("first", "ann", shown) for shown in ("another", "digest", "digest")]
+        for attack in (
+            "DELETE FROM approvals.asked",
+            "UPDATE approvals.asked SET people = 0",
+            "UPDATE approvals.granted SET person = 'bob'",
+            "INSERT INTO approvals.granted (asked, person, login) VALUES ('first', 'bob', 'bob')",
+        ):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await admin.execute(attack)
+        taken = [await service.take("about") for _ in range(2)]
+    finally:
+        await admin.close()
+        await service.close()
+        await people.close()
+    assert [one and one.id for one in asked] == ["first", "first"]
+    assert granted == [False, True, False]
+    assert taken == [Answered("first", "digest", ("ann",), ""), None]
