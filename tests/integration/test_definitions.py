@@ -57,9 +57,9 @@ async def house(postgres_server: PostgresServer) -> AsyncIterator[House]:
     datasource = await open_postgres(settings)
     engine = Engine(PolicySet.parse({"house": (CASES / "house.cedar").read_text("utf-8")}))
     worlds = Worlds({"data": datasource}, {})
-    views = [(await worlds.world(engine, who)).view("data") for who in (DEFINER, READER)]
+    definer, reader = [(await worlds.world(engine, who)).view("data") for who in (DEFINER, READER)]
     try:
-        yield House(engine, *views, postgres_server, name)
+        yield House(engine, definer, reader, postgres_server, name)
     finally:
         await datasource.close()
         postgres_server.sql(f'DROP DATABASE "{name}" WITH (FORCE)')

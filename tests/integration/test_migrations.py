@@ -50,7 +50,9 @@ async def snapshot_at(dsn: str) -> Snapshot:
     if dsn not in kept:
         connection = await asyncpg.connect(dsn)
         try:
-            kept[dsn] = build_snapshot("data", await read_catalog(connection, ""), search_path=("app",), tags={})
+            rows = await read_catalog(connection, "")
+            assert rows is not None
+            kept[dsn] = build_snapshot("data", rows, search_path=("app",), tags={})
         finally:
             await connection.close()
     return kept[dsn]
@@ -102,7 +104,7 @@ async def test_it_does_what_the_linter_says_and_the_way_back_leads_back(migratio
         if back.whole:
             await connection.execute(migration.sql)
             assert await schema(connection) == changed, "forward again"
-    moved = {names[oid] for oid in before if oid in after and before[oid]["file"] != after[oid]}
+    moved = frozenset(names[oid] for oid in before if oid in after and before[oid]["file"] != after[oid])
 
     assert (migration.locks, migration.rewrites) == (taken, moved), "the case says what the server does"
     assert told(verdicts) == (taken, moved), "the linter says what the server does"
@@ -117,11 +119,11 @@ STILL = {"the same type", "a type by an expression", "a target of statistics"}
 """Migrations of which no dump of the schema tells."""
 
 
-def told(verdicts: list[Verdict]) -> tuple[dict[str, str], set[str]]:
+def told(verdicts: list[Verdict]) -> tuple[dict[str, str], frozenset[str]]:
     """Locks and rewritten tables by name, as the linter says."""
     strongest: dict[str, LockMode] = {}
     for verdict in verdicts:
         for name, mode in verdict.locks.items():
             strongest[".".join(name)] = max(mode, strongest.get(".".join(name), mode))
-    rewritten = {".".join(v.step.table) for v in verdicts if v.rewrites and v.step.table}
+    rewritten = frozenset(".".join(v.step.table) for v in verdicts if v.rewrites and v.step.table)
     return {name: mode.words for name, mode in strongest.items()}, rewritten

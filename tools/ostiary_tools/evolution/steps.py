@@ -133,9 +133,8 @@ def steps(tree: Any, snapshot: Snapshot) -> Iterator[Step]:
 def spelled(expression: Any) -> str:
     """An expression as text. Raises Refused where it cannot be printed."""
     # Its printer asks what holds it.
-    (raw,) = parse_sql("select 1")
-    raw.stmt.targetList[0].val = expression
-    return print_tree(raw.stmt).removeprefix("SELECT ")
+    tree = ast.SelectStmt(targetList=(ast.ResTarget(val=expression),), op=enums.SetOperation.SETOP_NONE)
+    return print_tree(tree).removeprefix("SELECT ")
 
 
 def found(step: Step, snapshot: Snapshot) -> Relation | None:
