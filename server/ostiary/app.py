@@ -45,6 +45,7 @@ from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.control.link import Link
 from ostiary_tools.control.migrate import migrate
+from ostiary_tools.control.migrated import MigrationTable
 from ostiary_tools.control.people import PeopleTable
 from ostiary_tools.control.taints import TaintTable
 from ostiary_tools.control.tokens import TokenTable
@@ -55,7 +56,7 @@ from ostiary_tools.packs import Registry, discover
 from ostiary_tools.view import HashKey, hash_key
 
 Progress = Callable[[str], None]
-Table = TypeVar("Table", TokenTable, TaintTable, PeopleTable)
+Table = TypeVar("Table", TokenTable, TaintTable, PeopleTable, MigrationTable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from ostiary import (
     cli_config,
     cli_doctor,
     cli_examples,
+    cli_migrate,
     cli_policy,
     cli_policy_diff,
     cli_policy_install,
@@ -63,6 +64,7 @@ app.add_typer(cli_examples.app, name="examples")
 app.add_typer(cli_audit.app, name="audit")
 app.add_typer(cli_tokens.app, name="tokens")
 app.add_typer(cli_taint.app, name="taint")
+app.add_typer(cli_migrate.app, name="migrate")
 app.add_typer(cli_approvals.app, name="approvals")
 
 

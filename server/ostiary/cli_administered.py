@@ -1,6 +1,8 @@
 """What the administrator of the control database does with one of its tables, from a command."""
 
 import asyncio
+import os
+import pwd
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -10,12 +12,13 @@ from ostiary.exits import CommandFailed, Exit
 if TYPE_CHECKING:
     from ostiary.audit.recorder import Recorder
     from ostiary.config import Config
+    from ostiary_tools.control.migrated import MigrationTable
     from ostiary_tools.control.people import PeopleTable
     from ostiary_tools.control.taints import TaintTable
     from ostiary_tools.control.tokens import TokenTable
 
 
-Table = TypeVar("Table", "TokenTable", "TaintTable", "PeopleTable")
+Table = TypeVar("Table", "TokenTable", "TaintTable", "PeopleTable", "MigrationTable")
 T = TypeVar("T")
 
 
@@ -51,3 +54,12 @@ def _done(config: "Config", what: str, run: Callable[[], Coroutine[Any, Any, T]]
     except JournalError as error:
         hint = "see that its database runs, and that `ostiary audit install` was run"
         raise CommandFailed(f"the {what} cannot be reached: {error}", hint, Exit.UNAVAILABLE) from error
+
+
+def account_name() -> str:
+    """The account that the system runs this as: a variable of the environment could say anything."""
+    account = os.geteuid()
+    try:
+        return pwd.getpwuid(account).pw_name
+    except KeyError:
+        return f"uid {account}"

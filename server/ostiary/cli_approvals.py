@@ -1,7 +1,5 @@
 """`ostiary approvals list | show | grant | refuse`: calls that wait for people, and what these say to them."""
 
-import os
-import pwd
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -9,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ostiary.cli_administered import administered, looked_at
+from ostiary.cli_administered import account_name, administered, looked_at
 from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed
 
@@ -53,7 +51,7 @@ def show(id_: Id, *, config: ConfigOption = None, json_: JsonOption = False) -> 
 @app.command(epilog="Example: ostiary approvals grant k3v7qa2m")
 def grant(id_: Id, *, yes: Yes = False, config: ConfigOption = None) -> None:
     """Say yes to a call, as whoever the system says you are; the same account counts once."""
-    loaded, person = configured(config), _person()
+    loaded, person = configured(config), account_name()
     one = _found(loaded, id_)
     if one.refused_by:
         raise CommandFailed(
@@ -77,7 +75,7 @@ def grant(id_: Id, *, yes: Yes = False, config: ConfigOption = None) -> None:
 @app.command(epilog="Example: ostiary approvals refuse k3v7qa2m")
 def refuse(id_: Id, *, yes: Yes = False, config: ConfigOption = None) -> None:
     """Say no to a call, also to one that was granted and has not run; its agent is told so."""
-    loaded, person = configured(config), _person()
+    loaded, person = configured(config), account_name()
     one = _found(loaded, id_)
     _confirm(one, f"Refuse it as {one_line(person)}?", yes=yes)
 
@@ -109,15 +107,6 @@ def _with_people(config: "Config", act: "Callable[[PeopleTable, Recorder], Await
     from ostiary_tools.control.people import PeopleTable
 
     return administered(config, PeopleTable, _WHAT, act)
-
-
-def _person() -> str:
-    """The account that the system runs this as: a variable of the environment could say anything."""
-    account = os.geteuid()
-    try:
-        return pwd.getpwuid(account).pw_name
-    except KeyError:
-        return f"uid {account}"
 
 
 def _confirm(one: "Waiting", question: str, *, yes: bool) -> None:

@@ -13,7 +13,10 @@ def sources(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
     """Each with its login, bounds and tags."""
     if not config.datasources and cluster is not None:
         writer_dsn = cluster.dsn(names.CHANGER, names.SHOP)
-        return [PostgresSettings(SAMPLE, cluster.dsn(names.AGENT, names.SHOP), writer_dsn=writer_dsn)]
+        migrations_dsn = cluster.dsn(names.ADMIN, names.SHOP)
+        return [
+            PostgresSettings(SAMPLE, cluster.dsn(names.AGENT, names.SHOP), writer_dsn=writer_dsn, migrations_dsn=migrations_dsn)
+        ]
     return [
         PostgresSettings(
             name=name,
@@ -32,6 +35,7 @@ def sources(config: Config, cluster: Cluster | None) -> list[PostgresSettings]:
             writer_dsn=source.writer_dsn.get_secret_value() if source.writer_dsn is not None else None,
             writer_powers=frozenset(map(Power, source.writer_powers)),
             writer_changes=source.writer_changes,
+            migrations_dsn=source.migrations_dsn.get_secret_value() if source.migrations_dsn is not None else None,
             secret_values=config.policy.mask_key is not None,
             tags={target: frozenset(tags) for target, tags in source.tags.items()},
         )

@@ -234,6 +234,11 @@ class Datasource(Section):
         example=("owner",),
     )
     writer_changes: int = _setting(2, "Changes at once; each takes two connections.", unit="changes", ge=1, le=100)
+    migrations_dsn: Dsn | None = _setting(
+        None,
+        "Login that people run `ostiary migrate` with; leave it out where the server runs.",
+        example="env:SHOP_MIGRATIONS_DSN",
+    )
     search_path: tuple[Identifier, ...] = _setting(("public",), "Schemas of unqualified names, in order.")
     pool_min: int = _setting(0, "Connections kept open.", unit="connections", ge=0, le=1_000)
     pool_max: int = _setting(5, "Connections for calls at most; one more watches the catalog.", unit="connections", ge=1, le=1_000)

@@ -58,6 +58,8 @@ class PostgresSettings:
     """What that login may do besides reading, and writing what it was granted, by the operator's decision."""
     writer_changes: int = 2
     """Changes at once; each takes two connections."""
+    migrations_dsn: str | None = field(default=None, repr=False)
+    """Of the login that people run migrations with; no agent's call ever uses it."""
 
 
 def opening(settings: PostgresSettings, begin: str, timeout_s: float) -> str:
