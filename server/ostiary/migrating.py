@@ -35,7 +35,7 @@ class Planned:
 def planned(title: str, text: str, back: str | None, snapshot: Snapshot) -> Planned:
     """Look at a migration; `back` is its own way back. Raises Refused."""
     changes = read(text, snapshot)
-    verdicts = tuple(lint(step, snapshot) for change in changes for step in change.steps)
+    verdicts = tuple(lint(step, snapshot, batched=change.batched) for change in changes for step in change.steps)
     found = reverse(changes, snapshot) if back is None else Reverse(tuple(change.text for change in read(back, snapshot)))
     return Planned(title, changes, verdicts, tuple(advise(verdict, snapshot) for verdict in verdicts), found)
 

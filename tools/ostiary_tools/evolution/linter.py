@@ -64,11 +64,12 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
 
 
-def lint(step: Step, snapshot: Snapshot) -> Verdict:
-    """Judge one step."""
+def lint(step: Step, snapshot: Snapshot, *, batched: bool = False) -> Verdict:
+    """Judge one step; a batched one holds its locks for a batch only."""
     taken, rewritten, scanned = locks(step, snapshot), rewrites(step, snapshot), scans(step, snapshot)
     known = {name: mode for name, mode in taken.items() if name in snapshot.relations}
-    return Verdict(step, known, rewritten, scanned, tuple(findings.of(step, snapshot, rewrites=rewritten, scans=scanned)))
+    told = () if batched else tuple(findings.of(step, snapshot, rewrites=rewritten, scans=scanned))
+    return Verdict(step, known, rewritten, scanned, told)
 
 
 _EXCLUSIVE = LockMode.ACCESS_EXCLUSIVE

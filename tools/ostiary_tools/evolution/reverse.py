@@ -4,14 +4,14 @@ A reverse brings back what things are called and how they are defined, never row
 dropped table or column has none.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pglast import ast, enums
 
 from ostiary_tools.evolution.steps import Change, Kind, Step, found, found_column, name_of
 from ostiary_tools.identifiers import identifier, qualified
-from ostiary_tools.snapshot import Snapshot
+from ostiary_tools.snapshot import Name, Snapshot
 from ostiary_tools.sql.calls import parts
 
 
@@ -38,12 +38,40 @@ def reverse(changes: tuple[Change, ...], snapshot: Snapshot) -> Reverse:
     """The reverse of statements that ran in this order on the snapshot's schema."""
     statements: list[str] = []
     reasons: list[str] = []
-    for step in reversed([step for change in changes for step in change.steps]):
+    for step in reversed(_not_of_new_things([step for change in changes for step in change.steps])):
         try:
             statements.extend(_way_back(step, snapshot))
         except _NoWayBack as reason:
             reasons.append(f"{step.kind}{f' `{step.name}`' if step.name else ''}: {reason}")
     return Reverse(tuple(statements), tuple(reasons))
+
+
+def _not_of_new_things(steps: Sequence[Step]) -> list[Step]:
+    """Without what is done to tables and columns that the same migration makes: it goes with them."""
+    made: set[tuple[Name | None, str]] = set()
+    kept = []
+    for step in steps:
+        new_table = (step.table, "") in made and step.kind not in {Kind.RENAME_TABLE, Kind.DROP_TABLE}
+        new_column = bool(touched := _columns(step)) and all((step.table, name) in made for name in touched)
+        if not new_table and not new_column:
+            kept.append(step)
+        if step.kind in {Kind.CREATE_TABLE, Kind.ADD_PARTITION}:
+            made.add((step.table, ""))
+        if step.kind is Kind.ADD_COLUMN:
+            made.add((step.table, step.name))
+    return kept
+
+
+_OF_COLUMNS = frozenset(
+    {Kind.SET_DEFAULT, Kind.DROP_DEFAULT, Kind.SET_NOT_NULL, Kind.DROP_NOT_NULL, Kind.CHANGE_TYPE, Kind.ADD_IDENTITY, Kind.COMMENT}
+)
+
+
+def _columns(step: Step) -> tuple[str, ...]:
+    """The columns that are all that a step changes."""
+    if isinstance(step.node, ast.UpdateStmt):
+        return tuple(str(target.name) for target in step.node.targetList or ())
+    return (step.name,) if step.kind in _OF_COLUMNS and step.name else ()
 
 
 def _way_back(step: Step, snapshot: Snapshot) -> tuple[str, ...]:

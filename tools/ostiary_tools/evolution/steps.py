@@ -112,12 +112,15 @@ def read(text: str, snapshot: Snapshot) -> tuple[Change, ...]:
         slices = split(text, with_parser=True, only_slices=True)
     except ParseError as error:
         raise Refused("syntax", f"the migration does not parse: {error.args[0]}", "correct it") from None
-    return tuple(_change(text[each].strip(), snapshot) for each in slices)
+    ends = [0, *(each.stop for each in slices)]
+    return tuple(_change(text[each].strip(), text[end : each.start], snapshot) for end, each in zip(ends, slices, strict=False))
 
 
-def _change(text: str, snapshot: Snapshot) -> Change:
+def _change(text: str, before: str, snapshot: Snapshot) -> Change:
+    """`before` are the comments that stand before it."""
     (raw,) = parse_sql(text)
-    batched = has_comment(text) and any(line.strip().lower() == _BATCHED for line in text.splitlines())
+    words = f"{before}\n{text}" if has_comment(text) else before
+    batched = any(line.strip().lower() == _BATCHED for line in words.splitlines())
     return Change(text, tuple(steps(raw.stmt, snapshot)), batched)
 
 

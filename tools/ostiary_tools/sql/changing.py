@@ -16,6 +16,7 @@ from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql import expansion, fencing, grammar, printing, writing
+from ostiary_tools.sql.defining import JudgedDefinition, defines, judge_definition
 from ostiary_tools.sql.judge import with_keys
 from ostiary_tools.sql.parse import parse
 from ostiary_tools.sql.printing import Printed
@@ -24,7 +25,7 @@ from ostiary_tools.sql.twin import names_beside, twin, untwinned
 from ostiary_tools.sql.work import Work
 from ostiary_tools.view import SchemaView
 
-ChangeKind = Literal["insert", "update", "delete", "merge"]
+ChangeKind = Literal["insert", "update", "delete", "merge", "define"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +41,8 @@ class JudgedChange:
     redacted: str
     """The text without its constants, for the audit log."""
     kind: ChangeKind
-    target: Name
-    """The table that it names."""
+    target: Name | None
+    """The table whose rows it changes; `None` for a definition."""
     parameter_count: int
     keyed: bool = False
     """What is run takes the halves of the hash key."""
@@ -73,6 +74,8 @@ def judge_change(text: str, view: SchemaView) -> JudgedChange:
 
 def _judged_afresh(text: str, view: SchemaView) -> JudgedChange:
     tree = parse(text)
+    if defines(tree):
+        return _of_definition(judge_definition(text, view))
     checked, target, accesses = _classified(tree, text, view)
     printed = printing.print_scans(tree)
     fence = _fenced(tree, printed, target, checked, view)
@@ -103,6 +106,10 @@ def _fenced(tree: Any, printed: Printed, target: Relation, checked: grammar.Gram
     if fence is None:
         raise printing.unprintable()
     return replace(fence, tree=untwinned(fence.tree, names))
+
+
+def _of_definition(judged: JudgedDefinition) -> JudgedChange:
+    return JudgedChange(judged.statement, judged.accesses, judged.fingerprint, judged.redacted, judged.kind, None, 0)
 
 
 def _classified(tree: Any, text: str, view: SchemaView) -> tuple[grammar.Grammar, Relation, frozenset[Access]]:

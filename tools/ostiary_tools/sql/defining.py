@@ -102,12 +102,11 @@ class JudgedDefinition:
     redacted: str
     """The text without its constants, for the audit log."""
     kind: Literal["define"] = "define"
-    parameter_count: int = 0
 
 
 def defines(tree: Any) -> bool:
-    """Whether a statement defines something, or would; reads and changes of rows do not."""
-    return not isinstance(tree, (ast.SelectStmt, ast.ExplainStmt, ast.InsertStmt, ast.UpdateStmt, ast.DeleteStmt, ast.MergeStmt))
+    """Whether a statement defines something, or would."""
+    return type(tree) in _HANDLERS or (type(tree).__name__ in _REFUSED and not isinstance(tree, _OF_ROWS))
 
 
 def judge_definition(text: str, view: SchemaView) -> JudgedDefinition:
@@ -222,6 +221,7 @@ def _comment(tree: Any, work: Work) -> None:
     tree.object = tuple(map(ast.String, named))
 
 
+_OF_ROWS = (ast.CopyStmt, ast.TruncateStmt)
 _HANDLERS: Mapping[type, Callable[[Any, Work], None]] = {
     ast.AlterEnumStmt: _enum_value,
     ast.AlterTableStmt: altering.alter,
