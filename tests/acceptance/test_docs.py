@@ -80,7 +80,9 @@ def test_commands_that_are_not_run_exist(used_home: dict[str, str]):
             w
             for b in blocks(page)
             if b.language == "console"
-            for w in re.findall(r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate )?[a-z]+)", b.text, re.MULTILINE)
+            for w in re.findall(
+                r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate )?[a-z]+)", b.text, re.MULTILINE
+            )
         }
     assert {"demo", "serve", "audit seal"} <= told
     for words in sorted(told):
