@@ -37,6 +37,8 @@ def section(tool: Tool[Any]) -> str:
 
 
 def kind(about: dict[str, Any]) -> str:
+    if "$ref" in about:
+        return "object"
     if "enum" in about:
         return ", ".join(f"`{word}`" for word in about["enum"])
     if "anyOf" in about:

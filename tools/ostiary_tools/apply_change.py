@@ -1,7 +1,7 @@
 """The `apply_change` tool: exactly what was proposed, once, or nothing."""
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,9 @@ class ApplyChangeArgs(Args):
     """Arguments of `apply_change`."""
 
     change: Annotated[str, ChangeHandle(), Redacted(), Field(description="The id that propose_change gave.")]
-    isolation: Annotated[Isolation, Field(description="Isolation level of the transaction.")] = Isolation.READ_COMMITTED
+    isolation: Annotated[
+        Literal["read committed", "repeatable read", "serializable"], Field(description="Isolation level of the transaction.")
+    ] = "read committed"
     lock_rows: Annotated[bool, Field(description="Lock the rows first; else rows that others changed meanwhile refuse it.")] = False
 
 
