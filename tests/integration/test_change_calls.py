@@ -17,7 +17,9 @@ from fix_waiting import until
 from mcp import Client
 
 from ostiary.app import House, open_house
+from ostiary.audit.verify import verify_database
 from ostiary.mcp_app import McpApp
+from ostiary.settling import settle
 from ostiary_policies.model import Principal
 
 SHOP = """
@@ -237,13 +239,6 @@ async def test_errors_of_the_database_say_what_and_change_nothing(shop: OpenShop
         assert await opened.prices() == ["1.00", "2.00", "3.00", "4.00"]
 
 
-ROWS = """
-@id("engineer-own-rows")
-permit (principal in Role::"engineer", action == Action::"read_row", resource is Row::"shop.public.products")
-when { resource.owner == "ada" };
-"""
-
-
 @pytest.mark.asyncio
 async def test_rows_are_changed_without_sql_and_errors_name_the_column(shop: OpenShop) -> None:
     def rows(action: str, columns: list[str], *values: list[Any], **more: Any) -> dict[str, Any]:
@@ -325,3 +320,104 @@ async def test_the_tools_are_few_and_short(shop: OpenShop) -> None:
         tools = (await client.list_tools()).tools
         assert len(json.dumps([tool.model_dump(mode="json", exclude_none=True) for tool in tools])) < 10_000
         assert len(tools) <= 12
+
+
+@pytest.mark.asyncio
+async def test_rows_are_changed_by_the_rules_of_rows(shop: OpenShop) -> None:
+    async with shop(policy=POLICY + ROWS) as opened, opened.client() as client:
+        assert "public.products: ~4\n" in await propose(client, "update products set price = 7 where id <> 2"), (
+            "hidden rows are not touched"
+        )
+        said = await propose(client, "update products set owner = 'bob' where id = 1")
+        assert said.startswith("denied: the change would make rows that would not be yours")
+        assert "engineer-own-rows" in said
+        assert (await propose(client, "update products set price = 3 where id = 2")).startswith("denied: ")
+        assert "public.products: ~1\n" in await propose(client, "update products set price = 3 where id = 1")
+
+
+ROWS = """
+@id("engineer-own-rows") permit (principal in Role::"engineer", action == Action::"read_row", resource is shop::public::products)
+when { resource has owner && resource.owner == "ada" };
+@id("engineer-touches")
+permit (principal in Role::"engineer", action == Action::"update_row", resource is shop::public::products)
+when { resource.id != 2 };
+"""
+
+
+@pytest.mark.asyncio
+async def test_masks_hold_in_samples(shop: OpenShop) -> None:
+    policy = (
+        POLICY
+        + """
+    @id("no-names") forbid (principal, action == Action::"read", resource == Column::"shop.public.products.name");
+    @id("names") @mask("redact")
+    permit (principal in Role::"engineer", action == Action::"read_masked", resource == Column::"shop.public.products.name");
+    """
+    )
+    async with shop(policy=policy) as opened, opened.client() as client:
+        reply = await client.call_tool("propose_change", {"statements": [{"sql": "update products set name = 'x' where id = 1"}]})
+        shown = str([block.model_dump() for block in reply.content])
+        assert "***" in shown
+        assert "product 1" not in shown
+
+
+@pytest.mark.asyncio
+async def test_edits_of_others_are_not_undone(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        proposed = await propose(client, CHEAPER)
+        assert "applied" in await apply(client, proposed)
+        await opened.owner("UPDATE products SET name = 'theirs' WHERE id = 2")
+        assert (await revert(client, proposed)).startswith("refused: ")
+        assert await opened.prices() == ["0.50", "1.00", "1.50", "4.00"]
+        await opened.owner("UPDATE products SET name = 'product 2' WHERE id = 2")
+        assert "reverted" in await revert(client, proposed)
+
+
+@pytest.mark.asyncio
+async def test_what_became_of_a_change_is_found_out_after_its_process_died(shop: OpenShop) -> None:
+    """Its row says that it was about to be committed, and its process says nothing any more."""
+    async with shop() as opened, opened.client() as client:
+        first, second, third = [await propose(client, f"update products set price = 5 where id = {n}") for n in (1, 2, 3)]
+        assert "applied" in await apply(client, first)
+        assert "applied" in await apply(client, second)
+        await opened.control(f"UPDATE changes.change SET state = 'applying' WHERE {_numbered(await _numbers(opened), 0)}")
+        running = f"transaction = left(transaction, length(transaction) - position('/' in reverse(transaction))) || '/' || {2**40}"
+        await opened.control(
+            f"UPDATE changes.change SET state = 'applying', {running} WHERE {_numbered(await _numbers(opened), 1)}"
+        )
+        told = await apply(client, first)
+        assert "it is being applied, or was when its connection broke" in told
+        gate = opened.house.gate
+        assert await settle(gate._ledger, opened.house.datasources, opened.house.recorder, 0) == 1
+        assert "it was applied already" in await apply(client, first)
+        assert "it is being applied" in await apply(client, second), "what may still run is left alone"
+        assert "reverted" in await revert(client, first)
+        assert "applied" in await apply(client, third)
+        [event] = [r for r in await opened.site.records() if r.get("event") == "change_settled"]
+        assert (event["was"], event["state"], event["agent"]) == ("applying", "applied", "ada")
+
+
+async def _numbers(opened: Shop) -> list[str]:
+    """Of the changes, in the order in which they were proposed."""
+    return [r["call"] for r in await opened.site.records() if r["kind"] == "i" and r["tool"] == "propose_change"]
+
+
+def _numbered(numbers: list[str], place: int) -> str:
+    return f"number = '{numbers[place]}'"
+
+
+@pytest.mark.asyncio
+async def test_every_step_stands_in_a_chain_that_verifies(shop: OpenShop) -> None:
+    async with shop() as opened:
+        async with opened.client() as client:
+            proposed = await propose(client, CHEAPER)
+            await apply(client, proposed)
+            await apply(client, proposed)
+            await revert(client, proposed)
+        steps = [(r["tool"], r["decision"]) for r in await opened.site.records() if "decision" in r]
+        assert steps == [
+            *(("propose_change", "permit"), ("apply_change", "permit")),
+            *(("apply_change", "refused"), ("revert_change", "permit")),
+        ]
+    report = await verify_database(opened.house.audit.reader_dsn, opened.house.audit.public_key, opened.house.audit.anchor)
+    assert report.exit_code == 0, report.sentence()
