@@ -8,11 +8,15 @@ already, or by a check that compares what is written with what is not.
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pglast import ast
+
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access
 from ostiary_tools.ancestry import ancestors, descendants
 from ostiary_tools.errors import Refused
-from ostiary_tools.snapshot import ColumnInfo, ForeignKey, Name, Relation, RelationKind
+from ostiary_tools.snapshot import ColumnInfo, ForeignKey, Index, Name, Relation, RelationKind
+from ostiary_tools.sql.parse import parse
+from ostiary_tools.sql.tree import levels, nodes
 from ostiary_tools.sql.work import Work
 from ostiary_tools.view import SchemaView
 
@@ -166,7 +170,7 @@ def _check_told(relation: Relation, changes: Changes, view: SchemaView) -> None:
 def _keys_of(relation: Relation, view: SchemaView) -> Iterator[Collection[str]]:
     """What no two rows of it have alike."""
     for part in _whole(relation, view):
-        yield from (index.columns for index in part.indexes if index.unique)
+        yield from (_columns(part, index, view) for index in part.indexes if index.unique)
         constraints = view.snapshot.details.constraints.get((part.schema, part.name), ())
         yield from (constraint.columns for constraint in constraints if constraint.kind == "x")
 
@@ -184,7 +188,22 @@ def _computed_from(relation: Relation, view: SchemaView) -> Iterator[Collection[
         for index in part.indexes:
             known = details.indexes.get((part.schema, index.name))
             if known is None or known.expressions or known.predicate:
-                yield index.columns
+                yield _columns(part, index, view)
+
+
+def _columns(relation: Relation, index: Index, view: SchemaView) -> Collection[str]:
+    """Columns that an index computes with; where all of its parts are expressions, the database says that it depends on all."""
+    known = view.snapshot.details.indexes.get((relation.schema, index.name))
+    if known is None:
+        return index.columns
+    try:
+        where = f" WHERE {known.predicate}" if known.predicate else ""
+        tree = parse(f"SELECT {known.expressions}{where}")
+    except Refused:
+        return index.columns
+    refs = [node for level in levels(tree) for node in level if isinstance(node, ast.ColumnRef)]
+    names = {str(part.sval) for ref in refs for part in nodes(ref.fields)[-1:] if isinstance(part, ast.String)}
+    return names.union(filter(None, known.columns)) if names <= set(index.columns) else index.columns
 
 
 def _keys_to(relation: Relation, view: SchemaView) -> Iterator[tuple[Relation, ForeignKey]]:
