@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -81,6 +81,11 @@ class PostgresServer:
         """Run statements for set-up, each in a transaction of its own, inside or outside an event loop."""
         command = ("-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.root), "-U", role, "-d", database)
         self.run("psql", *command, text_in=statement)
+
+    def drop(self, databases: Sequence[str]) -> None:
+        """Drop databases of a test, whoever is connected."""
+        if databases:
+            self.sql("\n".join(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE);' for name in databases))
 
 
 def new_server(root: Path, settings: Mapping[str, str] | None = None, binaries: Path | None = None) -> PostgresServer:
@@ -180,5 +185,4 @@ def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., st
         return name
 
     yield make
-    for name in made:
-        postgres_server.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    postgres_server.drop(made)
