@@ -129,9 +129,9 @@ def short_directory() -> Path:
 
 @contextmanager
 def _started(binaries: Path | None = None) -> Iterator[PostgresServer]:
-    """A server that runs while the block lasts; durable settings are off because nothing here tests durability."""
+    """A server that runs while the block lasts. It need not be durable, and gathers statistics only when a test asks for them."""
     root = short_directory()
-    server = new_server(root, {"fsync": "off"}, binaries)
+    server = new_server(root, {"fsync": "off", "autovacuum": "off"}, binaries)
     server.start()
     try:
         yield server
