@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,13 +98,30 @@ class AuditLog:
             await connection.close()
 
 
+@pytest.fixture(scope="session")
+def audit_template(postgres_server: PostgresServer) -> str:
+    """A migrated control database that nobody connects to."""
+    postgres_server.sql("CREATE DATABASE audit_template")
+    asyncio.run(migrate(postgres_server.dsn(database="audit_template")))
+    return "audit_template"
+
+
+def copied(server: PostgresServer, template: str) -> str:
+    """A new database with an empty audit log; a copy costs less than migrating anew, and has no rights of its own."""
+    name = f"control_{uuid.uuid4().hex[:8]}"
+    server.sql(
+        f"CREATE DATABASE {name} TEMPLATE {template};\nREVOKE ALL ON DATABASE {name} FROM PUBLIC;\n"
+        f"GRANT CONNECT ON DATABASE {name} TO ostiary_writer, ostiary_reader;"
+    )
+    return name
+
+
 @pytest.fixture
-def audit_log(postgres_server: PostgresServer, fresh_database: Callable[[], str], tmp_path: Path) -> AuditLog:
+def audit_log(postgres_server: PostgresServer, audit_template: str, tmp_path: Path) -> Iterator[AuditLog]:
     """An empty, migrated audit log."""
-    database = fresh_database()
-    log = audit_log_at(postgres_server, database, tmp_path)
-    asyncio.run(migrate(log.place.admin_dsn))
-    return log
+    database = copied(postgres_server, audit_template)
+    yield audit_log_at(postgres_server, database, tmp_path)
+    postgres_server.drop([database])
 
 
 def audit_log_at(server: PostgresServer, database: str, folder: Path) -> AuditLog:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx2
-from fix_agents import INITIALIZE, JSON
+from fix_agents import INITIALIZE, JSON, http_client
 from fix_postgres import PostgresServer
 from fix_server import HIDES, READS_ALL, MakeSite, Site
 from fix_waiting import until
@@ -146,7 +146,7 @@ def _address(log: Path) -> str:
 async def good_call(served: Served) -> str:
     """What a client of the modern era is answered."""
     async with (
-        httpx2.AsyncClient(headers=served.headers) as http,
+        http_client(headers=served.headers) as http,
         Client(streamable_http_client(f"{served.base}/mcp", http_client=http), mode="2026-07-28") as client,
     ):
         reply = await client.call_tool("query", _GOOD)
@@ -156,7 +156,7 @@ async def good_call(served: Served) -> str:
 async def offered(served: Served) -> Offered:
     """What its caller may use."""
     async with (
-        httpx2.AsyncClient(headers=served.headers) as http,
+        http_client(headers=served.headers) as http,
         Client(streamable_http_client(f"{served.base}/mcp", http_client=http)) as client,
     ):
         tools = {tool.name: tuple(tool.input_schema["properties"]) for tool in (await client.list_tools()).tools}
@@ -220,7 +220,7 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 async def _session(served: Served, findings: Findings) -> AsyncIterator[dict[str, str]]:
     """A session of each older transport, of the right caller; what its stream says is judged too."""
     async with AsyncExitStack() as stack:
-        http = await stack.enter_async_context(httpx2.AsyncClient(base_url=served.base, headers=served.headers, timeout=30))
+        http = await stack.enter_async_context(http_client(base_url=served.base, headers=served.headers, timeout=30))
         begun = await http.post("/mcp", json=GREETING, headers=JSON)
         stream = await stack.enter_async_context(http.stream("GET", "/sse"))
         chunks = stream.aiter_bytes()
@@ -242,7 +242,7 @@ async def _hear(chunks: AsyncIterator[bytes], heard: bytearray) -> None:
 
 async def told(served: Served) -> dict[str, bytes]:
     """All that an operator or an auditor reads, by where."""
-    async with httpx2.AsyncClient(base_url=served.base, headers=served.headers) as http:
+    async with http_client(base_url=served.base, headers=served.headers) as http:
         pages = {page: (await http.get(page)).content for page in ("/metrics", "/readyz", "/healthz")}
     rows = await served.site.fetch("SELECT log::text AS record FROM audit.log")
     return {**pages, "log": served.log.read_bytes(), "records": "\n".join(row["record"] for row in rows).encode()}

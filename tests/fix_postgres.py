@@ -5,7 +5,7 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -82,6 +82,11 @@ class PostgresServer:
         command = ("-X", "-q", "-v", "ON_ERROR_STOP=1", "-h", str(self.root), "-U", role, "-d", database)
         self.run("psql", *command, text_in=statement)
 
+    def drop(self, databases: Sequence[str]) -> None:
+        """Drop databases of a test, whoever is connected."""
+        if databases:
+            self.sql("\n".join(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE);' for name in databases))
+
 
 def new_server(root: Path, settings: Mapping[str, str] | None = None, binaries: Path | None = None) -> PostgresServer:
     """A server made and not started, in an empty directory; of the embedded PostgreSQL unless its programs are named."""
@@ -124,9 +129,9 @@ def short_directory() -> Path:
 
 @contextmanager
 def _started(binaries: Path | None = None) -> Iterator[PostgresServer]:
-    """A server that runs while the block lasts; durable settings are off because nothing here tests durability."""
+    """A server that runs while the block lasts. It need not be durable, and gathers statistics only when a test asks for them."""
     root = short_directory()
-    server = new_server(root, {"fsync": "off"}, binaries)
+    server = new_server(root, {"fsync": "off", "autovacuum": "off"}, binaries)
     server.start()
     try:
         yield server
@@ -180,5 +185,4 @@ def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., st
         return name
 
     yield make
-    for name in made:
-        postgres_server.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    postgres_server.drop(made)

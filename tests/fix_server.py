@@ -15,10 +15,10 @@ from typing import Any
 
 import asyncpg
 import pytest
+from fix_audit import copied
 from fix_postgres import PostgresServer
 
 from ostiary.config import Config, load
-from ostiary_tools.control.migrate import migrate
 
 READS_ALL = '@id("reads-all") permit (principal in Role::"reader", action, resource);'
 """Own policy of tests whose subject is not policy: role `reader` may do everything."""
@@ -100,18 +100,11 @@ def control_database(audit_template: str, postgres_server: PostgresServer) -> It
     made: list[str] = []
 
     async def make() -> str:
-        name = f"control_{uuid.uuid4().hex[:8]}"
-        await asyncio.to_thread(postgres_server.sql, f"CREATE DATABASE {name} TEMPLATE {audit_template}")
-        made.append(name)
-        await asyncio.to_thread(
-            postgres_server.sql, f"REVOKE ALL ON DATABASE {name} FROM PUBLIC"
-        )  # a copy has no rights of its own
-        await asyncio.to_thread(postgres_server.sql, f"GRANT CONNECT ON DATABASE {name} TO ostiary_writer, ostiary_reader")
-        return name
+        made.append(await asyncio.to_thread(copied, postgres_server, audit_template))
+        return made[-1]
 
     yield make
-    for name in made:
-        postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
+    postgres_server.drop(made)
 
 
 SAMPLE_OWNER = """
@@ -129,23 +122,13 @@ def make_database(postgres_server: PostgresServer) -> Iterator[Callable[[str], A
     made: list[str] = []
 
     async def make(statements: str) -> str:
-        name = f"source_{uuid.uuid4().hex[:8]}"
-        await asyncio.to_thread(postgres_server.sql, f"CREATE DATABASE {name}")
-        made.append(name)
-        await asyncio.to_thread(postgres_server.sql, statements, name)
-        return name
+        made.append(f"source_{uuid.uuid4().hex[:8]}")
+        # One program for both: to start one costs as much as most statements.
+        await asyncio.to_thread(postgres_server.sql, f"CREATE DATABASE {made[-1]};\n\\connect {made[-1]}\n{statements}")
+        return made[-1]
 
     yield make
-    for name in made:
-        postgres_server.sql(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture(scope="session")
-def audit_template(postgres_server: PostgresServer) -> str:
-    """A migrated control database that nobody connects to."""
-    postgres_server.sql("CREATE DATABASE audit_template")
-    asyncio.run(migrate(postgres_server.dsn(database="audit_template")))
-    return "audit_template"
+    postgres_server.drop(made)
 
 
 def site_config(

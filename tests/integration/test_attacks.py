@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import islice
 from typing import Any
 
 import asyncpg
@@ -19,34 +20,34 @@ _HONEST = Attack(
 )
 _ATTACKERS = [
     # An engineer may do most, and a superuser of the database; READER is the least that can read it.
-    pytest.param("fortress", "engineer", ADMIN),
+    pytest.param("fortress", "engineer", ADMIN, 4, id="every fourth"),
     *(
-        pytest.param("fortress", role, login, marks=pytest.mark.slow)
-        for role, login in (("engineer", READER), ("analyst", ADMIN), ("operator", ADMIN))
+        pytest.param("fortress", role, login, 1, marks=pytest.mark.slow)
+        for role, login in (("engineer", ADMIN), ("engineer", READER), ("analyst", ADMIN), ("operator", ADMIN))
     ),
     *(
-        pytest.param("system_fortress", role, login, marks=pytest.mark.slow)
+        pytest.param("system_fortress", role, login, 1, marks=pytest.mark.slow)
         for role, login in (("engineer", ADMIN), ("engineer", READER), ("analyst", READER), ("operator", ADMIN))
     ),
 ]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(("attacked", "role", "login"), _ATTACKERS, indirect=["attacked"])
-async def test_no_attack_comes_through(attacked: Fortress, role: str, login: str, make_site: MakeSite):
+@pytest.mark.parametrize(("attacked", "role", "login", "every"), _ATTACKERS, indirect=["attacked"])
+async def test_no_attack_comes_through(attacked: Fortress, role: str, login: str, every: int, make_site: MakeSite):
     through, count = [], 0
     async with attacked.standing(), doors(attacked, make_site, role, login) as do:
         honest = plain((await do(TWINS[0], _HONEST)).reply)
         await attacked.quiet(PATIENCE_S)
         before = await attacked.fingerprint()
-        for attack in attacked.attacks():
+        for attack in islice(attacked.attacks(), 0, None, every):
             count += 1
             found, before = await harms(attacked, attack, do, before)
             through += [f"{attack.title}: {harm}" for harm in found]
             if plain((await do(TWINS[0], _HONEST)).reply) != honest:
                 through.append(f"{attack.title}: the next honest query is answered otherwise")
     assert honest.count("\n") >= 60, honest
-    assert count >= 510
+    assert count >= 510 // every
     assert through == [], f"{len(through)} of {count} attacks came through: {through}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fix_agents import http_client
 from fix_http import serving
 from fix_packs import install
 
@@ -74,7 +75,7 @@ async def test_an_argument_that_differs_from_its_header_is_refused_for_the_calle
     (tmp_path / "policies/own.cedar").write_text(POLICY)
     path = os.pathsep.join((str(install(tmp_path, "routing", PACK)), os.environ.get("PYTHONPATH", "")))
     own = {"PYTHONPATH": path, "OSTIARY_POLICY__DIRECTORY": str(tmp_path / "policies")}
-    async with serving(ostiary_config, **own) as (url, _), httpx2.AsyncClient() as http:
+    async with serving(ostiary_config, **own) as (url, _), http_client() as http:
         true = await called(http, url, "routed", "eu", "eu")
         lies = [await called(http, url, "routed", "eu", header) for header in ("us", None)]
         hidden, unknown = [await called(http, url, tool, "eu", "us") for tool in ("hidden", "nothing")]

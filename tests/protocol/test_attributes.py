@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fix_agents import http_client
 from fix_http import serving
 from fix_identity import AUDIENCE, Provider, providing
 from fix_pages import cursor_of
@@ -48,7 +49,7 @@ class Served:
     async def client(self, era: str = "2026-07-28", **claims: Any) -> AsyncIterator[tuple[Client, httpx2.AsyncClient]]:
         """The agent `alice` with those claims; its token can be changed on the way."""
         async with (
-            httpx2.AsyncClient(headers=self.bearer(**claims)) as http,
+            http_client(headers=self.bearer(**claims)) as http,
             Client(streamable_http_client(self.url, http_client=http), mode=era) as client,
         ):
             yield client, http
@@ -124,7 +125,7 @@ async def test_what_one_was_allowed_is_not_remembered_for_the_same_agent_with_ot
 
 @pytest.mark.asyncio
 async def test_the_tools_offered_depend_on_attributes_of_every_type(serve: Serve):
-    async with serve() as served, httpx2.AsyncClient() as http:
+    async with serve() as served, http_client() as http:
         offered = []
         for claims in (
             {"teams": ["sales", "planners"], "grade": 3},

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from fix_agents import http_client
 from fix_identity import AUDIENCE, Provider, providing
 from fix_postgres import PostgresServer
 from fix_server import MakeSite, Site
@@ -126,7 +127,7 @@ async def test_no_secret_and_no_value_is_in_logs_metrics_or_records(
 ):
     dsn = postgres_server.dsn(database=await make_database(ROWS)) + f"&password={PASSWORD}"
     site, log = await make_site({"shop": postgres_server.dsn()}), tmp_path / "log"
-    async with served(site, dsn, log) as base, httpx2.AsyncClient(base_url=base) as http:
+    async with served(site, dsn, log) as base, http_client(base_url=base) as http:
         for door in ("2026-07-28", "legacy", "sse"):
             transport = sse_client(f"{base}/sse") if door == "sse" else f"{base}/mcp"
             async with Client(transport, mode="legacy" if door == "sse" else door) as client:
@@ -189,7 +190,7 @@ async def test_no_credential_is_in_logs_metrics_or_records_of_a_server_that_asks
             "OSTIARY_OPERATION__ROLES": "reader",
         }
         credentials = _credentials(provider, token)
-        async with served(site, dsn, log, **asks) as base, httpx2.AsyncClient(base_url=base) as http:
+        async with served(site, dsn, log, **asks) as base, http_client(base_url=base) as http:
             answers = {shown: (await http.put("/mcp", headers={"Authorization": shown})).status_code for shown in credentials}
             crowd = [await http.put("/mcp", headers={"Authorization": f"Bearer {TOKEN}{n}"}) for n in range(BURST)]
             pages = [

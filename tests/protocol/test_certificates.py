@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import httpx2
 import pytest
-from fix_agents import INITIALIZE, JSON
+from fix_agents import INITIALIZE, JSON, http_client
 from fix_identity import Door
 from starlette.requests import HTTPConnection
 
@@ -26,7 +25,7 @@ def believing(folder: Path, network: str) -> Config:
 
 
 async def begin(url: str, *headers: tuple[str, str]) -> int:
-    async with httpx2.AsyncClient() as http:
+    async with http_client() as http:
         return (await http.post(f"{url}/mcp", json=INITIALIZE, headers=[*JSON.items(), *headers])).status_code
 
 

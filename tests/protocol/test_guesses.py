@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from fix_agents import INITIALIZE, JSON
+from fix_agents import INITIALIZE, JSON, http_client
 from fix_audit import AuditLog
 from fix_identity import Door, believing, opened, providing
 from fix_waiting import until
@@ -33,7 +33,7 @@ async def ask(url: str, token: str = "", **headers: str) -> httpx2.Response:
     """A first request with that token, and other headers by names with `_`."""
     shown = {"Authorization": f"Bearer {token}"} if token else {}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    async with httpx2.AsyncClient() as http:
+    async with http_client() as http:
         return await http.post(f"{url}/mcp", json=INITIALIZE, headers=JSON | shown | named)
 
 
@@ -53,7 +53,7 @@ async def test_an_honest_caller_beside_a_guesser_at_one_address_is_never_held_up
     async with providing() as provider, door(believing(config, provider)) as (url, _):
         answers = await guess(url, BURST + 2)
         last, fresh = await ask(url, "guess"), await ask(url, provider.token(sub="bob"))
-        async with httpx2.AsyncClient() as http:
+        async with http_client() as http:
             silent = await http.post(f"{url}/mcp", json=INITIALIZE)
 
     assert answers == [401] * BURST + [429] * 2

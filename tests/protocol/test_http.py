@@ -6,9 +6,8 @@ import signal
 import socket
 import sys
 
-import httpx2
 import pytest
-from fix_agents import INITIALIZE, JSON, META, message
+from fix_agents import INITIALIZE, JSON, META, http_client, message
 from fix_http import serving
 from fix_waiting import ended
 from mcp import Client
@@ -35,7 +34,7 @@ async def test_a_client_asks_through_each_door(ostiary_config: Config, door: str
 
 @pytest.mark.asyncio
 async def test_a_page_of_another_site_is_refused_at_every_door(ostiary_config: Config):
-    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient() as http:
+    async with serving(ostiary_config) as (url, _), http_client() as http:
         base = url.removesuffix("/mcp")
         for path in ("/mcp", "/sse", "/messages/?session_id=00", "/nowhere"):
             foreign = await http.post(base + path, headers={"Host": "evil.example"}, json={})
@@ -47,7 +46,7 @@ async def test_a_page_of_another_site_is_refused_at_every_door(ostiary_config: C
 async def test_a_stop_does_not_wait_for_streams_that_would_stay_open(ostiary_config: Config):
     """Calls would have ten minutes; nothing else is given them, so the server ends at once and well."""
     listen = message("subscriptions/listen", {"notifications": {"resourcesListChanged": True}, "_meta": META})
-    async with serving(ostiary_config, OSTIARY_HTTP__SHUTDOWN_S="600") as (url, process), httpx2.AsyncClient(timeout=60) as http:
+    async with serving(ostiary_config, OSTIARY_HTTP__SHUTDOWN_S="600") as (url, process), http_client(timeout=60) as http:
         session = (await http.post(url, json=INITIALIZE, headers=JSON)).headers["mcp-session-id"]
         modern = {**JSON, "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "subscriptions/listen"}
         async with (

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from fix_agents import INITIALIZE, JSON
+from fix_agents import INITIALIZE, JSON, http_client
 from fix_http import serving
 
 from ostiary.config import Config
@@ -74,7 +74,7 @@ async def test_a_request_that_is_too_large_is_refused(ostiary_config: Config, st
 @pytest.mark.asyncio
 async def test_more_connections_sessions_and_streams_than_allowed_are_told_when_to_return(ostiary_config: Config):
     bounds = {"OSTIARY_HTTP__SESSIONS": "2", "OSTIARY_HTTP__STREAMS_PER_AGENT": "1", "OSTIARY_HTTP__CONNECTIONS": "6"}
-    async with serving(ostiary_config, **bounds) as (url, _), httpx2.AsyncClient(headers=JSON) as http, AsyncExitStack() as stack:
+    async with serving(ostiary_config, **bounds) as (url, _), http_client(headers=JSON) as http, AsyncExitStack() as stack:
         opened = [await http.post(url, json=INITIALIZE) for _ in range(3)]
         stream = await stack.enter_async_context(http.stream("GET", url.replace("/mcp", "/sse")))
         another = await http.get(url.replace("/mcp", "/sse"))
@@ -144,7 +144,7 @@ UNREADABLE = [
 @pytest.mark.asyncio
 async def test_what_is_no_message_is_refused_without_the_parsers_words(ostiary_config: Config):
     """On connections of the 2025 era; the SDK would quote its exception."""
-    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(headers=JSON) as http:
+    async with serving(ostiary_config) as (url, _), http_client(headers=JSON) as http:
         replies = [await http.post(url, content=body) for _, _, body in UNREADABLE]
 
     assert [reply.status_code for reply in replies] == [400, 400, 400]
@@ -178,7 +178,7 @@ LIES: list[tuple[set[str], dict[str, str], str, dict[str, Any]]] = [
 @pytest.mark.asyncio
 async def test_headers_that_differ_from_the_body_are_refused_in_every_era(ostiary_config: Config, version: str):
     lies = [(headers, method, params) for eras, headers, method, params in LIES if version in eras]
-    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(headers=JSON) as http:
+    async with serving(ostiary_config) as (url, _), http_client(headers=JSON) as http:
         session = (await http.post(url, json=INITIALIZE)).headers["mcp-session-id"]
         modern = version == "2026-07-28"
         era = ({"MCP-Protocol-Version": version} if version else {}) | ({} if modern else {"Mcp-Session-Id": session})

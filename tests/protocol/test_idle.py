@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from fix_agents import INITIALIZE, JSON
+from fix_agents import INITIALIZE, JSON, http_client
 from fix_http import serving
 from fix_waiting import until
 from mcp import Client
@@ -40,7 +40,7 @@ async def pinged(http: httpx2.AsyncClient, url: str, session: str) -> int:
 @pytest.mark.asyncio
 async def test_a_session_that_nobody_uses_ends_and_one_that_is_listened_to_does_not(ostiary_config: Config):
     bounds = {"OSTIARY_HTTP__IDLE_SESSION_S": "1", "OSTIARY_HTTP__SESSIONS": "2"}
-    async with serving(ostiary_config, **bounds) as (url, _), httpx2.AsyncClient(timeout=30) as http:
+    async with serving(ostiary_config, **bounds) as (url, _), http_client(timeout=30) as http:
         listening = await opened(http, url)
         async with http.stream("GET", url, headers={"Accept": "text/event-stream", "Mcp-Session-Id": listening}):
             idle = await opened(http, url)
@@ -60,7 +60,7 @@ async def test_a_thousand_idle_sessions_and_connections_hold_nobody_up(ostiary_c
     bounds = {"OSTIARY_HTTP__RECEIVE_S": "600", "OSTIARY_HTTP__SESSIONS": str(SESSIONS)}
     async with (
         serving(ostiary_config, **bounds) as (url, process),
-        httpx2.AsyncClient(timeout=60) as http,
+        http_client(timeout=60) as http,
         AsyncExitStack() as stack,
     ):
         before = memory_mib(process)

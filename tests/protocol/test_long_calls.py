@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
-import httpx2
 import pytest
+from fix_agents import http_client
 from fix_http import serving
 from fix_postgres import PostgresServer
 from fix_server import LONG, MakeSite, Site
@@ -139,7 +139,7 @@ async def test_a_client_that_gave_no_token_is_told_nothing_on_the_way(make_shop:
         f"{own}clientCapabilities": {},
     }
     headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call"}
-    async with serving(site.config, *given(site), **AS_READER) as (url, _), httpx2.AsyncClient() as http:
+    async with serving(site.config, *given(site), **AS_READER) as (url, _), http_client() as http:
         told = {}
         for token in ({}, {"progressToken": "t"}):
             call = {"name": "export", "arguments": {"sql": ROWS, "name": "n"}, "_meta": meta | token}

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from fix_agents import INITIALIZE, JSON
+from fix_agents import INITIALIZE, JSON, http_client
 from fix_identity import Door, Provider, believing, providing
 from mcp import Client
 from mcp.client.sse import sse_client
@@ -33,7 +33,7 @@ def bearer(token: str) -> dict[str, str]:
 
 async def begin(url: str, token: str) -> httpx2.Response:
     """The answer to a first request with that token."""
-    async with httpx2.AsyncClient() as http:
+    async with http_client() as http:
         return await http.post(f"{url}/mcp", json=INITIALIZE, headers=JSON | bearer(token))
 
 
@@ -42,7 +42,7 @@ async def begin(url: str, token: str) -> httpx2.Response:
 async def test_the_bearer_of_a_token_is_the_caller_at_every_door(config: Config, way: str, door: Door):
     async with providing() as provider, door(believing(config, provider)) as (url, _):
         headers = bearer(provider.token())
-        async with httpx2.AsyncClient(headers=headers) as http:
+        async with http_client(headers=headers) as http:
             transport = (
                 sse_client(f"{url}/sse", headers=headers)
                 if way == "sse"
@@ -64,7 +64,7 @@ async def test_one_agent_does_not_take_the_sessions_of_all(config: Config, door:
             taken = await asyncio.gather(*(begin(url, greedy) for _ in range(6)))
             honest = await begin(url, other)
             held = next(reply for reply in taken if reply.status_code == 200)
-            async with httpx2.AsyncClient(headers=bearer(greedy) | {"Mcp-Session-Id": held.headers["mcp-session-id"]}) as http:
+            async with http_client(headers=bearer(greedy) | {"Mcp-Session-Id": held.headers["mcp-session-id"]}) as http:
                 await http.delete(f"{url}/mcp")
             again = await begin(url, greedy)
 
@@ -74,7 +74,7 @@ async def test_one_agent_does_not_take_the_sessions_of_all(config: Config, door:
 
 @pytest.mark.asyncio
 async def test_a_stream_that_nobody_would_hear_is_not_begun(config: Config, door: Door):
-    async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient(base_url=url) as http:
+    async with providing() as provider, door(believing(config, provider)) as (url, _), http_client(base_url=url) as http:
         asked = await http.head("/sse", headers=bearer(provider.token()))
 
     assert (asked.status_code, asked.headers.get("allow")) == (405, "GET")
@@ -199,7 +199,7 @@ async def test_a_token_without_a_role_or_a_scope_is_refused_and_told_so(config: 
 
 @pytest.mark.asyncio
 async def test_a_client_without_a_token_learns_where_to_get_one(config: Config, door: Door):
-    async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient() as http:
+    async with providing() as provider, door(believing(config, provider)) as (url, _), http_client() as http:
         for path in ("/mcp", "/sse", "/messages/"):
             refused = await http.post(url + path, json=PING) if path != "/sse" else await http.get(url + path)
             assert refused.status_code == 401
@@ -216,7 +216,7 @@ async def test_a_client_without_a_token_learns_where_to_get_one(config: Config, 
 
 @pytest.mark.asyncio
 async def test_several_credentials_or_another_kind_are_refused(config: Config, door: Door):
-    async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient() as http:
+    async with providing() as provider, door(believing(config, provider)) as (url, _), http_client() as http:
         good = f"Bearer {provider.token()}"
         twice = await http.post(
             f"{url}/mcp", json=INITIALIZE, headers=[*JSON.items(), ("Authorization", good), ("Authorization", good)]
@@ -239,7 +239,7 @@ async def test_a_token_of_a_megabyte_is_not_read(config: Config, door: Door):
 
 @pytest.mark.asyncio
 async def test_keys_may_change_in_mid_session(config: Config, door: Door):
-    async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient() as http:
+    async with providing() as provider, door(believing(config, provider)) as (url, _), http_client() as http:
         first = await begin(url, provider.token())
         session = JSON | {"Mcp-Session-Id": first.headers["mcp-session-id"]}
         provider.add("k2")
@@ -329,7 +329,7 @@ async def test_a_provider_that_stalls_holds_up_nobody_whose_key_is_known(config:
 
 @pytest.mark.asyncio
 async def test_another_caller_finds_no_session_of_the_first(config: Config, door: Door):
-    async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient() as http:
+    async with providing() as provider, door(believing(config, provider)) as (url, _), http_client() as http:
         first = await begin(url, provider.token())
         session = JSON | {"Mcp-Session-Id": first.headers["mcp-session-id"]}
         own = await http.post(f"{url}/mcp", json=PING, headers=session | bearer(provider.token()))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from fix_agents import http_client
 from fix_http import serving
 from fix_identity import AUDIENCE, providing
 from fix_waiting import until
@@ -24,7 +25,7 @@ def samples(page: str) -> dict[tuple[str, ...], float]:
 
 @pytest.mark.asyncio
 async def test_the_metrics_count_calls_by_tool_and_how_they_ended(ostiary_config: Config):
-    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http:
+    async with serving(ostiary_config) as (url, _), http_client(base_url=url.removesuffix("/mcp")) as http:
         async with Client(url, mode="2026-07-28") as client:
             await client.call_tool("query", {"sql": "select 1"})
             await client.call_tool("query", {"sql": "delete from orders"})
@@ -57,7 +58,7 @@ async def test_the_metrics_count_calls_by_tool_and_how_they_ended(ostiary_config
 
 @pytest.mark.asyncio
 async def test_who_asks_from_this_machine_is_told_how_the_server_does(ostiary_config: Config):
-    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http:
+    async with serving(ostiary_config) as (url, _), http_client(base_url=url.removesuffix("/mcp")) as http:
         alive = await http.get("/healthz")
         await until(lambda: _is_ready(http))
         ready = await http.get("/readyz")
@@ -120,6 +121,6 @@ async def test_only_callers_of_a_role_for_it_are_told_what_is_wrong(ostiary_conf
 async def _told(base: str, token: str) -> list[tuple[int, str]]:
     """What the bearer gets of `/healthz`, `/readyz` and `/metrics`."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx2.AsyncClient(base_url=base, headers=headers) as http:
+    async with http_client(base_url=base, headers=headers) as http:
         answers = [await http.get(page) for page in ("/healthz", "/readyz", "/metrics")]
     return [(answer.status_code, answer.text) for answer in answers]

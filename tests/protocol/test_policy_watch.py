@@ -10,9 +10,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
-from fix_agents import agent, answer_of
+from fix_agents import agent, answer_of, http_client
 from fix_http import serving
 from fix_postgres import PostgresServer
 from fix_server import READS_ALL, MakeSite, Site
@@ -56,13 +55,13 @@ async def events(site: Site, name: str) -> list[dict[str, Any]]:
 
 
 async def ready(url: str) -> tuple[int, str]:
-    async with httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http:
+    async with http_client(base_url=url.removesuffix("/mcp")) as http:
         answer = await http.get("/readyz")
         return answer.status_code, answer.text
 
 
 async def gauge(url: str) -> str:
-    async with httpx2.AsyncClient(base_url=url.removesuffix("/mcp")) as http:
+    async with http_client(base_url=url.removesuffix("/mcp")) as http:
         page = (await http.get("/metrics")).text
         told = re.findall(r"^ostiary_policy_files_refused (\S+)$", page, re.MULTILINE)
         assert len(told) == 1, page

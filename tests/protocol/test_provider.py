@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from fix_agents import http_client
 from fix_identity import Door, Provider, believing, listening, providing
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -143,7 +143,7 @@ async def test_a_broken_key_keeps_no_good_one_out_and_no_withdrawn_one_in(broken
 @pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_provider_that_drips_gets_no_more_than_its_time(config: Config, door: Door):
-    async with providing() as provider, door(believing(config, provider)) as (url, _), httpx2.AsyncClient(timeout=30) as http:
+    async with providing() as provider, door(believing(config, provider)) as (url, _), http_client(timeout=30) as http:
         ended = asyncio.Event()
 
         async def drops() -> AsyncIterator[bytes]:
@@ -180,7 +180,7 @@ async def test_a_remote_issuer_cannot_name_an_address_of_this_machine_over_plain
         async with listening(lying, **settings) as url:
             lying.url = url.replace("http:", "https:")
             trusting = ssl.create_default_context(cafile=str(certificate))
-            async with httpx2.AsyncClient(verify=trusting, trust_env=False) as http:
+            async with http_client(verify=trusting, trust_env=False) as http:
                 with pytest.raises(Unreachable, match="names no `https://` address"):
                     await asking.keys(http, lying.url, None)
 

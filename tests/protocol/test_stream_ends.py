@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 import httpx2
 import pytest
-from fix_agents import INITIALIZE, JSON, META, message
+from fix_agents import INITIALIZE, JSON, META, http_client, message
 from fix_http import serving
 from fix_postgres import PostgresServer
 from fix_server import MakeSite, Site
@@ -38,7 +38,7 @@ async def streams(url: str, token: str) -> AsyncIterator[list[asyncio.Task[None]
     base = url.removesuffix("/mcp")
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(
-            httpx2.AsyncClient(base_url=base, headers={**JSON, "Authorization": f"Bearer {token}"}, timeout=60)
+            http_client(base_url=base, headers={**JSON, "Authorization": f"Bearer {token}"}, timeout=60)
         )
         session = (await http.post("/mcp", json=INITIALIZE)).headers["Mcp-Session-Id"]
         opened = [

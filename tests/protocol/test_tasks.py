@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
-import httpx2
 import mcp.types as t
 import pytest
+from fix_agents import http_client
 from fix_http import serving
 from fix_pages import OpenLibrary
 from fix_server import LONG
@@ -161,7 +161,7 @@ async def test_over_http_a_look_at_a_task_says_in_its_header_which(ostiary_confi
     }
     headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tasks/get"}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tasks/get", "params": {"taskId": NOBODYS, "_meta": meta}}
-    async with serving(ostiary_config) as (url, _), httpx2.AsyncClient(headers=headers) as http:
+    async with serving(ostiary_config) as (url, _), http_client(headers=headers) as http:
         names: tuple[dict[str, str], ...] = ({}, {"Mcp-Name": NOBODYS.replace("0", "1")}, {"Mcp-Name": NOBODYS})
         said = [(await http.post(url, json=body, headers=name)).text for name in names]
     codes = (t.HEADER_MISMATCH, t.HEADER_MISMATCH, t.INVALID_PARAMS)

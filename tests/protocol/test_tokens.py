@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-import httpx2
 import pytest
+from fix_agents import http_client
 from fix_http import ostiary, serving
 from fix_waiting import until
 from mcp import Client
@@ -31,7 +31,7 @@ async def test_a_token_works_until_it_is_revoked_and_all_of_it_is_on_record(osti
     tokens |= {"OSTIARY_ATTRIBUTES__REGION__TYPE": "text", "OSTIARY_ATTRIBUTES__REGION__AGENTS__NIGHTLY": "canary-region"}
     async with (
         serving(ostiary_config, **tokens) as (url, _),
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
+        http_client(headers={"Authorization": f"Bearer {token}"}) as http,
     ):
         async with Client(streamable_http_client(url, http_client=http)) as client:
             reply = await client.call_tool("whoami", {})

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import mcp.types as t
 import pytest
+from fix_agents import http_client
 from fix_http import ostiary, serving
 from fix_packs import install
 from fix_waiting import until
@@ -72,7 +72,7 @@ async def never(context: Any, params: Any) -> t.ElicitResult:
 @asynccontextmanager
 async def agent(url: str, token: str) -> AsyncIterator[Client]:
     async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http,
+        http_client(headers={"Authorization": f"Bearer {token}"}) as http,
         Client(streamable_http_client(url, http_client=http), mode="2026-07-28", elicitation_callback=never) as client,
     ):
         yield client

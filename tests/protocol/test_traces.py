@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import httpx2
 import pytest
+from fix_agents import http_client
 from fix_http import serving
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -61,7 +61,7 @@ async def test_the_stages_of_a_call_join_the_trace_of_its_client(ostiary_config:
     async with (
         collecting() as (endpoint, collector),
         serving(ostiary_config, OTEL_EXPORTER_OTLP_ENDPOINT=endpoint) as (url, _),
-        httpx2.AsyncClient(headers=headers) as http,
+        http_client(headers=headers) as http,
         Client(streamable_http_client(url, http_client=http), mode=era) as client,
     ):
         await client.call_tool("query", {"sql": "select 'planted-value' as answer"}, meta=meta)

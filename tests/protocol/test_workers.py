@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncpg
 import httpx2
 import pytest
-from fix_agents import INITIALIZE, JSON, Agent, agent, message
+from fix_agents import INITIALIZE, JSON, Agent, agent, http_client, message
 from fix_http import serving
 from fix_postgres import PostgresServer
 from fix_server import LONG, MakeSite, Site
@@ -96,13 +96,13 @@ async def test_two_workers_answer_at_one_address_and_a_session_is_unknown_to_the
     async with serving(ostiary_config, "--workers", "2") as (url, server):
         assert len(children(server.pid)) == 2
         await until_both_answer(url)
-        async with httpx2.AsyncClient(headers=JSON) as http:
+        async with http_client(headers=JSON) as http:
             opened = await http.post(url, json=INITIALIZE)
         session = {"Mcp-Session-Id": opened.headers["Mcp-Session-Id"]}
         statuses: set[int] = set()
 
         async def told() -> bool:
-            async with httpx2.AsyncClient(headers={**JSON, **session}) as http:
+            async with http_client(headers={**JSON, **session}) as http:
                 statuses.add((await http.post(url, json=message("tools/list", {}))).status_code)
             return len(statuses) == 2
 
