@@ -125,8 +125,10 @@ async def harms(
         await asyncio.sleep(0.01)
 
 
-_DRAWN = re.compile(r"cursor=\"[^\"]+\"|data-[0-9a-f]{6}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|policy: \w+")
-"""What differs between two replies without telling anything: marks, call ids and cursors."""
+_DRAWN = re.compile(
+    r"(?:cursor|change)=\"[^\"]+\"|change [\w-]{24} |data-[0-9a-f]{6}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|policy: \w+"
+)
+"""What differs between two replies without telling anything: marks, call ids, cursors and handles of changes."""
 
 
 def plain(reply: str) -> str:

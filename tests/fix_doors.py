@@ -19,8 +19,10 @@ from ostiary_policies.model import Principal
 
 
 @asynccontextmanager
-async def doors(fortress: Fortress, make_site: MakeSite, role: str, login: str, *, timeout_s: float = 5) -> AsyncIterator[Do]:
-    """One server for each shop, an agent at each."""
+async def doors(
+    fortress: Fortress, make_site: MakeSite, role: str, login: str, *, timeout_s: float = 5, policy: str = "", writer: str = ""
+) -> AsyncIterator[Do]:
+    """One server for each shop, an agent at each; `writer` logs in for changes."""
     clients: dict[str, Client] = {}
     pools: dict[str, asyncpg.Pool] = {}
     fresh: dict[str, dict[str, str]] = {}
@@ -45,8 +47,9 @@ async def doors(fortress: Fortress, make_site: MakeSite, role: str, login: str, 
     async with AsyncExitStack() as stack:
         for twin in TWINS:
             tagged = {**TAGS, f"public.t{fortress.secrets[twin]['table']}": ["hidden"]}
-            terms = {"tags": ("hidden",), "tagged": tagged, "pool_max": 1, "limits": {"timeout_s": timeout_s}}
-            site = await make_site({"shop": fortress.server.dsn(login, twin)}, policy=HIDES, **terms)
+            terms: dict[str, Any] = {"tags": ("hidden",), "tagged": tagged, "pool_max": 1, "limits": {"timeout_s": timeout_s}}
+            terms |= {"writers": {"shop": fortress.server.dsn(writer, twin)}} if writer else {}
+            site = await make_site({"shop": fortress.server.dsn(login, twin)}, policy=HIDES + policy, **terms)
             house = await stack.enter_async_context(open_house(site.config, lambda _: None))
             app = McpApp(house.gate, lambda _: Principal("attacker", (role,)))
             clients[twin] = await stack.enter_async_context(Client(app.server))

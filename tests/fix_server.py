@@ -176,7 +176,7 @@ def site_config(
         lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}"]
         lines += [f'replica_dsn = "{replicas[name]}"'] if replicas and name in replicas else []
         if writers and name in writers:
-            lines += [f'writer_dsn = "{writers[name]}"', 'writer_powers = ["superuser"]']
+            lines += [f'writer_dsn = "{writers[name]}"', f"writer_powers = {json.dumps(accepted_powers)}"]
         lines += [f"accepted_powers = {json.dumps(accepted_powers)}", f"[datasources.{name}.tags]"]
         lines += [f"{json.dumps(target)} = {json.dumps(given)}" for target, given in (tagged or {}).items()]
     key = folder / "mask.key"

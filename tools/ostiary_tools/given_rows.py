@@ -120,8 +120,16 @@ def _given(columns: Sequence[ColumnInfo]) -> str:
 def _values(columns: Sequence[ColumnInfo]) -> Iterator[tuple[str, str]]:
     """Each column with its value as SQL. Without a modifier: what is too long is an error and not cut."""
     for number, column in enumerate(columns, 1):
-        kind = ".".join(map(quoted, column.kind)) if column.kind is not None else column.type
-        yield column.name, f"CAST(given.c{number} AS {kind})"
+        yield column.name, f"CAST(given.c{number} AS {_kind(column)})"
+
+
+def _kind(column: ColumnInfo) -> str:
+    """The type by its name; that of an array is written as its elements' with brackets."""
+    if column.kind is None:
+        return column.type
+    schema, name = column.kind
+    array = column.type.endswith("[]")
+    return f"{quoted(schema)}.{quoted(name.removeprefix('_') if array else name)}{'[]' * array}"
 
 
 def _insert(relation: Relation, columns: Sequence[ColumnInfo], _keys: Sequence[str]) -> str:

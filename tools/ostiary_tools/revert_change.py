@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from ostiary_policies.model import Intent, Permit
-from ostiary_tools.api import Args, ChangeHandle, Hints, Redacted, Session, Surface, World
+from ostiary_tools.api import Args, ChangeHandle, Hints, Redacted, Refused, Session, Surface, World
 from ostiary_tools.change import moved, unknown_change, untouched
 from ostiary_tools.change_report import report
 from ostiary_tools.result import Content
@@ -34,10 +34,15 @@ class RevertChange:
         if change.state != "applied":
             raise moved(change.state)
         view = world.view(change.datasource)
+        accesses = untouched(change.effects, view)
+        if any(access.resource not in view.visible for access in accesses):
+            # As a refusal of policy it would name what does not exist for the caller.
+            message = "this change cannot be undone by you: it took more than is yours to put back"
+            raise Refused("undo", message, "propose a change that does the opposite, or ask somebody who sees all of it")
         return Intent(
             self.name,
             args.model_dump(mode="json"),
-            untouched(change.effects, view),
+            accesses,
             view.datasource,
             stays=True,
             undoes=True,

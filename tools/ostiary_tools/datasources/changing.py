@@ -88,6 +88,9 @@ class PostgresChanger:
         self.written.note(doing, rows)
         return len(rows)
 
+    async def _immediately(self) -> None:
+        await self.reader.connection.execute("SET CONSTRAINTS ALL IMMEDIATE", timeout=self.limits.timeout_s + SERVER_GRACE_S)
+
     async def _waiting(self, running: Any, doing: Direct) -> Any:
         """What it gives; its failure in words, with who was in the way where that was a lock."""
         start = asyncio.get_running_loop().time()
@@ -100,7 +103,9 @@ class PostgresChanger:
         raise change_error(found, doing.targets, holders, timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s) from None
 
     async def effects(self) -> Effects:
-        """Look at everything anew."""
+        """Look at everything anew, once what was deferred to the commit is done: nothing is to happen after this look."""
+        targets = frozenset(name for each in self.done for name in each.targets)
+        await self._waiting(self._immediately(), Direct(targets))
         looking = Looking(self.reader, self.onlooker, self.limits, self.begun_with, self.done, self.tries, self.written)
         try:
             self.seen = await looking.look()
@@ -135,7 +140,8 @@ class PostgresChanger:
         where = among(f"'{{{','.join(map(str, oids))}}}'::pg_catalog.oid[]", f"""'{{"{'","'.join(tids)}"}}'::pg_catalog.tid[]""")
         if not found:
             where = "false"
-        query = f"SELECT {', '.join(columns)} FROM {images.layout.sql} AS t WHERE {where} AND ({predicate}) LIMIT {int(limit) + 1}"  # noqa: S608
+        query = f"""SELECT {", ".join(columns)} FROM {images.layout.sql} AS t WHERE {where} AND ({predicate})
+            ORDER BY t.tableoid, t.ctid LIMIT {int(limit) + 1}"""  # noqa: S608  judged
         async with self._seeing(before=before) as reader:
             bounds = replace(reader.limits, max_rows=limit)
             return await replace(reader, limits=bounds, relied={}, known=Known()).rows(Statement(query, tuple(keys)))
