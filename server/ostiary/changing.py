@@ -29,7 +29,7 @@ from ostiary_policies.model import Denial, Permit
 from ostiary_tools.change import Changed, State, TableCount, Wish, lasting, moved, unknown_change
 from ostiary_tools.change_report import told
 from ostiary_tools.datasources.port import ChangeLimits, Changer, Datasource
-from ostiary_tools.effects import Effects
+from ostiary_tools.effects import Effects, Via
 from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Refused, ToolError
 from ostiary_tools.view import World
 
@@ -240,7 +240,10 @@ class Changing:
             datasource=view.datasource,
             counts=effects.counts,
             tables=tuple(
-                TableCount(".".join(one.table), one.inserted, one.updated, one.deleted, one.via) for one in effects.tables
+                TableCount(
+                    ".".join(one.table), one.inserted, one.updated, one.deleted, Via.STATEMENT if state == "reverted" else one.via
+                )
+                for one in effects.tables
             ),
             triggers=tuple(f"{one.trigger} on {'.'.join(one.table)}" for one in effects.fired if one.table in names),
             sequences=tuple(

@@ -18,9 +18,11 @@ from mcp import Client
 
 from ostiary.app import House, open_house
 from ostiary.audit.verify import verify_database
+from ostiary.call import Call
 from ostiary.mcp_app import McpApp
 from ostiary.settling import settle
 from ostiary_policies.model import Principal
+from ostiary_tools.api import Text
 
 SHOP = """
 CREATE TABLE products (id int PRIMARY KEY, name text NOT NULL, price numeric(8,2) NOT NULL CHECK (price > 0), owner text);
@@ -421,3 +423,25 @@ async def test_every_step_stands_in_a_chain_that_verifies(shop: OpenShop) -> Non
         ]
     report = await verify_database(opened.house.audit.reader_dsn, opened.house.audit.public_key, opened.house.audit.anchor)
     assert report.exit_code == 0, report.sentence()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_hundred_thousand_rows_are_changed_and_put_back(shop: OpenShop) -> None:
+    # The shipped engineer would wait for a human's approval.
+    policy = POLICY + '@id("loader") permit (principal in Role::"loader", action, resource);'
+    async with shop(policy=policy, more="CREATE TABLE bulk (id int PRIMARY KEY, said text)") as opened:
+        who = Principal("ada", ("loader",))
+        values = [[n, f"row {n} says something of a usual length"] for n in range(100_000)]
+        given = {"rows": [{"table": "bulk", "action": "insert", "columns": ["id", "said"], "rows": values}]}
+        proposed = await _called(opened, who, "propose_change", given)
+        for tool, said, rows in (("apply_change", "public.bulk: +100000", 100_000), ("revert_change", "public.bulk: -100000", 0)):
+            assert said in await _called(opened, who, tool, {"change": handle(proposed)})
+            assert len(await opened.owner("SELECT FROM bulk")) == rows
+
+
+async def _called(opened: Shop, who: Principal, tool: str, arguments: dict[str, Any]) -> str:
+    """The first block of the reply."""
+    reply = await opened.house.gate.call(who, Call(tool, arguments))
+    assert isinstance(reply.blocks[0], Text)
+    return reply.blocks[0].text
