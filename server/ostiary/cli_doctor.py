@@ -1,7 +1,7 @@
 """`ostiary doctor`: what the logins of the datasources could do, and the login that could do less."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,8 @@ from ostiary.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
     from ostiary.config import Config
-    from ostiary.doctor import Diagnosis, Unreachable
+    from ostiary.doctor import Diagnosis, Part, Unreachable
+    from ostiary_tools.datasources.opening import PostgresSettings
     from ostiary_tools.powers import Finding, Power
 
 _SHOWN = 3
@@ -26,6 +27,9 @@ def doctor(
     sql: Annotated[
         bool, typer.Option("--sql", help="Print only the SQL that makes a login which may do no more than read.")
     ] = False,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Look only at the login for changes; with --sql, print what makes one.")
+    ] = False,
     config: ConfigOption = None,
     json_: JsonOption = False,
 ) -> None:
@@ -34,7 +38,7 @@ def doctor(
     A power that is neither a note nor named by `accepted_powers` keeps a datasource from being served; the exit code is then 1.
     """
     loaded = configured(config)
-    found = asyncio.run(_diagnosed(loaded, datasource, replicas=not sql))
+    found = asyncio.run(_diagnosed(loaded, datasource, sql=sql, changes=changes))
     if json_:
         print_json([_as_data(one) for one in found])
     else:
@@ -43,9 +47,9 @@ def doctor(
     _leave(found, told_only=sql)
 
 
-async def _diagnosed(config: "Config", only: str | None, *, replicas: bool) -> "list[Diagnosis | Unreachable]":
+async def _diagnosed(config: "Config", only: str | None, *, sql: bool, changes: bool) -> "list[Diagnosis | Unreachable]":
     from ostiary.app import load_policies, open_sources
-    from ostiary.doctor import diagnose
+    from ostiary.doctor import Part, diagnose
 
     policies = await load_policies(config)
     async with open_sources(config, say) as sources:
@@ -54,10 +58,16 @@ async def _diagnosed(config: "Config", only: str | None, *, replicas: bool) -> "
             names = ", ".join(f"`{name}`" for name in known)
             raise CommandFailed(f"there is no datasource `{only}`", f"choose among {names}", Exit.USAGE)
         asked = [source for source in sources if only in (None, source.name)]
-        each = [
-            (source, replica) for source in asked for replica in (False, True) if not replica or (replicas and source.replica_dsn)
-        ]
-        return [await diagnose(config, policies.engine, source, replica=replica) for source, replica in each]
+        every = (Part.WRITER,) if changes else (Part.ITSELF,) if sql else tuple(Part)
+        each = [(source, part) for source in asked for part in every if sql or part in _parts(source)]
+        return [await diagnose(config, policies.engine, source, part) for source, part in each]
+
+
+def _parts(source: "PostgresSettings") -> "Sequence[Part]":
+    from ostiary.doctor import Part
+
+    there = {Part.ITSELF: source.dsn, Part.REPLICA: source.replica_dsn, Part.WRITER: source.writer_dsn}
+    return [part for part, dsn in there.items() if dsn]
 
 
 def _leave(found: "list[Diagnosis | Unreachable]", *, told_only: bool) -> None:
@@ -80,6 +90,7 @@ def _as_data(one: "Diagnosis | Unreachable") -> dict[str, Any]:
     return {
         "datasource": one.datasource,
         "replica": one.replica,
+        "writer": one.writer,
         "served": one.served,
         "login": one.login,
         "database": one.database,
@@ -102,13 +113,15 @@ def _print(one: "Diagnosis | Unreachable", *, sql: bool) -> None:
         # `color`: otherwise what looks like a colour is cut out of names, and what remains may be the name of another table.
         typer.echo(one.sql, nl=False, color=True)
         return
-    typer.echo(
-        one_line(f"{'replica of ' if one.replica else ''}{one.datasource}: login `{one.login}` in database `{one.database}`")
-    )
+    typer.echo(one_line(f"{_part(one)}{one.datasource}: login `{one.login}` in database `{one.database}`"))
     for power, group in groupby(one.findings, key=lambda finding: finding.power):
         _print_power(one, power, list(group))
     _print_value_logs(one)
     _print_end(one)
+
+
+def _part(one: "Diagnosis") -> str:
+    return "replica of " if one.replica else "changes of " if one.writer else ""
 
 
 def _print_value_logs(one: "Diagnosis") -> None:
@@ -142,8 +155,9 @@ def _evidence(found: "list[Finding]") -> Iterator[str]:
 
 
 def _print_end(one: "Diagnosis") -> None:
+    accepted = "writer_powers" if one.writer else "accepted_powers"
     if one.idle:
-        typer.echo(f"  `accepted_powers` names what the login cannot do: {', '.join(one.idle)}; take it out")
+        typer.echo(f"  `{accepted}` names what the login cannot do: {', '.join(one.idle)}; take it out")
     if one.served:
         typer.secho("  it is served", fg=typer.colors.GREEN)
         return
@@ -152,9 +166,10 @@ def _print_end(one: "Diagnosis") -> None:
         typer.echo("  it is no standby: let `replica_dsn` name one")
     if not one.unaccepted:
         return
-    setting = "replica_dsn" if one.replica else "dsn"
-    typer.echo(f"  next: make a login that may only read, give it a password, and put it into `{setting}`:")
-    typer.echo(f"      ostiary doctor {one.datasource} --sql | psql …")
+    setting = "replica_dsn" if one.replica else "writer_dsn" if one.writer else "dsn"
+    may = "write only what policies let agents change" if one.writer else "only read"
+    typer.echo(f"  next: make a login that may {may}, give it a password, and put it into `{setting}`:")
+    typer.echo(f"      ostiary doctor {one.datasource} --sql{' --changes' if one.writer else ''} | psql …")
     names = ", ".join(f'"{power}"' for power in one.unaccepted)
     typer.echo(f"  or take the risk, in [datasources.{one.datasource}]:")
-    typer.echo(f"      accepted_powers = [{names}]")
+    typer.echo(f"      {accepted} = [{names}]")

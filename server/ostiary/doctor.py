@@ -5,6 +5,7 @@ It connects to each datasource as the server does, looks, and changes nothing.
 
 import asyncio
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from ostiary.config import Config
 from ostiary_policies.actions import Action
@@ -15,11 +16,14 @@ from ostiary_tools.datasources.examination import Examination, Routine, examine
 from ostiary_tools.datasources.least_privilege import Login, login_sql
 from ostiary_tools.datasources.postgres import PostgresSettings
 from ostiary_tools.datasources.value_logging import ValueLog
+from ostiary_tools.datasources.writer import WRITES, sessions_for_changes
 from ostiary_tools.errors import Unavailable
 from ostiary_tools.powers import Finding, Power, unaccepted
+from ostiary_tools.snapshot import RelationKind
 
 _CLIENTS = 4
 """Servers of this configuration that the new login has room for: desktop clients start one a window."""
+_TABLES = (RelationKind.TABLE, RelationKind.PARTITIONED_TABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,8 @@ class Diagnosis:
     replica: bool = False
     """Whether it is the datasource's replica."""
     standby: bool = False
+    writer: bool = False
+    """Whether it is the datasource's login for changes."""
 
     @property
     def served(self) -> bool:
@@ -65,23 +71,35 @@ class Unreachable:
     hint: str
 
 
-async def diagnose(config: Config, engine: Engine, settings: PostgresSettings, *, replica: bool = False) -> Diagnosis | Unreachable:
-    """Examine one datasource, or its replica, which it must have then."""
+class Part(StrEnum):
+    """Which login of a datasource; the value is what it is called in words."""
+
+    ITSELF = ""
+    REPLICA = "the replica"
+    WRITER = "the login for changes"
+
+
+async def diagnose(config: Config, engine: Engine, settings: PostgresSettings, part: Part = Part.ITSELF) -> Diagnosis | Unreachable:
+    """Examine one login of a datasource. Where there is none for changes yet, the one that would do is found out by the reader."""
+    dsns = {Part.ITSELF: settings.dsn, Part.REPLICA: settings.replica_dsn or "", Part.WRITER: settings.writer_dsn or settings.dsn}
+    writer = part is Part.WRITER
     try:
-        found = await examine(replace(settings, dsn=settings.replica_dsn or "") if replica else settings)
+        found = await examine(replace(settings, dsn=dsns[part]))
     except Unavailable as failure:
-        return Unreachable(settings.name, f"the replica: {failure.message}" if replica else failure.message, failure.hint)
-    login = await asyncio.to_thread(_login, config, engine, settings, found)
-    given = (settings.name, found.login, found.database, found.findings, settings.accepted_powers, login_sql(login, found))
+        return Unreachable(settings.name, f"{part}: {failure.message}" if part else failure.message, failure.hint)
+    login = await asyncio.to_thread(_login, config, engine, settings, found, changes=writer)
+    accepted = settings.writer_powers if writer else settings.accepted_powers
+    findings = tuple(each for each in found.findings if not writer or each.power not in WRITES)
+    given = (settings.name, found.login, found.database, findings, accepted, login_sql(login, found))
     logs = found.value_logs if config.policy.mask_key is not None and _hashes(engine) else ()
-    return Diagnosis(*given, logs, replica, found.standby)
+    return Diagnosis(*given, logs, part is Part.REPLICA, found.standby, writer)
 
 
 def _hashes(engine: Engine) -> bool:
     return any(policy.mask is not None and policy.mask.kind is MaskKind.HASH for policy in engine.policies.policies.values())
 
 
-def _login(config: Config, engine: Engine, settings: PostgresSettings, found: Examination) -> Login:
+def _login(config: Config, engine: Engine, settings: PostgresSettings, found: Examination, *, changes: bool) -> Login:
     callers = [Principal(config.agent.name, (role,)) for role in config.agent.roles]
 
     def allowed(action: Action, resource: Resource) -> bool:
@@ -90,14 +108,20 @@ def _login(config: Config, engine: Engine, settings: PostgresSettings, found: Ex
     def runnable(routine: Routine) -> bool:
         return allowed(Action.EXECUTE, found.snapshot.function_resource(routine.schema, routine.name))
 
-    name = f"{settings.name[:55]}_agent"
+    def tables(*actions: Action) -> frozenset[tuple[str, str]]:
+        relations = found.snapshot.relations.items()
+        return frozenset(key for key, each in relations if any(allowed(action, each.resource(settings.name)) for action in actions))
+
+    writable = tables(Action.INSERT, Action.UPDATE, Action.DELETE) if changes else frozenset()
+    written = frozenset(key for key in writable if found.snapshot.relations[key].kind in _TABLES)
+    name = f"{settings.name[:53]}_{'changer' if changes else 'agent'}"
     return Login(
         name=name if name != found.login else f"{name}_2",
-        relations=frozenset(
-            key for key, relation in found.snapshot.relations.items() if allowed(Action.READ, relation.resource(settings.name))
-        ),
+        relations=tables(Action.READ) | written,
+        written=written,
+        changes=changes,
         routines=tuple(routine for routine in found.routines if runnable(routine)),
-        connections=_CLIENTS * settings.pool_max,
+        connections=_CLIENTS * (sessions_for_changes(settings) if changes else settings.pool_max),
         timeout_s=config.limits.timeout_s,
         lock_timeout_s=settings.lock_timeout_s,
         idle_timeout_s=settings.idle_timeout_s,

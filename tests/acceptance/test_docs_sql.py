@@ -1,11 +1,18 @@
-"""The SQL of the how-to for one's own database, on a real server."""
+"""The SQL of the how-tos for one's own database, on a real server."""
 
 import asyncpg
 import pytest
 from acceptance.pages import ROOT, blocks
 from fix_postgres import PostgresServer
 
+from ostiary_policies.model import Statement
+from ostiary_tools.datasources.port import ChangeLimits
+from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
+from ostiary_tools.errors import DatabaseError
+from ostiary_tools.powers import Power
+
 PAGE = ROOT / "docs/how-to/use-your-own-database.md"
+CHANGES = ROOT / "docs/how-to/make-a-login-for-changes.md"
 
 
 @pytest.mark.asyncio
@@ -37,4 +44,35 @@ async def test_the_login_of_the_how_to_reads_and_does_nothing_else(postgres_serv
         owner = await asyncpg.connect(postgres_server.dsn())
         await owner.execute("drop database shop")
         await owner.execute("drop role agent")
+        await owner.close()
+
+
+@pytest.mark.asyncio
+async def test_the_login_for_changes_of_the_how_to_writes_rows_and_nothing_else(postgres_server: PostgresServer):
+    [login] = (block.text for block in blocks(CHANGES) if block.language == "sql")
+    owner = await asyncpg.connect(postgres_server.dsn())
+    await owner.execute("drop database if exists shop")
+    await owner.execute("create database shop")
+    await owner.close()
+    owner = await asyncpg.connect(postgres_server.dsn(database="shop"))
+    superuser = frozenset({Power.SUPERUSER})
+    dsn, writer_dsn = postgres_server.dsn(database="shop"), postgres_server.dsn("changer", "shop")
+    datasource = await open_postgres(PostgresSettings("shop", dsn, accepted_powers=superuser, writer_dsn=writer_dsn))
+    try:
+        await owner.execute("create table customers (id serial primary key, email text); create table employees (salary numeric)")
+        await owner.execute("revoke create on schema public from public")
+        await owner.execute(login)
+        async with datasource.change(ChangeLimits(timeout_s=10, lock_timeout_s=2, max_rows=10)) as changer:
+            assert await changer.run(Statement("INSERT INTO public.customers (email) VALUES ('a@example.com')")) == 1
+            assert (await changer.effects()).rows == 1
+            with pytest.raises(DatabaseError) as refused:
+                await changer.run(Statement("DELETE FROM public.employees"))
+            assert refused.value.sqlstate == "42501"
+    finally:
+        await datasource.close()
+        await owner.execute("drop owned by changer")
+        await owner.close()
+        owner = await asyncpg.connect(postgres_server.dsn())
+        await owner.execute("drop database shop with (force)")
+        await owner.execute("drop role changer")
         await owner.close()

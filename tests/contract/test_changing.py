@@ -441,8 +441,10 @@ async def test_a_serialization_failure_is_told_by_its_sqlstate(shop: Shop, isola
     assert failed.value.sqlstate == "40001"
 
 
-async def test_what_became_of_a_transaction_is_known_afterwards(shop: Shop) -> None:
-    async with shop.changing("UPDATE notes SET body = 'x'") as changer:
+@pytest.mark.parametrize("isolation", list(Isolation))
+async def test_what_became_of_a_transaction_is_known_afterwards(shop: Shop, isolation: Isolation) -> None:
+    async with shop.changing("UPDATE notes SET body = 'x'", limits=replace(LIMITS, isolation=isolation)) as changer:
+        await changer.effects()
         name = await changer.name()
         assert await shop.datasource.fate(name) == "running"
         await changer.commit()
@@ -608,3 +610,55 @@ async def test_sessions_are_emptied_between_changes(shop: Shop) -> None:
     for _ in range(4):
         effects = await shop.effects("UPDATE notes SET body = 'y' WHERE id = 1")
         assert told(effects) == {"notes": (0, 1, 0, Via.STATEMENT)}
+
+
+async def test_rows_that_row_security_hides_are_not_changed_unseen(shop: Shop) -> None:
+    await shop.sql("""
+        CREATE TABLE files (id int PRIMARY KEY, whose text, v int);
+        INSERT INTO files VALUES (1, 'mine', 0), (2, 'theirs', 0);
+        ALTER TABLE files ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY own ON files USING (whose = 'mine');
+        CREATE FUNCTION touches() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+            UPDATE public.files SET v = 1; RETURN new; END $$;
+        CREATE TRIGGER touching AFTER UPDATE ON notes FOR EACH STATEMENT EXECUTE FUNCTION touches();
+    """)
+    seen = await shop.effects("UPDATE files SET v = 2")
+    assert table(seen, "files").rows == (RowChange(("1", "mine", "0"), ("1", "mine", "2")),)
+    with pytest.raises(Refused, match="row security may hide rows") as refused:
+        await shop.effects("UPDATE notes SET body = 'x'")
+    assert refused.value.rule == "effects"
+
+
+async def test_a_large_table_is_not_searched_for_the_row_that_a_statement_wrote(shop: Shop) -> None:
+    await shop.sql("""CREATE TABLE many (id int PRIMARY KEY, v int);
+        INSERT INTO many SELECT n, n FROM generate_series(1, 10000) n; ANALYZE""")
+    async with shop.changing("UPDATE many SET v = 0 WHERE id = 7") as changer:
+        assert table(await changer.effects(), "many").rows == (RowChange(("7", "7"), ("7", "0")),)
+        [row] = await changer.reader.fetch("SELECT pg_stat_get_xact_numscans('many'::regclass) AS scans")
+        assert row["scans"] == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE many SET v = v + 1", "DELETE FROM many", "INSERT INTO many SELECT -n, n, 'y' FROM generate_series(1, 100000) n"],
+)
+async def test_a_hundred_thousand_rows_are_told_and_taken_back(shop: Shop, statement: str) -> None:
+    await shop.sql("""CREATE TABLE many (id int PRIMARY KEY, v int, t text);
+        INSERT INTO many SELECT n, n, 'x' || n FROM generate_series(1, 100000) n""")
+    before = await shop.rows("SELECT md5(string_agg(m::text, ',' ORDER BY id)) FROM many m")
+    limits = replace(LIMITS, timeout_s=60, max_rows=100_000)
+    clock = asyncio.get_running_loop().time
+    async with shop.changing(statement, limits=limits) as changer:
+        start = clock()
+        effects = await changer.effects()
+        print(f"{statement}: effects in {clock() - start:.1f} s")  # noqa: T201  the times
+        await changer.commit()
+    assert effects.rows == 100_000
+    async with shop.datasource.change(limits) as changer:
+        start = clock()
+        await changer.undo(effects)
+        print(f"{statement}: undone in {clock() - start:.1f} s")  # noqa: T201  the times
+        assert as_sets(await changer.effects()) == inverse(effects)
+        await changer.commit()
+    assert await shop.rows("SELECT md5(string_agg(m::text, ',' ORDER BY id)) FROM many m") == before

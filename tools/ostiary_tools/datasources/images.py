@@ -16,6 +16,10 @@ Place = tuple[int, str]
 """OID of the table that holds it, and its ctid."""
 
 
+MOST_VALUE_CHARS = 16_000_000
+"""Of one value; a change of a longer one is refused."""
+
+
 class Counts(NamedTuple):
     """Rows written, as the server counts them: what was rolled back to a savepoint too, and a row each time it was written."""
 
@@ -70,7 +74,8 @@ class Layout:
     @property
     def printed(self) -> str:
         """Its values as text, for a SELECT from it as `t`."""
-        return ", ".join(text_of(f"t.{quoted(column.name)}") for column in self.columns)
+        texts = (text_of(f"t.{quoted(column.name)}") for column in self.columns)
+        return ", ".join(f"pg_catalog.left({text}, {MOST_VALUE_CHARS + 1})" for text in texts)
 
     @property
     def key_columns(self) -> list[tuple[int, Column]]:

@@ -1,4 +1,4 @@
-"""Writes the SQL that makes a login for agents which may read what is named, and nothing else. Pure: text from values.
+"""Writes the SQL that makes a login for agents which may read, or change, what is named, and nothing else. Pure: text from values.
 
 Names come from a catalog and may hold anything, so each stands quoted in a statement
 and none in a comment. There is no password in it: psql asks for one.
@@ -27,6 +27,10 @@ class Login:
     timeout_s: float
     lock_timeout_s: float
     idle_timeout_s: float
+    written: frozenset[tuple[str, str]] = frozenset()
+    """Tables whose rows it may change; they are among what it may read."""
+    changes: bool = False
+    """Whether it is for changes, and no reader."""
 
 
 def login_sql(login: Login, found: Examination) -> str:
@@ -36,7 +40,7 @@ def login_sql(login: Login, found: Examination) -> str:
         ("-- For psql, connected to the database as a superuser or as its owner with CREATEROLE.", "BEGIN;"),
         (
             f"CREATE ROLE {role} LOGIN {ATTRIBUTES} CONNECTION LIMIT {login.connections};",
-            f"ALTER ROLE {role} SET default_transaction_read_only = on;",
+            *((f"ALTER ROLE {role} SET default_transaction_read_only = on;",) if not login.changes else ()),
             f"ALTER ROLE {role} SET statement_timeout = {_milliseconds(login.timeout_s)};",
             f"ALTER ROLE {role} SET lock_timeout = {_milliseconds(login.lock_timeout_s)};",
             f"ALTER ROLE {role} SET idle_in_transaction_session_timeout = {_milliseconds(login.idle_timeout_s)};",
@@ -64,10 +68,17 @@ def _grants(role: str, login: Login, found: Examination) -> Iterator[str]:
     yield from _on_schemas(role, {schema for schema, _ in granted} | {routine.schema for routine in login.routines})
     if granted:
         yield f"GRANT SELECT ON\n{_listed(f'{quoted(schema)}.{quoted(name)}' for schema, name in granted)}\nTO {role};"
+    if written := sorted(login.written & found.owners.keys()):
+        names = _listed(f"{quoted(schema)}.{quoted(name)}" for schema, name in written)
+        yield f"GRANT INSERT, UPDATE, DELETE ON\n{names}\nTO {role};"
+        for schema in sorted({schema for schema, _ in written}):
+            yield f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {quoted(schema)} TO {role};"
     for routine in login.routines:
         yield f"GRANT EXECUTE ON FUNCTION {quoted(routine.schema)}.{quoted(routine.name)}({routine.arguments}) TO {role};"
     whole = {schema for schema, _ in granted} - {schema for schema, _ in found.owners.keys() - login.relations}
     owners = sorted({(owner, schema) for (schema, _), owner in found.owners.items() if schema in whole})
+    if login.changes:  # what later tables are for, is not known
+        return
     if owners:
         yield "-- All tables of these schemas may be read, so later ones may too."
     for owner, schema in owners:

@@ -20,10 +20,10 @@ from ostiary_tools.datasources.images import (
     pair,
     places,
     split,
-    versions,
 )
 from ostiary_tools.datasources.onlooker import Onlooker
 from ostiary_tools.datasources.port import ChangeLimits
+from ostiary_tools.datasources.reading import read_versions
 from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.datasources.statement import PostgresReader
 from ostiary_tools.datasources.targets import Direct
@@ -145,7 +145,9 @@ class Looking:
                 new = layout.oid not in files
                 told = None if new else await self._told(beside, layout, counts[layout.oid], parts)
                 number, following = transaction["id"], after["transaction"]
-                images[layout.name] = told or await self._images(beside, layout, number, following, new=new)
+                found = told or await self._images(beside, layout, number, following, new=new)
+                _check_seen(found, counts[layout.oid])
+                images[layout.name] = found
             sequences = await self._sequences(beside, locks)
         cascaded = await self._cascaded(counts)
         fired = await self._fired(counts, parts, layouts, targets)
@@ -201,17 +203,17 @@ class Looking:
         if not after or not layout.key:
             return {}
         keys = [[values[place] for values in after.values()] for place in layout.key]
-        same = versions(await beside.fetch(keyed(layout), *keys))
+        same = await read_versions(beside, keyed(layout), *keys)
         kept = {tuple(row) for row in await self.reader.fetch(places(layout), *split(same))} if same else set()
         return {place: values for place, values in same.items() if place not in kept}
 
     async def _images(self, beside: PostgresReader, layout: Layout, number: int, following: int, *, new: bool) -> Images:
         """All that differs between the two sessions. One that is not seen beside was made by this change."""
         begun = (following + 3 - number) % _NUMBERS
-        after = versions(await self.reader.fetch(added(layout), min(begun, 2**31 - 1)))
+        after = await read_versions(self.reader, added(layout), min(begun, 2**31 - 1))
         if new:
             return Images(layout, {}, after)
-        suspects = versions(await beside.fetch(marked(layout), str(number % _NUMBERS), str(self.start.multixact)))
+        suspects = await read_versions(beside, marked(layout), str(number % _NUMBERS), str(self.start.multixact))
         kept = {tuple(row) for row in await self.reader.fetch(places(layout), *split(suspects))} if suspects else set()
         gone = {place: values for place, values in suspects.items() if place not in kept}
         # Another may have taken it away meanwhile, and committed: then it is not seen beside any more either.
@@ -256,10 +258,18 @@ class Looking:
 _HEARD = {"insert": {"inserts"}, "update": {"updates"}, "delete": {"deletes"}, "merge": {"inserts", "updates", "deletes"}}
 
 
+def _check_seen(found: Images, counts: Counts) -> None:
+    """Where row security hides rows from the login, each row that was written must have been seen, or it is refused."""
+    exact = (len(found.after), len(found.before)) == (counts.inserted + counts.updated, counts.updated + counts.deleted)
+    if found.layout.filtered and not exact:
+        message = f"{_UNTOLD}: row security may hide rows that it wrote from the login for changes"
+        raise Refused("effects", message, "change the rows that it shows")
+
+
 async def _at(reader: PostgresReader, layout: Layout, wanted: Iterable[Place]) -> dict[Place, Values]:
     """What is seen at these places."""
     listed = list(wanted)
-    return versions(await reader.fetch(at(layout), *split(listed))) if listed else {}
+    return await read_versions(reader, at(layout), *split(listed)) if listed else {}
 
 
 def check_rows(rows: int, limits: ChangeLimits) -> None:

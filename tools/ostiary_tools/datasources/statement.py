@@ -201,8 +201,10 @@ class PostgresReader:
         try:
             # Unnamed, so that no roundtrip has to close it.
             return await self.connection.prepare(text, name="", timeout=self._patience_s)
-        except (asyncpg.UnsupportedClientFeatureError, asyncpg.InternalClientError):
-            if again and not self.connection.is_closed():
+        except (asyncpg.UnsupportedClientFeatureError, asyncpg.InternalClientError) as error:
+            if self.connection.is_closed():
+                raise self._failed(error, start, analysing=True) from None
+            if again:
                 await self._learn_types()
                 return await self._prepare(text, again=False, placed=placed)
             raise DatabaseError("0A000", "a column has a type the driver does not know", "cast it to text") from None

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ostiary_tools.datasources.postgres import PostgresDatasource
 
 _QUERIES = load_sections("changing.sql")
-_WRITES = frozenset({Power.WRITE_TABLES, Power.WRITE_SEQUENCES})
+WRITES = frozenset({Power.WRITE_TABLES, Power.WRITE_SEQUENCES})
 """What such a login is for."""
 _SESSIONS = 2
 _ASKING_TIMEOUT_S = 10.0
@@ -46,10 +46,14 @@ def changing_settings(settings: PostgresSettings, dsn: str) -> PostgresSettings:
         replica_dsn=None,
         writer_dsn=None,
         pool_min=0,
-        # One more asks what became of a transaction, however many changes there are.
-        pool_max=_SESSIONS * settings.writer_changes + 1,
-        accepted_powers=settings.writer_powers | _WRITES,
+        pool_max=sessions_for_changes(settings),
+        accepted_powers=settings.writer_powers | WRITES,
     )
+
+
+def sessions_for_changes(settings: PostgresSettings) -> int:
+    """One more asks what became of a transaction, however many changes there are."""
+    return _SESSIONS * settings.writer_changes + 1
 
 
 class Writer:
