@@ -213,6 +213,22 @@ def test_what_is_wrong_whatever_the_table_is_refused_at_once(written: str, said:
     assert said in str(caught.value)
 
 
+def test_rules_of_writing_govern_by_themselves():
+    deleting = rule("!resource.paid", name="d").replace("read_row", "delete_row")
+    rules = parsed(rule("resource.paid"), deleting)
+    assert [(one.id, one.action) for one in rules.rules] == [("r", "read_row"), ("d", "delete_row")]
+    assert [one.id for one in rules.of("delete_row").rules] == ["d"]
+    assert rules.of("update_row").rules == ()
+    [left] = against(rules.of("delete_row"), TABLE).filter(ANA).permits
+    assert left == Not(PAID)
+
+
+@pytest.mark.parametrize("action", rows.ACTIONS)
+def test_every_action_on_rows_is_refused_beside_another(action: str):
+    with pytest.raises(PolicyError, match="something else"):
+        parsed(f'@id("x") permit(principal in Role::"r", action in [Action::"{action}", Action::"read"], resource is a::b::c);')
+
+
 def test_a_rule_about_a_table_that_is_not_there_is_a_problem():
     rules = parsed(rule("true"))
     assert [(p.line, p.policy) for p in rows.unknown(rules, {"shop::public::order"})] == [(1, "r")]
