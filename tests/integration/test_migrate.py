@@ -82,8 +82,11 @@ def desk(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Desk:
-    database = asyncio.run(make_database(SHOP))
-    site = asyncio.run(make_site({"shop": postgres_server.dsn(database=database)}))
+    async def made() -> tuple[str, Site]:
+        database = await make_database(SHOP)
+        return database, await make_site({"shop": postgres_server.dsn(database=database)})
+
+    database, site = asyncio.run(made())
     path = site.folder / "ostiary.toml"
     login = f'[datasources.shop]\nmigrations_dsn = "{postgres_server.dsn(database=database)}"'
     text = path.read_text().replace("[datasources.shop]", login, 1)
