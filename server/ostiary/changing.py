@@ -7,7 +7,7 @@ nothing of which it cannot be found out whether it happened. A call that is canc
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -160,6 +160,9 @@ class Changing:
     async def _committed(self, changer: Changer, effects: Effects, found: Difference) -> Changed:
         await _unbroken(self._sent(changer, effects, "applying", "applied"))
         self.tally.rows = effects.rows
+        if effects.defined:
+            with suppress(ToolError):  # it is there for the next call, or for the one after that
+                await self.datasource.refresh()
         done = self._told("applied", self.handle, effects, self.ledger.lifetimes.undo_s)
         return replace(done, varying=tuple(f"{schema}.{table}.{name}" for (schema, table), name in found.columns))
 

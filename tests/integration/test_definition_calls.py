@@ -86,6 +86,8 @@ async def test_a_definition_is_proposed_and_applied(shop: Any):
         assert "applied" in await apply(client, proposed)
         assert await opened.owner("SELECT to_regclass('notes')::text") == "notes"
         assert await opened.owner("SELECT count(x) FROM products") == 0
+        assert "+2" in await propose(client, "insert into notes values (1), (2)"), "what was defined is known to the next call"
+        assert "nothing is changed yet" in await propose(client, "alter table products add constraint x check (x > 0)")
 
 
 @pytest.mark.asyncio

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -150,9 +150,15 @@ class PostgresDatasource:
         """Whether a login for changes is configured."""
         return self.writer is not None
 
-    def change(self, limits: ChangeLimits, relied: Mapping[MarkKey, Mark] = _NOTHING) -> AbstractAsyncContextManager[Changer]:
+    @asynccontextmanager
+    async def change(self, limits: ChangeLimits, relied: Mapping[MarkKey, Mark] = _NOTHING) -> AsyncIterator[Changer]:
         """See `Writer.change`."""
-        return self._writing().change(limits, relied)
+        try:
+            async with self._writing().change(limits, relied) as changer:
+                yield changer
+        except SchemaChanged:
+            self._doubt()
+            raise
 
     async def fate(self, transaction: str) -> Fate:
         """See `Writer.fate`."""
