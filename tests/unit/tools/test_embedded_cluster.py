@@ -17,6 +17,7 @@ import pytest
 from ostiary_tools.embedded import (
     ADMIN,
     AGENT,
+    CHANGER,
     CONTROL,
     LOGIN_ROLES,
     SHOP,
@@ -227,3 +228,15 @@ async def test_a_failed_start_says_what_postgresql_complained_about(embedded_hom
     with pytest.raises(EmbeddedError, match=r"no_such_setting|contains errors"):
         await attach(embedded_home, quiet)
     assert not (await status(embedded_home)).in_use
+
+
+@pytest.mark.asyncio
+async def test_a_shop_that_an_earlier_version_made_is_opened_to_changes(embedded_home: Path) -> None:
+    async with attached(embedded_home, quiet) as cluster:
+        await value(cluster.dsn(ADMIN, SHOP), "drop owned by ostiary_changer")
+        await value(cluster.dsn(ADMIN, SHOP), "drop role ostiary_changer")
+    async with attached(embedded_home, quiet) as cluster:
+        changer = cluster.dsn(CHANGER, SHOP)
+        assert await value(changer, "update customers set newsletter = newsletter where id = 1 returning id") == 1
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await value(changer, "create table public.mine (a int)")
