@@ -385,7 +385,8 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
     admin.chmod(0o600)
     environ = {"CONTROL_DSN": "postgresql://w@h/c", "CONTROL_READER_DSN": "postgresql://r@h/c", "SHOP_DSN": "postgresql://a@h/shop"}
     environ |= {"STATE_KEYS": "k" * 32, "OSTIARY_MASK_KEY": "m" * 32, "OSTIARY_CHANGES_KEY": "c" * 32} | {
-        "SHOP_REPLICA_DSN": "postgresql://a@r/shop"
+        "SHOP_MIGRATIONS_DSN": "postgresql://m@h/shop",
+        "SHOP_REPLICA_DSN": "postgresql://a@r/shop",
     }
     environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop"}
     config = load(written(text), ENVIRON | environ, {})
