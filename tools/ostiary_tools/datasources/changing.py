@@ -217,6 +217,7 @@ class PostgresChanger:
         """Cluster, timeline and number; what was written so far is on the disk then."""
         [row] = await self.reader.fetch(_QUERIES["name"].query)
         async with self.onlooker.look() as beside:
+            await beside.execute("SET LOCAL synchronous_commit = local")
             await beside.fetch(_QUERIES["flush"].query)
             await self.onlooker.end("COMMIT")
         return str(row["name"])
