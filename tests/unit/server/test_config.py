@@ -388,7 +388,7 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
         "SHOP_MIGRATIONS_DSN": "postgresql://m@h/shop",
         "SHOP_REPLICA_DSN": "postgresql://a@r/shop",
     }
-    environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop"}
+    environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop", "SHOP_MIGRATIONS_DSN": "postgresql://c@h/shop"}
     config = load(written(text), ENVIRON | environ, {})
     assert {row.name.replace(".shop.", ".<name>.") for row in listing(config)} == {".".join(s.key) for s in TABLE}
     assert "default" not in {row.origin for row in listing(config)}
