@@ -21,7 +21,7 @@ SCHEMA = """
 CREATE TABLE accounts (id integer PRIMARY KEY, balance integer NOT NULL);
 INSERT INTO accounts VALUES (1, 100), (2, 100);
 """
-POLICY = '@id("all") permit (principal, action, resource);'
+POLICY = '@id("all") permit (principal in Role::"analyst", action, resource);'
 RAISE = {"statements": [{"sql": "update accounts set balance = balance + 1"}]}
 BEFORE, AFTER = "100 100", "101 101"
 SETTLED_S = 60

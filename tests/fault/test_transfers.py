@@ -27,7 +27,7 @@ CREATE TABLE accounts (id integer PRIMARY KEY, balance integer NOT NULL);
 INSERT INTO accounts SELECT n, {EACH} FROM generate_series(1, {ACCOUNTS}) n;
 CREATE TABLE done (number integer, source integer, target integer, amount integer);
 """
-POLICY = '@id("all") permit (principal, action, resource);'
+POLICY = '@id("all") permit (principal in Role::"analyst", action, resource);'
 TRANSFERS, TOGETHER = 10_000, 5
 SERVERS, AGENTS = 3, 3
 """Servers at once, and agents of each."""

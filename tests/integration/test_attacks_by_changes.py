@@ -116,8 +116,8 @@ def _proposal(sql: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("role", "every", "at_least"),
     [
-        pytest.param("engineer", 61, 150, id="engineer-few"),
-        pytest.param("writer", 67, 140, id="writer-few"),
+        pytest.param("engineer", 121, 75, id="engineer-few"),
+        pytest.param("writer", 127, 70, id="writer-few"),
         pytest.param("engineer", 1, 9_000, id="engineer-all", marks=pytest.mark.slow),
         pytest.param("writer", 1, 9_000, id="writer-all", marks=pytest.mark.slow),
     ],
