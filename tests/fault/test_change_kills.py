@@ -120,6 +120,17 @@ async def proposed(serving: Serving) -> str:
     return found[1]
 
 
+async def stalled(serving: Serving, tool: str, change: str, shop: Outsider, control: Outsider) -> "asyncio.Task[Answer]":
+    """A call whose commit is on the disk and not answered; what it commits before, it commits undisturbed."""
+    async with control.connection.transaction():
+        await control.connection.execute("SELECT FROM changes.change FOR UPDATE")
+        asking = asyncio.create_task(serving.call(tool, change=change))
+        await control.waited_for()
+        await shop.stalls()
+    await shop.commits()
+    return asking
+
+
 async def killed(serving: Serving, asking: "asyncio.Task[Answer]") -> None:
     """Kill the server in the middle of a call."""
     os.kill(serving.pid, signal.SIGKILL)
@@ -235,9 +246,7 @@ async def test_killed_while_it_commits_is_found_to_have_happened_and_can_be_undo
     async with at(changeable) as (shop, control):
         async with changeable.serving() as serving:
             change = await proposed(serving)
-            await shop.stalls()
-            asking = asyncio.create_task(serving.call("apply_change", change=change))
-            await shop.commits()
+            asking = await stalled(serving, "apply_change", change, shop, control)
             await killed(serving, asking)
         async with changeable.serving() as again:
             # It is not seen yet, and not for that reason gone.
@@ -259,9 +268,7 @@ async def test_killed_right_after_the_commit_is_found_to_have_happened(changeabl
     async with at(changeable) as (shop, control):
         async with changeable.serving() as serving:
             change = await proposed(serving)
-            await shop.stalls()
-            asking = asyncio.create_task(serving.call("apply_change", change=change))
-            await shop.commits()
+            asking = await stalled(serving, "apply_change", change, shop, control)
             async with control.connection.transaction():
                 await control.connection.execute("SELECT FROM changes.change FOR UPDATE")
                 await shop.flows()
@@ -284,9 +291,7 @@ async def test_killed_while_it_settles_is_settled_by_the_next(changeable: Instal
     async with at(changeable) as (shop, control):
         async with changeable.serving() as serving:
             change = await proposed(serving)
-            await shop.stalls()
-            asking = asyncio.create_task(serving.call("apply_change", change=change))
-            await shop.commits()
+            asking = await stalled(serving, "apply_change", change, shop, control)
             await killed(serving, asking)
         await shop.flows()
         async with changeable.serving() as second, control.connection.transaction():
@@ -327,9 +332,7 @@ async def test_killed_while_an_undo_commits_is_found_to_be_undone(changeable: In
         async with changeable.serving() as serving:
             change = await proposed(serving)
             assert not (await serving.call("apply_change", change=change)).failed
-            await shop.stalls()
-            asking = asyncio.create_task(serving.call("revert_change", change=change))
-            await shop.commits()
+            asking = await stalled(serving, "revert_change", change, shop, control)
             await killed(serving, asking)
         await shop.flows()
         async with changeable.serving() as again:
@@ -344,9 +347,7 @@ async def test_killed_while_an_undo_commits_is_found_to_be_undone(changeable: In
 async def test_a_session_that_ends_while_it_commits_is_asked_for_and_told_as_it_is(changeable: Installation):
     async with at(changeable) as (shop, control), changeable.serving() as serving:
         change = await proposed(serving)
-        await shop.stalls()
-        asking = asyncio.create_task(serving.call("apply_change", change=change))
-        await shop.commits()
+        asking = await stalled(serving, "apply_change", change, shop, control)
         await shop.ended("wait_event = 'SyncRep'")
         answer = await asking
         await shop.flows()
@@ -395,11 +396,9 @@ async def test_a_database_that_crashes_while_it_commits_is_asked_when_it_is_back
     changeable: Installation, changed_server: PostgresServer
 ):
     async with changeable.serving() as serving:
-        async with at(changeable) as (shop, _):
+        async with at(changeable) as (shop, control):
             change = await proposed(serving)
-            await shop.stalls()
-            asking = asyncio.create_task(serving.call("apply_change", change=change))
-            await shop.commits()
+            asking = await stalled(serving, "apply_change", change, shop, control)
             await crash(changed_server)
         await asyncio.to_thread(changed_server.start)
         async with at(changeable) as (shop, control):
