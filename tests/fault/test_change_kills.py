@@ -81,6 +81,7 @@ class Outsider:
 
     async def sees(self, condition: str) -> bool:
         """Whether there is such a session."""
+        await self.connection.execute("SELECT pg_stat_clear_snapshot()")  # else a transaction sees the same again and again
         return bool(await self.connection.fetchval(f"SELECT count(*) FROM pg_stat_activity WHERE {condition}"))
 
     async def _replicated_to(self, standby: str) -> None:
