@@ -134,17 +134,21 @@ class Changing:
     async def _reverted(self) -> Changed:
         page = _present(self._page)
         applied = page.body.effects
-        async with self._open() as changer:
-            with self.tally.clock():
-                await changer.undo(applied)
-                undone = await changer.effects()
-            await hold(undone, changer, self.permit, self.world, self.engine)
-            if not await asyncio.to_thread(taken_back, applied, undone):
-                message = "this change cannot be undone exactly: triggers or defaults of its tables make other rows of it"
-                raise Refused("undo", message, "nothing was changed; propose a change that does the opposite")
-            await _unbroken(self._sent(changer, applied, "reverting", "reverted"))
-        self.tally.rows = applied.rows
-        return self._told("reverted", self.handle, undone, 0.0)
+        # What triggers wrote is taken back where that leaves all as it was; else it stays, and they write anew, as at any change.
+        for part in (applied, applied.untriggered) if applied.triggered else (applied,):
+            async with self._open() as changer:
+                with self.tally.clock():
+                    await changer.undo(part)
+                    undone = await changer.effects()
+                await hold(undone, changer, self.permit, self.world, self.engine)
+                if not await asyncio.to_thread(taken_back, part, undone, exactly=part is applied):
+                    continue
+                await _unbroken(self._sent(changer, applied, "reverting", "reverted"))
+            self.tally.rows = undone.rows
+            left = () if part is applied else applied.triggered
+            return replace(self._told("reverted", self.handle, undone, 0.0), left=tuple(map(".".join, left)))
+        message = "this change cannot be undone exactly: triggers or defaults of its tables make other rows of it"
+        raise Refused("undo", message, "nothing was changed; propose a change that does the opposite")
 
     async def _ran(self, changer: Changer) -> Effects:
         """What the statements do, once policy has nothing against it."""

@@ -51,10 +51,11 @@ def difference(seen: Effects, done: Effects) -> Difference:
     return Difference(columns=tuple(columns))
 
 
-def taken_back(applied: Effects, undone: Effects) -> bool:
-    """Whether every row is as it was, and no other row was touched."""
+def taken_back(applied: Effects, undone: Effects, *, exactly: bool) -> bool:
+    """Whether every row is as it was, and no row of another table was touched, unless not `exactly`: then by triggers."""
     wanted = {effect.table: Counter(inverse(effect).rows) for effect in applied.tables}
-    return wanted == {effect.table: Counter(effect.rows) for effect in undone.tables}
+    found = {effect.table: Counter(effect.rows) for effect in undone.tables if exactly or effect.table in wanted}
+    return wanted == found
 
 
 def agrees(seen: Effects, first: Effects, second: Effects) -> Difference:

@@ -90,6 +90,8 @@ class Changed:
     """How long it can be applied, or undone once it was."""
     varying: tuple[str, ...] = ()
     """Columns whose values are others at each run, and so are others than was seen."""
+    left: tuple[str, ...] = ()
+    """Tables that triggers wrote, of which nothing was taken back."""
 
 
 def touched(effects: Effects, view: SchemaView) -> tuple[Access, ...]:

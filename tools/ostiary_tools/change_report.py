@@ -42,6 +42,7 @@ def _lines(changed: Changed) -> Iterator[str]:
     if changed.state == "proposed":
         yield from _listed("locks", tuple(locks))
     yield from _listed("not as shown, since they are others at each run", changed.varying)
+    yield from _listed("as triggers wrote it, and they wrote again", changed.left)
     yield from _next(changed)
 
 

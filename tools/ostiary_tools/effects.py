@@ -1,7 +1,7 @@
 """What a change does to a database, as it was seen from inside its transaction and from beside it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ostiary_tools.snapshot import Name
@@ -107,6 +107,17 @@ class Effects:
     locks: tuple[LockTaken, ...] = ()
     defined: bool = False
     """The catalog was changed: relations, columns, types, functions, privileges or anything else that is defined."""
+
+    @property
+    def triggered(self) -> tuple[Name, ...]:
+        """Tables that triggers alone have written."""
+        return tuple(table.table for table in self.tables if table.via is Via.TRIGGER)
+
+    @property
+    def untriggered(self) -> "Effects":
+        """The same without these."""
+        tables = tuple(table for table in self.tables if table.via is not Via.TRIGGER)
+        return replace(self, tables=tables)
 
     @property
     def rows(self) -> int:
