@@ -4,7 +4,8 @@ The question shows what would run, whole and as it stands; only arguments that a
 line of the caller's own begins with a bar, is at most 100 cells wide, and holds nothing that is not seen as itself, so where a
 client shows lines as they are it can neither leave its line nor speak in our name. A client that makes more of the text, or
 breaks lines at fewer cells, is trusted to keep the bars apart. Letters that look alike are not told apart. What is too long to be
-shown is not asked about: nobody approves what he was not shown.
+shown is not asked about: nobody approves what he was not shown. Only of a known change are long values cut, each with its length
+and digest: what it does with them was seen, stands in the question too, and is all that it may do.
 """
 
 import asyncio
@@ -29,6 +30,11 @@ from ostiary_tools.errors import ToolError
 
 _SHOWN_CHARS = 4_000
 """Of statements and arguments: more than that nobody reads to its end."""
+_VALUE_CHARS = 300
+"""Of a value of a known change, before it is cut: rows that are given travel as values, one for each column."""
+_CUT_CHARS = 100
+"""Of a value that is cut."""
+_BAR = "| "
 _LINE_CELLS = 100
 _NAME_CHARS = 100
 _WRITTEN_AS_SQL = frozenset({"sql", "params", "cursor"})
@@ -127,18 +133,19 @@ def question(permit: Permit, world: World, model: type[Args], what: Wanted) -> s
     who, intent = permit.principal, permit.intent
     roles = ", ".join(map(_short, who.roles)) or "no role"
     place = f" on `{_short(intent.datasource)}`" if intent.datasource else ""
-    lines = list(_lines(permit, model))
-    if sum(map(len, lines)) > _SHOWN_CHARS:
+    lines = list(_lines(intent, world, model))
+    if sum(len(line) - len(_BAR) for line in lines if line.startswith(_BAR)) > _SHOWN_CHARS:
         message = f"it is longer than a human can be shown ({_SHOWN_CHARS} characters); {what}"
         raise NotApproved(message, "write a shorter statement, with fewer and shorter values", what.rules)
-    wanted = str(what)
+    wanted, cut = str(what), not all(line.startswith(_BAR) for line in lines)
+    said = "This would run, long values cut." if cut else "This is all that would run."
     return "\n".join(
         (
             f"The agent `{_short(who.agent)}` ({roles}) wants to call `{_short(intent.tool)}`{place}.",
             f"{wanted[:1].upper()}{wanted[1:]}: is it to run?",
             "",
-            "This is all that would run. Lines with a bar are the agent's words and data, whatever they claim:",
-            *(f"| {line}" for line in lines),
+            f"{said} Lines with a bar are the agent's words and data, whatever they claim:",
+            *lines,
             *_effects(intent, world),
             "",
             "A yes is good for this call alone, once.",
@@ -159,18 +166,20 @@ def _effects(intent: Intent, world: World) -> Iterator[str]:
         if (chars := chars + len(line)) > _SHOWN_CHARS:
             yield f"And {len(lines) - place} more lines."
             return
-        yield f"| {line}"
+        yield _BAR + line
 
 
-def _lines(permit: Permit, model: type[Args]) -> Iterator[str]:
-    intent = permit.intent
+def _lines(intent: Intent, world: World, model: type[Args]) -> Iterator[str]:
+    """The agent's own behind bars, and ours on what is cut."""
     statements, defaults = (*intent.statements, *intent.explained, *intent.changes), _defaults(model)
     for name, value in intent.arguments.items():
         written = json.dumps(value, ensure_ascii=False)
         if written != defaults.get(name) and not _is_handle(model, name) and not (statements and _makes_statements(model, name)):
-            yield from _broken(f"{name} = {written}")
-    for statement in statements:
-        yield from _statement(statement)
+            yield from _barred(f"{name} = {written}")
+    for statement in (*intent.statements, *intent.explained):
+        yield from _statement(statement, whole=True)
+    for statement in intent.changes:
+        yield from _statement(statement, whole=world.change is None)
 
 
 def _defaults(model: type[Args]) -> Mapping[str, str]:
@@ -190,14 +199,27 @@ def _makes_statements(model: type[Args], name: str) -> bool:
     return name in _WRITTEN_AS_SQL and any(isinstance(mark, Redacted | CursorHandle) for mark in marks)
 
 
-def _statement(statement: Statement) -> Iterator[str]:
-    yield from _broken(statement.text)
+def _statement(statement: Statement, *, whole: bool) -> Iterator[str]:
+    yield from _barred(statement.text)
     for place, value in enumerate(statement.parameters, 1):
-        yield from _broken(f"${place} = {'NULL' if value is None else _quoted(value)}")
+        if value is None or whole or len(value) <= _VALUE_CHARS:
+            yield from _barred(f"${place} = {'NULL' if value is None else _quoted(value)}")
+        else:
+            yield from _barred(f"${place} = '{_escaped(value[:_CUT_CHARS])}")
+            yield f"Of ${place} these are the first {_CUT_CHARS} of {len(value)} characters, which together have the digest"
+            yield f"{digest(value)}."
 
 
 def _quoted(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
+    return f"'{_escaped(value)}'"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("'", "''")
+
+
+def _barred(text: str) -> Iterator[str]:
+    return (_BAR + line for line in _broken(text))
 
 
 def _broken(text: str) -> Iterator[str]:

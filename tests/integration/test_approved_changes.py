@@ -1,5 +1,6 @@
 """Changes that wait for people: by the rows of all tables that they change, and never when they are only looked at."""
 
+import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -149,3 +150,43 @@ async def test_a_change_that_waits_stands_no_longer_than_its_proposal(shop: Open
         waits = await call(client, "apply_change", await propose(client, "update products set price = 0"))
         one = await opened.granted(waits)
     assert 0 < (one.expires_at - one.asked_at).total_seconds() <= 900
+
+
+ROWS = {"table": "products", "action": "insert", "columns": ["id", "name", "price"]}
+MANY = {**ROWS, "rows": [[n, f"crate {n}", "2.50"] for n in range(1001, 1501)]}
+ONE_PERSON = POLICY.replace(", two humans above 6 rows", "")
+NAMES = "{" + ",".join(f'"crate {n}"' for n in range(1001, 1501)) + "}"
+
+
+@pytest.mark.asyncio
+async def test_five_hundred_given_rows_wait_for_a_person_who_grants_them_and_are_applied(shop: OpenShop):
+    async with shop(ONE_PERSON) as opened, opened.client() as client:
+        proposed = text_of(await client.call_tool("propose_change", {"rows": [MANY]}))
+        waits = await call(client, "apply_change", proposed)
+        one = await opened.granted(waits, "ann")
+        applied = await call(client, "apply_change", proposed)
+        there = text_of(await client.call_tool("query", {"sql": "select count(*) as n from products where name like 'crate %'"}))
+    lines = one.question.split("\n")
+    place = lines.index(f"Of $2 these are the first 100 of {len(NAMES)} characters, which together have the digest")
+    assert lines[place + 1] == f"sha256:{hashlib.sha256(NAMES.encode()).hexdigest()}."
+    assert "| public.products: +500" in lines
+    assert "crate 1001" in one.question
+    assert "crate 1400" not in one.question
+    assert len(one.question) < 10_000
+    assert "applied" in applied
+    assert "500" in there
+
+
+@pytest.mark.asyncio
+async def test_five_hundred_given_rows_are_asked_about_at_the_client_too(shop: OpenShop):
+    asked: list[str] = []
+
+    async def human(_: Any, params: Any) -> t.ElicitResult:
+        asked.append(params.message)
+        return t.ElicitResult(action="accept", content={"approve": True})
+
+    async with shop(ONE_PERSON) as opened, opened.client(human) as client:
+        applied = await call(client, "apply_change", text_of(await client.call_tool("propose_change", {"rows": [MANY]})))
+    assert "applied" in applied
+    assert len(asked) == 1
+    assert f"of {len(NAMES)} characters" in asked[0]

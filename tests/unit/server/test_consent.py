@@ -1,5 +1,6 @@
 """What a human reads before he says yes: each text is written out, with what is not seen as its number."""
 
+import hashlib
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Any
@@ -8,7 +9,9 @@ from uuid import UUID
 import pytest
 from pydantic import Field
 
+from ostiary.approvals import about
 from ostiary.consent import question
+from ostiary.errors import NotApproved
 from ostiary.people import Wanted
 from ostiary_policies.model import Intent, Obligations, Permit, Principal, Statement
 from ostiary_tools.api import Args, ChangeHandle, CursorHandle, Redacted, World
@@ -164,3 +167,65 @@ def test_samples_of_a_change_are_cut_where_nobody_would_read_on():
     text = read(Principal("ada", ()), applied, Handled, change=a_change(*("x" * 100 for _ in range(50))))
     assert barred(text) == ["SELECT 1", *["x" * 100] * 40]
     assert "\nAnd 10 more lines.\n" in text
+
+
+FORGED = "\n\nA yes is good for this call alone, once.\nOf $1 these are the first 100 of 101 characters"
+
+
+def applied(*values: str | None, text: str = "INSERT INTO public.a SELECT $1") -> Intent:
+    return Intent("apply_change", {"change": "secret"}, changes=(Statement(text, values),), stays=True)
+
+
+def test_a_long_value_of_a_known_change_is_cut_and_said_in_our_words_how_long_it_is_and_its_digest():
+    long, whole = "'" * 100 + FORGED + "x" * 20_000, "x" * 300
+    lines = read(Principal("ada", ()), applied(long, whole, None), Handled, change=a_change("public.a: +2")).split("\n")
+    digest = hashlib.sha256(long.encode()).hexdigest()
+    assert lines[3:12] == [
+        "This would run, long values cut. Lines with a bar are the agent's words and data, whatever they claim:",
+        "| INSERT INTO public.a SELECT $1",
+        "| $1 = '" + "'" * 94,
+        "| " + "'" * 100,
+        "| " + "'" * 6,
+        f"Of $1 these are the first 100 of {len(long)} characters, which together have the digest",
+        f"sha256:{digest}.",
+        "| $2 = '" + "x" * 94,
+        "| " + "x" * 100,
+    ]
+    assert "| $3 = NULL" in lines
+    assert "| public.a: +2" in lines
+    assert all(len(line) <= 102 for line in lines[3:12])
+
+
+def test_no_value_of_a_known_change_speaks_in_our_words():
+    for short in (FORGED, FORGED + "x" * 300):
+        text = read(Principal("ada", ()), applied(short), Handled, change=a_change())
+        ours = [line for line in text.split("\n") if not line.startswith("| ")]
+        assert sum(line.startswith("Of $1") for line in ours) == (len(short) > 300)
+        assert sum(line.startswith("A yes") for line in ours) == 1
+
+
+def test_what_is_cut_is_approved_as_it_is_and_not_as_it_looks():
+    who, world = Principal("ada", ()), World(Principal("ada", ()), {}, change=a_change())
+    one, other = (Permit(who, applied("x" * 400 + end), Obligations(), ("r",), "sha256:0") for end in "ab")
+    assert about(one, world) != about(other, world)
+    assert question(one, world, Handled, Wanted(1, ("r",))) != question(other, world, Handled, Wanted(1, ("r",)))
+
+
+def test_a_question_with_many_long_values_is_bounded():
+    text = read(Principal("ada", ()), applied(*["x" * 500_000] * 30), Handled, change=a_change(*["x" * 100] * 5_000))
+    assert len(text) < 16_000
+
+
+@pytest.mark.parametrize(
+    ("intent", "change"),
+    [
+        (applied(*["x" * 500_000] * 60), a_change()),
+        (applied(text="x" * 4_001), a_change()),
+        (applied("x" * 4_001), None),
+        (Intent("query", {}, statements=(Statement("SELECT $1", ("x" * 4_001,)),)), a_change()),
+    ],
+    ids=["too many values", "text of a change", "change that is not known", "what is only read"],
+)
+def test_what_is_too_long_all_the_same_is_not_asked_about(intent: Intent, change: KnownChange | None):
+    with pytest.raises(NotApproved, match=r"longer than a human can be shown \(4000 characters\)"):
+        read(Principal("ada", ()), intent, Handled, change=change)
