@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ostiary_policies.attributes import digest
 from ostiary_policies.model import Principal, Statement
+from ostiary_tools.change import WayBack
 from ostiary_tools.control.changes import StoredChange
 from ostiary_tools.effects import Effects, Fired, LockTaken, RowChange, SequenceUse, TableEffect, Via
 
@@ -43,6 +44,7 @@ class Body:
     effects: Effects
     shown: tuple[str, ...]
     """What people are shown of its effects."""
+    back: WayBack
 
 
 def load_key(path: Path) -> bytes:
@@ -84,9 +86,9 @@ def opened(stored: StoredChange, id_: bytes, key: bytes, *, applied: bool) -> Bo
     return _body(json.loads(zlib.decompressobj().decompress(plain, _MOST_BYTES)))
 
 
-def body_of(who: Principal, statements: tuple[Statement, ...], effects: Effects, shown: tuple[str, ...]) -> Body:
+def body_of(who: Principal, statements: tuple[Statement, ...], effects: Effects, shown: tuple[str, ...], back: WayBack) -> Body:
     """What is to be kept for that owner."""
-    return Body(digest(who.attributes), statements, effects, shown)
+    return Body(digest(who.attributes), statements, effects, shown, back)
 
 
 def _bound(stored: StoredChange, id_: bytes, *, applied: bool) -> bytes:
@@ -109,6 +111,7 @@ def _plain(body: Body) -> dict[str, Any]:
         "locks": [asdict(one) for one in effects.locks],
         "defined": effects.defined,
         "shown": body.shown,
+        "back": asdict(body.back),
     }
 
 
@@ -125,7 +128,8 @@ def _body(plain: Mapping[str, Any]) -> Body:
         defined=plain["defined"],
     )
     statements = tuple(Statement(text, tuple(values)) for text, values in plain["statements"])
-    return Body(plain["attributes"], statements, effects, tuple(plain["shown"]))
+    back = WayBack(**{**plain["back"], "statements": tuple(plain["back"]["statements"])})
+    return Body(plain["attributes"], statements, effects, tuple(plain["shown"]), back)
 
 
 def _name(given: list[str]) -> tuple[str, str]:

@@ -26,12 +26,13 @@ from ostiary.sampling import samples
 from ostiary.settling import established
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Denial, Permit
-from ostiary_tools.change import Changed, State, TableCount, Wish, lasting, moved, unknown_change
+from ostiary_tools.change import Changed, State, TableCount, WayBack, Wish, lasting, moved, unknown_change
 from ostiary_tools.change_report import told
 from ostiary_tools.datasources.port import ChangeLimits, Changer, Datasource
 from ostiary_tools.effects import Effects, Via
 from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Refused, ToolError
 from ostiary_tools.view import World
+from ostiary_tools.way_back import way_back
 
 T = TypeVar("T")
 
@@ -82,10 +83,10 @@ class Changing:
         """Take back exactly what was done, or nothing. Raises CallFailed, ToolError."""
         bearable(self.permit, self.engine)
         self._page = page = await self._begun("applied")
-        if why := lasting(page.body.effects):
+        if why := lasting(page.body.effects, page.body.back):
             raise Refused("undo", f"this change cannot be undone: {why}", "propose a change that does the opposite")
         try:
-            return await self._retried(self._reverted)
+            return await self._retried(self._defined_back if page.body.effects.defined else self._reverted)
         except OutcomeUnknown:
             raise
         except (ToolError, CallFailed):
@@ -104,8 +105,9 @@ class Changing:
             shown = await samples(effects, changer, self.permit, self.world, self.engine)
         who, intent = self.permit.principal, self.permit.intent
         view = self.world.view(intent.datasource)
-        seen = replace(self._told("proposed", "", effects, self.ledger.lifetimes.proposal_s), samples=shown)
-        body = body_of(who, intent.changes, effects, told(seen))
+        back = way_back((one.text for one in intent.changes), effects, view.snapshot)
+        seen = replace(self._told("proposed", "", effects, back, self.ledger.lifetimes.proposal_s), samples=shown)
+        body = body_of(who, intent.changes, effects, told(seen), back)
         handle = await self.ledger.keep(body, self.call, self.permit, view)
         self.tally.rows = sum(len(one.rows) for sample in shown for one in (sample.before, sample.after) if one is not None)
         self._tell("proposed", self.call, effects)
@@ -146,9 +148,18 @@ class Changing:
                 await _unbroken(self._sent(changer, applied, "reverting", "reverted"))
             self.tally.rows = undone.rows
             left = () if part is applied else applied.triggered
-            return replace(self._told("reverted", self.handle, undone, 0.0), left=tuple(map(".".join, left)))
+            return replace(self._told("reverted", self.handle, undone, page.body.back, 0.0), left=tuple(map(".".join, left)))
         message = "this change cannot be undone exactly: triggers or defaults of its tables make other rows of it"
         raise Refused("undo", message, "nothing was changed; propose a change that does the opposite")
+
+    async def _defined_back(self) -> Changed:
+        """By the reverse of its definitions, which is what the permit's changes are."""
+        page = _present(self._page)
+        async with self._open() as changer:
+            undone = await self._ran(changer)
+            await _unbroken(self._sent(changer, page.body.effects, "reverting", "reverted"))
+        await self._refreshed(undone)
+        return self._told("reverted", self.handle, undone, page.body.back, 0.0)
 
     async def _ran(self, changer: Changer) -> Effects:
         """What the statements do, once policy has nothing against it."""
@@ -164,11 +175,15 @@ class Changing:
     async def _committed(self, changer: Changer, effects: Effects, found: Difference) -> Changed:
         await _unbroken(self._sent(changer, effects, "applying", "applied"))
         self.tally.rows = effects.rows
-        if effects.defined:
-            with suppress(ToolError):  # it is there for the next call, or for the one after that
-                await self.datasource.refresh()
-        done = self._told("applied", self.handle, effects, self.ledger.lifetimes.undo_s)
+        await self._refreshed(effects)
+        done = self._told("applied", self.handle, effects, _present(self._page).body.back, self.ledger.lifetimes.undo_s)
         return replace(done, varying=tuple(f"{schema}.{table}.{name}" for (schema, table), name in found.columns))
+
+    async def _refreshed(self, effects: Effects) -> None:
+        """What was defined is there for the next call, or for the one after that."""
+        if effects.defined:
+            with suppress(ToolError):
+                await self.datasource.refresh()
 
     async def _sent(self, changer: Changer, effects: Effects, sending: State, sent: State) -> None:
         """Write down what is about to be committed, commit it, and write down that it was."""
@@ -238,7 +253,7 @@ class Changing:
         rows = {".".join(one.table): [one.inserted, one.updated, one.deleted] for one in tables}
         self.tally.change = {"number": str(number), "state": state, "rows": rows}
 
-    def _told(self, state: State, handle: str, effects: Effects, good_for_s: float) -> Changed:
+    def _told(self, state: State, handle: str, effects: Effects, back: WayBack, good_for_s: float) -> Changed:
         view = self.world.view(self.permit.intent.datasource)
         names = frozenset((relation.schema, relation.name) for relation in view.relations())
         return Changed(
@@ -262,7 +277,8 @@ class Changing:
                 )
             ),
             locks=tuple(lock for lock in effects.locks if lock.relation in names),
-            lasting=lasting(effects),
+            lasting=lasting(effects, back),
+            takes=back.takes,
             good_for_s=good_for_s,
         )
 

@@ -70,7 +70,7 @@ class Ledger:
         page = await self.page(handle, who, world)
         stored, body = page.stored, page.body
         return KnownChange(
-            stored.number, stored.datasource, stored.state, body.statements, body.effects, stored.expires_at, body.shown
+            stored.number, stored.datasource, stored.state, body.statements, body.effects, stored.expires_at, body.shown, body.back
         )
 
     async def page(self, handle: str, who: Principal, world: World) -> Page:

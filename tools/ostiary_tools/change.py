@@ -19,6 +19,20 @@ State = Literal["proposed", "applying", "applied", "reverting", "reverted", "fai
 
 
 @dataclass(frozen=True, slots=True)
+class WayBack:
+    """How the definitions of a change are taken back."""
+
+    statements: tuple[str, ...] = ()
+    """In their order; none where there is no way."""
+    lasting: str = ""
+    """Why there is none."""
+    takes: str = ""
+    """What goes with what they drop; empty where nothing does."""
+    quotes: bool = False
+    """They say what the catalog said, which may name what is hidden from the change's owner."""
+
+
+@dataclass(frozen=True, slots=True)
 class KnownChange:
     """A change that was proposed earlier, as the gate found it for its owner."""
 
@@ -34,6 +48,7 @@ class KnownChange:
     """Until when it can be applied, or undone once it was."""
     shown: tuple[str, ...] = ()
     """What people are shown of what it was seen to do, in lines; never more than its owner was."""
+    back: WayBack = WayBack()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,8 @@ class Changed:
     samples: tuple[Sample, ...] = ()
     lasting: str = ""
     """Why it cannot be undone; empty where it can."""
+    takes: str = ""
+    """What undoing it takes along."""
     approval: str = ""
     """Whose yes applying it waits for."""
     denied: str = ""
@@ -120,10 +137,10 @@ def changed_columns(effect: TableEffect) -> tuple[str, ...]:
     return tuple(name for place, name in enumerate(effect.columns) if any(old[place] != new[place] for old, new in pairs))
 
 
-def lasting(effects: Effects) -> str:
+def lasting(effects: Effects, back: WayBack) -> str:
     """Why the change cannot be undone; empty where it can."""
     if effects.defined:
-        return "definitions were changed"
+        return "" if back.statements else back.lasting or "definitions were changed"
     keyless = [f"`{schema}.{name}`" for (schema, name), effect in effects.by_table() if not effect.key]
     return f"{', '.join(keyless)} {'has' if len(keyless) == 1 else 'have'} no primary key" if keyless else ""
 

@@ -78,7 +78,9 @@ def _next(changed: Changed) -> Iterator[str]:
 
 
 def _undone(changed: Changed) -> str:
-    return f"cannot be undone: {changed.lasting}" if changed.lasting else "can be undone"
+    if changed.lasting:
+        return f"cannot be undone: {changed.lasting}"
+    return f"can be undone, which {changed.takes}" if changed.takes else "can be undone"
 
 
 def _span(seconds: float) -> str:

@@ -1,14 +1,17 @@
 """The `revert_change` tool: an applied change taken back exactly, or nothing."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 
 from ostiary_policies.model import Intent, Permit
 from ostiary_tools.api import Args, ChangeHandle, Hints, Redacted, Refused, Session, Surface, World
-from ostiary_tools.change import moved, unknown_change, untouched
+from ostiary_tools.change import KnownChange, lasting, moved, unknown_change, untouched
 from ostiary_tools.change_report import report
+from ostiary_tools.propose_change import changes
 from ostiary_tools.result import Content
+from ostiary_tools.view import SchemaView
 
 
 class RevertChangeArgs(Args):
@@ -22,7 +25,7 @@ class RevertChange:
 
     name = "revert_change"
     title = "Undo an applied change"
-    description = "Put back the rows that apply_change changed; refused, with which, when they were changed again since."
+    description = "Take back what apply_change did; refused, with which, when rows were changed again since."
     surface = Surface.TOOL
     hints = Hints(read_only=False, destructive=True, idempotent=False)
     args = RevertChangeArgs
@@ -34,6 +37,8 @@ class RevertChange:
         if change.state != "applied":
             raise moved(change.state)
         view = world.view(change.datasource)
+        if change.effects.defined:
+            return _defined_back(self.name, args, change, view)
         accesses = untouched(change.effects, view)
         if any(access.resource not in view.visible for access in accesses):
             # As a refusal of policy it would name what does not exist for the caller.
@@ -52,3 +57,18 @@ class RevertChange:
     async def run(self, permit: Permit, session: Session) -> Content:  # noqa: ARG002  the session knows what it was permitted
         """Undo it."""
         return report(await session.revert())
+
+
+def _defined_back(tool: str, args: RevertChangeArgs, change: KnownChange, view: SchemaView) -> Intent:
+    """What its reverse does, judged as if the caller had written it today. Raises Refused."""
+    if why := lasting(change.effects, change.back):
+        raise Refused("undo", f"this change cannot be undone: {why}", "propose a change that does the opposite")
+    try:
+        intent = changes(tool, args.model_dump(mode="json"), view, [(text, ()) for text in change.back.statements])
+    except Refused:
+        if not change.back.quotes:
+            raise
+        # The judge's words are about names that the caller may never have seen.
+        message = "this change cannot be undone by you: what it took away does not fit the schema any more, or is more than yours"
+        raise Refused("undo", message, "propose a change that does the opposite, or ask somebody who sees all of it") from None
+    return replace(intent, stays=True, undoes=True, rows_changed=None)
