@@ -22,7 +22,7 @@ from ostiary.holding import bearable, hold, terms_of_applying
 from ostiary.ledger import Ledger, Page
 from ostiary.people import wanted
 from ostiary.refusal import refusal
-from ostiary.sampling import samples
+from ostiary.sampling import in_words, samples
 from ostiary.settling import established
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Denial, Permit
@@ -30,7 +30,7 @@ from ostiary_tools.change import Changed, State, TableCount, WayBack, Wish, last
 from ostiary_tools.change_report import told
 from ostiary_tools.datasources.port import ChangeLimits, Changer, Datasource
 from ostiary_tools.effects import Effects, Via
-from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Refused, ToolError
+from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Overtaken, Refused, ToolError
 from ostiary_tools.view import World
 from ostiary_tools.way_back import way_back
 
@@ -89,8 +89,10 @@ class Changing:
             return await self._retried(self._defined_back if page.body.effects.defined else self._reverted)
         except OutcomeUnknown:
             raise
-        except (ToolError, CallFailed):
+        except (ToolError, CallFailed) as error:
             await self._given_up("applied")
+            if isinstance(error, Overtaken):
+                raise in_words(error, self.permit, self.world, self.engine) from None
             raise
 
     async def _begun(self, state: State) -> Page:

@@ -1,4 +1,4 @@
-"""A few rows of a change as they were and as they are, for its caller: through its masks and row rules, or not at all."""
+"""A few rows of a change for its caller, as they were and as they are: through its masks and row rules, or not at all."""
 
 from collections.abc import Iterator
 
@@ -7,6 +7,7 @@ from ostiary_policies.model import Obligations, Permit
 from ostiary_tools.change import Sample, changed_columns, relation_of
 from ostiary_tools.datasources.port import Changer
 from ostiary_tools.effects import Effects, TableEffect
+from ostiary_tools.errors import Overtaken, Refused
 from ostiary_tools.identifiers import quoted
 from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql.masking import masked
@@ -50,6 +51,31 @@ def _expressions(effect: TableEffect, relation: Relation, view: SchemaView, perm
         expression = masked(mask, column, view.snapshot.types, (1, 2)) if mask is not None else quoted(name)
         if expression is not None and engine.allows(permit.principal, access).allowed:
             yield f"{expression} AS {quoted(name)}"
+
+
+def in_words(found: Overtaken, permit: Permit, world: World, engine: Engine) -> Refused:
+    """How many rows; of which table, where the caller sees it; their keys, where it reads every one and has all rows."""
+    view = world.view(permit.intent.datasource)
+    relation = view.relation(*found.table)
+    whose, which = "", ""
+    if relation is not None:
+        whose = f" of `{'.'.join(found.table)}`"
+        if found.table not in view.rows and all(_plain(name, relation, view, permit, engine) for name in found.key):
+            more = f" and {found.count - len(found.rows):,} more" if found.count > len(found.rows) else ""
+            which = f": {', '.join('(' + ', '.join(map(str, row)) + ')' for row in found.rows)}{more}"
+    what = "1 row" if found.count == 1 else f"{found.count:,} rows"
+    end = "is no longer as the change left it" if found.count == 1 else "are no longer as the change left them"
+    return Refused(found.rule, f"{what}{whose} {end}{which}", found.hint, quotes=bool(which))
+
+
+def _plain(name: str, relation: Relation, view: SchemaView, permit: Permit, engine: Engine) -> bool:
+    """Whether the caller reads the column as it is, and nothing more is asked for that."""
+    column = relation.column(name)
+    access = view.reading(relation, column) if column is not None else None
+    if column is None or access is None or view.mask(relation, column) is not None:
+        return False
+    verdict = engine.allows(permit.principal, access)
+    return verdict.allowed and _free(verdict.obligations)
 
 
 def _names(effect: TableEffect) -> list[str]:

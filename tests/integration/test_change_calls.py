@@ -369,10 +369,34 @@ async def test_edits_of_others_are_not_undone(shop: OpenShop) -> None:
         proposed = await propose(client, CHEAPER)
         assert "applied" in await apply(client, proposed)
         await opened.owner("UPDATE products SET name = 'theirs' WHERE id = 2")
-        assert (await revert(client, proposed)).startswith("refused: ")
+        assert (await revert(client, proposed)).startswith(
+            "refused: 1 row of `public.products` is no longer as the change left it: (2)\n"
+        )
         assert await opened.prices() == ["0.50", "1.00", "1.50", "4.00"]
         await opened.owner("UPDATE products SET name = 'product 2' WHERE id = 2")
         assert "reverted" in await revert(client, proposed)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        """@id("hidden")
+        forbid (principal, action in [Action::"see", Action::"read"], resource == Column::"shop.public.people.email");""",
+        """@id("masked") forbid (principal, action == Action::"read", resource == Column::"shop.public.people.email");
+        @id("mask") @mask("redact")
+        permit (principal in Role::"engineer", action == Action::"read_masked", resource == Column::"shop.public.people.email");""",
+    ],
+)
+@pytest.mark.asyncio
+async def test_keys_that_the_caller_does_not_read_are_not_told(shop: OpenShop, rule: str) -> None:
+    people = "CREATE TABLE people (email text PRIMARY KEY, note text); INSERT INTO people VALUES ('secret@bank.example', 'a');"
+    async with shop(policy=POLICY + rule, more=people) as opened, opened.client() as client:
+        proposed = await propose(client, "update people set note = 'x' where note is not null")
+        assert "applied" in await apply(client, proposed)
+        await opened.owner("UPDATE people SET note = 'theirs'")
+        said = await revert(client, proposed)
+        assert said.startswith("refused: 1 row of `public.people` is no longer as the change left it\n")
+        assert "secret" not in said
 
 
 @pytest.mark.asyncio

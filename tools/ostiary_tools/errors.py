@@ -2,6 +2,7 @@
 
 ToolError                code, message, hint
 ├── Refused              a statement or argument that is not run, under which rule
+│   └── Overtaken        a change that is not undone, since rows of it are others by now
 ├── Unavailable          the database cannot be reached, or gave no connection in time
 │   └── ReplicaUnavailable   its replica
 ├── SchemaChanged        what the statement was judged by is no longer what the database holds
@@ -43,6 +44,19 @@ class Refused(ToolError):
         super().__init__(message, hint)
         self.rule = rule
         self.quotes = quotes
+
+
+class Overtaken(Refused):
+    """Rows are no longer as a change left them. Which ones is data, not words: whoever tells it knows what its caller may read."""
+
+    def __init__(self, table: tuple[str, str], key: tuple[str, ...], rows: tuple[tuple[str | None, ...], ...], count: int) -> None:
+        """Of the `count` rows `rows` are the keys of some."""
+        message = "rows are no longer as the change left them"
+        super().__init__("undo", message, "look at these rows; what was changed since is not taken back")
+        self.table = table
+        self.key = key
+        self.rows = rows
+        self.count = count
 
 
 class Unavailable(ToolError):

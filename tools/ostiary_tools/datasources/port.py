@@ -125,7 +125,7 @@ class Changer(Protocol):
         ...
 
     async def undo(self, effects: Effects) -> None:
-        """Take back what another transaction did. Refused (rule `undo`) says which rows are no longer as it left them."""
+        """Take back what another transaction did. Raises as `run`, Refused, and Overtaken when rows are others since."""
         ...
 
     async def name(self) -> str:

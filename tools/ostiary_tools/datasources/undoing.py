@@ -12,7 +12,7 @@ from typing import Any
 
 from ostiary_tools.datasources.images import Layout, text_of
 from ostiary_tools.effects import Effects, TableEffect, Values
-from ostiary_tools.errors import Refused
+from ostiary_tools.errors import Overtaken, Refused
 from ostiary_tools.identifiers import qualified, quoted
 
 Ask = Callable[..., Awaitable[Sequence[Any]]]
@@ -23,7 +23,6 @@ Write = Callable[..., Awaitable[None]]
 ATTEMPTS = (("insert", "update", "delete"), ("delete", "insert", "update"), ("update", "delete", "insert"))
 """Orders of the kinds; each may fit where another meets a key or a reference."""
 _TOLD = 3
-_HINT = "look at these rows; what was changed since is not taken back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +81,7 @@ async def lock(ask: Ask, layout: Layout, rows: Sequence[Values]) -> None:
 
 
 async def check(ask: Ask, table: Taken) -> None:
-    """Lock what is there, and raise Refused when it is not as the change left it."""
+    """Lock what is there, and raise Overtaken when it is not as the change left it."""
     layout = table.layout
     every = range(len(layout.columns))
     if present := table.present:
@@ -101,10 +100,9 @@ async def check(ask: Ask, table: Taken) -> None:
 
 def _refuse_changed(layout: Layout, rows: Sequence[Values], numbers: Sequence[Any]) -> None:
     if numbers:
-        keys = ["(" + ", ".join(map(str, layout.key_of(rows[row["n"]]))) + ")" for row in numbers[:_TOLD]]
-        more = f" and {len(numbers) - _TOLD:,} more" if len(numbers) > _TOLD else ""
-        message = f"rows of `{qualified(*layout.name)}` are no longer as the change left them: {', '.join(keys)}{more}"
-        raise Refused("undo", message, _HINT, quotes=True)
+        key = tuple(layout.columns[place].name for place in layout.key)
+        some = tuple(tuple(layout.key_of(rows[row["n"]])) for row in numbers[:_TOLD])
+        raise Overtaken(layout.name, key, some, len(numbers))
 
 
 async def undo(write: Write, tables: Sequence[Taken], references: Iterable[tuple[int, int]], order: Sequence[str]) -> None:
