@@ -23,13 +23,16 @@ from ostiary_tools.view import RowTerms, SchemaView, hash_key
 
 FOLDER = Path(__file__).parent / "cases" / "writes"
 SECRETS = ("1000", "77000")
-HIDDEN = {"vault": (), "orders": ("pin",), "people": ("pin",)}
+HIDDEN = {"vault": (), "orders": ("pin",), "people": ("pin",), "boxes": ("pin",)}
 """Tables nobody sees, and columns."""
 MASKED = {"email": Mask(MaskKind.EMAIL), "salary": Mask(MaskKind.BUCKET, "1000000"), "city": Mask(MaskKind.HASH)}
 """Of people."""
-RULED = ("orders", "events", "events_north", "events_other", "papers", "reports")
+RULED = ("orders", "events", "events_north", "events_other", "papers", "reports", "slots")
 NORTH = "region = 'north'"
-CHANGED = ("regions", "customers", "orders", "items", "people", "events", "papers", "reports", "badges", "journal", "ruled")
+CHANGED = (
+    "regions", "customers", "orders", "items", "people", "events", "papers", "reports", "badges", "journal", "ruled", "slots",
+    "shelves", "boxes", "letters",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

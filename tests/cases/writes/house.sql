@@ -90,6 +90,37 @@ INSERT INTO vault SELECT n, 8, 'vault @secret@' FROM generate_series(1, 3) n;
 CREATE TABLE badges (id integer PRIMARY KEY, region text REFERENCES regions ON UPDATE CASCADE ON DELETE SET NULL, label text);
 INSERT INTO badges VALUES (1, 'north', 'a'), (2, 'south', 'b'), (3, 'east', 'c');
 
+-- What is computed from what is written is held against hidden rows and columns.
+CREATE TABLE slots (
+    id integer NOT NULL,
+    region text NOT NULL DEFAULT 'north',
+    code text,
+    mark text GENERATED ALWAYS AS (upper(code)) STORED UNIQUE,
+    a integer,
+    z integer,
+    EXCLUDE USING gist (int4range(a, z) WITH &&)
+);
+INSERT INTO slots (id, region, code, a, z) VALUES (1, 'north', 'mine', 1, 5), (2, 'south', 'code@secret@', @secret@, @secret@ + 10);
+CREATE TABLE shelves (id integer PRIMARY KEY, name text UNIQUE);
+INSERT INTO shelves VALUES (1, 'first'), (2, 'second');
+CREATE TABLE boxes (
+    id integer PRIMARY KEY,
+    shelf integer REFERENCES shelves ON UPDATE CASCADE,
+    next integer GENERATED ALWAYS AS (id + 1) STORED,
+    pin integer DEFAULT 0,
+    CHECK (shelf <> pin),
+    CHECK (next <> pin)
+);
+INSERT INTO boxes VALUES (1, 1, DEFAULT, @secret@);
+CREATE TABLE letters (
+    id integer PRIMARY KEY,
+    raw text,
+    email text GENERATED ALWAYS AS (lower(raw)) STORED REFERENCES people (email),
+    vault_id integer REFERENCES vault
+);
+INSERT INTO letters (id) VALUES (1);
+INSERT INTO vault (id) VALUES (@secret@);
+
 CREATE TABLE journal (at timestamptz NOT NULL DEFAULT '2026-01-01', what text NOT NULL, old_total numeric, new_total numeric);
 CREATE FUNCTION written_down() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -84,8 +84,9 @@ class _Reaching:
         if self._is_new(relation, Action.UPDATE, columns):
             self._write(relation, Action.UPDATE, columns)
             self._fill(relation, filled)
+            computed = _computed(relation, columns, self._work.view)
             for child, key in _keys_to(relation, self._work.view):
-                if key.on_update in _REACHING and not set(key.target_columns).isdisjoint(columns):
+                if key.on_update in _REACHING and not computed.isdisjoint(key.target_columns):
                     self._set(relation, child, key, defaults=key.on_update == _SET_DEFAULT)
 
     def delete(self, relation: Relation) -> None:
@@ -109,6 +110,11 @@ class _Reaching:
 
     def _set(self, relation: Relation, child: Relation, key: ForeignKey, *, defaults: bool) -> None:
         self._check_seen(relation, child, key.columns)
+        if any(_telling(child, Changes(updated=dict.fromkeys(key.columns)), self._work.view)):
+            message = (
+                f"a change of `{relation.name}` would change what refers to it, and could fail by values that you may not read"
+            )
+            raise Refused("reach", message, "ask its owner")
         self.update(child, key.columns, [column for column in child.columns if defaults and column.name in key.columns])
 
     def _check_seen(self, relation: Relation, child: Relation, columns: Collection[str]) -> None:
@@ -147,32 +153,73 @@ class _Reaching:
 
 def _check_told(relation: Relation, changes: Changes, view: SchemaView) -> None:
     """Refuse to write what could fail by a value that the caller may not read. Raises Refused."""
+    for rule, columns in _telling(relation, changes, view):
+        written = (*dict.fromkeys((*changes.inserted, *changes.updated)),)
+        told = [f"`{name}`" for name in written if not _computed(relation, (name,), view).isdisjoint(columns)]
+        message, hint = _TOLD[rule]
+        raise Refused("check" if rule == "check" else "key", message.format(" and ".join(told)), hint)
+
+
+_TOLD = {
+    "key": (
+        "{} would have to differ from values that you may not read: that it does not would tell of them",
+        "leave it to its default, where it has one, or ask its owner",
+    ),
+    "check": ("{} is checked together with values that you may not read", "ask its owner"),
+    "reference": ("{} would have to be one of values that you may not read", "leave it to its default, or ask its owner"),
+}
+
+
+def _telling(relation: Relation, changes: Changes, view: SchemaView) -> Iterator[tuple[str, Collection[str]]]:
+    """What holds these changes against values that the caller may not read, and by which columns."""
     readable = {column.name for column in view.readable_columns(relation)}
-    written = changes.inserted.keys() | changes.updated.keys()
+    written = _computed(relation, (*changes.inserted, *changes.updated), view)
+    updated = _computed(relation, changes.updated, view)
     ruled = (relation.schema, relation.name) in view.rows
     for columns in _keys_of(relation, view):
         if not written.isdisjoint(columns) and (ruled or not readable.issuperset(columns)):
-            told = " and ".join(f"`{name}`" for name in columns if name in written)
-            message = f"{told} would have to differ from values that you may not read: that it does not would tell of them"
-            raise Refused("key", message, "leave it to its default, where it has one, or ask its owner")
+            yield "key", columns
     for columns in _computed_from(relation, view):
-        if not changes.updated.keys().isdisjoint(columns) and not (readable | changes.updated.keys()).issuperset(columns):
-            told = " and ".join(f"`{name}`" for name in columns if name in changes.updated)
-            raise Refused("check", f"{told} is checked together with values that you may not read", "ask its owner")
-    for key in relation.foreign_keys:
-        target = view.snapshot.relations.get((key.target_schema, key.target_table))
-        masked = target is not None and any(c.name in key.target_columns and view.mask(target, c) for c in target.columns)
-        if masked and not written.isdisjoint(key.columns):
-            told = " and ".join(f"`{name}`" for name in key.columns)
-            raise Refused("key", f"{told} would have to be a value that you have masked alone", "ask its owner")
+        if not updated.isdisjoint(columns) and not (readable | updated).issuperset(columns):
+            yield "check", columns
+    for key in (key for part in _whole(relation, view) for key in part.foreign_keys):
+        if not written.isdisjoint(key.columns) and not _may_read(key, view):
+            yield "reference", key.columns
+
+
+def _computed(relation: Relation, columns: Collection[str], view: SchemaView) -> frozenset[str]:
+    """These columns, and the generated ones that are computed from them."""
+    details = view.snapshot.details.columns
+    known = (
+        (column.name, details.get((part.schema, part.name, column.name)))
+        for part in _whole(relation, view)
+        for column in part.columns
+    )
+    uses = [(name, detail.uses) for name, detail in known if detail is not None]
+    found = frozenset(columns)
+    while more := {name for name, used in uses if name not in found and not found.isdisjoint(used)}:
+        found |= more
+    return found
+
+
+def _may_read(key: ForeignKey, view: SchemaView) -> bool:
+    """Whether the caller may read the values that the key refers to."""
+    target = view.snapshot.relations.get((key.target_schema, key.target_table))
+    return target is not None and {column.name for column in view.readable_columns(target)}.issuperset(key.target_columns)
 
 
 def _keys_of(relation: Relation, view: SchemaView) -> Iterator[Collection[str]]:
-    """What no two rows of it have alike."""
+    """What no two rows of it have alike, or such that they exclude each other."""
+    details = view.snapshot.details
     for part in _whole(relation, view):
-        yield from (_columns(part, index, view) for index in part.indexes if index.unique)
-        constraints = view.snapshot.details.constraints.get((part.schema, part.name), ())
-        yield from (constraint.columns for constraint in constraints if constraint.kind == "x")
+        for index in part.indexes:
+            known = details.indexes.get((part.schema, index.name))
+            if index.unique or known is None or known.exclusion:
+                yield _columns(part, index, view)
+        indexed = {index.name for index in part.indexes}
+        constraints = details.constraints.get((part.schema, part.name), ())
+        if any(one.kind == "x" and one.index not in indexed for one in constraints):
+            yield tuple(column.name for column in part.columns)
 
 
 def _computed_from(relation: Relation, view: SchemaView) -> Iterator[Collection[str]]:
