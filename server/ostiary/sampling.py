@@ -1,9 +1,12 @@
 """A few rows of a change for its caller, as they were and as they are: through its masks and row rules, or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
+from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
-from ostiary_policies.model import Obligations, Permit
+from ostiary_policies.masks import Mask
+from ostiary_policies.model import Column, Obligations, Permit
 from ostiary_tools.change import Sample, changed_columns, relation_of
 from ostiary_tools.datasources.port import Changer
 from ostiary_tools.effects import Effects, TableEffect
@@ -23,7 +26,7 @@ async def samples(effects: Effects, changer: Changer, permit: Permit, world: Wor
     view = world.view(permit.intent.datasource)
     shown: list[Sample] = []
     for effect in effects.tables:
-        expressions = list(_expressions(effect, relation_of(effect.table, view), view, permit, engine))
+        expressions = list(islice(_expressions(effect, relation_of(effect.table, view), view, permit, engine), _COLUMNS))
         if expressions and len(shown) < _TABLES:
             shown.append(await _sample(effect, expressions, changer, view))
     return tuple(shown)
@@ -41,14 +44,14 @@ async def _sample(effect: TableEffect, expressions: list[str], changer: Changer,
 
 
 def _expressions(effect: TableEffect, relation: Relation, view: SchemaView, permit: Permit, engine: Engine) -> Iterator[str]:
-    """The key and what has changed, as the caller reads it."""
-    for name in _names(effect)[:_COLUMNS]:
+    """The key and what has changed, as the caller reads it. Whether a masked column is there depends on no value of it."""
+    masks = {column.name: mask for column in relation.columns if (mask := view.mask(relation, column)) is not None}
+    for name in _names(effect, masks, _assigned(relation, permit)):
         column = relation.column(name)
         access = view.reading(relation, column) if column is not None else None
         if column is None or access is None or not _free(engine.allows(permit.principal, access).obligations):
             continue
-        mask = view.mask(relation, column)
-        expression = masked(mask, column, view.snapshot.types, (1, 2)) if mask is not None else quoted(name)
+        expression = masked(masks[name], column, view.snapshot.types, (1, 2)) if name in masks else quoted(name)
         if expression is not None and engine.allows(permit.principal, access).allowed:
             yield f"{expression} AS {quoted(name)}"
 
@@ -78,12 +81,19 @@ def _plain(name: str, relation: Relation, view: SchemaView, permit: Permit, engi
     return verdict.allowed and _free(verdict.obligations)
 
 
-def _names(effect: TableEffect) -> list[str]:
-    """The key, the columns that have changed, and of rows that came or went whatever they hold."""
+def _assigned(relation: Relation, permit: Permit) -> frozenset[str]:
+    """Columns that a statement writes itself, whatever it writes there."""
+    written = (access.resource for access in permit.intent.accesses if access.action in (Action.INSERT, Action.UPDATE))
+    columns = (one for one in written if isinstance(one, Column))
+    return frozenset(one.name for one in columns if (one.schema, one.table) == (relation.schema, relation.name))
+
+
+def _names(effect: TableEffect, masks: Mapping[str, Mask], assigned: frozenset[str]) -> list[str]:
+    """The key, the columns that have changed, and of rows that came or went whatever they hold; of masked ones those assigned."""
     whole = [row.before or row.after for row in effect.rows if row.before is None or row.after is None]
     held = {name for place, name in enumerate(effect.columns) if any(row is not None and row[place] is not None for row in whole)}
-    wanted = held.union(changed_columns(effect), effect.key)
-    return sorted(wanted, key=lambda name: (name not in effect.key, effect.columns.index(name)))
+    wanted = held.union(changed_columns(effect)).difference(masks).union(assigned.intersection(masks), effect.key)
+    return sorted(wanted.intersection(effect.columns), key=lambda name: (name not in effect.key, effect.columns.index(name)))
 
 
 def _free(terms: Obligations) -> bool:

@@ -363,6 +363,32 @@ async def test_masks_hold_in_samples(shop: OpenShop) -> None:
         assert "product 1" not in shown
 
 
+MASKED = """
+@id("no-names") forbid (principal, action == Action::"read", resource == Column::"shop.public.products.name");
+@id("names") @mask("redact")
+permit (principal in Role::"engineer", action == Action::"read_masked", resource == Column::"shop.public.products.name");
+"""
+
+
+@pytest.mark.asyncio
+async def test_a_proposal_does_not_tell_whether_a_masked_value_was_guessed(shop: OpenShop) -> None:
+    more = """ALTER TABLE products ALTER name DROP NOT NULL;
+    INSERT INTO products (id, name, price) VALUES (11, 'x', 1), (12, NULL, 1);"""
+    async with shop(policy=POLICY + MASKED, more=more) as opened, opened.client() as client:
+
+        async def shown(statement: str) -> str:
+            reply = await client.call_tool("propose_change", {"statements": [{"sql": statement}]})
+            return re.sub(r"[\w-]{24}|data-\w+", "", "\n".join(str(block.model_dump()) for block in reply.content))
+
+        right, wrong = [await shown(f"update products set name = 'product {n}' where id = 1") for n in (1, 2)]
+        assert "public.products: ~1" in right
+        assert "id,name" in right
+        assert right == wrong
+        none, some = [await shown(f"delete from products where id = {n}") for n in (12, 11)]
+        assert "id,price" in none
+        assert none.replace("12", "11") == some
+
+
 @pytest.mark.asyncio
 async def test_edits_of_others_are_not_undone(shop: OpenShop) -> None:
     async with shop() as opened, opened.client() as client:
