@@ -166,9 +166,13 @@ class Budgets:
                 return
 
 
-def used(result: Result | None, reply: Reply | None, tally: Tally) -> Mapping[Measure, float]:
-    """What a call has used by its end. Of a result that is no table, the rows it may have been made of."""
-    rows = 0 if reply is None else reply.rows if isinstance(result, Rows | Exported) else tally.rows
+def used(intent: Intent, result: Result | None, reply: Reply | None, tally: Tally) -> Mapping[Measure, float]:
+    """What a call has used by its end. Of a result that is no table, the rows it may have been made of.
+
+    Rows that a change has changed count whether or not its caller has waited for the reply.
+    """
+    given = 0 if reply is None else reply.rows if isinstance(result, Rows | Exported) else tally.rows
+    rows = tally.rows if intent.changes or intent.undoes else given
     size = 0 if reply is None else reply.file.bytes if reply.file else reply.size
     return {Measure.CALLS: 1, Measure.ROWS: rows, Measure.BYTES: size, Measure.SECONDS: tally.seconds}
 

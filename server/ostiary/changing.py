@@ -196,6 +196,8 @@ class Changing:
             raise moved("applying")
         self._page = moving
         self._tell(sending, page.stored.number, effects)
+        # Before the commit: who cancels the call has changed these rows all the same.
+        self.tally.rows = effects.rows
         await self._commit(changer, name, sending)
         self._page = replace(moving, stored=replace(moving.stored, state=sent))
         self._tell(sent, page.stored.number, effects)
@@ -206,10 +208,12 @@ class Changing:
         try:
             await changer.commit()
         except DatabaseError:
+            self.tally.rows = 0
             raise
         except Exception as error:
             fate = await established(self.datasource, name)
             if fate == "aborted":
+                self.tally.rows = 0
                 message = "the connection broke before the change was committed, and nothing was changed"
                 raise DatabaseError("08006", message, "propose it again") from error
             if fate != "committed":

@@ -29,6 +29,8 @@ any other failure is answered as if it did not exist."""
 
 _SOON_S = 1
 _LATER_S = 5
+_DOUBTS = {"applying": "applied", "reverting": "undone"}
+"""Of a change that was about to be committed when it was last heard of: what may have been done with it."""
 
 
 class UnknownTool(Exception):
@@ -115,7 +117,10 @@ class Busy(CallFailed):
 
 
 class NotRecorded(CallFailed):
-    """The audit log did not take the record. `stands`: how far a change has come that was committed; without one nothing ran."""
+    """The audit log did not take the record.
+
+    `stands`: how far a change has come that was committed, or may have been; without one nothing ran.
+    """
 
     def __init__(self, stands: str = "") -> None:
         hint = f"try again in {_LATER_S} s; the operator sees why in the log"
@@ -123,6 +128,9 @@ class NotRecorded(CallFailed):
         if stands:
             message = f"the change was {stands}, and the audit log, which knows that it was begun, could not yet be told so"
             hint = "do not try again: it is told when it is available again"
+        if stands in _DOUBTS:
+            message = f"the audit log is not available, and whether the change was {_DOUBTS[stands]} is not known yet"
+            hint = "it is found out and recorded; call the same tool with the same change later, and it says what became of it"
         super().__init__("not_recorded", message, hint, again_in_s=None if stands else _LATER_S)
 
 

@@ -327,7 +327,7 @@ class Gate:
         finally:
             duration_us = round((time.perf_counter() - started) * 1e6)
             if passage.reservation is not None:
-                self._budgets.settle(passage.reservation, used(result, reply, passage.tally))
+                self._budgets.settle(passage.reservation, used(permit.intent, result, reply, passage.tally))
             with anyio.CancelScope(shield=True):
                 outcome = outcome_of(status, duration_us, reply, error, passage.tally.change)
                 await self._concluded(recording, outcome, passage)
@@ -347,14 +347,14 @@ class Gate:
         return continued(reply, handle, by_key=bool(position.after))
 
     async def _concluded(self, recording: "asyncio.Task[Ticket]", outcome: Outcome, passage: Passage) -> None:
-        """Likewise of a change: what was committed is never told as something that did not run."""
+        """Likewise of a change: what was committed, or may have been, is never told as something that did not run."""
         intent, stands = passage.permit.intent, passage.tally.change.get("state", "")
         try:
             await self._conclude(recording, outcome, durable=intent.to_file or intent.stays)
         except RecordingFailed as error:
-            if stands not in ("applied", "reverted"):
+            if stands not in ("applying", "applied", "reverting", "reverted"):
                 raise
-            _log.error("call %s was carried out and its end is not recorded yet: %s", passage.call.id, error)
+            _log.error("the end of call %s is not recorded yet, and its change is %s: %s", passage.call.id, stands, error)
             raise NotRecorded(stands) from error
 
     async def _conclude(self, recording: "asyncio.Task[Ticket]", outcome: Outcome, *, durable: bool) -> None:

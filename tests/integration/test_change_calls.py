@@ -284,10 +284,27 @@ async def test_budgets_and_bounds_count_rows_that_change(shop: OpenShop) -> None
 
 
 @pytest.mark.asyncio
+async def test_who_cancels_while_it_is_committed_has_used_its_budget(shop: OpenShop) -> None:
+    few = 'permit (principal in Role::"engineer", action == Action::"call", resource == Tool::'
+    async with shop(policy=f'{POLICY} @id("day") @budget_rows("4/day") {few}"apply_change");') as opened, opened.client() as client:
+        first, second = [await propose(client, f"update products set price = {n} where id <= 3") for n in (8, 9)]
+        who, wanted = Principal("ada", ("engineer",)), Call("apply_change", {"change": handle(first)})
+        async with _locked(opened.site.server.dsn(ADMIN, opened.site.control), "SELECT FROM changes.change FOR UPDATE"):
+            call = asyncio.create_task(opened.house.gate.call(who, wanted))
+            await until(lambda: _waits(opened))
+            call.cancel()
+            await asyncio.wait({call}, timeout=0)
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await opened.prices() == ["8.00", "8.00", "8.00", "4.00"]
+        assert (await apply(client, second)).startswith("over_budget:")
+
+
+@pytest.mark.asyncio
 async def test_a_call_that_is_cancelled_changes_nothing(shop: OpenShop) -> None:
     async with shop() as opened, opened.client() as client:
         proposed = await propose(client, CHEAPER)
-        async with _locked(opened):
+        async with _locked(opened.site.server.dsn(database=opened.database), "SELECT FROM products WHERE id = 2 FOR UPDATE"):
             call = asyncio.create_task(apply(client, proposed))
             await until(lambda: _waits(opened))
             call.cancel()
@@ -297,12 +314,12 @@ async def test_a_call_that_is_cancelled_changes_nothing(shop: OpenShop) -> None:
 
 
 @asynccontextmanager
-async def _locked(opened: Shop) -> AsyncIterator[None]:
-    """Another session holds a row."""
-    connection = await asyncpg.connect(opened.site.server.dsn(database=opened.database))
+async def _locked(dsn: str, rows: str) -> AsyncIterator[None]:
+    """Another session holds these rows."""
+    connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction():
-            await connection.execute("SELECT FROM products WHERE id = 2 FOR UPDATE")
+            await connection.execute(rows)
             yield
     finally:
         await connection.close()
