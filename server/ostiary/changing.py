@@ -15,8 +15,8 @@ from uuid import UUID
 import anyio
 
 from ostiary.budgets import Tally
-from ostiary.change_body import body_of
-from ostiary.comparison import Difference, agrees, difference, taken_back
+from ostiary.change_body import Body, body_of
+from ostiary.comparison import Columns, Difference, agrees, difference, forgiving, named, taken_back
 from ostiary.errors import CallFailed
 from ostiary.holding import bearable, hold, terms_of_applying
 from ostiary.ledger import Ledger, Page
@@ -31,6 +31,7 @@ from ostiary_tools.change_report import told
 from ostiary_tools.datasources.port import ChangeLimits, Changer, Datasource
 from ostiary_tools.effects import Effects, Via
 from ostiary_tools.errors import DatabaseError, OutcomeUnknown, Overtaken, Refused, ToolError
+from ostiary_tools.sql import judge_change
 from ostiary_tools.view import World
 from ostiary_tools.way_back import way_back
 
@@ -40,6 +41,7 @@ _PAUSES_S = (0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 """Before a change that met others is tried again."""
 _MET_OTHERS = frozenset(("40001", "40P01"))
 """Serialization failure and deadlock."""
+_NAMED = 3
 _DICE = secrets.SystemRandom()
 
 
@@ -125,14 +127,16 @@ class Changing:
             found = await asyncio.to_thread(difference, seen, first)
             if found.none:
                 return await self._committed(changer, first, found)
+        given = await asyncio.to_thread(self._given)
+        found = forgiving(found, given)
         if found.words:
             raise await self._other(found)
         # Columns differ: only a second run tells whether they would at each.
         async with self._open() as changer:
             second = await self._ran(changer)
-            rest = await asyncio.to_thread(agrees, seen, first, second)
+            rest = await asyncio.to_thread(agrees, seen, first, second, given)
             if not rest.words:
-                return await self._committed(changer, second, found)
+                return await self._committed(changer, second, rest)
         raise await self._other(rest)
 
     async def _reverted(self) -> Changed:
@@ -147,7 +151,7 @@ class Changing:
                 await hold(undone, changer, self.permit, self.world, self.engine)
                 if not await asyncio.to_thread(taken_back, part, undone, exactly=part is applied):
                     continue
-                await _unbroken(self._sent(changer, applied, "reverting", "reverted"))
+                await _unbroken(self._sent(changer, page.body, "reverting", "reverted"))
             self.tally.rows = undone.rows
             left = () if part is applied else applied.triggered
             return replace(self._told("reverted", self.handle, undone, page.body.back, 0.0), left=tuple(map(".".join, left)))
@@ -159,7 +163,7 @@ class Changing:
         page = _present(self._page)
         async with self._open() as changer:
             undone = await self._ran(changer)
-            await _unbroken(self._sent(changer, page.body.effects, "reverting", "reverted"))
+            await _unbroken(self._sent(changer, page.body, "reverting", "reverted"))
         await self._refreshed(undone)
         return self._told("reverted", self.handle, undone, page.body.back, 0.0)
 
@@ -175,11 +179,16 @@ class Changing:
         return effects
 
     async def _committed(self, changer: Changer, effects: Effects, found: Difference) -> Changed:
-        await _unbroken(self._sent(changer, effects, "applying", "applied"))
+        body = replace(_present(self._page).body, effects=effects)
+        done = self._told("applied", self.handle, effects, body.back, self.ledger.lifetimes.undo_s)
+        if not found.none:
+            done = replace(done, varying=named(found.columns, self.world.view(done.datasource)))
+            shown = await samples(effects, changer, self.permit, self.world, self.engine)
+            body = replace(body, shown=told(replace(done, samples=shown)))
+        await _unbroken(self._sent(changer, body, "applying", "applied"))
         self.tally.rows = effects.rows
         await self._refreshed(effects)
-        done = self._told("applied", self.handle, effects, _present(self._page).body.back, self.ledger.lifetimes.undo_s)
-        return replace(done, varying=tuple(f"{schema}.{table}.{name}" for (schema, table), name in found.columns))
+        return done
 
     async def _refreshed(self, effects: Effects) -> None:
         """What was defined is there for the next call, or for the one after that."""
@@ -187,20 +196,20 @@ class Changing:
             with suppress(ToolError):
                 await self.datasource.refresh()
 
-    async def _sent(self, changer: Changer, effects: Effects, sending: State, sent: State) -> None:
+    async def _sent(self, changer: Changer, body: Body, sending: State, sent: State) -> None:
         """Write down what is about to be committed, commit it, and write down that it was."""
         page = _present(self._page)
         name = await changer.name()
-        moving = await self.ledger.send(page, self.handle, effects, sending, name)
+        moving = await self.ledger.send(page, self.handle, body, sending, name)
         if moving is None:
             raise moved("applying")
         self._page = moving
-        self._tell(sending, page.stored.number, effects)
+        self._tell(sending, page.stored.number, body.effects)
         # Before the commit: who cancels the call has changed these rows all the same.
-        self.tally.rows = effects.rows
+        self.tally.rows = body.effects.rows
         await self._commit(changer, name, sending)
         self._page = replace(moving, stored=replace(moving.stored, state=sent))
-        self._tell(sent, page.stored.number, effects)
+        self._tell(sent, page.stored.number, body.effects)
         await self.ledger.settle(moving, sent)
 
     async def _commit(self, changer: Changer, name: str, sending: State) -> None:
@@ -234,9 +243,15 @@ class Changing:
         page = await self.ledger.page(self.handle, self.permit.principal, self.world)
         if page.stored.transaction != _present(self._page).stored.transaction:
             return moved(page.stored.state)
-        tables = f" (`{found.columns[0][0][0]}.{found.columns[0][0][1]}.{found.columns[0][1]}`)" if found.columns else ""
-        message = f"the change is not what was proposed any more: {found.words}{tables}; nothing was changed"
-        return Refused("effects", message, "propose it again, and look at it again")
+        names = named(found.columns, self.world.view(page.stored.datasource))
+        where = f" ({', '.join(names[:_NAMED])})" if names else ""
+        message = f"the change is not what was proposed any more: {found.words}{where}; nothing was changed"
+        return Refused("effects", message, found.hint)
+
+    def _given(self) -> Columns:
+        """What its statements themselves give values to."""
+        view = self.world.view(self.permit.intent.datasource)
+        return frozenset().union(*(judge_change(one.text, view).given for one in self.permit.intent.changes))
 
     async def _retried(self, attempt: Callable[[], Awaitable[T]]) -> T:
         for pause_s in _PAUSES_S:

@@ -1,18 +1,19 @@
 """Whether a change did what it was seen to do.
 
-Counts, rows and how they were before must be the same. Of how they are afterwards a column may differ, but only one whose
-values are others at each run anyway, as of an identity or of `now()`: two runs in a row tell which.
+Counts, rows and how they were before must be the same. Of how they are afterwards a column may differ, but only one that no
+statement gives values to, and whose values are others at each run anyway, as of an identity or a default of `now()`: two runs
+in a row tell which.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ostiary_tools.change import inverse
 from ostiary_tools.effects import Effects, RowChange, TableEffect
 from ostiary_tools.snapshot import Name
+from ostiary_tools.view import SchemaView
 
-Columns = Mapping[Name, frozenset[str]]
+Columns = frozenset[tuple[Name, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Difference:
     """What differs that no run may change; empty where nothing does."""
     columns: tuple[tuple[Name, str], ...] = ()
     """Whose values afterwards differ."""
+    hint: str = "propose it again, and look at it again"
 
     @property
     def none(self) -> bool:
@@ -58,14 +60,34 @@ def taken_back(applied: Effects, undone: Effects, *, exactly: bool) -> bool:
     return wanted == found
 
 
-def agrees(seen: Effects, first: Effects, second: Effects) -> Difference:
-    """The difference of the second run from what was seen, without columns that differ between both runs as well."""
-    found = difference(seen, second)
-    varying = difference(first, second)
+def agrees(seen: Effects, first: Effects, second: Effects, given: Columns) -> Difference:
+    """The difference of the second run from what was seen: without words where its columns differ between both runs as well."""
+    found = forgiving(difference(seen, second), given)
     if found.words:
         return found
+    varying = difference(first, second)
     left = tuple(column for column in found.columns if varying.words or column not in varying.columns)
-    return Difference("rows became others than were seen" if left else "", left)
+    return Difference("rows became others than were seen", left) if left else found
+
+
+def forgiving(found: Difference, given: Columns) -> Difference:
+    """The same, with words where a statement itself gives values to a column that differs."""
+    left = tuple(column for column in found.columns if column in given)
+    if found.words or not left:
+        return found
+    hint = "propose it again; values that differ at each run, as of random() or now(), give as parameters, or leave to defaults"
+    return Difference("a statement gives other values than were seen", left, hint)
+
+
+def named(columns: tuple[tuple[Name, str], ...], view: SchemaView) -> tuple[str, ...]:
+    """The columns in words; those that do not exist for the caller, without their names."""
+    known = [f"{'.'.join(table)}.{name}" for table, name in columns if _exists(table, name, view)]
+    return (*known, "columns that are not for you") if len(known) < len(columns) else tuple(known)
+
+
+def _exists(table: Name, name: str, view: SchemaView) -> bool:
+    relation = view.snapshot.relations.get(table)
+    return relation is not None and view.sees(relation) and any(column.name == name for column in view.columns(relation))
 
 
 def _columns(seen: TableEffect, done: TableEffect) -> list[int] | None:

@@ -24,7 +24,6 @@ from ostiary_tools.api import Args, ChangeHandle, Refused, Unavailable, World
 from ostiary_tools.change import KnownChange, State, unknown_change
 from ostiary_tools.control.changes import ChangeTable, Move, StoredChange, Unsettled
 from ostiary_tools.control.connect import JournalError
-from ostiary_tools.effects import Effects
 from ostiary_tools.view import SchemaView
 
 _log = logging.getLogger(__name__)
@@ -113,13 +112,12 @@ class Ledger:
             raise Unavailable("changes cannot be kept now", "nothing was changed; try again later") from error
         return handle
 
-    async def send(self, page: Page, handle: str, effects: Effects, to: State, by: str) -> Page | None:
+    async def send(self, page: Page, handle: str, body: Body, to: State, by: str) -> Page | None:
         """Write down what is about to be committed, and by which transaction; `None` when somebody else has moved it meanwhile.
 
         Raises Unavailable when that is not known: then nothing may be committed.
         """
         id_, key = derived(handle, self._key)
-        body = replace(page.body, effects=effects) if to == "applying" else page.body
         expires_at = _in(self.lifetimes.undo_s)
         sent = replace(page.stored, state=to, transaction=by, rows_changed=body.effects.rows, expires_at=expires_at)
         kept = await asyncio.to_thread(sealed, body, sent, id_, key, applied=True)

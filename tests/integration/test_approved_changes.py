@@ -24,6 +24,7 @@ CREATE TABLE products (id int PRIMARY KEY, name text NOT NULL, price numeric(8,2
 INSERT INTO products SELECT n, 'product ' || n, n FROM generate_series(1, 10) n;
 CREATE TABLE orders (id int PRIMARY KEY, product int REFERENCES products ON DELETE CASCADE, note text);
 INSERT INTO orders SELECT n, n, 'note ' || n FROM generate_series(1, 10) n;
+CREATE TABLE entries (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, said text);
 """
 POLICY = """
 @id("engineer") permit (principal in Role::"engineer", action, resource);
@@ -156,6 +157,18 @@ ROWS = {"table": "products", "action": "insert", "columns": ["id", "name", "pric
 MANY = {**ROWS, "rows": [[n, f"crate {n}", "2.50"] for n in range(1001, 1501)]}
 ONE_PERSON = POLICY.replace(", two humans above 6 rows", "")
 NAMES = "{" + ",".join(f'"crate {n}"' for n in range(1001, 1501)) + "}"
+
+
+@pytest.mark.asyncio
+async def test_people_who_are_asked_about_an_undo_see_what_was_committed(shop: OpenShop):
+    async with shop() as opened, opened.client() as client:
+        statement = "insert into entries (said) select 'entry ' || n from generate_series(1, 5) n"
+        proposed = await propose(client, statement)
+        question = (await opened.granted(await call(client, "apply_change", proposed), "ann")).question
+        assert "applied" in await call(client, "apply_change", proposed)
+        undone = (await opened.granted(await call(client, "revert_change", proposed), "ann")).question
+    assert "\n| 1,entry 1\n" in question
+    assert "\n| 11,entry 1\n" in undone, "numbers of two looks stay drawn"
 
 
 @pytest.mark.asyncio

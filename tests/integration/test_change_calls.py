@@ -225,6 +225,46 @@ async def test_what_differs_at_each_run_is_let_be(shop: OpenShop) -> None:
         assert len(await opened.owner("SELECT FROM orders")) == 10
 
 
+COMPUTED = (
+    "update products set price = price + (random() * 90 + 1)::numeric(8, 2) where id = 1",
+    "update products set name = clock_timestamp()::text where id = 1",
+    "update products set price = (select rate from rates) where id = 1",
+    "insert into orders (product, placed) values (1, now())",
+    "insert into orders (product, note) select id, gen_random_uuid()::text from products where id = 1",
+    "insert into products (id, name, price) values (1, 'a', 1) on conflict (id) do update set name = gen_random_uuid()::text",
+    "merge into products p using orders o on o.product = p.id and p.id = 1 when matched then update set owner = random()::text",
+)
+
+
+@pytest.mark.asyncio
+async def test_what_a_statement_computes_is_what_was_seen_or_nothing(shop: OpenShop) -> None:
+    more = "CREATE VIEW rates AS SELECT (random() * 90 + 1)::numeric(8, 2) AS rate;"
+    async with shop(more=more) as opened, opened.client() as client:
+        before = await opened.owner("SELECT * FROM products, orders ORDER BY 1, 5")
+        for computed in COMPUTED:
+            said = await apply(client, await propose(client, computed))
+            assert "a statement gives other values than were seen (public." in said
+            assert "give as parameters, or leave to defaults" in said
+        assert await opened.owner("SELECT * FROM products, orders ORDER BY 1, 5") == before
+
+
+@pytest.mark.asyncio
+async def test_defaults_and_triggers_may_differ_at_each_run(shop: OpenShop) -> None:
+    more = """
+    CREATE TABLE history (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, at timestamptz, price numeric);
+    ALTER TABLE products ADD changed timestamptz;
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        NEW.changed := clock_timestamp(); INSERT INTO history (at, price) VALUES (clock_timestamp(), NEW.price); RETURN NEW; END $$;
+    CREATE TRIGGER note BEFORE UPDATE ON products FOR EACH ROW EXECUTE FUNCTION note();
+    """
+    async with shop(more=more) as opened, opened.client() as client:
+        applied = await apply(client, await propose(client, CHEAPER))
+        assert "public.history.id, public.history.at, public.products.changed" in applied
+        assert await opened.prices() == ["0.50", "1.00", "1.50", "4.00"]
+        statement = "insert into orders (id, product, placed, note) values (default, 1, default, 'a')"
+        assert "public.orders.id, public.orders.placed" in await apply(client, await propose(client, statement))
+
+
 @pytest.mark.asyncio
 async def test_errors_of_the_database_say_what_and_change_nothing(shop: OpenShop) -> None:
     raising = """

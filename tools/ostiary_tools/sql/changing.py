@@ -15,7 +15,7 @@ from ostiary_policies.model import Access, Resource, Statement
 from ostiary_tools.catalogs import Name
 from ostiary_tools.errors import Refused
 from ostiary_tools.snapshot import Relation
-from ostiary_tools.sql import expansion, fencing, grammar, printing, writing
+from ostiary_tools.sql import expansion, fencing, grammar, printing, reaching, writing
 from ostiary_tools.sql.defining import JudgedDefinition, defines, judge_definition
 from ostiary_tools.sql.judge import with_keys
 from ostiary_tools.sql.parse import parse
@@ -46,6 +46,8 @@ class JudgedChange:
     parameter_count: int
     keyed: bool = False
     """What is run takes the halves of the hash key."""
+    given: frozenset[tuple[Name, str]] = frozenset()
+    """Columns of the target, and of its parts, whose values the statement itself says: not by their defaults alone."""
     supplied: tuple[str, ...] = ()
     """None: a change does not read the catalogs. As of `Judged`, so that both are bound alike."""
 
@@ -77,11 +79,18 @@ def _judged_afresh(text: str, view: SchemaView) -> JudgedChange:
     if defines(tree):
         return _of_definition(judge_definition(text, view))
     checked, target, accesses = _classified(tree, text, view)
+    relation = target.relation
     printed = printing.print_scans(tree)
-    fence = _fenced(tree, printed, target, checked, view)
+    fence = _fenced(tree, printed, relation, checked, view)
     again = fence.tree if fence else parse(printed.text)
-    _, target_again, accesses_again = _classified(again, printed.text, view)
-    if accesses_again != accesses or target_again != target or not same(tree, again):
+    _, again_target, accesses_again = _classified(again, printed.text, view)
+    given = _given(target, view)
+    if (
+        accesses_again != accesses
+        or again_target.relation != relation
+        or _given(again_target, view) != given
+        or not same(tree, again)
+    ):
         raise printing.unprintable()
     return JudgedChange(
         Statement(printed.text, fenced=fence.text if fence else "", estimated=fence.estimated if fence else ""),
@@ -89,10 +98,16 @@ def _judged_afresh(text: str, view: SchemaView) -> JudgedChange:
         fingerprint(printed.text),
         printing.redact(printed.text),
         cast("ChangeKind", checked.kind),
-        (target.schema, target.name),
+        target.name,
         checked.parameter_count,
         keyed=fence is not None and fence.keyed,
+        given=given,
     )
+
+
+def _given(target: writing.Target, view: SchemaView) -> frozenset[tuple[Name, str]]:
+    parts = reaching.whole(target.relation, view)
+    return frozenset(((part.schema, part.name), column) for part in parts for column in target.changes.given)
 
 
 def _fenced(tree: Any, printed: Printed, target: Relation, checked: grammar.Grammar, view: SchemaView) -> fencing.Fenced | None:
@@ -112,7 +127,7 @@ def _of_definition(judged: JudgedDefinition) -> JudgedChange:
     return JudgedChange(judged.statement, judged.accesses, judged.fingerprint, judged.redacted, judged.kind, None, 0)
 
 
-def _classified(tree: Any, text: str, view: SchemaView) -> tuple[grammar.Grammar, Relation, frozenset[Access]]:
+def _classified(tree: Any, text: str, view: SchemaView) -> tuple[grammar.Grammar, writing.Target, frozenset[Access]]:
     """What kind of statement it is, what it changes, and all that it would do; every name of the tree is bound. Raises Refused."""
     checked = grammar.check_change(tree)
     work = Work(view, text, keeps_rows=checked.selects_fields)
@@ -122,4 +137,4 @@ def _classified(tree: Any, text: str, view: SchemaView) -> tuple[grammar.Grammar
         expansion.check(writing.as_select(tree))
     if work.supplied:
         raise Refused("catalog", "a change does not read the catalogs", "read them by a query, and write what it gave")
-    return checked, target.relation, view.of_wholes(work.accesses)
+    return checked, target, view.of_wholes(work.accesses)

@@ -36,6 +36,8 @@ class Changes:
     """Columns that old rows get another value in."""
     defaulted: dict[str, None] = field(default_factory=dict)
     """Those of both that may get their default."""
+    given: dict[str, None] = field(default_factory=dict)
+    """Those of both that may get another value than their default: the statement computes it."""
 
 
 def check_target(relation: Relation, work: Work) -> None:
@@ -45,7 +47,7 @@ def check_target(relation: Relation, work: Work) -> None:
         raise Refused("target", f"`{name}` is a {relation.kind}, and rows are written to tables", "name the table behind it")
     if _above(work.view).get((relation.schema, name)):
         raise Refused("target", f"`{name}` is a part of another table", "write to the table that it is a part of")
-    for part in _whole(relation, work.view):
+    for part in whole(relation, work.view):
         if part.rewritten:
             raise Refused("target", f"rules of the database rewrite what is written to `{name}`", "ask its owner")
         if part.kind is RelationKind.FOREIGN_TABLE:
@@ -130,7 +132,7 @@ class _Reaching:
             if column.name in columns:
                 work.accesses.add(Access(action, relation.column_resource(datasource, column)))
                 self._convert(relation, column)
-        for part in _whole(relation, work.view):
+        for part in whole(relation, work.view):
             owner = f"{relation.schema}.{relation.name}"
             work.run((*part.runs, *(() if action is Action.DELETE else part.writes)), owner, writes=True)
             fired = (trigger.function for trigger in part.triggers if action in trigger.events)
@@ -182,7 +184,7 @@ def _telling(relation: Relation, changes: Changes, view: SchemaView) -> Iterator
     for columns in _computed_from(relation, view):
         if not updated.isdisjoint(columns) and not (readable | updated).issuperset(columns):
             yield "check", columns
-    for key in (key for part in _whole(relation, view) for key in part.foreign_keys):
+    for key in (key for part in whole(relation, view) for key in part.foreign_keys):
         if not written.isdisjoint(key.columns) and not _may_read(key, view):
             yield "reference", key.columns
 
@@ -192,7 +194,7 @@ def _computed(relation: Relation, columns: Collection[str], view: SchemaView) ->
     details = view.snapshot.details.columns
     known = (
         (column.name, details.get((part.schema, part.name, column.name)))
-        for part in _whole(relation, view)
+        for part in whole(relation, view)
         for column in part.columns
     )
     uses = [(name, detail.uses) for name, detail in known if detail is not None]
@@ -211,7 +213,7 @@ def _may_read(key: ForeignKey, view: SchemaView) -> bool:
 def _keys_of(relation: Relation, view: SchemaView) -> Iterator[Collection[str]]:
     """What no two rows of it have alike, or such that they exclude each other."""
     details = view.snapshot.details
-    for part in _whole(relation, view):
+    for part in whole(relation, view):
         for index in part.indexes:
             known = details.indexes.get((part.schema, index.name))
             if index.unique or known is None or known.exclusion:
@@ -225,7 +227,7 @@ def _keys_of(relation: Relation, view: SchemaView) -> Iterator[Collection[str]]:
 def _computed_from(relation: Relation, view: SchemaView) -> Iterator[Collection[str]]:
     """What is computed together when a row changes: checks, stored columns, expressions of indexes."""
     details = view.snapshot.details
-    for part in _whole(relation, view):
+    for part in whole(relation, view):
         name = (part.schema, part.name)
         everything = tuple(column.name for column in part.columns)
         for constraint in details.constraints.get(name, ()):
@@ -255,11 +257,11 @@ def _columns(relation: Relation, index: Index, view: SchemaView) -> Collection[s
 
 def _keys_to(relation: Relation, view: SchemaView) -> Iterator[tuple[Relation, ForeignKey]]:
     """Every foreign key that refers to rows of it."""
-    for part in _whole(relation, view):
+    for part in whole(relation, view):
         yield from view.snapshot.references.get((part.schema, part.name), ())
 
 
-def _whole(relation: Relation, view: SchemaView) -> Iterator[Relation]:
+def whole(relation: Relation, view: SchemaView) -> Iterator[Relation]:
     """The table and all of its parts."""
     yield relation
     if "parts" not in view.kept:

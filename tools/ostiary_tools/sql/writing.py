@@ -109,7 +109,7 @@ def _insert(node: Any, target: Target, level: Env) -> None:
     output = _source(node, target, level)
     if node.cols is None and output is not None:
         node.cols = _first_columns(output, target)
-    _new_columns(node.cols, node.selectStmt.valuesLists if node.selectStmt else None, target)
+    _new_columns(node.cols, (node.selectStmt.valuesLists or ()) if node.selectStmt else (), target)
     if node.onConflictClause is not None:
         _on_conflict(node.onConflictClause, target, level)
 
@@ -136,15 +136,22 @@ def _counted(count: int, target: Target, *, unbounded: bool = False) -> tuple[An
     return tuple(ast.ResTarget(name=column.name) for column in shown[:count])
 
 
-def _new_columns(names: Any, values: Any, target: Target) -> None:
-    """The columns that new rows get values in."""
-    defaults = _may_be_default(values)
-    for each in names or ():
+def _new_columns(names: Any, rows: Sequence[Any], target: Target) -> None:
+    """The columns that new rows get values in; without `rows` a query gives them."""
+    defaults = any(map(_may_be_default, rows))
+    for place, each in enumerate(names or ()):
         _plain_name(each)
         name = target.column(str(each.name)).name
         target.changes.inserted[name] = None
         if defaults:
             target.changes.defaulted[name] = None
+        if not rows or not all(_is_default(row, place) for row in rows):
+            target.changes.given[name] = None
+
+
+def _is_default(row: Sequence[Any], place: int) -> bool:
+    """Whether the row has DEFAULT there, or nothing, which is the same."""
+    return place >= len(row) or isinstance(row[place], ast.SetToDefault)
 
 
 def _may_be_default(values: Any) -> bool:
@@ -195,10 +202,13 @@ def _assignments(node: Any, target: Target, level: Env) -> None:
     target.changes.actions[Action.UPDATE] = None
     for each in node.targetList or ():
         _plain_name(each)
-        target.changes.updated[target.column(str(each.name)).name] = None
+        name = target.column(str(each.name)).name
+        target.changes.updated[name] = None
         put(each, "val", visit(each.val, level, target.work))
+        if not isinstance(each.val, ast.SetToDefault):
+            target.changes.given[name] = None
         if _may_be_default(each.val):
-            target.changes.defaulted[str(each.name)] = None
+            target.changes.defaulted[name] = None
 
 
 def _update(node: Any, target: Target, level: Env) -> None:
@@ -252,7 +262,7 @@ def _insert_of_merge(node: Any, target: Target, level: Env) -> None:
     put(node, "values", visit(node.values, level, target.work))
     if node.targetList is None and node.values:
         node.targetList = _counted(len(node.values), target)
-    _new_columns(node.targetList, node.values, target)
+    _new_columns(node.targetList, (node.values,) if node.values else (), target)
 
 
 _MATCHED = enums.MergeMatchKind.MERGE_WHEN_MATCHED
