@@ -164,6 +164,11 @@ class SchemaView:
         name = (relation.schema, relation.name)
         return relation.row_security or name in self.rows or (name in self.insides and self.insides[name].filtered)
 
+    def guarded(self, relation: Relation) -> bool:
+        """Whether there may be rows that the caller has not, or may not insert, update or delete."""
+        name = (relation.schema, relation.name)
+        return self.filtered(relation) or any(table == name for _, table in self.writes)
+
     def estimated_rows(self, relation: Relation) -> int | None:
         """The planner's estimate; `None` where that would count rows that are kept from the caller."""
         return None if self.filtered(relation) else relation.estimated_rows

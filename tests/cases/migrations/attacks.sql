@@ -533,3 +533,18 @@ create table app.t (x regclass)
 -- title: a type of a hidden row
 -- rule: type
 create table app.t (x app.hidden)
+-- title: a table goes of which few rows may be deleted
+-- rule: row_rule
+drop table kept
+-- title: a table of which few rows may be deleted gets a name without rules
+-- rule: row_rule
+alter table kept rename to mine
+-- title: a column of a table of which few rows may be deleted gets a name without rules
+-- rule: row_rule
+alter table kept rename column words to others
+-- title: every row is changed where few may be, by a type
+-- rule: row_rule
+alter table kept alter column number type bigint
+-- title: every row is changed where few may be, by dropping a column
+-- rule: row_rule
+alter table kept drop column number

@@ -29,16 +29,16 @@ alter table free alter column words set not null
 -- needs: define app.free
 alter table free alter column words drop not null
 -- title: a default
--- needs: define app.free
+-- needs: define app.free; insert app.free.words; update app.free.words
 alter table free alter column words set default upper('a')
 -- title: no default of a table with masks
--- needs: define app.people
+-- needs: define app.people; insert app.people.team; update app.people.team
 alter table people alter column team drop default
 -- title: a type
--- needs: define app.alone; read app.alone; read app.alone.id
+-- needs: define app.alone; read app.alone; read app.alone.id; update app.alone.id
 alter table alone alter column id type bigint
 -- title: a type of a domain
--- needs: define app.child; read app.child; read app.child.free_id
+-- needs: define app.child; read app.child; read app.child.free_id; update app.child.free_id
 alter table child alter column free_id type bigint using free_id + 1
 -- title: a check of new rows
 -- needs: define app.free; read app.free; read app.free.number
@@ -65,7 +65,7 @@ alter table free rename constraint small to smaller
 -- needs: define app.free; update app.free.at
 alter table free drop column at
 -- title: a column is called otherwise
--- needs: define app.free; read app.free; read app.free.at
+-- needs: define app.free; insert app.free.at; read app.free; read app.free.at; update app.free.at
 alter table free rename column at to since
 -- title: an index
 -- needs: define app.free; read app.free; read app.free.at; read app.free.words

@@ -13,6 +13,7 @@ CREATE UNIQUE INDEX free_number ON app.free (number);
 CREATE TABLE app.child (id integer PRIMARY KEY, free_id integer REFERENCES app.free);
 CREATE TABLE app.alone (id integer PRIMARY KEY, words text);
 CREATE INDEX people_salary ON app.people (salary);
+CREATE TABLE app.kept (id integer PRIMARY KEY, words text, number integer, size app.positive);
 CREATE TABLE app.half (id integer, salary integer);
 CREATE INDEX half_pay ON app.half (id, salary);
 CREATE TABLE app.hidden (id integer PRIMARY KEY, token text, free_id integer REFERENCES app.free);

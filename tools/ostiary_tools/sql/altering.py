@@ -124,13 +124,21 @@ def _drop_column(command: Any, _design: Design, relation: Relation, work: Work) 
     dropping.check_untagged(column)
     dropping.check_unused(relation, column.name, work)
     # Its values go with it.
-    work.accesses.add(Access(Action.UPDATE, relation.column_resource(work.view.datasource, column)))
+    designs.check_rows(relation, work)
+    designs.writes(relation, (column,), Action.UPDATE, work)
 
 
-def _set_default(command: Any, _design: Design, relation: Relation, work: Work) -> None:
-    designs.column(relation, command.name, work)
+def _set_default(command: Any, design: Design, relation: Relation, work: Work) -> None:
+    _fill(command, design, relation, work)
     if command.def_ is not None:
         command.def_ = designs.expression(command.def_, None, work)
+
+
+def _fill(command: Any, _design: Design, relation: Relation, work: Work) -> None:
+    """What rows to come get in this column is another."""
+    column = designs.column(relation, command.name, work)
+    for action in (Action.INSERT, Action.UPDATE):
+        designs.writes(relation, (column,), action, work)
 
 
 def _of_column(command: Any, _design: Design, relation: Relation, work: Work) -> None:
@@ -143,7 +151,7 @@ def _set_not_null(command: Any, design: Design, relation: Relation, work: Work) 
 
 
 def _add_identity(command: Any, design: Design, relation: Relation, work: Work) -> None:
-    designs.column(relation, command.name, work)
+    _fill(command, design, relation, work)
     constraining.constraint(command.def_, design, work, command.name)
 
 
@@ -160,6 +168,8 @@ def _type(command: Any, design: Design, relation: Relation, work: Work) -> None:
         node.raw_default = design.expression(node.raw_default, work)
     dropping.check_unused(relation, column.name, work)
     design.looks_at(_beside(relation, column, work), work)
+    designs.check_rows(relation, work)
+    designs.writes(relation, (column,), Action.UPDATE, work)
 
 
 def _beside(relation: Relation, column: ColumnInfo, work: Work) -> frozenset[str]:
@@ -205,8 +215,8 @@ _COMMAND_KINDS: Mapping[Any, Callable[[Any, Design, Relation, Work], None]] = {
     _COMMANDS.AT_DropNotNull: _of_column,
     _COMMANDS.AT_AlterColumnType: _type,
     _COMMANDS.AT_AddIdentity: _add_identity,
-    _COMMANDS.AT_DropIdentity: _of_column,
-    _COMMANDS.AT_DropExpression: _of_column,
+    _COMMANDS.AT_DropIdentity: _fill,
+    _COMMANDS.AT_DropExpression: _fill,
     _COMMANDS.AT_SetStatistics: _of_column,
     _COMMANDS.AT_AddConstraint: _add_constraint,
     _COMMANDS.AT_ValidateConstraint: _validate,

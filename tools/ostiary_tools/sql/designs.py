@@ -194,6 +194,18 @@ def looks_at(relation: Relation, columns: Iterable[ColumnInfo], work: Work) -> N
         work.accesses.add(access)
 
 
+def check_rows(relation: Relation, work: Work) -> None:
+    """Every row of it, and of its parts, is changed or taken away, or comes under other rules. Raises Refused."""
+    if any(work.view.guarded(each) for each in (relation, *parts(relation, work))):
+        raise Refused("row_rule", "it would change rows that are kept from you, or that are not yours to change", "ask its owner")
+
+
+def writes(relation: Relation, columns: Iterable[ColumnInfo], action: Action, work: Work) -> None:
+    """What is done is to these columns as if they were written, now or with every row to come."""
+    for each in columns:
+        work.accesses.add(Access(action, relation.column_resource(work.view.datasource, each)))
+
+
 def item_of(relation: Relation) -> Item:
     """The relation as expressions of its own definition see it."""
     fields = tuple(Field(c.name, ((relation, c),)) for c in relation.columns)

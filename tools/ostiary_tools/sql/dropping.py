@@ -77,9 +77,8 @@ def _table(names: Any, work: Work) -> Any:
     check_unused(relation, "", work)
     designs.define(relation, work)
     # Its rows go with it, of its parts too.
+    designs.check_rows(relation, work)
     for each in (relation, *designs.parts(relation, work)):
-        if work.view.filtered(each):
-            raise Refused("row_rule", "rows would go that are kept from you", "ask its owner")
         work.accesses.add(Access(Action.DELETE, each.resource(work.view.datasource)))
     return _words(relation.schema, relation.name)
 
@@ -170,6 +169,7 @@ def _rename_table(tree: Any, work: Work) -> None:
     work.accesses.add(Access(Action.DEFINE, Schema(work.view.datasource, relation.schema)))
     check_untagged(relation)
     _rename(relation, relation.columns, work)
+    work.accesses.add(Access(Action.DELETE, relation.resource(work.view.datasource)))
     check_unused(relation, "", work)
 
 
@@ -188,6 +188,9 @@ def _rename(relation: Relation, columns: tuple[ColumnInfo, ...], work: Work) -> 
         raise Refused("reach", "a part of a table keeps the names of the whole", "ask its owner")
     designs.define(relation, work)
     designs.looks_at(relation, columns, work)
+    designs.check_rows(relation, work)
+    for action in (Action.INSERT, Action.UPDATE):
+        designs.writes(relation, columns, action, work)
 
 
 def _rename_index(tree: Any, work: Work) -> None:
