@@ -26,6 +26,7 @@ from ostiary.sampling import in_words, samples
 from ostiary.settling import established
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Denial, Permit
+from ostiary_tools.catalogs.sight import owned_sequences
 from ostiary_tools.change import Changed, State, TableCount, WayBack, Wish, lasting, moved, unknown_change
 from ostiary_tools.change_report import told
 from ostiary_tools.datasources.port import ChangeLimits, Changer, Datasource
@@ -277,6 +278,7 @@ class Changing:
     def _told(self, state: State, handle: str, effects: Effects, back: WayBack, good_for_s: float) -> Changed:
         view = self.world.view(self.permit.intent.datasource)
         names = frozenset((relation.schema, relation.name) for relation in view.relations())
+        sequences = frozenset((one.schema, one.name) for one in owned_sequences(view))
         return Changed(
             state=state,
             change=handle,
@@ -289,14 +291,7 @@ class Changing:
                 for one in effects.tables
             ),
             triggers=tuple(f"{one.trigger} on {'.'.join(one.table)}" for one in effects.fired if one.table in names),
-            sequences=tuple(
-                f"{'.'.join(one.sequence)} {one.drawn}"
-                for one in effects.sequences
-                if any(
-                    one.sequence[0] == table.table[0] and one.sequence[1].startswith(f"{table.table[1]}_")
-                    for table in effects.tables
-                )
-            ),
+            sequences=tuple(f"{'.'.join(one.sequence)} {one.drawn}" for one in effects.sequences if one.sequence in sequences),
             locks=tuple(lock for lock in effects.locks if lock.relation in names),
             lasting=lasting(effects, back),
             takes=back.takes,

@@ -19,9 +19,10 @@ from pydantic import ValidationError
 
 from ostiary.redaction import printable
 from ostiary_policies.model import Intent
-from ostiary_tools.errors import DatabaseError, NotOnReplica, Refused, TooCostly, ToolError
+from ostiary_tools.catalogs.sight import exists
+from ostiary_tools.errors import DatabaseError, NotOnReplica, Refused, TooCostly, ToolError, Violated
 from ostiary_tools.sql.mending import mended
-from ostiary_tools.view import World
+from ostiary_tools.view import SchemaView, World
 
 OF_THE_SERVER = frozenset(("busy", "over_budget", "not_approved", "not_recorded", "unavailable", "internal"))
 """Codes that tell how the server or its caller is and nothing of what was asked for: where a thing is asked for by its address,
@@ -165,10 +166,18 @@ def wrong_arguments(error: ValidationError) -> str:
 
 
 def explained(error: ToolError, intent: Intent, world: World) -> ToolError:
-    """An error of the database in terms of what the caller wrote, where the tool takes SQL."""
+    """An error of the database in terms of what the caller wrote, where the tool takes SQL, and of what exists for the caller."""
+    if isinstance(error, DatabaseError) and error.violated is not None:
+        return _named(error, error.violated, world.view(intent.datasource))
     statements = (*intent.statements, *intent.explained)
     if not isinstance(error, DatabaseError) or intent.datasource is None or len(statements) != 1:
         return error
     written = intent.arguments.get("sql")
     text = written if isinstance(written, str) and written else None
     return mended(error, statements[0].text, text, world.view(intent.datasource))
+
+
+def _named(error: DatabaseError, found: Violated, view: SchemaView) -> DatabaseError:
+    """With the name of the constraint or column, where that exists for the caller."""
+    named = f" (`{found.constraint or found.column}` of `{found.table[1]}`)" if exists(view, found) else ""
+    return DatabaseError(error.sqlstate, error.message + named, error.hint)

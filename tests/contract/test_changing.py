@@ -17,7 +17,17 @@ from ostiary_tools.datasources.changing import PostgresChanger
 from ostiary_tools.datasources.port import ChangeLimits
 from ostiary_tools.datasources.postgres import PostgresDatasource, PostgresSettings, open_postgres
 from ostiary_tools.effects import Effects, Isolation, RowChange, TableEffect, Via
-from ostiary_tools.errors import DatabaseError, LockedOut, OutcomeUnknown, Overtaken, Refused, SchemaChanged, TimedOut, Unavailable
+from ostiary_tools.errors import (
+    DatabaseError,
+    LockedOut,
+    OutcomeUnknown,
+    Overtaken,
+    Refused,
+    SchemaChanged,
+    TimedOut,
+    Unavailable,
+    Violated,
+)
 from ostiary_tools.powers import Power
 
 pytestmark = pytest.mark.asyncio
@@ -353,27 +363,28 @@ async def test_a_unique_conflict_names_the_constraint_of_the_table_that_is_writt
     async with shop.datasource.change(LIMITS) as changer:
         with pytest.raises(DatabaseError) as failed:
             await changer.run(Statement("UPDATE customers SET email = 'c2@example.com' WHERE id = 1"))
-    assert (failed.value.sqlstate, failed.value.message) == (
-        "23505",
-        "a row with such a key is there already (`customers_email_key` of `customers`)",
-    )
+    assert (failed.value.sqlstate, failed.value.message) == ("23505", "a row with such a key is there already")
+    assert failed.value.violated == Violated(("public", "customers"), "customers_email_key", "")
 
 
 @pytest.mark.parametrize(
     ("statement", "sqlstate", "named"),
     [
-        ("INSERT INTO customers (id) VALUES (9)", "23502", "`name` of `customers`"),
-        ("UPDATE customers SET balance = -1", "23514", "`customers_balance_check` of `customers`"),
-        ("INSERT INTO orders (customer, amount) VALUES (99, 1)", "23503", "`orders_customer_fkey` of `orders`"),
-        ("UPDATE customers SET balance = 'x'", "22P02", "`numeric`"),
+        ("INSERT INTO customers (id) VALUES (9)", "23502", Violated(("public", "customers"), "", "name")),
+        ("UPDATE customers SET balance = -1", "23514", Violated(("public", "customers"), "customers_balance_check", "")),
+        (
+            "INSERT INTO orders (customer, amount) VALUES (99, 1)",
+            "23503",
+            Violated(("public", "orders"), "orders_customer_fkey", ""),
+        ),
+        ("UPDATE customers SET balance = 'x'", "22P02", None),
     ],
 )
-async def test_other_constraints_are_named_likewise(shop: Shop, statement: str, sqlstate: str, named: str) -> None:
+async def test_other_constraints_are_named_likewise(shop: Shop, statement: str, sqlstate: str, named: Violated | None) -> None:
     async with shop.datasource.change(LIMITS) as changer:
         with pytest.raises(DatabaseError) as failed:
             await changer.run(Statement(statement))
-    assert failed.value.sqlstate == sqlstate
-    assert named.replace("`numeric`", "numeric") in failed.value.message
+    assert (failed.value.sqlstate, failed.value.violated) == (sqlstate, named)
 
 
 async def test_a_constraint_of_a_table_that_the_statement_does_not_name_is_not_named(shop: Shop) -> None:
@@ -381,7 +392,8 @@ async def test_a_constraint_of_a_table_that_the_statement_does_not_name_is_not_n
     async with shop.datasource.change(LIMITS) as changer:
         with pytest.raises(DatabaseError) as failed:
             await changer.run(Statement("DELETE FROM customers WHERE id = 4"))
-    assert (failed.value.sqlstate, "hidden" in failed.value.message) == ("23503", False)
+    assert (failed.value.sqlstate, failed.value.violated) == ("23503", None)
+    assert "hidden" not in failed.value.message
 
 
 async def test_a_deferred_constraint_fails_the_commit_and_nothing_stays(shop: Shop) -> None:

@@ -430,7 +430,8 @@ permit (principal in Role::"engineer", action == Action::"read_masked", resource
 @pytest.mark.asyncio
 async def test_a_proposal_does_not_tell_whether_a_masked_value_was_guessed(shop: OpenShop) -> None:
     more = """ALTER TABLE products ALTER name DROP NOT NULL;
-    INSERT INTO products (id, name, price) VALUES (11, 'x', 1), (12, NULL, 1);"""
+    CREATE FUNCTION names() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.name := 'x'; RETURN NEW; END $$;
+    CREATE TRIGGER names BEFORE INSERT ON products FOR EACH ROW WHEN (NEW.id = 11) EXECUTE FUNCTION names();"""
     async with shop(policy=POLICY + MASKED, more=more) as opened, opened.client() as client:
 
         async def shown(statement: str) -> str:
@@ -441,9 +442,34 @@ async def test_a_proposal_does_not_tell_whether_a_masked_value_was_guessed(shop:
         assert "public.products: ~1" in right
         assert "id,name" in right
         assert right == wrong
-        none, some = [await shown(f"delete from products where id = {n}") for n in (12, 11)]
+        none, some = [await shown(f"insert into products (id, price) values ({n}, 1)") for n in (12, 11)]
         assert "id,price" in none
         assert none.replace("12", "11") == some
+
+
+@pytest.mark.asyncio
+async def test_constraints_and_sequences_of_hidden_columns_are_not_named(shop: OpenShop) -> None:
+    more = """
+    CREATE TABLE pets (id serial PRIMARY KEY, age int, pin int NOT NULL);
+    CREATE TABLE cats (id int PRIMARY KEY, pin int DEFAULT 0 CONSTRAINT pin_positive CHECK (pin > 5));
+    CREATE TABLE dogs (id serial PRIMARY KEY);
+    CREATE SEQUENCE dogs_secret OWNED BY vault.id;
+    CREATE FUNCTION counts() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('dogs_secret'); RETURN NEW; END $$;
+    CREATE TRIGGER counts BEFORE INSERT ON dogs FOR EACH ROW EXECUTE FUNCTION counts();
+    """
+    hidden = """@id("no-pins") forbid (principal, action, resource is Column) when { resource.name == "pin" };"""
+    async with shop(policy=POLICY + hidden, more=more) as opened, opened.client() as client:
+        rows = {"table": "pets", "action": "insert", "columns": ["age"], "rows": [[1]]}
+        for said in (
+            await propose(client, "insert into pets (age) values (1)"),
+            await propose(client, "insert into cats (id) values (1)"),
+            await propose(client, rows=[rows]),
+        ):
+            assert said.startswith(("database_error: ", "refused: ")), said
+            assert "pin" not in said
+        drawn = await propose(client, "insert into dogs default values")
+        assert "public.dogs_id_seq 1" in drawn
+        assert "secret" not in drawn
 
 
 @pytest.mark.asyncio

@@ -16,6 +16,8 @@ ToolError                code, message, hint
 └── DatabaseError        the server's own error, with its SQLSTATE
 """
 
+from dataclasses import dataclass
+
 
 class ToolError(Exception):
     """Something the model can react to.
@@ -125,15 +127,28 @@ class OutcomeUnknown(ToolError):
     code = "outcome_unknown"
 
 
+@dataclass(frozen=True, slots=True)
+class Violated:
+    """What stood against a row: a constraint or index of that name, or a column that must have a value."""
+
+    table: tuple[str, str]
+    constraint: str
+    column: str
+
+
 class DatabaseError(ToolError):
     """The server's error, mapped. `sqlstate` is PostgreSQL's five-character code.
 
-    `offset` is where in the statement's printed text the server stumbled while it analysed it, in characters from 0.
+    `offset` is where in the statement's printed text the server stumbled while it analysed it, in characters from 0. What was
+    `violated` is no part of the message: whoever tells it knows what its caller may see.
     """
 
     code = "database_error"
 
-    def __init__(self, sqlstate: str, message: str, hint: str = "", *, offset: int | None = None) -> None:
+    def __init__(
+        self, sqlstate: str, message: str, hint: str = "", *, offset: int | None = None, violated: Violated | None = None
+    ) -> None:
         super().__init__(message, hint)
         self.sqlstate = sqlstate
         self.offset = offset
+        self.violated = violated

@@ -36,7 +36,7 @@ def as_sql(given: GivenRows, view: SchemaView) -> tuple[str, tuple[str, ...]]:
         raise Refused("rows", "a column is given twice", "name each column once")
     keys = _keys(given, relation) if given.action != "insert" else ()
     texts = _texts(given, columns, view)
-    _checked(given, columns, relation)
+    _checked(given, columns, relation, view)
     _distinct(texts, [column.name for column in columns], keys)
     return _WRITTEN[given.action](relation, columns, keys), tuple(map(_array, zip(*texts, strict=True)))
 
@@ -85,12 +85,14 @@ def _text(value: Any, column: ColumnInfo, number: int, view: SchemaView) -> str 
         raise Refused("rows", f"row {number}, column `{column.name}`: {error}", "give another value") from None
 
 
-def _checked(given: GivenRows, columns: Sequence[ColumnInfo], relation: Relation) -> None:
+def _checked(given: GivenRows, columns: Sequence[ColumnInfo], relation: Relation, view: SchemaView) -> None:
     """Whether new rows have all that they must have."""
     if given.action in ("insert", "upsert"):
         there = {column.name for column in columns}
         needed = (c for c in relation.columns if c.not_null and not c.default and not c.generated and c.name not in there)
         if (missing := next(needed, None)) is not None:
+            if missing not in view.columns(relation):
+                raise Refused("rows", "a column that is not yours needs a value", "rows are added here by somebody who may give it")
             raise Refused("rows", f"column `{missing.name}` cannot be null and has no default", "give a value for it in each row")
 
 

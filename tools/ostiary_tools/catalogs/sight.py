@@ -20,6 +20,7 @@ from ostiary_tools.details import (
     SequenceDetail,
     TypeDetail,
 )
+from ostiary_tools.errors import Violated
 from ostiary_tools.snapshot import ColumnInfo, FunctionInfo, Index, Relation, TypeInfo
 from ostiary_tools.view import SchemaView
 
@@ -167,7 +168,7 @@ class Sight:
 def look(view: SchemaView) -> Sight:
     """Gather what the caller sees and number it."""
     relations = _without_hidden_targets(tuple(_relation(view, relation) for relation in view.relations()))
-    sequences = tuple(_sequences(view))
+    sequences = tuple(owned_sequences(view))
     types = tuple(_types(view, relations))
     sight = Sight(
         view,
@@ -184,6 +185,18 @@ def look(view: SchemaView) -> Sight:
     functions = tuple(f for f in _functions(view) if _types_seen(sight, f))
     numbers = _numbered(sight.numbers, map(function_key, functions))
     return replace(sight, functions=functions, numbers=numbers, bare=frozenset(key[:3] for key in numbers))
+
+
+def exists(view: SchemaView, found: Violated) -> bool:
+    """Whether what was violated is of a table that the caller sees, and has nothing in it that it does not see."""
+    relation = view.relation(*found.table)
+    if relation is None:
+        return False
+    if not found.constraint:
+        return found.column in {column.name for column in view.columns(relation)}
+    indexes = {index.name for index in view.indexes(relation)}
+    seen = next(each for each in look(view).relations if each.info is relation)
+    return found.constraint in indexes.union(constraint.info.name for constraint in seen.constraints)
 
 
 def _relation(view: SchemaView, relation: Relation) -> SeenRelation:
@@ -247,7 +260,7 @@ def _schemas(view: SchemaView, relations: tuple[SeenRelation, ...]) -> tuple[str
     return tuple(sorted(seen))
 
 
-def _sequences(view: SchemaView) -> Iterator[SequenceDetail]:
+def owned_sequences(view: SchemaView) -> Iterator[SequenceDetail]:
     """A sequence exists for those who see the column that owns it."""
     for sequence in view.snapshot.details.sequences:
         owner = view.relation(*sequence.owner) if sequence.owner is not None else None

@@ -13,7 +13,7 @@ from collections.abc import Collection
 
 import asyncpg
 
-from ostiary_tools.errors import DatabaseError, LockedOut, ReplicaUnavailable, TimedOut, ToolError, Unavailable
+from ostiary_tools.errors import DatabaseError, LockedOut, ReplicaUnavailable, TimedOut, ToolError, Unavailable, Violated
 from ostiary_tools.snapshot import Name
 
 DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError, EOFError)
@@ -137,7 +137,7 @@ _VIOLATIONS = {
 def change_error(error: BaseException, targets: Collection[Name], holders: str, *, timeout_s: float, elapsed_s: float) -> ToolError:
     """Put the error of a statement that changes something in words; `targets` are the tables that it names itself.
 
-    A constraint and a column are named where they are of such a table; what a cascade or a trigger met may be hidden.
+    What was violated is known where it is of such a table; what a cascade or a trigger met is nobody's to know.
     """
     failure = statement_error(error, analysing=False, timeout_s=timeout_s, elapsed_s=elapsed_s)
     if not isinstance(failure, DatabaseError):
@@ -146,18 +146,15 @@ def change_error(error: BaseException, targets: Collection[Name], holders: str, 
         return LockedOut("a lock was not to be had in time" + (f": it is held by {holders}" if holders else ""), "try again")
     if failure.sqlstate.startswith("23"):
         words, hint = _VIOLATIONS.get(failure.sqlstate, (failure.message, failure.hint))
-        return DatabaseError(failure.sqlstate, words + _named(error, targets), hint)
+        return DatabaseError(failure.sqlstate, words, hint, violated=_violated(error, targets))
     return failure
 
 
-def _named(error: BaseException, targets: Collection[Name]) -> str:
+def _violated(error: BaseException, targets: Collection[Name]) -> Violated | None:
     table = (getattr(error, "schema_name", None) or "", getattr(error, "table_name", None) or "")
     if table not in targets and ("", table[1]) not in targets:
-        return ""
-    if constraint := getattr(error, "constraint_name", None):
-        return f" (`{constraint}` of `{table[1]}`)"
-    column = getattr(error, "column_name", None)
-    return f" (`{column}` of `{table[1]}`)" if column else ""
+        return None
+    return Violated(table, getattr(error, "constraint_name", None) or "", getattr(error, "column_name", None) or "")
 
 
 def _ended(error: BaseException, timeout_s: float, elapsed_s: float, *, standby: bool) -> ToolError | None:
