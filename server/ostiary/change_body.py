@@ -1,7 +1,8 @@
 """What is kept of a change, as bytes that nobody reads without its handle and the installation's key.
 
 The key of a body is made of both; so neither the database and the key's file together, nor the database and an agent, tell a
-row. What stands beside the body in the clear is bound to it, and so is whether it is of a proposal or of what was applied.
+row. What stands beside the body in the clear is bound to it, the transaction that was to commit it too: a proposal has none, so
+the body of one is never taken for that of what was applied.
 """
 
 import json
@@ -72,17 +73,17 @@ def derived(handle: str, installation: bytes) -> tuple[bytes, bytes]:
     return made[:32], made[32:]
 
 
-def sealed(body: Body, stored: StoredChange, id_: bytes, key: bytes, *, applied: bool) -> bytes:
+def sealed(body: Body, stored: StoredChange, id_: bytes, key: bytes) -> bytes:
     """The body as it is kept beside what stands in the clear."""
     plain = zlib.compress(json.dumps(_plain(body), ensure_ascii=True, separators=(",", ":")).encode(), 1)
     nonce = secrets.token_bytes(_NONCE_BYTES)
-    return nonce + AESGCM(key).encrypt(nonce, plain, _bound(stored, id_, applied=applied))
+    return nonce + AESGCM(key).encrypt(nonce, plain, _bound(stored, id_))
 
 
-def opened(stored: StoredChange, id_: bytes, key: bytes, *, applied: bool) -> Body:
+def opened(stored: StoredChange, id_: bytes, key: bytes) -> Body:
     """Raises InvalidTag where anything is not as it was written, and ValueError, KeyError or TypeError."""
     given = stored.body
-    plain = AESGCM(key).decrypt(given[:_NONCE_BYTES], given[_NONCE_BYTES:], _bound(stored, id_, applied=applied))
+    plain = AESGCM(key).decrypt(given[:_NONCE_BYTES], given[_NONCE_BYTES:], _bound(stored, id_))
     return _body(json.loads(zlib.decompressobj().decompress(plain, _MOST_BYTES)))
 
 
@@ -91,9 +92,9 @@ def body_of(who: Principal, statements: tuple[Statement, ...], effects: Effects,
     return Body(digest(who.attributes), statements, effects, shown, back)
 
 
-def _bound(stored: StoredChange, id_: bytes, *, applied: bool) -> bytes:
+def _bound(stored: StoredChange, id_: bytes) -> bytes:
     clear = (stored.number, stored.agent, stored.roles, stored.datasource, stored.policy_hash, stored.schema_version)
-    return id_ + json.dumps([*map(str, clear), stored.expires_at.timestamp(), stored.rows_changed, applied]).encode()
+    return id_ + json.dumps([*map(str, clear), stored.expires_at.timestamp(), stored.rows_changed, stored.transaction]).encode()
 
 
 def _plain(body: Body) -> dict[str, Any]:

@@ -89,10 +89,14 @@ class Ledger:
         if stored is None or stored.agent != who.agent:
             raise unknown_change()
         try:
-            body = await asyncio.to_thread(opened, stored, id_, key, applied=bool(stored.transaction))
+            body = await asyncio.to_thread(opened, stored, id_, key)
         except (InvalidTag, ValueError, TypeError, KeyError) as error:
             _log.warning("a change is not as it was written")
             raise unknown_change() from error
+        if (stored.state == "proposed") == bool(stored.transaction):
+            # The state alone is not sealed, since others than the owner settle it.
+            _log.warning("a change has a state that it never had")
+            raise unknown_change()
         if ended := _ended(stored, body, who, world):
             raise Refused("change", f"this change has ended: {ended}", _AGAIN)
         return Page(id_, stored, body)
@@ -104,7 +108,7 @@ class Ledger:
         id_, key = derived(handle, self._key)
         judged = (view.datasource, permit.policy_hash, view.snapshot.version)
         stored = StoredChange(number, who.agent, who.roles, *judged, body.effects.rows, _in(self.lifetimes.proposal_s), b"")
-        kept = await asyncio.to_thread(sealed, body, stored, id_, key, applied=False)
+        kept = await asyncio.to_thread(sealed, body, stored, id_, key)
         try:
             await self._table.put(id_, replace(stored, body=kept))
         except JournalError as error:
@@ -120,7 +124,7 @@ class Ledger:
         id_, key = derived(handle, self._key)
         expires_at = _in(self.lifetimes.undo_s)
         sent = replace(page.stored, state=to, transaction=by, rows_changed=body.effects.rows, expires_at=expires_at)
-        kept = await asyncio.to_thread(sealed, body, sent, id_, key, applied=True)
+        kept = await asyncio.to_thread(sealed, body, sent, id_, key)
         move = Move(id_, page.stored.state, page.stored.transaction, to, by)
         try:
             moved = await self._table.move(move, body=kept, expires_at=expires_at, rows=body.effects.rows)

@@ -174,6 +174,18 @@ def _of(place: int) -> str:
 
 
 @pytest.mark.asyncio
+async def test_a_state_that_somebody_set_back_applies_nothing_twice(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        proposed = await propose(client, "insert into orders (product) values (1)")
+        assert "applied" in await apply(client, proposed)
+        for tampered in ("state = 'proposed'", "transaction = ''", "state = 'applied', transaction = '1/00000001/5'"):
+            await opened.control(f"UPDATE changes.change SET {tampered}")
+            assert "unknown change" in await apply(client, proposed)
+            assert "unknown change" in await revert(client, proposed)
+        assert len(await opened.owner("SELECT FROM orders")) == 11
+
+
+@pytest.mark.asyncio
 async def test_an_expired_change_says_so(shop: OpenShop) -> None:
     async with shop(rest="[changes]\nproposal_s = 0.001") as opened, opened.client() as client:
         assert "this change has ended: it has expired" in await apply(client, await propose(client, CHEAPER))
