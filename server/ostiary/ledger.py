@@ -145,6 +145,14 @@ class Ledger:
         """Changes of which nobody has said for so long what came of them. Raises JournalError."""
         return await self._table.unsettled(quiet_s)
 
+    async def postpone(self, unsettled: Sequence[Unsettled]) -> None:
+        """Have others asked about first. Raises JournalError."""
+        await self._table.postpone([one.id for one in unsettled])
+
+    async def forget(self) -> None:
+        """Let go of what has ended long ago. Raises JournalError."""
+        await self._table.forget()
+
     async def _moved(self, move: Move) -> bool:
         try:
             return await self._table.move(move)

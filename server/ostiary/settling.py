@@ -1,12 +1,14 @@
 """What became of changes whose process never said: asked of their database, recorded, and written down.
 
-A change in doubt is known by the transaction that was to commit it. While that may still run, nothing is concluded.
+A change in doubt is known by the transaction that was to commit it. While that may still run, nothing is concluded. What its
+database cannot tell any more, as after a failover or from a backup, ends as unknown, and nobody guesses.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from ostiary.audit.recorder import Recorder, RecordingFailed
 from ostiary.change_body import load_key
@@ -16,7 +18,7 @@ from ostiary_tools.change import State
 from ostiary_tools.control.changes import ChangeTable, Unsettled
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.datasources.port import Datasource, Fate
-from ostiary_tools.errors import Unavailable
+from ostiary_tools.errors import ToolError, Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -49,12 +51,20 @@ async def open_ledger(config: Config, dsn: str, datasources: Mapping[str, Dataso
 
 
 async def settle(ledger: Ledger, datasources: Mapping[str, Datasource], recorder: Recorder, quiet_s: float) -> int:
-    """Settle what nobody has spoken of for so long; how many were. Raises JournalError, RecordingFailed."""
-    settled = 0
+    """Settle what nobody has spoken of for so long, and forget what has ended; how many were settled.
+
+    Raises JournalError, RecordingFailed. What cannot be settled now goes behind the others, and none keeps another waiting.
+    """
+    await ledger.forget()
+    settled, left = 0, []
     for unsettled in await ledger.unsettled(quiet_s):
-        datasource = datasources.get(unsettled.datasource)
-        if datasource is not None and (end := await _end(unsettled, datasource)) is not None:
+        end = await _end(unsettled, datasources.get(unsettled.datasource))
+        if end is None:
+            left.append(unsettled)
+        else:
             settled += await _settled(ledger, recorder, unsettled, end)
+    if left:
+        await ledger.postpone(left)
     return settled
 
 
@@ -73,29 +83,51 @@ async def established(datasource: Datasource, transaction: str) -> Fate:
 
 
 async def _rounds(ledger: Ledger, datasources: Mapping[str, Datasource], recorder: Recorder) -> None:
+    """Until they are cancelled: whatever goes wrong in one, there is a next."""
     while True:
         try:
             await settle(ledger, datasources, recorder, _QUIET_S)
         except (JournalError, RecordingFailed) as error:
             _log.warning("changes in doubt are not settled yet: %s", error)
+        except Exception:  # noqa: BLE001  whatever it is, others want to be settled
+            _log.exception("changes in doubt are not settled yet")
         await asyncio.sleep(_ROUND_S)
 
 
-async def _end(unsettled: Unsettled, datasource: Datasource) -> State | None:
-    try:
-        fate = await datasource.fate(unsettled.transaction)
-    except Unavailable as error:
-        _log.warning("what became of change %s cannot be asked now: %s", unsettled.number, error.message)
-        return None
-    if fate == "unknown":
+async def _end(unsettled: Unsettled, datasource: Datasource | None) -> State | None:
+    """What is certain of it; `unknown` when nobody can tell any more, or nobody could until long after it had expired."""
+    fate = await _fate(unsettled, datasource)
+    if fate == "unknown" or (fate is None and unsettled.forgettable):
         _log.warning("what became of change %s is not known to its database any more", unsettled.number)
-    return _ENDS.get((unsettled.state, fate))
+        return "unknown"
+    return None if fate is None else _ENDS.get((unsettled.state, fate))
+
+
+async def _fate(unsettled: Unsettled, datasource: Datasource | None) -> Fate | None:
+    if datasource is None:
+        _log.warning(
+            "what became of change %s cannot be asked: there is no datasource `%s`", unsettled.number, unsettled.datasource
+        )
+        return None
+    try:
+        return await datasource.fate(unsettled.transaction)
+    except ToolError as error:
+        _log.warning("what became of change %s cannot be asked now: %s", unsettled.number, error.message)
+    except Exception:  # noqa: BLE001  likewise
+        _log.exception("what became of change %s cannot be asked now", unsettled.number)
+    return None
 
 
 async def _settled(ledger: Ledger, recorder: Recorder, unsettled: Unsettled, end: State) -> bool:
-    # On record first: a change that is known to have been applied must not be one that the log does not know of.
+    """Whether it was this one to be settled; a process that was taken for dead may have moved it on meanwhile."""
+    if not await ledger.establish(unsettled, end):
+        return False
     fields = {"change": str(unsettled.number), "agent": unsettled.agent, "datasource": unsettled.datasource}
-    await recorder.note("change_settled", {**fields, "was": unsettled.state, "state": end, "rows": unsettled.rows_changed})
-    moved = await ledger.establish(unsettled, end)
+    try:
+        await recorder.note("change_settled", {**fields, "was": unsettled.state, "state": end, "rows": unsettled.rows_changed})
+    except RecordingFailed:
+        # What became of it must not be known to its owner and not to the log: it is in doubt again, and settled another time.
+        await ledger.establish(replace(unsettled, state=end), unsettled.state)
+        raise
     _log.warning("change %s of %s was in doubt and is settled: %s", unsettled.number, unsettled.agent, end)
-    return moved
+    return True

@@ -23,6 +23,7 @@ from ostiary.mcp_app import McpApp
 from ostiary.settling import settle
 from ostiary_policies.model import Principal
 from ostiary_tools.api import Text
+from ostiary_tools.datasources.postgres import PostgresDatasource
 
 SHOP = """
 CREATE TABLE products (id int PRIMARY KEY, name text NOT NULL, price numeric(8,2) NOT NULL CHECK (price > 0), owner text);
@@ -528,20 +529,94 @@ async def test_what_became_of_a_change_is_found_out_after_its_process_died(shop:
         assert "applied" in await apply(client, first)
         assert "applied" in await apply(client, second)
         await opened.control(f"UPDATE changes.change SET state = 'applying' WHERE {_numbered(await _numbers(opened), 0)}")
-        running = f"transaction = left(transaction, length(transaction) - position('/' in reverse(transaction))) || '/' || {2**40}"
-        await opened.control(
-            f"UPDATE changes.change SET state = 'applying', {running} WHERE {_numbered(await _numbers(opened), 1)}"
-        )
-        told = await apply(client, first)
-        assert "it is being applied, or was when its connection broke" in told
-        gate = opened.house.gate
-        assert await settle(gate._ledger, opened.house.datasources, opened.house.recorder, 0) == 1
+        async with _running(opened) as transaction:
+            running = f"transaction = regexp_replace(transaction, '[0-9]+$', '{transaction}')"
+            numbers = await _numbers(opened)
+            await opened.control(f"UPDATE changes.change SET state = 'applying', {running} WHERE {_numbered(numbers, 1)}")
+            told = await apply(client, first)
+            assert "it is being applied, or was when its connection broke" in told
+            assert await _settle(opened) == 1
         assert "it was applied already" in await apply(client, first)
         assert "it is being applied" in await apply(client, second), "what may still run is left alone"
         assert "reverted" in await revert(client, first)
         assert "applied" in await apply(client, third)
         [event] = [r for r in await opened.site.records() if r.get("event") == "change_settled"]
         assert (event["was"], event["state"], event["agent"]) == ("applying", "applied", "ada")
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_settled_keeps_nothing_else_waiting(shop: OpenShop) -> None:
+    """A hundred changes of a datasource that is no more are older than the one that can be settled."""
+    async with shop() as opened, opened.client() as client:
+        proposed = await propose(client, CHEAPER)
+        assert "applied" in await apply(client, proposed)
+        await opened.control("UPDATE changes.change SET state = 'applying'")
+        await opened.control("""INSERT INTO changes.change
+            SELECT decode(md5(n::text) || md5(n::text), 'hex'), gen_random_uuid(), agent, roles, 'gone', policy_hash,
+                schema_version, 'applying', transaction, 1, expires_at, now() - interval '1 h', body
+            FROM changes.change, generate_series(1, 100) n""")
+        assert [await _settle(opened), await _settle(opened)] == [0, 1]
+        assert "it was applied already" in await apply(client, proposed)
+        await opened.control("UPDATE changes.change SET expires_at = now() - interval '2 days' WHERE datasource = 'gone'")
+        assert await _settle(opened) == 100, "nobody waits for that datasource for ever"
+        await _settle(opened)
+        assert [row["state"] for row in await opened.control("SELECT state FROM changes.change")] == ["applied"]
+
+
+@pytest.mark.asyncio
+async def test_what_its_database_cannot_tell_any_more_is_unknown_and_said_so(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        proposed = await propose(client, CHEAPER)
+        assert "applied" in await apply(client, proposed)
+        await opened.control(
+            "UPDATE changes.change SET state = 'applying', transaction = regexp_replace(transaction, '/.*/', '/0000BEEF/')"
+        )
+        assert await _settle(opened) == 1
+        for said in (await apply(client, proposed), await revert(client, proposed)):
+            assert "what became of it cannot be found out any more" in said
+        [event] = [r for r in await opened.site.records() if r.get("event") == "change_settled"]
+        assert (event["was"], event["state"]) == ("applying", "unknown")
+
+
+@pytest.mark.asyncio
+async def test_a_datasource_that_is_read_only_by_now_does_not_end_settling(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        proposed = [await propose(client, f"update products set price = 5 where id = {n}") for n in (1, 2)]
+        assert "applied" in await apply(client, proposed[0])
+        await opened.control("UPDATE changes.change SET state = 'applying' WHERE state = 'applied'")
+        datasource = opened.house.datasources["shop"]
+        assert isinstance(datasource, PostgresDatasource)
+        writer, datasource.writer = datasource.writer, None
+        try:
+            assert await _settle(opened) == 0
+        finally:
+            datasource.writer = writer
+        assert await _settle(opened) == 1
+
+
+@pytest.mark.asyncio
+async def test_what_expired_long_ago_is_forgotten_though_nobody_proposes(shop: OpenShop) -> None:
+    async with shop() as opened, opened.client() as client:
+        await propose(client, CHEAPER)
+        await opened.control("UPDATE changes.change SET expires_at = now() - interval '2 days'")
+        await _settle(opened)
+        assert await opened.control("SELECT FROM changes.change") == []
+
+
+@asynccontextmanager
+async def _running(opened: Shop) -> AsyncIterator[str]:
+    """The number of a transaction that does not end."""
+    connection = await asyncpg.connect(opened.site.server.dsn(database=opened.database))
+    try:
+        async with connection.transaction():
+            yield str(await connection.fetchval("SELECT pg_current_xact_id()::text"))
+    finally:
+        await connection.close()
+
+
+async def _settle(opened: Shop) -> int:
+    house = opened.house
+    return await settle(house.gate._ledger, house.datasources, house.recorder, 0)
 
 
 async def _numbers(opened: Shop) -> list[str]:

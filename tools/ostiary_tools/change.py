@@ -14,7 +14,7 @@ from ostiary_tools.result import Rows
 from ostiary_tools.snapshot import Name, Relation
 from ostiary_tools.view import SchemaView
 
-State = Literal["proposed", "applying", "applied", "reverting", "reverted", "failed"]
+State = Literal["proposed", "applying", "applied", "reverting", "reverted", "failed", "unknown"]
 """How far a change has come."""
 
 
@@ -208,6 +208,7 @@ _MOVED = {
     "reverting": ("it is being undone, or was when its connection broke", "call again in a minute: what became of it is found out"),
     "reverted": ("it was undone", "propose it again"),
     "failed": ("it could not be applied, and nothing of it was", "propose it again"),
+    "unknown": ("what became of it cannot be found out any more: its database was replaced meanwhile", "look at its rows first"),
 }
 
 

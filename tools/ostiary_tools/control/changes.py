@@ -4,7 +4,6 @@ Knows nothing of handles, keys and callers: it is given an id and a body that it
 so of two processes that would apply the same change one can.
 """
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,9 +14,8 @@ from ostiary_tools.control.link import Link
 
 _KEPT = "1 day"
 """How long an ended change is kept, so that its owner is told how it ended."""
-_FORGET_S = 60.0
-"""How often each process looks for what is no longer kept."""
-_BATCH = 200
+_BATCH = 1000
+"""So many are forgotten at once."""
 
 _FORGET = f"""
 DELETE FROM changes.change WHERE id IN (
@@ -38,10 +36,12 @@ UPDATE changes.change SET moved_at = now(), state = $4, transaction = $5, body =
     expires_at = coalesce($7, expires_at), rows_changed = coalesce($8, rows_changed)
 WHERE id = $1 AND ((state = $2 AND transaction = $3) OR (state = $4 AND transaction = $5)) RETURNING id
 """
-_UNSETTLED = """
-SELECT id, number, agent, datasource, state, transaction, rows_changed FROM changes.change
+_UNSETTLED = f"""
+SELECT id, number, agent, datasource, state, transaction, rows_changed, expires_at < now() - interval '{_KEPT}' AS forgettable
+FROM changes.change
 WHERE state IN ('applying', 'reverting') AND moved_at <= now() - make_interval(secs => $1) ORDER BY moved_at LIMIT 100
-"""
+"""  # noqa: S608  the constant above
+_POSTPONE = "UPDATE changes.change SET moved_at = now() WHERE id = ANY ($1) AND state IN ('applying', 'reverting')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,8 @@ class Unsettled:
     state: State
     transaction: str
     rows_changed: int
+    forgettable: bool
+    """It would not be kept any more, were it settled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +94,9 @@ class ChangeTable:
 
     def __init__(self, dsn: str) -> None:
         self._link = Link(dsn, "changes")
-        self._forget_at = 0.0
 
     async def put(self, id_: bytes, stored: StoredChange) -> None:
         """Keep a proposal; durable when it returns."""
-        if (now := asyncio.get_running_loop().time()) >= self._forget_at:
-            self._forget_at = now + _FORGET_S
-            await self._link.ask(_FORGET)
         owner = (stored.number, stored.agent, list(stored.roles), stored.datasource)
         judged = (stored.policy_hash, stored.schema_version, stored.rows_changed, stored.expires_at)
         await self._link.ask(_PUT, id_, *owner, *judged, stored.body)
@@ -118,6 +116,14 @@ class ChangeTable:
     async def unsettled(self, quiet_s: float) -> Sequence[Unsettled]:
         """Those of which nobody has spoken for so long, the oldest first."""
         return [Unsettled(**row) for row in await self._link.ask(_UNSETTLED, quiet_s)]
+
+    async def postpone(self, ids: Sequence[bytes]) -> None:
+        """Turn them to the end of those."""
+        await self._link.ask(_POSTPONE, ids)
+
+    async def forget(self) -> None:
+        """Let go of what ended, or was never used, so long ago that nobody is told of it any more."""
+        await self._link.ask(_FORGET)
 
     async def close(self) -> None:
         """Give the connection back."""
