@@ -406,6 +406,19 @@ async def test_a_deferred_constraint_fails_the_commit_and_nothing_stays(shop: Sh
     assert await shop.datasource.fate(name) == "aborted"
 
 
+@pytest.mark.parametrize(("configured", "kept"), [("off", "on"), ("remote_write", "remote_write")])
+async def test_what_is_committed_is_on_the_disk_however_the_database_is_configured(shop: Shop, configured: str, kept: str) -> None:
+    await shop.sql(f"""
+        CREATE FUNCTION loses() RETURNS trigger LANGUAGE plpgsql
+        AS $$ BEGIN PERFORM set_config('synchronous_commit', '{configured}', true); RETURN NULL; END $$;
+        CREATE TRIGGER losing AFTER UPDATE ON customers FOR EACH ROW EXECUTE FUNCTION loses();
+    """)
+    async with shop.changing("UPDATE customers SET name = 'n' WHERE id = 1") as changer:
+        await changer.name()
+        [row] = await changer.reader.fetch("SELECT pg_catalog.current_setting('synchronous_commit')")
+        assert row[0] == kept
+
+
 async def test_a_failed_transaction_is_not_taken_for_committed(shop: Shop) -> None:
     async with shop.changing("UPDATE notes SET body = 'x'") as changer:
         with pytest.raises(DatabaseError):

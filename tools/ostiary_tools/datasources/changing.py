@@ -215,6 +215,8 @@ class PostgresChanger:
 
     async def name(self) -> str:
         """Cluster, timeline and number; what was written so far is on the disk then."""
+        # Last of all, so that nothing that ran can have turned it off: what is told as applied is on the disk.
+        await self.reader.fetch(_QUERIES["durable"].query)
         [row] = await self.reader.fetch(_QUERIES["name"].query)
         async with self.onlooker.look() as beside:
             await beside.execute("SET LOCAL synchronous_commit = local")

@@ -106,6 +106,10 @@ LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid
 SELECT pg_catalog.concat_ws('/', (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c),
     pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 8), pg_catalog.pg_current_xact_id()) AS name
 
+-- :durable
+-- The commit waits for the disk; where it waits for a standby besides, it does so still.
+SELECT pg_catalog.set_config('synchronous_commit', 'on', true) WHERE pg_catalog.current_setting('synchronous_commit') = 'off'
+
 -- :flush
 -- What was written before a commit that is flushed is flushed too; then no crash makes the server give the same id again.
 SELECT pg_catalog.pg_logical_emit_message(true, 'ostiary', '')::text
