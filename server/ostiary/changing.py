@@ -116,7 +116,7 @@ class Changing:
         handle = await self.ledger.keep(body, self.call, self.permit, view)
         self.tally.rows = sum(len(one.rows) for sample in shown for one in (sample.before, sample.after) if one is not None)
         self._tell("proposed", self.call, effects)
-        verdict = terms_of_applying(effects, self.permit, self.world, self.engine)
+        verdict = await terms_of_applying(effects, self.permit, self.world, self.engine)
         denied = refusal(verdict, self.world).message if isinstance(verdict, Denial) else ""
         what = None if isinstance(verdict, Denial) else wanted(verdict, self.engine)
         return replace(seen, change=handle, approval=what.approval if what else "", denied=denied)

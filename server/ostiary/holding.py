@@ -3,6 +3,7 @@
 What the caller may not know of is refused without its name.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -25,7 +26,7 @@ async def hold(effects: Effects, changer: Changer, permit: Permit, world: World,
     """Refuse what policy does not let the caller do. Raises CallFailed, Refused, SchemaChanged."""
     view = world.view(permit.intent.datasource)
     _defined(effects, permit)
-    _decided(touched(effects, view), effects.rows, permit, world, engine)
+    _decided(await asyncio.to_thread(touched, effects, view), effects.rows, permit, world, engine)
     for effect in effects.tables:
         await _rows(effect, changer, view)
 
@@ -40,9 +41,9 @@ def bearable(permit: Permit, engine: Engine) -> None:
             raise Denied(message, "ask for a table without such a rule, or tell the operator", rules)
 
 
-def terms_of_applying(effects: Effects, permit: Permit, world: World, engine: Engine) -> Permit | Denial:
+async def terms_of_applying(effects: Effects, permit: Permit, world: World, engine: Engine) -> Permit | Denial:
     """What policy says of applying a change that was just proposed."""
-    extra = touched(effects, world.view(permit.intent.datasource))
+    extra = await asyncio.to_thread(touched, effects, world.view(permit.intent.datasource))
     accesses = tuple(dict.fromkeys((*permit.intent.accesses, *extra)))
     applied = replace(permit.intent, tool="apply_change", accesses=accesses, stays=True, rows_changed=effects.rows_known)
     return engine.decide(permit.principal, applied)

@@ -1,5 +1,6 @@
 """A few rows of a change for its caller, as they were and as they are: through its masks and row rules, or not at all."""
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from itertools import islice
 
@@ -26,8 +27,11 @@ async def samples(effects: Effects, changer: Changer, permit: Permit, world: Wor
     view = world.view(permit.intent.datasource)
     shown: list[Sample] = []
     for effect in effects.tables:
-        expressions = list(islice(_expressions(effect, relation_of(effect.table, view), view, permit, engine), _COLUMNS))
-        if expressions and len(shown) < _TABLES:
+        if len(shown) == _TABLES:
+            break
+        relation = relation_of(effect.table, view)
+        names = await asyncio.to_thread(_names, effect, _masks(relation, view), _assigned(relation, permit))
+        if expressions := list(islice(_expressions(names, relation, view, permit, engine), _COLUMNS)):
             shown.append(await _sample(effect, expressions, changer, view))
     return tuple(shown)
 
@@ -43,10 +47,14 @@ async def _sample(effect: TableEffect, expressions: list[str], changer: Changer,
     return Sample(".".join(effect.table), *sides)
 
 
-def _expressions(effect: TableEffect, relation: Relation, view: SchemaView, permit: Permit, engine: Engine) -> Iterator[str]:
+def _masks(relation: Relation, view: SchemaView) -> Mapping[str, Mask]:
+    return {column.name: mask for column in relation.columns if (mask := view.mask(relation, column)) is not None}
+
+
+def _expressions(names: list[str], relation: Relation, view: SchemaView, permit: Permit, engine: Engine) -> Iterator[str]:
     """The key and what has changed, as the caller reads it. Whether a masked column is there depends on no value of it."""
-    masks = {column.name: mask for column in relation.columns if (mask := view.mask(relation, column)) is not None}
-    for name in _names(effect, masks, _assigned(relation, permit)):
+    masks = _masks(relation, view)
+    for name in names:
         column = relation.column(name)
         access = view.reading(relation, column) if column is not None else None
         if column is None or access is None or not _free(engine.allows(permit.principal, access).obligations):
