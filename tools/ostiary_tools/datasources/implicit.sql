@@ -57,6 +57,11 @@ WITH system (schema) AS (
     FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
     WHERE a.attgenerated = ''
     UNION ALL
+    SELECT 'filled', a.attrelid, a.attnum, 'pg_catalog.pg_type'::pg_catalog.regclass, t.oid, t.typdefaultbin::text
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p')
+    JOIN pg_catalog.pg_type t ON t.oid = a.atttypid
+    WHERE a.attnum > 0 AND NOT a.attisdropped AND NOT a.atthasdef AND t.typdefaultbin IS NOT NULL
+    UNION ALL
     SELECT 'type', k.contypid, 0, 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid, k.conbin::text
     FROM pg_catalog.pg_constraint k JOIN own_type o ON o.oid = k.contypid
     UNION ALL
