@@ -4,7 +4,7 @@ What the caller may not know of is refused without its name.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from ostiary.errors import Denied
@@ -28,7 +28,7 @@ async def hold(effects: Effects, changer: Changer, permit: Permit, world: World,
     _defined(effects, permit)
     _decided(await asyncio.to_thread(touched, effects, view), effects.rows, permit, world, engine)
     for effect in effects.tables:
-        await _rows(effect, changer, view)
+        await _rows(effect, changer, view, permit.intent.accesses)
 
 
 def bearable(permit: Permit, engine: Engine) -> None:
@@ -98,10 +98,10 @@ def _exists(access: Access, view: SchemaView) -> bool:
     return resource in view.visible
 
 
-async def _rows(effect: TableEffect, changer: Changer, view: SchemaView) -> None:
+async def _rows(effect: TableEffect, changer: Changer, view: SchemaView, stated: Collection[Access]) -> None:
     """Hold each row, as it was and as it is, to the rules of its table."""
     relation = relation_of(effect.table, view)
-    for terms, before, doing in _rules(effect, view):
+    for terms, before, doing in _rules(effect, view, stated):
         if terms.refusal or await changer.outside(effect.table, terms.predicate, before=before):
             rules = terms.rules or ("default-deny",)
             table = f"`{relation.schema}.{relation.name}`"
@@ -109,10 +109,19 @@ async def _rows(effect: TableEffect, changer: Changer, view: SchemaView) -> None
             raise Denied(f"the change would {doing} {which} have or change in {table}", "narrow it to rows you may change", rules)
 
 
-def _rules(effect: TableEffect, view: SchemaView) -> Iterator[tuple[RowTerms, bool, str]]:
-    """Each predicate with whether it is of rows as they were, and what is done to them."""
+def _rules(effect: TableEffect, view: SchemaView, stated: Collection[Access]) -> Iterator[tuple[RowTerms, bool, str]]:
+    """Each predicate with whether it is of rows as they were, and what is done to them.
+
+    A row that was deleted and inserted again with its key is seen as one that was updated, and is held to the rules of all three.
+    """
     reading = view.rows.get(effect.table)
-    kinds = (("insert", effect.inserted, (False,)), ("update", effect.updated, (True, False)), ("delete", effect.deleted, (True,)))
+    table = relation_of(effect.table, view).resource(view.datasource)
+    added, removed = [effect.updated if Access(action, table) in stated else 0 for action in (Action.INSERT, Action.DELETE)]
+    kinds = (
+        ("insert", effect.inserted + added, (False,)),
+        ("update", effect.updated, (True, False)),
+        ("delete", effect.deleted + removed, (True,)),
+    )
     for word, count, sides in kinds:
         for before in sides if count else ():
             doing = "make" if not before else "touch"

@@ -665,3 +665,27 @@ async def _called(opened: Shop, who: Principal, tool: str, arguments: dict[str, 
     reply = await opened.house.gate.call(who, Call(tool, arguments))
     assert isinstance(reply.blocks[0], Text)
     return reply.blocks[0].text
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("action", ["delete", "insert"])
+async def test_a_row_that_goes_and_comes_again_is_held_to_the_rules_of_both(shop: Any, action: str):
+    ruled = f"""@id("few") permit (principal in Role::"engineer", action == Action::"{action}_row", resource is shop::public::tags)
+    when {{ resource.word == "draft" }};"""
+    tags = """CREATE TABLE tags (id int PRIMARY KEY, word text NOT NULL, n int);
+    INSERT INTO tags VALUES (1, 'final', 1), (2, 'draft', 2);"""
+    async with shop(POLICY + ruled, more=tags) as opened, opened.client() as client:
+        refused = await propose(client, "delete from tags where id = 1", "insert into tags values (1, 'final', 9)")
+        assert "rule: few" in refused
+        handle(await propose(client, "delete from tags where id = 2", "insert into tags values (2, 'draft', 9)"))
+        handle(await propose(client, "update tags set n = 9 where id = 1"))
+
+
+@pytest.mark.asyncio
+async def test_a_default_of_a_domain_runs_only_what_its_agent_may_execute(shop: Any):
+    kept = '@id("kept") forbid (principal, action == Action::"execute", resource) when { resource.name == "drawn" };'
+    tags = """CREATE FUNCTION drawn() RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 4; END';
+    CREATE DOMAIN number AS int DEFAULT drawn(); CREATE TABLE tags (id int PRIMARY KEY, n number);"""
+    async with shop(POLICY + kept, more=tags) as opened, opened.client() as client:
+        assert "rule: kept" in await propose(client, "insert into tags (id) values (1)")
+        handle(await propose(client, "insert into tags values (1, 2)"))
