@@ -108,12 +108,23 @@ class Company:
     answered_beside: int = 0
     """Calls of another agent."""
 
-    async def asked_beside(self) -> None:
-        """Another agent asks small things, one after the other, until it is cancelled."""
+    @asynccontextmanager
+    async def asked_beside(self) -> AsyncIterator[None]:
+        """Another agent asks small things, one after the other, while the block lasts."""
         client = await self._client("bob", None)
-        while True:
-            await client.call_tool("whoami", {})
-            self.answered_beside += 1
+
+        async def ask() -> None:
+            while True:
+                await client.call_tool("whoami", {})
+                self.answered_beside += 1
+
+        asking = asyncio.create_task(ask())
+        try:
+            yield
+        finally:
+            asking.cancel()
+            with suppress(asyncio.CancelledError):
+                await asking
 
     async def play(self, scenario: Scenario) -> list[str]:
         """What was not as it should be, in words."""
