@@ -96,7 +96,7 @@ async def test_a_call_over_its_budget_is_refused_recorded_and_served_again_when_
     assert re.match(
         r"over_budget: rule `counted`: 2 calls an hour are used; (60|59) min until the next\nrule: counted\nhint: wait ", refused[0]
     )
-    assert "not counted by it: `audit_log`" in refused[0]
+    assert re.search(r"not counted by it: .*`audit_log`", refused[0])
     assert 3_500 < told["ostiary/retry-after"] <= 3_600
     assert over_the_day.startswith("over_budget: rule `counted`: 3 calls a day are used; 24 h until the next\n")
     assert [(record["rules"], record["reason"]) for record in records] == [
