@@ -549,6 +549,13 @@ async def test_a_trigger_that_does_not_end_is_ended(shop: Shop) -> None:
         await shop.effects("UPDATE notes SET body = 'x'", limits=replace(LIMITS, timeout_s=0.3))
 
 
+async def test_all_statements_of_a_change_share_one_time(shop: Shop) -> None:
+    slow = "UPDATE notes SET body = 'x' FROM pg_sleep(0.4) WHERE id = 1"
+    assert (await shop.effects(slow, limits=replace(LIMITS, timeout_s=0.9))).rows == 1
+    with pytest.raises(TimedOut):
+        await shop.effects(slow, slow, slow, limits=replace(LIMITS, timeout_s=0.9))
+
+
 async def test_a_change_of_more_rows_than_allowed_is_refused(shop: Shop) -> None:
     allowed = replace(LIMITS, max_rows=6)
     assert (await shop.effects("UPDATE customers SET name = 'x'", limits=allowed)).rows == 6

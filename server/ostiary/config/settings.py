@@ -201,7 +201,9 @@ class Limits(Section):
 
     rows: int = _setting(200, "Rows of a reply.", unit="rows", ge=1, le=100_000)
     reply_chars: int = _setting(16_000, "Length of a reply.", unit="characters", ge=1_000, le=1_000_000)
-    timeout_s: float = _setting(30.0, "Time a statement may run in the database.", unit="seconds", gt=0, le=86_400)
+    timeout_s: float = _setting(
+        30.0, "Time a statement may run in the database, and all of a change together.", unit="seconds", gt=0, le=86_400
+    )
     calls: int = _setting(256, "Calls at once in each process of the server; one more is refused.", unit="calls", ge=1, le=100_000)
     calls_per_agent: int = _setting(128, "Calls at once of one agent.", unit="calls", ge=1, le=100_000)
     approval_s: float = _setting(

@@ -18,6 +18,7 @@ from ostiary_tools.datasources.failures import DRIVER_ERRORS, change_error
 from ostiary_tools.datasources.images import Images, Place, among, split
 from ostiary_tools.datasources.looking import Beginning, Look, Looking, beginning, check_rows, layouts_of, named, references
 from ostiary_tools.datasources.onlooker import Onlooker
+from ostiary_tools.datasources.opening import milliseconds
 from ostiary_tools.datasources.port import ChangeLimits
 from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.datasources.statement import Known, PostgresReader
@@ -26,7 +27,7 @@ from ostiary_tools.datasources.targets import Direct, direct
 from ostiary_tools.datasources.undoing import ATTEMPTS, Taken, check, lock, taken, undo
 from ostiary_tools.datasources.written import Written, ending
 from ostiary_tools.effects import Effects, Isolation
-from ostiary_tools.errors import DatabaseError, LockedOut, OutcomeUnknown, Refused, Unavailable
+from ostiary_tools.errors import DatabaseError, LockedOut, OutcomeUnknown, Refused, TimedOut, Unavailable
 from ostiary_tools.result import Rows
 from ostiary_tools.snapshot import Name
 
@@ -49,6 +50,8 @@ class PostgresChanger:
     done: list[Direct] = field(default_factory=list)
     written: Written = field(default_factory=Written)
     seen: Look | None = None
+    started: float = 0.0
+    """When the first statement was, by the clock of the event loop."""
     tries: int = 1
     """How often rows may have been written that were then taken back to a savepoint of ours."""
 
@@ -65,14 +68,27 @@ class PostgresChanger:
     async def run(self, statement: Statement) -> int:
         """Run it to its end; of its rows no value is fetched."""
         doing = direct(statement.runs)
+        timeout_s = await self._shared()
         returning = ending(doing, self.reader.connection.get_server_version().major)
         prepared = await self.reader.bound(statement, returning)
         values = statement.values
         running = self._run_returning(prepared, values, doing) if returning else self._run(prepared, values)
-        count: int = await self._waiting(running, doing)
+        count: int = await self._waiting(running, doing, timeout_s)
         self.counts.append(count)
         self.done.append(doing)
         return count
+
+    async def _shared(self) -> float:
+        """What this statement may take: all of a change have the time of one between them. Raises TimedOut when it is used up."""
+        now = asyncio.get_running_loop().time()
+        if not self.counts:
+            self.started = now
+            return self.limits.timeout_s
+        left_s = round(self.limits.timeout_s - (now - self.started), 1)
+        if left_s <= 0:
+            raise TimedOut(f"the statements together ran longer than {self.limits.timeout_s:g} s", "change less at once")
+        await self.reader.execute(f"SET LOCAL statement_timeout = {milliseconds(left_s)}")
+        return left_s
 
     async def _run(self, prepared: PreparedStatement, values: Sequence[Any]) -> int:
         await prepared.fetch(*values, timeout=self.limits.timeout_s + SERVER_GRACE_S)
@@ -91,7 +107,7 @@ class PostgresChanger:
     async def _immediately(self) -> None:
         await self.reader.connection.execute("SET CONSTRAINTS ALL IMMEDIATE", timeout=self.limits.timeout_s + SERVER_GRACE_S)
 
-    async def _waiting(self, running: Any, doing: Direct) -> Any:
+    async def _waiting(self, running: Any, doing: Direct, timeout_s: float | None = None) -> Any:
         """What it gives; its failure in words, with who was in the way where that was a lock."""
         start = asyncio.get_running_loop().time()
         found, holders = await self.onlooker.watched(self.reader.connection.get_server_pid(), running)
@@ -100,11 +116,15 @@ class PostgresChanger:
         if not isinstance(found, DRIVER_ERRORS):
             raise found
         elapsed_s = asyncio.get_running_loop().time() - start
-        raise change_error(found, doing.targets, holders, timeout_s=self.limits.timeout_s, elapsed_s=elapsed_s) from None
+        raise change_error(
+            found, doing.targets, holders, timeout_s=timeout_s or self.limits.timeout_s, elapsed_s=elapsed_s
+        ) from None
 
     async def effects(self) -> Effects:
         """Look at everything anew, once what was deferred to the commit is done: nothing is to happen after this look."""
         targets = frozenset(name for each in self.done for name in each.targets)
+        # Looking has a time of its own: what is shared is what the change asks for.
+        await self.reader.execute(f"SET LOCAL statement_timeout = {milliseconds(self.limits.timeout_s)}")
         await self._waiting(self._immediately(), Direct(targets))
         looking = Looking(self.reader, self.onlooker, self.limits, self.begun_with, self.done, self.tries, self.written)
         try:
