@@ -22,7 +22,7 @@ from ostiary_tools.paging import following, page
 from ostiary_tools.position import Position
 from ostiary_tools.powers import Power
 from ostiary_tools.result import Rows
-from ostiary_tools.snapshot import Cast, ForeignKey, RelationKind
+from ostiary_tools.snapshot import Cast, ForeignKey, Mark, RelationKind
 from ostiary_tools.sql import bind, judge
 from ostiary_tools.view import SchemaView
 
@@ -469,6 +469,24 @@ async def test_a_transaction_that_stands_between_analysis_and_run_is_ended_by_th
             with pytest.raises(Unavailable, match="the connection to the database was lost"):
                 await prepared.rows()
         assert await one(datasource, "SELECT 1") == "1"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("told", [None, {1: "as it was"}])
+async def test_a_connection_that_is_lost_while_a_statement_is_analysed_is_told_as_lost(
+    server: PostgresServer, database: str, told: dict[int, str] | None
+) -> None:
+    async with admin(server, database) as connection, opened(server, database) as datasource, datasource.read(LIMITS) as reader:
+        under = reader.connection._con
+
+        async def watch(_: object) -> dict[int, str] | None:
+            await connection.execute("SELECT pg_terminate_backend($1)", under.get_server_pid())
+            await until(under.is_closed)
+            return told
+
+        relied = {("t", "public", "t"): Mark(1, "as it was")}
+        with pytest.raises(Unavailable, match="the connection to the database was lost"):
+            await replace(reader, relied=relied, watch=watch).rows(Statement("SELECT 1"))
 
 
 @pytest.mark.asyncio

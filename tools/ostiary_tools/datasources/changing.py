@@ -46,6 +46,8 @@ class PostgresChanger:
     onlooker: Onlooker
     limits: ChangeLimits
     begun_with: Beginning
+    pid: int
+    """Of the server's process that writes."""
     counts: list[int] = field(default_factory=list)
     done: list[Direct] = field(default_factory=list)
     written: Written = field(default_factory=Written)
@@ -63,13 +65,13 @@ class PostgresChanger:
             [row] = await reader.fetch("SELECT pg_catalog.pg_export_snapshot()")
             onlooker.snapshot = row[0]
         await reader_done(onlooker)
-        return cls(reader, onlooker, limits, start)
+        return cls(reader, onlooker, limits, start, reader.told(reader.connection.get_server_pid))
 
     async def run(self, statement: Statement) -> int:
         """Run it to its end; of its rows no value is fetched."""
         doing = direct(statement.runs)
         timeout_s = await self._shared()
-        returning = ending(doing, self.reader.connection.get_server_version().major)
+        returning = ending(doing, self.reader.told(self.reader.connection.get_server_version).major)
         prepared = await self.reader.bound(statement, returning)
         values = statement.values
         running = self._run_returning(prepared, values, doing) if returning else self._run(prepared, values)
@@ -110,7 +112,7 @@ class PostgresChanger:
     async def _waiting(self, running: Any, doing: Direct, timeout_s: float | None = None) -> Any:
         """What it gives; its failure in words, with who was in the way where that was a lock."""
         start = asyncio.get_running_loop().time()
-        found, holders = await self.onlooker.watched(self.reader.connection.get_server_pid(), running)
+        found, holders = await self.onlooker.watched(self.pid, running)
         if not isinstance(found, Exception):
             return found
         if not isinstance(found, DRIVER_ERRORS):
@@ -222,7 +224,7 @@ class PostgresChanger:
 
     async def _write(self, query: str, word: str, *values: Any) -> None:
         doing = Direct(word=word, alias="t")
-        prepared = await self.reader.own(query + ending(doing, self.reader.connection.get_server_version().major))
+        prepared = await self.reader.own(query + ending(doing, self.reader.told(self.reader.connection.get_server_version).major))
         await self._waiting(self._run_returning(prepared, values, doing), doing)
 
     async def _ask(self, query: str, *values: Any) -> Sequence[Any]:

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -30,6 +30,7 @@ from ostiary_tools.plans.plan import NOTHING_RUNS, Plan
 from ostiary_tools.result import ColumnHead, Rows
 from ostiary_tools.snapshot import Mark, MarkKey
 
+T = TypeVar("T")
 _MIN_WIDTH = 64
 _NO_LONGER_MEANS = "42"
 """SQLSTATE's class of names and rights: the server took this text before, so something has changed."""
@@ -164,7 +165,7 @@ class PostgresReader:
             raise self._changed() from None
         # The server has locked the statement's relations by now, until the transaction ends.
         await self._confirm()
-        attributes, parameters = prepared.get_attributes(), prepared.get_parameters()
+        attributes, parameters = self.told(prepared.get_attributes), self.told(prepared.get_parameters)
         oids = tuple(attribute.type.oid for attribute in attributes)
         types = await self._type_names({*oids, *(kind.oid for kind in parameters)})
         heads = tuple(ColumnHead(attribute.name, types[attribute.type.oid].head) for attribute in attributes)
@@ -202,7 +203,7 @@ class PostgresReader:
             # Unnamed, so that no roundtrip has to close it.
             return await self.connection.prepare(text, name="", timeout=self._patience_s)
         except (asyncpg.UnsupportedClientFeatureError, asyncpg.InternalClientError) as error:
-            if self.connection.is_closed():
+            if self.told(self.connection.is_closed):
                 raise self._failed(error, start, analysing=True) from None
             if again:
                 await self._learn_types()
@@ -274,6 +275,13 @@ class PostgresReader:
     async def own(self, query: str) -> PreparedStatement:
         """Prepare one of our own statements. Raises ToolError."""
         return await self._prepare(query, again=False, placed=False)
+
+    def told(self, ask: Callable[[], T]) -> T:
+        """What the driver knows by itself. Raises ToolError: of a connection that was lost meanwhile it says nothing."""
+        try:
+            return ask()
+        except DRIVER_ERRORS as error:
+            raise self._failed(error, asyncio.get_running_loop().time(), analysing=True) from None
 
     async def execute(self, script: str) -> None:
         """Send our own words by the simple protocol. Raises ToolError."""
