@@ -15,7 +15,7 @@ from fix_sql import CASES, Case, cases, snapshot_of, view_of
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Function
-from ostiary_tools.datasources.statement import wrap
+from ostiary_tools.datasources.wrapper import wrap
 from ostiary_tools.errors import Refused
 from ostiary_tools.sql import judge
 from ostiary_tools.sql.judge import Judged
