@@ -38,6 +38,18 @@ class Action(StrEnum):
     EXECUTE = "execute"
     """Call a function that the database's owner or an extension defined (on `Function`)."""
 
+    SEARCH = "search"
+    """Find texts by their meaning or their words (on `Collection`); of rows, only those that may be read besides."""
+
+    INDEX = "index"
+    """Put documents into it and take them out (on `Collection`)."""
+
+    MANAGE = "manage"
+    """Create it, rebuild it, measure it, report on it (on `Collection`)."""
+
+    DROP = "drop"
+    """Take it away with all that is in it (on `Collection`)."""
+
     READ_AUDIT = "read_audit"
     """Read and verify the audit log (on `AuditLog`)."""
 

@@ -231,7 +231,7 @@ def presupposes(access: Access) -> tuple[Access, ...]:
             return (*table, Access(Action.SEE, access.resource))
         case Action.EXECUTE | Action.DELETE | Action.DEFINE:
             return (Access(Action.SEE, access.resource),)
-        case Action.CALL | Action.READ_AUDIT:
+        case Action.SEARCH | Action.INDEX | Action.MANAGE | Action.DROP | Action.CALL | Action.READ_AUDIT:
             return ()
 
 

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ostiary_policies.model import AuditLog, Column, Datasource, Function, Resource, Schema, Table, Tool
+from ostiary_policies.model import AuditLog, Collection, Column, Datasource, Function, Resource, Schema, Table, Tool
 
-RESOURCES: tuple[type[Resource], ...] = (Tool, Datasource, Schema, Table, Column, Function, AuditLog)
+RESOURCES: tuple[type[Resource], ...] = (Tool, Datasource, Schema, Table, Column, Function, Collection, AuditLog)
 ATTRIBUTES = frozenset(field.name for resource in RESOURCES for field in fields(resource))
 """Every attribute a policy can ask for."""
 
-_PARTS: Mapping[str, int] = {"Tool": 1, "Datasource": 1, "Schema": 2, "Table": 3, "Column": 4, "Function": 3}
+_PARTS: Mapping[str, int] = {"Tool": 1, "Datasource": 1, "Schema": 2, "Table": 3, "Column": 4, "Function": 3, "Collection": 1}
 _AUDIT_LOG = "audit"
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 
@@ -35,7 +35,7 @@ def resource_id(resource: Resource) -> str:
 def names(resource: Resource) -> tuple[str, ...]:
     """Return the names its id is made of, outermost first."""
     match resource:
-        case Tool() | Datasource():
+        case Tool() | Datasource() | Collection():
             return (resource.name,)
         case Schema():
             return (resource.datasource, resource.name)
@@ -63,7 +63,7 @@ def parent(resource: Resource) -> Resource | None:
             return Schema(resource.datasource, resource.schema)
         case Column():
             return Table(resource.datasource, resource.schema, resource.table, resource.table_tags)
-        case Tool() | Datasource() | AuditLog():
+        case Tool() | Datasource() | Collection() | AuditLog():
             return None
 
 
@@ -113,6 +113,7 @@ def _shape(kind: str) -> str:
         "Table": "`datasource.schema.table`",
         "Column": "`datasource.schema.table.column`",
         "Function": "`datasource.schema.function`",
+        "Collection": "its name",
     }
     return words[kind]
 

@@ -93,11 +93,22 @@ class Function:
 
 
 @dataclass(frozen=True, slots=True)
+class Collection:
+    """Texts that are searched by meaning."""
+
+    name: str
+    store: str = ""
+    datasource: str = ""
+    """Of the rows whose texts it holds, or empty."""
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class AuditLog:
     """The audit log of this installation."""
 
 
-Resource = Tool | Datasource | Schema | Table | Column | Function | AuditLog
+Resource = Tool | Datasource | Schema | Table | Column | Function | Collection | AuditLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +160,10 @@ class Intent:
     statements: tuple[Statement, ...] = ()
     to_file: bool = False
     """Its rows leave as a file of the export folder, within the bounds of exports, and not in the reply."""
+    to_collection: bool = False
+    """Likewise into a collection."""
+    lookups: tuple[Statement, ...] = ()
+    """Statements of one parameter, an array of keys that are not known yet. They are judged as the others and run for such keys."""
     explained: tuple[Statement, ...] = ()
     """Statements whose plan the call asks the server for. They are judged as the others and never run."""
     changes: tuple[Statement, ...] = ()

@@ -41,8 +41,8 @@ async def away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwar
 
 def judged_again(intent: Intent, world: World) -> tuple[Judged | JudgedChange, ...]:
     """Judge what will be run, from its own text: a tool that states less than its statements do is refused."""
-    statements = (*intent.statements, *intent.explained)
-    if not statements and not intent.changes:
+    statements = (*intent.statements, *intent.lookups, *intent.explained)
+    if not statements and not intent.lookups and not intent.changes:
         return ()
     view = world.view(intent.datasource)
     stated = frozenset(intent.accesses)

@@ -13,6 +13,7 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.entities import names_in, resource_id
 from ostiary_policies.model import (
     AuditLog,
+    Collection,
     Column,
     Datasource,
     Denial,
@@ -180,6 +181,8 @@ def _visible(resource: Resource, world: World) -> bool:
             return view is not None and (resource in view.visible or isinstance(resource, Schema))
         case Datasource(name=name):
             return name in world.views
+        case Collection(name=name):
+            return world.library is not None and name in world.library.collections
         case Tool() | AuditLog():
             return True
 
@@ -260,7 +263,7 @@ def _name(resource: Resource) -> str:
             return f"{schema}.{table}.{name}"
         case Table(schema=schema, name=name) | Function(schema=schema, name=name):
             return f"{schema}.{name}"
-        case Tool(name=name) | Datasource(name=name) | Schema(name=name):
+        case Tool(name=name) | Datasource(name=name) | Schema(name=name) | Collection(name=name):
             return name
         case AuditLog():
             return "audit log"

@@ -1,7 +1,7 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -29,6 +29,8 @@ from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import Exported, ExportFormat, Job, Rows
 from ostiary_tools.snapshot import Relation
 from ostiary_tools.sql.outputs import declared_types
+from ostiary_tools.vectors.collection import Collection
+from ostiary_tools.vectors.port import Indexed, Managed, Searched
 from ostiary_tools.view import SchemaView
 
 Begin = Callable[[], Awaitable[None]]
@@ -138,6 +140,34 @@ class PermittedSession:
         except JournalError as error:
             raise Unavailable("jobs cannot be looked up now", "try again later") from error
 
+    async def lookup(self, statement: Statement, keys: Sequence[str]) -> Rows:
+        """One of the permit's lookups, for these keys."""
+        raise _no_vectors(statement, keys)
+
+    def pages(self, statement: Statement, *, rows: int) -> AsyncIterator[Rows]:
+        """One of the permit's statements, page by page."""
+        raise _no_vectors(statement, rows)
+
+    def search_in(self, collection: str) -> Searched:
+        """Where the permit covers `search` on it."""
+        raise _no_vectors(collection)
+
+    def index_in(self, collection: str) -> Indexed:
+        """Where the permit covers `index` on it."""
+        raise _no_vectors(collection)
+
+    def manage(self, collection: str) -> Managed:
+        """Where the permit covers `manage` on it."""
+        raise _no_vectors(collection)
+
+    async def keep(self, collection: Collection) -> None:
+        """Where the permit covers `manage` on it."""
+        raise _no_vectors(collection)
+
+    async def drop(self, collection: str) -> None:
+        """Where the permit covers `drop` on it."""
+        raise _no_vectors(collection)
+
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """To the client, if it asked."""
         if self.tell is not None:
@@ -213,6 +243,10 @@ def _left(budget: Budget, counted: tuple[list[str], list[str]], standings: Mappi
     standing = standings.get((budget.measure, budget.window), Standing(0, 0, budget.window.seconds))
     left = max(0.0, budget.amount - standing.used - standing.held)
     return BudgetLeft(budget, tuple(counted[0]), tuple(counted[1]), left, standing.ends_in_s)
+
+
+def _no_vectors(*_: object) -> Refused:
+    return Refused("vectors", "no store of vectors is configured", "configure one under `[vectors]`")
 
 
 def _not_covered() -> Refused:

@@ -5,7 +5,7 @@ A tool states an `Intent` and, when a `Permit` for it comes back, runs it on a
 looks at its arguments and the `World`, and touches nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
@@ -36,6 +36,9 @@ from ostiary_tools.result import (
     Rows,
     Text,
 )
+from ostiary_tools.vectors.collection import Collection
+from ostiary_tools.vectors.known import KnownCollection, Library
+from ostiary_tools.vectors.port import Indexed, Managed, Searched
 from ostiary_tools.view import SchemaView, World
 
 __all__ = [
@@ -51,6 +54,8 @@ __all__ = [
     "ChangeHandle",
     "Changed",
     "Client",
+    "Collection",
+    "CollectionName",
     "ColumnHead",
     "Content",
     "CursorHandle",
@@ -61,10 +66,14 @@ __all__ = [
     "Form",
     "Hints",
     "Image",
+    "Indexed",
     "InputNeeded",
     "Intent",
     "Job",
     "KnownChange",
+    "KnownCollection",
+    "Library",
+    "Managed",
     "Name",
     "Names",
     "NotWritten",
@@ -82,6 +91,7 @@ __all__ = [
     "Sampling",
     "ScansTooMuch",
     "SchemaView",
+    "Searched",
     "Session",
     "ShownExample",
     "SortKey",
@@ -127,6 +137,10 @@ class CursorHandle:
 
 class ChangeHandle:
     """Marks the field of `Args` that takes a change: the gate looks it up, and `World.change` says what it is."""
+
+
+class CollectionName:
+    """Marks the field of `Args` that names a collection, or is empty: `World.library` says which ones the caller knows."""
 
 
 class AsJob:
@@ -214,6 +228,37 @@ class Session(Protocol):
 
     async def revert(self) -> Changed:
         """Take back what an applied change did. Raises Refused unless the intent undoes, and as `apply`."""
+        ...
+
+    async def lookup(self, statement: Statement, keys: Sequence[str]) -> Rows:
+        """Run one of the permit's lookups for these keys, within the bounds of an export. Raises as `rows`."""
+        ...
+
+    def pages(self, statement: Statement, *, rows: int) -> AsyncIterator[Rows]:
+        """One of the permit's own statements, so many rows at a time and none of them twice, within the bounds of an export.
+
+        Memory does not grow with it. Raises Refused unless the intent says `to_collection`, and as `rows`.
+        """
+        ...
+
+    def search_in(self, collection: str) -> Searched:
+        """Its store. Raises Refused unless the permit covers `search` on it, and Unavailable when it is not configured."""
+        ...
+
+    def index_in(self, collection: str) -> Indexed:
+        """Likewise of `index`."""
+        ...
+
+    def manage(self, collection: str) -> Managed:
+        """Likewise of `manage`."""
+        ...
+
+    async def keep(self, collection: Collection) -> None:
+        """Write down what a collection is. Raises Refused unless the permit covers `manage` on it, and when the name is taken."""
+        ...
+
+    async def drop(self, collection: str) -> None:
+        """Take it away, first its name and then what is in it. Raises Refused unless the permit covers `drop` on it."""
         ...
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:

@@ -13,6 +13,8 @@ ToolError                code, message, hint
 ├── NotOnReplica         it runs on a replica only, and there is none now
 ├── LockedOut            a lock was not to be had in time; nothing stays
 ├── OutcomeUnknown       the session broke while a change was committed; what became of it is found out and recorded
+├── NoCollection         a store no longer holds it, or never did
+├── EmbeddingFailed      an embedder gave what cannot be used
 └── DatabaseError        the server's own error, with its SQLSTATE
 """
 
@@ -113,6 +115,18 @@ class NotOnReplica(ToolError):
     def __init__(self, message: str, hint: str, rules: tuple[str, ...]) -> None:
         super().__init__(message, hint)
         self.rules = rules
+
+
+class NoCollection(ToolError):
+    """The store does not hold the collection: it was dropped meanwhile."""
+
+    code = "no_collection"
+
+
+class EmbeddingFailed(ToolError):
+    """Another number of vectors than asked for, another dimension, or what is no finite number."""
+
+    code = "embedding"
 
 
 class LockedOut(ToolError):
