@@ -156,9 +156,9 @@ class PermittedSession:
         """Where the permit covers `index` on it."""
         raise _no_vectors(collection)
 
-    def manage(self, collection: str) -> Managed:
-        """Where the permit covers `manage` on it."""
-        raise _no_vectors(collection)
+    def manage(self, collection: str, *, store: str = "") -> Managed:
+        """Where the permit covers `manage` on it, lying in that store if one is named."""
+        raise _no_vectors(collection, store)
 
     async def keep(self, collection: Collection) -> None:
         """Where the permit covers `manage` on it."""

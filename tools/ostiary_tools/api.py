@@ -249,8 +249,8 @@ class Session(Protocol):
         """Likewise of `index`."""
         ...
 
-    def manage(self, collection: str) -> Managed:
-        """Likewise of `manage`."""
+    def manage(self, collection: str, *, store: str = "") -> Managed:
+        """Likewise of `manage`; of one that is about to be created, and in `store` where the permit covers it lying there too."""
         ...
 
     async def keep(self, collection: Collection) -> None:
