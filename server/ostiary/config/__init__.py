@@ -119,7 +119,7 @@ def _validated(entries: list[Entry], environ: Mapping[str, str]) -> Config:
 
 def _origin(entry: Entry) -> str:
     setting = setting_of(entry.key)
-    secret = setting is not None and setting.kind is Kind.SECRET
+    secret = setting is not None and setting.kind in (Kind.SECRET, Kind.KEY)
     return f"{entry.origin}, from `{entry.value}`" if secret and is_reference(str(entry.value)) else entry.origin
 
 
@@ -127,21 +127,22 @@ def _value(entry: Entry, environ: Mapping[str, str]) -> Any:
     """The value as the models want it: secrets revealed, paths absolute, arrays as tuples. Raises ValueError for a secret."""
     setting = setting_of(entry.key)
     if setting is not None and isinstance(entry.value, str):
-        if setting.kind is Kind.SECRET:
-            return _secret(entry, environ)
+        if setting.kind in (Kind.SECRET, Kind.KEY):
+            return _secret(entry, setting.kind, environ)
         if setting.kind is Kind.PATH:
             return entry.folder / Path(entry.value).expanduser()
     return tuple(entry.value) if isinstance(entry.value, list) else entry.value
 
 
-def _secret(entry: Entry, environ: Mapping[str, str]) -> str:
+def _secret(entry: Entry, kind: Kind, environ: Mapping[str, str]) -> str:
     value = str(entry.value)
     if is_reference(value):
         return revealed(value, environ, entry.folder)
-    if (entry.stored or entry.origin == COMMAND_LINE) and has_password(value):
-        raise ValueError('a password stands in it; write `"env:NAME"` or `"file:/path"` instead, or name a `passfile` in the URL')
-    if entry.stored and setting_of(entry.key) == setting_of(("http", "state_keys")):
+    seen = entry.stored or entry.origin == COMMAND_LINE
+    if seen and kind is Kind.KEY:
         raise ValueError('a secret stands in it; write `"env:NAME"` or `"file:/path"` instead')
+    if seen and has_password(value):
+        raise ValueError('a password stands in it; write `"env:NAME"` or `"file:/path"` instead, or name a `passfile` in the URL')
     return value
 
 

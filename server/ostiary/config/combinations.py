@@ -6,6 +6,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from ostiary.config.callers import host_in, is_loopback
+from ostiary.config.embedders import ANY_KIND, NEEDS, TAKES
 from ostiary.config.secrets import same_database
 from ostiary.config.settings import Config
 from ostiary_policies.attributes import attribute
@@ -129,6 +130,22 @@ def _attributes_have_their_types(config: Config) -> Iterator[Complaint]:
                 yield ("attributes", name, "agents", agent), f"the value for `{agent}` does not fit: {failure}"
 
 
+def _embedders_have_what_their_kind_needs(config: Config) -> Iterator[Complaint]:
+    for name, embedder in config.embedders.items():
+        takes = TAKES[embedder.kind]
+        for setting in sorted(embedder.model_fields_set - takes - ANY_KIND):
+            kinds = " or ".join(f"`{kind}`" for kind, others in TAKES.items() if setting in others)
+            yield (
+                ("embedders", name, setting),
+                f"`embedders.{name}.{setting}` has no effect on kind `{embedder.kind}`; remove it, or choose {kinds}",
+            )
+        for setting in sorted(NEEDS[embedder.kind] - embedder.model_fields_set):
+            yield (
+                ("embedders", name),
+                f"`embedders.{name}.{setting}` is missing; an embedder of kind `{embedder.kind}` needs it",
+            )
+
+
 RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _role_is_configured,
     _keys_lie_outside_the_data,
@@ -140,4 +157,5 @@ RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _certificates_are_whole,
     _callers_get_configured_roles,
     _attributes_have_their_types,
+    _embedders_have_what_their_kind_needs,
 )

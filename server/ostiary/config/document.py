@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from ostiary.config.secrets import KeyLines, redacted
+from ostiary.config.secrets import KeyText, redacted
 from ostiary.config.section import Section
 from ostiary.config.settings import Config
 from ostiary.config.table import SECTIONS, TABLE, Setting
@@ -97,7 +97,7 @@ def _origin(config: Config, name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, KeyLines):
+    if isinstance(value, KeyText):
         return "***"
     if isinstance(value, SecretStr):  # every other is a URL, of which only the password is secret
         return redacted(value.get_secret_value())

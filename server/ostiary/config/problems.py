@@ -102,5 +102,5 @@ def _meant(word: str, candidates: list[str]) -> str:
 
 
 def _elsewhere(name: str) -> str:
-    homes = [".".join(s.section) for s in TABLE if s.name == name and s.kind is not Kind.SECRET]
+    homes = [".".join(s.section) for s in TABLE if s.name == name and s.kind not in (Kind.SECRET, Kind.KEY)]
     return f"; it belongs in [{homes[0]}]" if homes else ""

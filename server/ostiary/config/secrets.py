@@ -119,8 +119,12 @@ def _without_password(rest: str) -> str:
     return f"{name}{':***' if colon else ''}{at}{shown}"
 
 
-class KeyLines(SecretStr):
-    """Keys, a line each: nothing of them is fit for print, whatever they look like."""
+class KeyText(SecretStr):
+    """A key: nothing of it is fit for print, whatever it looks like."""
+
+
+class KeyLines(KeyText):
+    """Keys, a line each."""
 
 
 def _long_keys(secret: KeyLines) -> KeyLines:
@@ -135,13 +139,23 @@ def _long_keys(secret: KeyLines) -> KeyLines:
 Keys = Annotated[KeyLines, AfterValidator(_long_keys)]
 
 
-def _long_key(secret: SecretStr) -> SecretStr:
+def _long_key(secret: KeyText) -> KeyText:
     if len(secret.get_secret_value()) < _KEY_CHARS:
         raise ValueError(f"must have at least {_KEY_CHARS} characters; `openssl rand -hex 32` makes one")
     return secret
 
 
-Key = Annotated[SecretStr, AfterValidator(_long_key)]
+Key = Annotated[KeyText, AfterValidator(_long_key)]
+
+
+def _bearable(secret: KeyText) -> KeyText:
+    # In a header a line's end would begin another.
+    if not re.fullmatch(r"[!-~]{1,4096}", secret.get_secret_value()):
+        raise ValueError("must be printable ASCII without blanks, as in `Authorization: Bearer …`")
+    return secret
+
+
+BearerKey = Annotated[KeyText, AfterValidator(_bearable)]
 
 
 def _postgres_url(secret: SecretStr) -> SecretStr:

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, PrivateAttr
 
 from ostiary.config.bounds import Changes, Export
 from ostiary.config.callers import Attribute, AttributeName, Certificate, OAuth, Proxy, Tokens, Way
+from ostiary.config.embedders import Embedder
 from ostiary.config.secrets import Dsn, Key, Keys
 from ostiary.config.section import Name, Section
 from ostiary.config.section import matching as _matching
@@ -277,6 +278,7 @@ class Config(Section):
     export: Export = Export()
     changes: Changes = Changes()
     datasources: Mapping[Name, Datasource] = Field(default_factory=dict)
+    embedders: Mapping[Name, Embedder] = Field(default_factory=dict)
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
 

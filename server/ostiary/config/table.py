@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from ostiary.config.secrets import KeyLines
+from ostiary.config.secrets import KeyLines, KeyText
 from ostiary.config.section import Section
 from ostiary.config.settings import Config
 
@@ -27,6 +27,7 @@ class Kind(StrEnum):
     MAPPING = "a table of lists"
     TABLE = "a table"
     SECRET = "a secret: `env:NAME`, `file:/path`, or a URL without a password"  # noqa: S105 words, no secret
+    KEY = "a secret: `env:NAME` or `file:/path`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,8 @@ def _kind(annotation: Any) -> Kind:
         float: Kind.NUMBER,
         Path: Kind.PATH,
         SecretStr: Kind.SECRET,
-        KeyLines: Kind.SECRET,
+        KeyText: Kind.KEY,
+        KeyLines: Kind.KEY,
     }
     return kinds[annotation]
 

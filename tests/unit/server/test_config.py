@@ -194,6 +194,33 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             "[datasources.x]\ndsn = 'postgresql://h/d'\npool_min = 9\npool_max = 2\n",
             "ostiary.toml:3: `pool_min` 9 is more than `pool_max` 2; lower it",
         ),
+        (
+            "[embedders.own]\nkind = 'wordllama'\nfolder = 'x'\n",
+            (
+                "ostiary.toml:3: `embedders.own.folder` has no effect on kind `wordllama`; "
+                "remove it, or choose `sentence_transformers` or `onnx`"
+            ),
+        ),
+        (
+            "[embedders.own]\nkind = 'onnx'\nfolder = 'x'\ntimeout_s = 3\n",
+            ("ostiary.toml:4: `embedders.own.timeout_s` has no effect on kind `onnx`; remove it, or choose `openai`"),
+        ),
+        (
+            "[embedders.own]\nkind = 'openai'\nurl = 'https://e.example/v1'\nmodel = 'm'\n",
+            "ostiary.toml:2: `embedders.own.dimensions` is missing; an embedder of kind `openai` needs it",
+        ),
+        (
+            "[embedders.own]\nkind = 'sentence_transformers'\n",
+            "ostiary.toml:2: `embedders.own.folder` is missing; an embedder of kind `sentence_transformers` needs it",
+        ),
+        (
+            "[embedders.own]\nkind = 'openai'\nurl = 'http://e.example/v1'\n",
+            "ostiary.toml:3: `embedders.own.url` must be an `https://` URL; `http://` only for addresses of this machine",
+        ),
+        (
+            "[embedders.own]\nkind = 'remote'\n",
+            "ostiary.toml:2: `embedders.own.kind` must be `wordllama`, `openai`, `sentence_transformers` or `onnx`",
+        ),
     ],
 )
 def test_values_that_are_unsafe_together_stop_the_start(text: str, expected: str) -> None:
@@ -380,18 +407,19 @@ def test_the_commented_file_loads_and_changes_nothing() -> None:
 def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(tmp_path: Path) -> None:
     text = re.sub(r"^# (\[|[a-z_]+ = )", r"\1", commented_file(), flags=re.MULTILINE)
     text = text.replace("/run/secrets/control-admin", "admin")
+    text = re.sub(r"^folder = .*\n", "", text, flags=re.MULTILINE)  # an embedder has either a server or a folder
     admin = tmp_path / "admin"
     admin.write_text("postgresql://o@h/c\n")
     admin.chmod(0o600)
     environ = {"CONTROL_DSN": "postgresql://w@h/c", "CONTROL_READER_DSN": "postgresql://r@h/c", "SHOP_DSN": "postgresql://a@h/shop"}
-    environ |= {"STATE_KEYS": "k" * 32, "OSTIARY_MASK_KEY": "m" * 32, "OSTIARY_CHANGES_KEY": "c" * 32} | {
+    environ |= {"STATE_KEYS": "k" * 32, "OSTIARY_MASK_KEY": "m" * 32, "OSTIARY_CHANGES_KEY": "c" * 32, "EMBEDDER_KEY": "e"} | {
         "SHOP_MIGRATIONS_DSN": "postgresql://m@h/shop",
         "SHOP_REPLICA_DSN": "postgresql://a@r/shop",
     }
     environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop", "SHOP_MIGRATIONS_DSN": "postgresql://c@h/shop"}
     config = load(written(text), ENVIRON | environ, {})
     assert {row.name.replace(".shop.", ".<name>.") for row in listing(config)} == {".".join(s.key) for s in TABLE}
-    assert "default" not in {row.origin for row in listing(config)}
+    assert {row.name for row in listing(config) if row.origin == "default"} == {"embedders.shop.folder"}
     assert config.limits == load(written(""), ENVIRON, {}).limits
 
 

@@ -156,3 +156,29 @@ def test_keys_of_state_come_from_a_private_place_and_are_never_shown(tmp_path: P
         with pytest.raises(ConfigError, match=said) as caught:
             keyed(written, keys)
         assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "name"), [("policy", "mask_key"), ("changes", "key"), ("embedders.own", "key"), ("http", "state_keys")]
+)
+def test_a_key_comes_from_a_private_place_and_is_never_shown(tmp_path: Path, section: str, name: str) -> None:
+    path = tmp_path / "ostiary.toml"
+    key = f"{CANARY}{'x' * 32}"
+    kind = "kind = 'openai'\nurl = 'http://localhost/v1'\nmodel = 'm'\ndimensions = 3\n" if section == "embedders.own" else ""
+    path.write_text(f"[{section}]\n{kind}{name} = 'env:KEY'\n")
+    config = load(path, ENVIRON | {"KEY": key}, {})
+    assert [row.value for row in listing(config) if row.name == f"{section}.{name}"] == ["***"]
+    assert CANARY not in repr(config) + config.model_dump_json() + repr(listing(config))
+    path.write_text(f"[{section}]\n{kind}{name} = '{key}'\n")
+    with pytest.raises(ConfigError, match="a secret stands in it") as caught:
+        load(path, ENVIRON, {})
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [f"{CANARY}\r\nX-Other: 1", f"{CANARY} b", f"{CANARY}é"])
+def test_a_key_that_would_not_stand_in_a_header_is_refused(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "ostiary.toml"
+    path.write_text("[embedders.own]\nkind = 'openai'\nkey = 'env:KEY'\n")
+    with pytest.raises(ConfigError, match=r"`embedders\.own\.key` must be printable ASCII without blanks") as caught:
+        load(path, ENVIRON | {"KEY": key}, {})
+    assert CANARY not in str(caught.value)

@@ -34,15 +34,16 @@ class EmbedderSettings:
     model: str = ""
     """What the server calls it, or what a local model is to be stated as; empty is the name of its folder."""
     dimensions: int = 0
-    """Of its vectors; a local model states its own."""
-    normalised: bool = True
+    """Of a server's vectors; a local model states its own."""
     folder: Path | None = None
     """Of a local model."""
     max_tokens: int = 512
     batch: int = 64
-    """Texts in one request."""
+    """Texts at once."""
+    batch_chars: int = 200_000
+    """Length of the texts in one request."""
     timeout_s: float = 60.0
-    """For all the requests of one call together, tries included."""
+    """For one batch, tries included."""
 
 
 _MODULES: Mapping[Kind, tuple[tuple[str, ...], str]] = {
