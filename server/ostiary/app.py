@@ -134,6 +134,11 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
         budgets = Budgets(BudgetTable(writer_dsn), meter)
         stack.push_async_callback(budgets.close)
+        embedders = embedders_opening.opened({})
+        for embedder in embedders.values():
+            stack.push_async_callback(embedder.close)
+        shelves = Shelves(CollectionTable(writer_dsn), {}, embedders, bus)
+        stack.push_async_callback(shelves.close)
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -148,6 +153,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             jobs=job_table,
             budgets=budgets,
             taints=taints,
+            shelves=shelves,
             ledger=await stack.enter_async_context(open_ledger(config, writer_dsn, datasources, recorder)),
             terms=terms(config),
             meter=meter,

@@ -42,11 +42,13 @@ from ostiary.ledger import Ledger, change_in
 from ostiary.means import Means, analysed
 from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.people import People, Wanted, wanted
-from ostiary.planning import away, judged_again, planned
+from ostiary.planning import away, judged_again, leaves_something, planned
+from ostiary.paging import shown
 from ostiary.policy_files import Policies
 from ostiary.redaction import printable, unjudged
 from ostiary.refusal import refusal
 from ostiary.shape import Reply, continued, outcome_of, shape
+from ostiary.shelves import Shelves, names_collection
 from ostiary.taints import Taints
 from ostiary.terms import Terms
 from ostiary.trace import trace_id
@@ -89,6 +91,7 @@ class Gate:
         budgets: Budgets,
         taints: Taints,
         ledger: Ledger,
+        shelves: Shelves,
         terms: Terms,
         meter: Meter,
     ) -> None:
@@ -103,10 +106,11 @@ class Gate:
         self._budgets = budgets
         self._taints = taints
         self._ledger = ledger
+        self._shelves = shelves
         self._terms = terms
         self._meter = meter
         self.crowd = Crowd(in_all=terms.calls, per_agent=terms.calls_per_agent)
-        self._means = Means(datasources, audit_reader, approvals, jobs, budgets, ledger, terms, self.crowd.lent)
+        self._means = Means(datasources, audit_reader, approvals, jobs, budgets, ledger, shelves, terms, self.crowd.lent)
 
     async def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
         """The tools or prompts this caller may call, by name. Raises CallFailed when that cannot be said."""
@@ -281,6 +285,8 @@ class Gate:
                 world = replace(world, change=await self._ledger.known(handle, record.who, world))
             if (asked := question_in(args)) is not None:
                 world = replace(world, examples=await self._examples.nearest(asked, record.engine, world))
+            if names_collection(tool.args):
+                world = replace(world, library=await self._shelves.library(record.engine, record.who))
             world = replace(world, client=record.call.client)
             intent = await planned(tool, args, world)
             return world, intent, judged_again(intent, world)
@@ -308,7 +314,7 @@ class Gate:
                 session = self._means.session(passage, reader, ahead)
                 if passage.call.begin is not None and not permit.intent.to_file:  # a file begins when its statement may run
                     await passage.call.begin()
-                result = await passage.tool.run(permit, session)
+                result = shown(await passage.tool.run(permit, session), session.limits, permit.intent)
             reply = shape(result, self._terms.reply_chars, passage.limit_bytes)
             reply = await self._continued(reply, result, passage)
             status = Status.OK
@@ -350,7 +356,7 @@ class Gate:
         """Likewise of a change: what was committed, or may have been, is never told as something that did not run."""
         intent, stands = passage.permit.intent, passage.tally.change.get("state", "")
         try:
-            await self._conclude(recording, outcome, durable=intent.to_file or intent.stays)
+            await self._conclude(recording, outcome, durable=leaves_something(intent))
         except RecordingFailed as error:
             if stands not in ("applying", "applied", "reverting", "reverted"):
                 raise

@@ -10,8 +10,11 @@ from ostiary.call import Passage
 from ostiary.changing import Changing
 from ostiary.costs import prepared
 from ostiary.ledger import Ledger
+from ostiary.lending import Lending
+from ostiary.paging import reading
 from ostiary.replicas import on_replica
 from ostiary.session import PermittedSession
+from ostiary.shelves import Shelves
 from ostiary.terms import Terms
 from ostiary_tools.api import AuditReader
 from ostiary_tools.control.approvals import ApprovalTable
@@ -30,6 +33,7 @@ class Means:
     jobs: JobTable
     budgets: Budgets
     ledger: Ledger
+    shelves: Shelves
     terms: Terms
     waiting: Waiting
     """Around the wait for an answer."""
@@ -37,23 +41,26 @@ class Means:
     def transaction(self, passage: Passage) -> AbstractAsyncContextManager[Reader | None]:
         """What it reads in, where it reads; a change opens its own."""
         permit, world = passage.permit, passage.world
-        if not (permit.intent.statements or permit.intent.explained) or permit.intent.datasource is None:
+        intent = permit.intent
+        if not (intent.statements or intent.lookups or intent.explained) or intent.datasource is None:
             return nullcontext(None)
-        relied = world.view(permit.intent.datasource).snapshot.relied_on(access.resource for access in permit.intent.accesses)
-        datasource, limits = self.datasources[permit.intent.datasource], self.terms.limits(permit, passage.reservation)
+        relied = world.view(intent.datasource).snapshot.relied_on(access.resource for access in intent.accesses)
+        datasource = self.datasources[intent.datasource]
+        limits = reading(self.terms.limits(permit, passage.reservation), intent)
         if permit.obligations.replica is not None:
             return on_replica(datasource, limits, relied, passage.engine.stating(permit, "replica"))
         return datasource.read(limits, relied)
 
     def session(self, passage: Passage, reader: Reader | None, ahead: Prepared | None) -> PermittedSession:
         """What its tool is given."""
-        file = self.terms.file
+        file, limits = self.terms.file, self.terms.limits(passage.permit, passage.reservation)
         size = min(file.bytes, passage.limit_bytes or file.bytes)
-        bounds = replace(file, rows=self.terms.limits(passage.permit, passage.reservation).max_rows, bytes=size)
+        bounds = replace(file, rows=limits.max_rows, bytes=size)
         permit, world, engine = passage.permit, passage.world, passage.engine
         parts = (permit, world, engine, reader, self.audit_reader, self.terms.exports, bounds, self.approvals, self.jobs)
         changing = self._changing(passage)
-        held, call = (passage.tally, self.budgets, self.waiting), passage.call
+        lending = Lending(permit, world, self.shelves)
+        held, call = (passage.tally, self.budgets, self.waiting, lending, limits), passage.call
         return PermittedSession(*parts, *held, ahead=ahead, changing=changing, tell=call.tell, ask=call.ask, begin=call.begin)
 
     def _changing(self, passage: Passage) -> Changing | None:
@@ -73,7 +80,7 @@ async def analysed(reader: Reader | None, passage: Passage) -> Prepared | None:
     replica, which is asked whether it is one right before the statement runs.
     """
     intent, terms = passage.permit.intent, passage.permit.obligations
-    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file:
+    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file or intent.to_collection or intent.lookups:
         return None
     if has_terms(terms) or terms.replica is not None:
         return None

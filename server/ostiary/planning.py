@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 from ostiary.examples import question_in
+from ostiary_policies.actions import Action
 from ostiary_policies.model import Intent
 from ostiary_tools.api import Args, Tool, World
 from ostiary_tools.errors import Refused
@@ -18,6 +19,8 @@ T = TypeVar("T")
 _IN_THREAD_CHARS = 2_000
 """Longer arguments are planned away from the event loop: judging SQL takes about a millisecond per thousand characters."""
 
+_KEPT = frozenset({Action.INDEX, Action.MANAGE, Action.DROP})
+"""What collections keep."""
 _CATALOG = re.compile(r"pg_|information_schema|reg[a-z]+|u&", re.IGNORECASE)
 """What a text that reads a catalog holds; the first of a caller makes the catalog's rows, some microseconds a column."""
 
@@ -42,7 +45,7 @@ async def away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwar
 def judged_again(intent: Intent, world: World) -> tuple[Judged | JudgedChange, ...]:
     """Judge what will be run, from its own text: a tool that states less than its statements do is refused."""
     statements = (*intent.statements, *intent.lookups, *intent.explained)
-    if not statements and not intent.lookups and not intent.changes:
+    if not statements and not intent.changes:
         return ()
     view = world.view(intent.datasource)
     stated = frozenset(intent.accesses)
@@ -55,3 +58,9 @@ def judged_again(intent: Intent, world: World) -> tuple[Judged | JudgedChange, .
             hint = "this is a defect of the tool; tell its author"
             raise Refused("judged_again", "the statement does more than its plan says", hint)
     return judged
+
+
+def leaves_something(intent: Intent) -> bool:
+    """Whether a call does more than read: its reply waits until its end is durable."""
+    kept = any(access.action in _KEPT for access in intent.accesses)
+    return intent.to_file or intent.stays or kept

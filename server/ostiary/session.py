@@ -1,7 +1,8 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
@@ -12,6 +13,9 @@ from ostiary.changing import Changing
 from ostiary.costs import prepared, streamed
 from ostiary.explanation import narrowing
 from ostiary.export.exporter import Bounds, export
+from ostiary.lending import Lending
+from ostiary.paging import LOOKUP_ROWS, array, paged
+from ostiary.planning import away
 from ostiary.progress import Tell, beating
 from ostiary_policies.actions import Action
 from ostiary_policies.budgets import Budget
@@ -23,8 +27,8 @@ from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.budgets import Kind, Standing
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.jobs import JobTable
-from ostiary_tools.datasources.port import Prepared, Reader
-from ostiary_tools.errors import Refused, Unavailable
+from ostiary_tools.datasources.port import Prepared, Reader, ReadLimits
+from ostiary_tools.errors import Refused, TimedOut, Unavailable
 from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import Exported, ExportFormat, Job, Rows
 from ostiary_tools.snapshot import Relation
@@ -56,6 +60,9 @@ class PermittedSession:
     budget_book: Budgets
     waiting: Waiting
     """Around the wait for an answer."""
+    lending: Lending
+    limits: ReadLimits
+    """Of a reply."""
     ahead: Prepared | None = None
     """The permit's only statement, analysed while the intent was recorded."""
     changing: Changing | None = None
@@ -77,8 +84,9 @@ class PermittedSession:
     async def rows(self, statement: Statement) -> Rows:
         """Run one of the statements that were judged."""
         reader = self._covered(statement)
-        if self.permit.intent.to_file:
-            raise Refused("permit", "the permit of this call covers a file and no rows", "export the statement")
+        intent = self.permit.intent
+        if intent.to_file or intent.to_collection or intent.lookups:  # its limits are others than those of a reply
+            raise Refused("permit", "the permit of this call covers no rows of a statement", "export the statement, or page it")
         with self.tally.clock():
             ready = self.ahead or await prepared(reader, statement, self.permit, self.world, self.engine)
             async with beating(self.tell):
@@ -142,31 +150,59 @@ class PermittedSession:
 
     async def lookup(self, statement: Statement, keys: Sequence[str]) -> Rows:
         """One of the permit's lookups, for these keys."""
-        raise _no_vectors(statement, keys)
+        if self.reader is None or statement not in self.permit.intent.lookups:
+            raise _not_covered()
+        if len(keys) > LOOKUP_ROWS:
+            raise Refused("keys", f"{LOOKUP_ROWS:,} keys are looked up at once at most", "look them up in parts")
+        if self.tally.seconds >= self.limits.timeout_s:
+            raise TimedOut(f"its rows were looked up for longer than {self.limits.timeout_s:g} s", "ask for fewer")
+        with self.tally.clock():
+            bound = replace(statement, parameters=(await away(sum(map(len, keys)), array, keys),))
+            rows = await (await prepared(self.reader, bound, self.permit, self.world, self.engine)).rows()
+        self.tally.rows += len(rows.rows)
+        return rows
 
-    def pages(self, statement: Statement, *, rows: int) -> AsyncIterator[Rows]:
+    async def pages(self, statement: Statement, *, rows: int) -> AsyncIterator[Rows]:
         """One of the permit's statements, page by page."""
-        raise _no_vectors(statement, rows)
+        reader = self._covered(statement)
+        if not self.permit.intent.to_collection:
+            raise Refused("permit", "the permit of this call does not cover a collection", "state `to_collection` in the intent")
+        with self.tally.clock():
+            stream = await streamed(reader, statement, self.permit, self.world, self.engine)
+        async with aclosing(paged(stream, rows, self.limits.max_rows)) as pages:
+            while (page := await self._next(pages)) is not None:
+                self.tally.rows += len(page.rows)
+                yield page
+
+    async def _next(self, pages: AsyncGenerator[Rows, None]) -> Rows | None:
+        """Only the time that the database takes counts, and not what is done with a page."""
+        with self.tally.clock():
+            return await anext(pages, None)
+
+    @property
+    def most_rows(self) -> int:
+        """Of a reply."""
+        return self.limits.max_rows
 
     def search_in(self, collection: str) -> Searched:
         """Where the permit covers `search` on it."""
-        raise _no_vectors(collection)
+        return self.lending.search_in(collection)
 
     def index_in(self, collection: str) -> Indexed:
         """Where the permit covers `index` on it."""
-        raise _no_vectors(collection)
+        return self.lending.index_in(collection)
 
     def manage(self, collection: str, *, store: str = "") -> Managed:
-        """Where the permit covers `manage` on it, lying in that store if one is named."""
-        raise _no_vectors(collection, store)
+        """Where the permit covers `manage` on it."""
+        return self.lending.manage(collection, store)
 
     async def keep(self, collection: Collection) -> None:
         """Where the permit covers `manage` on it."""
-        raise _no_vectors(collection)
+        await self.lending.keep(collection)
 
     async def drop(self, collection: str) -> None:
         """Where the permit covers `drop` on it."""
-        raise _no_vectors(collection)
+        await self.lending.drop(collection)
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:
         """To the client, if it asked."""
@@ -243,10 +279,6 @@ def _left(budget: Budget, counted: tuple[list[str], list[str]], standings: Mappi
     standing = standings.get((budget.measure, budget.window), Standing(0, 0, budget.window.seconds))
     left = max(0.0, budget.amount - standing.used - standing.held)
     return BudgetLeft(budget, tuple(counted[0]), tuple(counted[1]), left, standing.ends_in_s)
-
-
-def _no_vectors(*_: object) -> Refused:
-    return Refused("vectors", "no store of vectors is configured", "configure one under `[vectors]`")
 
 
 def _not_covered() -> Refused:

@@ -33,13 +33,14 @@ class Terms:
 
     def limits(self, permit: Permit, reservation: Reservation | None = None) -> ReadLimits:
         """Bounds on what the permit reads: these, or the permit's or what is held of a budget where they are stricter."""
-        terms, to_file = permit.obligations, permit.intent.to_file
-        rows, timeout_s = (self.file.rows, self.file_timeout_s) if to_file else (self.max_rows, self.timeout_s)
+        terms, intent = permit.obligations, permit.intent
+        apart = intent.to_file or intent.to_collection
+        rows, timeout_s = (self.file.rows, self.file_timeout_s) if apart else (self.max_rows, self.timeout_s)
         held = reservation.bounds if reservation else None
         return ReadLimits(
             timeout_s=min(timeout_s, terms.timeout_s or timeout_s, held.seconds if held else timeout_s),
             max_rows=min(rows, terms.limit_rows or rows, held.rows if held else rows),
-            max_chars=_FILE_VALUE_CHARS if to_file else self.reply_chars,
+            max_chars=_FILE_VALUE_CHARS if apart else self.reply_chars,
         )
 
     def change_limits(self, permit: Permit, reservation: Reservation | None = None) -> ChangeLimits:

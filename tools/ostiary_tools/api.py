@@ -231,7 +231,12 @@ class Session(Protocol):
         ...
 
     async def lookup(self, statement: Statement, keys: Sequence[str]) -> Rows:
-        """Run one of the permit's lookups for these keys, within the bounds of an export. Raises as `rows`."""
+        """Run one of the permit's lookups for these keys, a thousand at most. Raises as `rows`."""
+        ...
+
+    @property
+    def most_rows(self) -> int:
+        """How many rows its reply may have, by policy, budgets and the server. Of looked up rows no more are shown."""
         ...
 
     def pages(self, statement: Statement, *, rows: int) -> AsyncIterator[Rows]:
@@ -254,7 +259,10 @@ class Session(Protocol):
         ...
 
     async def keep(self, collection: Collection) -> None:
-        """Write down what a collection is. Raises Refused unless the permit covers `manage` on it, and when the name is taken."""
+        """Write down what a collection is, new or another than before.
+
+        Raises Refused unless the permit covers `manage` on it as it is to be and as it was, and when the name is taken.
+        """
         ...
 
     async def drop(self, collection: str) -> None:

@@ -1,8 +1,8 @@
-"""Cues between the processes of one control database: a datasource's schema has a new version.
+"""Cues between the processes of one control database: a datasource's schema has a new version, collections are others.
 
 A cue says where to look and nothing else; whoever hears one looks for itself, so a forged
 cue costs a look. Cues may be lost while the database cannot be reached: `hear` is then
-told of all of them at once, by a cue without a name.
+told of all of them at once, by a cue without a name. Cues of collections come from their table itself.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ Hear = Callable[[str, str], None]
 _log = logging.getLogger(__name__)
 
 _CHANNEL = "ostiary_schema"
+_COLLECTIONS = "ostiary_collections"
 _FIRST_RETRY_S = 0.5
 _LAST_RETRY_S = 30.0
 _LIVENESS_S = 30.0
@@ -34,6 +35,7 @@ class Bus:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._hear: Hear | None = None
+        self._stirred: Callable[[], None] | None = None
         self._listening: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
 
@@ -48,6 +50,14 @@ class Bus:
     def listen(self, hear: Hear) -> None:
         """Hear cues from now on."""
         self._hear = hear
+        self._begin()
+
+    def listen_to_collections(self, stirred: Callable[[], None]) -> None:
+        """Hear from now on that collections are others, or may be."""
+        self._stirred = stirred
+        self._begin()
+
+    def _begin(self) -> None:
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen(), name="listen")
 
@@ -89,7 +99,9 @@ class Bus:
         broken = asyncio.Event()
         connection.add_termination_listener(lambda _: broken.set())
         await connection.add_listener(_CHANNEL, self._heard)
+        await connection.add_listener(_COLLECTIONS, self._stir)
         self._tell("", "")
+        self._stir()
         while not broken.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LIVENESS_S):
@@ -104,3 +116,7 @@ class Bus:
     def _tell(self, datasource: str, version: str) -> None:
         if self._hear is not None:
             self._hear(datasource, version)
+
+    def _stir(self, *_: object) -> None:
+        if self._stirred is not None:
+            self._stirred()

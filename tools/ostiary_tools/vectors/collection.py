@@ -1,11 +1,20 @@
 """What a collection is: how its texts became vectors, where they lie, and the rows they stand for."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from ostiary_policies import model
 from ostiary_policies.model import Principal
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+
+
+def is_name(text: str) -> bool:
+    """Whether a collection may be called so."""
+    return _NAME.fullmatch(text) is not None
 
 
 class Metric(StrEnum):
@@ -120,3 +129,8 @@ class Collection:
     owner: Principal | None = None
     """Who created it, and on whose behalf it follows its source."""
     created_at: datetime | None = None
+
+    @property
+    def resource(self) -> model.Collection:
+        """What policies know it by."""
+        return model.Collection(self.name, self.store, self.source.datasource if self.source else "", frozenset(self.tags))

@@ -1,11 +1,15 @@
-"""A collection as one caller knows it."""
+"""A collection as one caller knows it, and the words for one that it does not."""
 
 from dataclasses import dataclass
 
 from ostiary_policies.actions import Action
 from ostiary_tools.embedders.port import Embedder
+from ostiary_tools.errors import Refused
 from ostiary_tools.vectors.collection import Collection
 from ostiary_tools.vectors.port import Capabilities
+
+_NAMED = 8
+"""Listed at most in one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +34,29 @@ class Library:
     """Those configured, the default first."""
     embedders: dict[str, Embedder]
     """Likewise."""
+
+
+def known(name: str, library: Library | None) -> KnownCollection:
+    """The collection of that name. Raises Refused, in the same words where there is none and where it is hidden."""
+    found = library.collections.get(name) if library else None
+    if found is None:
+        raise Refused("unknown_collection", f"unknown collection `{name}`", nearest(library))
+    return found
+
+
+def nearest(library: Library | None, action: Action = Action.SEARCH) -> str:
+    """What its caller can name instead."""
+    names = sorted(name for name, one in library.collections.items() if action in one.may) if library else []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
+    return f"collections you may {action.value}: {shown}{more}" if names else f"there is no collection that you may {action.value}"
+
+
+def gone(name: str) -> Refused:
+    """The refusal of one that was dropped since the call was planned."""
+    return Refused("unknown_collection", f"unknown collection `{name}`", "it was dropped a moment ago")
+
+
+def taken(name: str) -> Refused:
+    """The refusal of a name that another collection has, whether or not it exists for the caller."""
+    return Refused("collection", f"a collection cannot be created as `{name}`: the name is taken", "choose another name")

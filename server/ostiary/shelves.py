@@ -1,0 +1,170 @@
+"""The collections of this installation, their stores and embedders, and what of them one caller knows.
+
+What is known of collections is read from the control database when a cue says that it may be another, and not for each
+call. A collection is dropped in two steps: its name goes first, and its row when its store has nothing of it any more, so
+what somebody did not finish is finished by whoever looks next.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from ostiary_policies.actions import Action
+from ostiary_policies.engine import Engine
+from ostiary_policies.model import Access, Principal
+from ostiary_tools.api import Args, CollectionName, Refused, Unavailable
+from ostiary_tools.control.bus import Bus
+from ostiary_tools.control.collections import CollectionTable
+from ostiary_tools.control.connect import JournalError
+from ostiary_tools.embedders.port import Embedder
+from ostiary_tools.errors import ToolError
+from ostiary_tools.vectors.collection import Collection, is_name
+from ostiary_tools.vectors.known import KnownCollection, Library, taken
+from ostiary_tools.vectors.port import VectorStore
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+ACTIONS = (Action.SEARCH, Action.INDEX, Action.MANAGE, Action.DROP)
+"""What may be done with a collection; of whom it is none of these, for him there is none."""
+_KEPT = 64
+"""Libraries kept: principals and policies in use at once by one process."""
+
+
+def names_collection(args: type[Args]) -> bool:
+    """Whether calls of a tool are about collections."""
+    return any(isinstance(mark, CollectionName) for field in args.model_fields.values() for mark in field.metadata)
+
+
+class Shelves:
+    """Keeps what is known of collections, and nothing of what is in them."""
+
+    def __init__(
+        self, table: CollectionTable, stores: Mapping[str, VectorStore], embedders: Mapping[str, Embedder], bus: Bus
+    ) -> None:
+        self._table = table
+        self._stores = stores
+        self._embedders = embedders
+        self._bus = bus
+        self._cues = 0
+        self._seen = -1
+        """How many cues had been heard when the collections were read."""
+        self._all: Sequence[Collection] = ()
+        self._libraries: OrderedDict[tuple[Principal, str], Library] = OrderedDict()
+        self._reading = asyncio.Lock()
+        self._finishing: asyncio.Task[None] | None = None
+
+    async def library(self, engine: Engine, who: Principal) -> Library:
+        """What this caller knows now. Raises Unavailable."""
+        await self._current()
+        key, kept = (who, engine.policy_hash), self._libraries
+        if key not in kept:
+            # Away from the event loop: there may be many, and each is four decisions. It is kept with those that it was made of.
+            kept[key] = await asyncio.to_thread(self._library, engine, who, self._all)
+        kept.move_to_end(key)
+        library = kept[key]
+        while len(kept) > _KEPT:
+            kept.popitem(last=False)
+        return library
+
+    def store(self, name: str) -> VectorStore:
+        """Where collections lie. Raises Unavailable."""
+        if name not in self._stores:
+            raise Unavailable("the store of this collection is not configured any more", "tell the operator")
+        return self._stores[name]
+
+    def owned(self, id_: UUID, *, besides: str = "", store: str = "") -> bool:
+        """Whether a collection has that id: one of another name than this, if one is given, and in that store, if one is."""
+        return any(one.id == id_ and one.name != besides and store in ("", one.store) for one in self._all)
+
+    async def create(self, one: Collection) -> None:
+        """Write down a collection. Raises Refused when the name is taken, and Unavailable."""
+        if not is_name(one.name):
+            hint = "a small letter, then small letters, digits and `_`, 63 of them at most"
+            raise Refused("collection", "a collection cannot be called so", hint)
+        if not await self._asked(self._table.create(one)):
+            raise taken(one.name)
+        await self._anew()
+
+    async def change(self, one: Collection) -> bool:
+        """Whether it was still there to be changed. Raises Unavailable."""
+        changed = await self._asked(self._table.change(one))
+        await self._anew()
+        return changed
+
+    async def drop(self, one: Collection) -> None:
+        """Take it away. Raises Unavailable: then nobody finds it any more, and the rest is done later."""
+        await self._asked(self._table.release(one.id))
+        await self._anew()
+        await self._drop(one)
+
+    async def finish(self) -> None:
+        """Drop what somebody began to drop. What cannot be done now stays for the next."""
+        try:
+            for one in await self._table.dropping():
+                try:
+                    await self._drop(one)
+                except ToolError as error:
+                    _log.warning("a collection is not dropped yet: %s", error)
+        except JournalError as error:
+            _log.warning("collections that are being dropped were not looked up: %s", error)
+
+    async def close(self) -> None:
+        """Give back what it holds; stores and embedders are closed by who opened them."""
+        if self._finishing is not None:
+            self._finishing.cancel()
+            await asyncio.gather(self._finishing, return_exceptions=True)
+        await self._table.close()
+
+    async def _drop(self, one: Collection) -> None:
+        await self.store(one.store).drop(one)
+        await self._asked(self._table.forget(one.id))
+
+    async def _current(self) -> None:
+        """Have what is known be what there is, as far as cues tell."""
+        if self._finishing is None:
+            self._bus.listen_to_collections(self._stirred)
+            self._finishing = asyncio.create_task(self.finish(), name="drop collections")
+        if self._seen != self._cues:
+            async with self._reading:
+                if self._seen != self._cues:
+                    await self._read()
+
+    async def _read(self) -> None:
+        cues = self._cues
+        self._all = await self._asked(self._table.all())
+        self._libraries = OrderedDict()
+        self._seen = cues
+
+    async def _anew(self) -> None:
+        """What this process did it knows at once, also while cues are lost."""
+        self._stirred()
+        await self._current()
+
+    def _stirred(self) -> None:
+        self._cues += 1
+
+    def _library(self, engine: Engine, who: Principal, collections: Sequence[Collection]) -> Library:
+        judged = ((one, frozenset(_may(engine, who, one))) for one in collections)
+        known = {one.name: self._as_known(one, may) for one, may in judged if may}
+        return Library(known, {name: store.capabilities for name, store in self._stores.items()}, dict(self._embedders))
+
+    def _as_known(self, one: Collection, may: frozenset[Action]) -> KnownCollection:
+        store, embedder = self._stores.get(one.store), self._embedders.get(one.embedding.embedder)
+        same = embedder is not None and embedder.model == one.embedding.model
+        return KnownCollection(one, may, store.capabilities if store else None, embedder if same else None)
+
+    @staticmethod
+    async def _asked(answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except JournalError as error:
+            _log.warning("collections were not asked for: %s", error)
+            raise Unavailable("collections cannot be looked up now", "try again later") from error
+
+
+def _may(engine: Engine, who: Principal, one: Collection) -> Iterator[Action]:
+    return (action for action in ACTIONS if engine.allows(who, Access(action, one.resource)).allowed)
