@@ -18,6 +18,7 @@ from ostiary.budgets import Budgets
 from ostiary.changes import Changes
 from ostiary.config import Config, environment
 from ostiary.cursors import Cursors
+from ostiary.embedders import embedders
 from ostiary.example_files import ExampleSet
 from ostiary.example_watch import following
 from ostiary.examples import Examples
@@ -30,6 +31,7 @@ from ostiary.people import People
 from ostiary.policy_files import Policies
 from ostiary.policy_watch import PolicyWatch, watching
 from ostiary.settling import open_ledger
+from ostiary.shelves import Shelves
 from ostiary.sources import look_s, sources
 from ostiary.taints import Taints
 from ostiary.telemetry import tracing
@@ -41,6 +43,7 @@ from ostiary_tools.api import World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.budgets import BudgetTable
 from ostiary_tools.control.bus import Bus
+from ostiary_tools.control.collections import CollectionTable
 from ostiary_tools.control.cursors import CursorTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.control.link import Link
@@ -52,6 +55,7 @@ from ostiary_tools.control.tokens import TokenTable
 from ostiary_tools.datasources.port import ChangeLimits, Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
+from ostiary_tools.embedders.opening import opened
 from ostiary_tools.packs import Registry, discover
 from ostiary_tools.view import HashKey, hash_key
 
@@ -134,11 +138,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
         budgets = Budgets(BudgetTable(writer_dsn), meter)
         stack.push_async_callback(budgets.close)
-        embedders = embedders_opening.opened({})
-        for embedder in embedders.values():
-            stack.push_async_callback(embedder.close)
-        shelves = Shelves(CollectionTable(writer_dsn), {}, embedders, bus)
-        stack.push_async_callback(shelves.close)
+        shelves = await _shelves(config, CollectionTable(writer_dsn), bus, stack)
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -289,6 +289,16 @@ async def _cluster(config: Config, stack: AsyncExitStack, progress: Progress) ->
 
 def _sample_cluster(config: Config, progress: Progress) -> AbstractAsyncContextManager[Cluster]:
     return attached(config.home.data, progress, runtime_dir=config.home.runtime)
+
+
+async def _shelves(config: Config, table: CollectionTable, bus: Bus, stack: AsyncExitStack) -> Shelves:
+    """Collections with their stores and embedders, none of which is reached for before it is asked."""
+    opened_embedders = opened(embedders(config))
+    for embedder in opened_embedders.values():
+        stack.push_async_callback(embedder.close)
+    shelves = Shelves(table, {}, opened_embedders, bus)
+    stack.push_async_callback(shelves.close)
+    return shelves
 
 
 async def _datasources(

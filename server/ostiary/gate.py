@@ -41,9 +41,9 @@ from ostiary.examples import Examples, question_in
 from ostiary.ledger import Ledger, change_in
 from ostiary.means import Means, analysed
 from ostiary.meter import UNKNOWN, Meter, Stage
+from ostiary.paging import shown
 from ostiary.people import People, Wanted, wanted
 from ostiary.planning import away, judged_again, leaves_something, planned
-from ostiary.paging import shown
 from ostiary.policy_files import Policies
 from ostiary.redaction import printable, unjudged
 from ostiary.refusal import refusal

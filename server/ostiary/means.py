@@ -80,7 +80,14 @@ async def analysed(reader: Reader | None, passage: Passage) -> Prepared | None:
     replica, which is asked whether it is one right before the statement runs.
     """
     intent, terms = passage.permit.intent, passage.permit.obligations
-    if reader is None or len(intent.statements) != 1 or intent.explained or intent.to_file or intent.to_collection or intent.lookups:
+    if (
+        reader is None
+        or len(intent.statements) != 1
+        or intent.explained
+        or intent.to_file
+        or intent.to_collection
+        or intent.lookups
+    ):
         return None
     if has_terms(terms) or terms.replica is not None:
         return None

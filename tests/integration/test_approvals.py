@@ -501,6 +501,7 @@ def _gate_with(house: House, tool: Any) -> Gate:
         budgets=own._budgets,
         taints=own._taints,
         ledger=own._ledger,
+        shelves=own._shelves,
         terms=terms(house.config),
         meter=house.meter,
     )

@@ -80,6 +80,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         budgets=house.gate._budgets,
         taints=house.gate._taints,
         ledger=house.gate._ledger,
+        shelves=house.gate._shelves,
         terms=terms(house.config),
         meter=house.meter,
     )
