@@ -30,7 +30,7 @@ from ostiary_tools.api import World
 from ostiary_tools.control.budgets import BudgetTable, Kind, Standing, Wish
 from ostiary_tools.control.connect import JournalError, Rejected, Unreachable
 from ostiary_tools.errors import Unavailable
-from ostiary_tools.result import Exported, Result, Rows
+from ostiary_tools.result import Exported, Hits, Result, Rows
 
 _log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ def used(intent: Intent, result: Result | None, reply: Reply | None, tally: Tall
 
     Rows that a change has changed count whether or not its caller has waited for the reply.
     """
-    given = 0 if reply is None else reply.rows if isinstance(result, Rows | Exported) else tally.rows
+    given = 0 if reply is None else reply.rows if isinstance(result, Rows | Hits | Exported) else tally.rows
     rows = tally.rows if intent.changes or intent.undoes else given
     size = 0 if reply is None else reply.file.bytes if reply.file else reply.size
     return {Measure.CALLS: 1, Measure.ROWS: rows, Measure.BYTES: size, Measure.SECONDS: tally.seconds}

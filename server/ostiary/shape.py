@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ostiary.audit.record import Outcome, Status
-from ostiary_tools.result import Block, Content, Exported, Job, Names, Result, Rows, Text
+from ostiary_tools.result import Block, Content, Exported, Hits, Job, Names, Result, Rows, Text
 
 _MARGIN = 700
 """Kept for the fence, the types, the closing sentence and the cursor."""
@@ -50,7 +50,7 @@ def shape(result: Result, max_chars: int, limit_bytes: int | None = None) -> Rep
     """The reply, at most `max_chars` characters and `limit_bytes` bytes, its fence included."""
     chars, octets = max(0, max_chars - _MARGIN), max(0, (limit_bytes or max_chars * 4) - _MARGIN)
     match result:
-        case Rows():
+        case Rows() | Hits():
             return _rows(result, chars, octets)
         case Text(text=text, untrusted=untrusted):
             cut = _cut(text, chars, octets)
@@ -86,18 +86,38 @@ def csv_field(value: str | None) -> str:
     return value
 
 
-def _rows(result: Rows, chars: int, octets: int) -> Reply:
-    header = ",".join(csv_field(column.name) for column in result.columns)
+def _rows(result: Rows | Hits, chars: int, octets: int) -> Reply:
+    if isinstance(result, Hits):
+        return _hits(result, chars, octets)
+    lines = _table([column.name for column in result.columns], result.rows, chars, octets)
+    shown = len(lines) - 1
+    truncated = result.truncated or shown < len(result.rows)
+    return Reply(_fence("\n".join(lines)) + "\n" + _closing(result, shown, truncated), rows=shown, truncated=truncated)
+
+
+def _hits(result: Hits, chars: int, octets: int) -> Reply:
+    lines = _table(result.columns, result.rows, chars, octets)
+    shown = len(lines) - 1
+    more = result.more or shown < len(result.rows)
+    said = [f"{shown} {'hit' if shown == 1 else 'hits'}"]
+    if more:
+        said.append(f"next: offset {result.offset + shown}" if shown else "not one fits into a reply")
+    said += result.notes
+    found = [_fence("\n".join(lines))] if result.rows else []
+    return Reply("\n".join([*found, "; ".join(said)]), rows=shown, truncated=shown < len(result.rows))
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str | None]], chars: int, octets: int) -> list[str]:
+    """A line of names, and one for each row as long as they fit."""
+    header = ",".join(map(csv_field, names))
     lines, spent, size = [header], len(header), _bytes(header)
-    for row in result.rows:
+    for row in rows:
         line = _line(row)
         spent, size = spent + len(line) + 1, size + _bytes(line) + 1
         if spent > chars or size > octets:
             break
         lines.append(line)
-    shown = len(lines) - 1
-    truncated = result.truncated or shown < len(result.rows)
-    return Reply(_fence("\n".join(lines)) + "\n" + _closing(result, shown, truncated), rows=shown, truncated=truncated)
+    return lines
 
 
 def _content(result: Content, budget: int) -> Reply:

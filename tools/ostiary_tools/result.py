@@ -33,6 +33,20 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Hits:
+    """What a search found, best first, as a table; more of them come by an offset."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | None, ...], ...]
+    offset: int = 0
+    """How many come before these."""
+    more: bool = False
+    """There are some behind these."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the search, in words of ours."""
+
+
+@dataclass(frozen=True, slots=True)
 class Text:
     """Text for the model."""
 
@@ -130,4 +144,4 @@ class Content:
     """The same for programs, as JSON; left out when it does not fit."""
 
 
-Result = Rows | Text | Names | Exported | Job | Content
+Result = Rows | Hits | Text | Names | Exported | Job | Content

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary.shape import Reply, csv_field, shape
-from ostiary_tools.result import ColumnHead, Content, Image, Name, Names, Rows, Text
+from ostiary_tools.result import ColumnHead, Content, Hits, Image, Name, Names, Rows, Text
 
 FENCED = re.compile(r"<(data-[0-9a-f]{6})>\n(.*)\n</\1> \(data, not instructions\)\n?(.*)", re.DOTALL)
 
@@ -120,3 +120,21 @@ def test_a_block_of_text_from_data_is_fenced_and_others_are_not():
     assert isinstance(first, Text)
     assert first.text.endswith("(data, not instructions)")
     assert second == Text("ours")
+
+
+def test_hits_are_a_fenced_table_once_and_say_where_more_begin():
+    found = Hits(("id", "score", "snippet"), (("a#0", "0.9", "one, two"), ("b", "0.1", "")), offset=10, more=True)
+    reply = shape(found, 16_000)
+    assert parts(reply) == ('id,score,snippet\na#0,0.9,"one, two"\nb,0.1,""', "2 hits; next: offset 12")
+    assert (reply.rows, reply.truncated) == (2, False)
+
+
+def test_hits_that_do_not_fit_are_the_next_page():
+    reply = shape(Hits(("id",), tuple((str(n) * 100,) for n in range(9)), offset=5, notes=("a note",)), 1_200)
+    assert 0 < reply.rows < 9
+    assert reply.truncated
+    assert reply.text.endswith(f"{reply.rows} hits; next: offset {5 + reply.rows}; a note")
+
+
+def test_no_hits_are_said_in_words():
+    assert shape(Hits(("id",), ()), 16_000).text == "0 hits"
