@@ -19,7 +19,7 @@ exactly) may be left out. A case is judged with all that its access presupposes.
 
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from types import MappingProxyType, UnionType
 from typing import Any
 
@@ -38,7 +38,6 @@ _KINDS: Mapping[str, Any] = {
     "audit_log" if kind.__name__ == "AuditLog" else kind.__name__.lower(): kind for kind in entities.RESOURCES
 }
 _TRUTHS = frozenset({"security_definer", "trigger"})
-_IDENTITY = frozenset({"datasource", "schema", "table", "name"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +154,13 @@ def _attributes(row: _Row, declared: Mapping[str, AttributeType]) -> tuple[Attri
 
 def _resource(row: _Row, tags: frozenset[str]) -> Resource:
     named = sorted(row.values.keys() & _KINDS.keys())
+    if named == ["collection", "datasource"]:  # that of its rows
+        named = ["collection"]
     if len(named) != 1:
         raise row.error(f"it names exactly one of {', '.join(_KINDS)}")
     kind = _KINDS[named[0]]
-    attributes = [field.name for field in fields(kind) if field.name not in _IDENTITY]
+    # What has a default is no part of what it is called by.
+    attributes = [one.name for one in fields(kind) if one.default is not MISSING or one.default_factory is not MISSING]
     types: dict[str, _Type] = {name: list if "tags" in name else bool if name in _TRUTHS else str for name in attributes}
     row.check({named[0]: str}, types)
     try:

@@ -10,7 +10,19 @@ from ostiary_policies.actions import Action
 from ostiary_policies.cedar import PolicySet
 from ostiary_policies.engine import Engine
 from ostiary_policies.entities import RESOURCES
-from ostiary_policies.model import Access, AuditLog, Column, Datasource, Function, Principal, Resource, Schema, Table, Tool
+from ostiary_policies.model import (
+    Access,
+    AuditLog,
+    Collection,
+    Column,
+    Datasource,
+    Function,
+    Principal,
+    Resource,
+    Schema,
+    Table,
+    Tool,
+)
 
 APPLIES: dict[Action, set[type[Resource]]] = {
     Action.CALL: {Tool},
@@ -22,6 +34,10 @@ APPLIES: dict[Action, set[type[Resource]]] = {
     Action.DELETE: {Table},
     Action.DEFINE: {Schema, Table},
     Action.EXECUTE: {Function},
+    Action.SEARCH: {Collection},
+    Action.INDEX: {Collection},
+    Action.MANAGE: {Collection},
+    Action.DROP: {Collection},
     Action.READ_AUDIT: {AuditLog},
 }
 EXAMPLES: tuple[Resource, ...] = (
@@ -31,6 +47,7 @@ EXAMPLES: tuple[Resource, ...] = (
     Table("shop", "public", "customers", frozenset({"pii"})),
     Column("shop", "public", "customers", "email", frozenset({"pii"}), frozenset({"secret"})),
     Function("shop", "public", "f", "stable", security_definer=True, extension="hstore", owner="app", language="c"),
+    Collection("notes", "local", "shop", frozenset({"pii"})),
     AuditLog(),
 )
 TEXT = files("ostiary_policies").joinpath("schema.cedarschema").read_text("utf-8")
