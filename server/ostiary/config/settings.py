@@ -112,7 +112,7 @@ class Agent(Section):
     role: Name = _setting("analyst", "The role it acts in; one of `roles`.")
     roles: Annotated[tuple[Name, ...], AfterValidator(_not_empty)] = _setting(
         ("observer", "analyst", "engineer", "operator", "auditor", "curator"),
-        "The roles that `role` and `--role` may choose among."
+        "The roles that `role` and `--role` may choose among.",
     )
 
 
