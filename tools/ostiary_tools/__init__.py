@@ -18,6 +18,7 @@ def pack() -> Iterable[Tool[Any]]:
     from ostiary_tools.explain_slow_query import ExplainSlowQuery
     from ostiary_tools.export import Export
     from ostiary_tools.job import JobTool
+    from ostiary_tools.manage_collection import ManageCollection
     from ostiary_tools.propose_change import ProposeChange
     from ostiary_tools.query import Query
     from ostiary_tools.question_to_sql import QuestionToSql
@@ -43,4 +44,5 @@ def pack() -> Iterable[Tool[Any]]:
         NameCompletion(),
         QuestionToSql(),
         ExplainSlowQuery(),
+        ManageCollection(),
     )

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import uuid4
 
+from ostiary_policies import model
 from ostiary_policies.model import Principal
 from ostiary_tools.api import Library, Refused
-from ostiary_tools.embedders.port import Embedder
 from ostiary_tools.managing.arguments import ManageCollectionArgs
 from ostiary_tools.vectors.collection import Collection, Element, Embedding, IndexKind, Layout, Metric, Source, is_name
 from ostiary_tools.vectors.known import taken
@@ -33,6 +33,11 @@ class Design:
     layout: Layout
     tags: tuple[str, ...]
 
+    @property
+    def resource(self) -> model.Collection:
+        """What policies know it by."""
+        return model.Collection(self.name, self.store, "", frozenset(self.tags))
+
     def collection(self, source: Source | None, owner: Principal) -> Collection:
         """A new one, under an id that nothing else has."""
         return Collection(
@@ -51,12 +56,12 @@ class Design:
 def design(args: ManageCollectionArgs, library: Library) -> Design:
     """What the arguments ask for. Raises Refused."""
     if not is_name(args.name):
-        hint = "begin with a small letter, and go on with small letters, digits and `_`; at most 63"
+        hint = "begin with a small letter, go on with small letters, digits and `_`; at most 63"
         raise Refused("collection", "a collection cannot be called so", hint)
     if args.name in library.collections:
         raise taken(args.name)
     store, capabilities = chosen(args.store, library.stores, "store of vectors", "configure one under `[vectors]`")
-    embedding = _embedding(args, library, capabilities, store)
+    embedding = measured(_embedding(args, library), store, capabilities)
     layout = layout_of(args, Layout(index=_usual(capabilities)), store, capabilities)
     return Design(args.name, store, capabilities, embedding, layout, _tags(args.tags))
 
@@ -93,21 +98,20 @@ def _usual(capabilities: Capabilities) -> IndexKind:
     return IndexKind.HNSW if IndexKind.HNSW in capabilities.indexes else IndexKind.EXACT
 
 
-def _embedding(args: ManageCollectionArgs, library: Library, capabilities: Capabilities, store: str) -> Embedding:
-    metric = Metric(args.metric)
-    _possible(metric, capabilities.metrics, f"the store `{store}` does not measure by `{metric}`")
-    if args.dimension:
-        if args.embedder or args.source:
-            raise Refused("arguments", "a dimension stands for vectors that you bring", "give it without `embedder` and `source`")
-        embedding = Embedding("", "", args.dimension, normalised=False, metric=metric)
-    else:
-        name, embedder = chosen(args.embedder, library.embedders, "embedder", f"{_EXTRA}, or give the `dimension` of your vectors")
-        embedding = _by(name, embedder, metric)
+def measured(embedding: Embedding, store: str, capabilities: Capabilities) -> Embedding:
+    """The same, where the store takes such vectors. Raises Refused."""
+    _possible(embedding.metric, capabilities.metrics, f"the store `{store}` does not measure by `{embedding.metric}`")
     _within("dimension", embedding.dimension, 1, capabilities.max_dimension)
     return embedding
 
 
-def _by(name: str, embedder: Embedder, metric: Metric) -> Embedding:
+def _embedding(args: ManageCollectionArgs, library: Library) -> Embedding:
+    metric = Metric(args.metric)
+    if args.dimension:
+        if args.embedder or args.source:
+            raise Refused("arguments", "a dimension stands for vectors that you bring", "give it without `embedder` and `source`")
+        return Embedding("", "", args.dimension, normalised=False, metric=metric)
+    name, embedder = chosen(args.embedder, library.embedders, "embedder", f"{_EXTRA}, or give the `dimension` of your vectors")
     return Embedding(name, embedder.model, embedder.dimension, embedder.normalised, metric)
 
 

@@ -54,6 +54,11 @@ def description(known: KnownCollection, chunks: int | None) -> str:
     return "\n".join(filter(None, lines))
 
 
+def created(one: Collection) -> str:
+    """Of a new one."""
+    return f"created `{one.name}` in the store `{one.store}`\n{_embedded(one)}\nlayout: {layout_told(one.layout)}"
+
+
 def layout_told(layout: Layout) -> str:
     """In words."""
     numbers = {

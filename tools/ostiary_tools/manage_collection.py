@@ -1,0 +1,196 @@
+"""The `manage_collection` tool: what a collection is, how it lies and is searched, where, and whether it is there at all."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access, Intent, Permit
+from ostiary_tools.api import Hints, KnownCollection, Library, Refused, Result, Session, Surface, Text, World
+from ostiary_tools.managing import reporting, telling, transfer
+from ostiary_tools.managing.arguments import ManageCollectionArgs, fitting
+from ostiary_tools.managing.creation import chosen, design, layout_of, measured
+from ostiary_tools.vectors import recall
+from ostiary_tools.vectors.collection import Collection, IndexKind
+from ostiary_tools.vectors.known import known
+from ostiary_tools.vectors.port import Capabilities
+
+_QUESTIONS = 100
+"""To choose by, and to measure by."""
+
+
+class ManageCollection:
+    """The `manage_collection` tool."""
+
+    name = "manage_collection"
+    title = "Manage collections"
+    description = "List, describe, create, rebuild, tune, report on, move or drop collections of texts that `search` looks into."
+    surface = Surface.TOOL
+    hints = Hints(read_only=False, destructive=True, idempotent=False)
+    args = ManageCollectionArgs
+
+    def plan(self, args: ManageCollectionArgs, world: World) -> Intent:
+        """State what the action needs of its collection. Raises Refused."""
+        fitting(args)
+        library = world.library or Library({}, {}, {})
+        accesses = tuple(dict.fromkeys(_accesses(args, library)))
+        return Intent(self.name, args.model_dump(mode="json", exclude_unset=True), accesses)
+
+    async def run(self, permit: Permit, session: Session) -> Result:
+        """Do it. Raises ToolError."""
+        args = ManageCollectionArgs.model_validate(permit.intent.arguments)
+        library = session.world.library or Library({}, {}, {})
+        if args.action == "list":
+            return telling.listing(library)
+        if args.action == "create":
+            return await _create(args, library, permit, session)
+        return await _RUNS[args.action](args, known(args.name, library), session)
+
+
+def _accesses(args: ManageCollectionArgs, library: Library) -> tuple[Access, ...]:
+    """What the action does. Raises Refused for what its store cannot do, before anybody is asked."""
+    if args.action == "list":
+        return ()
+    if args.action == "create":
+        return (Access(Action.MANAGE, design(args, library).resource),)
+    found = known(args.name, library)
+    resource = found.collection.resource
+    match args.action:
+        case "describe":
+            return tuple(Access(action, resource) for action in (Action.MANAGE, Action.SEARCH) if action in found.may)[:1]
+        case "drop":
+            return (Access(Action.DROP, resource),)
+        case "report":
+            # It shows texts, as a search does.
+            return (Access(Action.MANAGE, resource), Access(Action.SEARCH, resource))
+    return (Access(Action.MANAGE, resource), *(Access(Action.MANAGE, one.resource) for one in _anew(args, found, library)))
+
+
+def _anew(args: ManageCollectionArgs, found: KnownCollection, library: Library) -> tuple[Collection, ...]:
+    """As it is to be afterwards, where the action says so."""
+    match args.action:
+        case "move":
+            return (_moved(args, found, library),)
+        case "build":
+            return (_rebuilt(args, found),)
+        case _:
+            return ()
+
+
+async def _create(args: ManageCollectionArgs, library: Library, permit: Permit, session: Session) -> Text:
+    wanted = design(args, library)
+    collection = wanted.collection(None, permit.principal)
+    store = session.manage(args.name, store=wanted.store)
+    # Room first: what has a name can be used. Without one, nobody ever finds what a kill leaves.
+    await store.create(collection)
+    try:
+        await session.keep(collection)
+    except Refused:
+        await store.drop(collection)
+        raise
+    return Text(telling.created(collection))
+
+
+async def _describe(_: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
+    collection = found.collection
+    chunks = None
+    if found.capabilities is not None:
+        if Action.MANAGE in found.may:
+            chunks = await session.manage(collection.name).count(collection)
+        elif Action.SEARCH in found.may and collection.source is None:  # hidden rows are not counted to anybody
+            chunks = await session.search_in(collection.name).count(collection)
+    return Text(telling.description(found, chunks), untrusted=collection.source is not None)
+
+
+async def _build(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
+    collection = _rebuilt(args, found)
+    await session.manage(collection.name).build(found.collection, collection.layout, session.progress)
+    await session.keep(collection)
+    unmeasured = "" if collection.layout.index is IndexKind.EXACT else "; its recall is not measured: tune it"
+    return Text(f"built `{collection.name}`: {telling.layout_told(collection.layout)}{unmeasured}")
+
+
+async def _tune(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
+    collection, store = found.collection, session.manage(found.collection.name)
+    if args.action == "tune":
+        tuning = await recall.tune(store, collection, args.recall, questions=_QUESTIONS, tell=session.progress)
+    elif collection.tuning is None:
+        raise Refused("recall", "the collection was not tuned, so there is nothing to check", "tune it")
+    else:
+        tuning = await recall.check(store, collection, collection.tuning, questions=_QUESTIONS, tell=session.progress)
+    await session.keep(replace(collection, tuning=tuning))
+    lines = [f"recall of `{collection.name}`: {telling.tuning_told(tuning)}"]
+    if tuning.recall < tuning.target:
+        lines.append(f"warning: below the target of {tuning.target:g}; {_mend(args.action, collection)}")
+    return Text("\n".join(lines))
+
+
+def _mend(action: str, collection: Collection) -> str:
+    if action == "check":
+        return "tune it again"
+    return "this is the most that its index gives" + (
+        ""
+        if collection.layout.index is IndexKind.EXACT
+        else "; build it anew with more (`m`, `ef_construction`, `lists`), or exact"
+    )
+
+
+async def _report(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
+    collection = found.collection
+    if collection.source is not None:
+        raise Refused("report", "there are no reports on collections of rows", "search it")
+    place = reporting.Place(collection, session.manage(collection.name), reporting.plain_sight)
+    return Text(await reporting.reported(args, place, session.progress), untrusted=True)
+
+
+async def _move(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
+    library = session.world.library or Library({}, {}, {})
+    collection, moved = found.collection, _moved(args, found, library)
+    old, new = session.manage(collection.name), session.manage(collection.name, store=moved.store)
+    documents = await transfer.copied(transfer.Place(collection, old), transfer.Place(moved, new), session.progress)
+    await session.keep(moved)
+    # Nobody finds it there any more.
+    await old.drop(collection)
+    return Text(f"moved `{collection.name}` to the store `{moved.store}`: {documents:,} documents copied")
+
+
+async def _drop(args: ManageCollectionArgs, _: KnownCollection, session: Session) -> Text:
+    await session.drop(args.name)
+    return Text(f"dropped `{args.name}`")
+
+
+def _moved(args: ManageCollectionArgs, found: KnownCollection, library: Library) -> Collection:
+    """As it is to be afterwards, within what the other store can do. Raises Refused."""
+    collection = found.collection
+    store, capabilities = chosen(args.store, library.stores, "store of vectors", "configure one under `[vectors]`")
+    if store == collection.store:
+        raise Refused("move", "the collection lies in that store", "name another one")
+    measured(collection.embedding, store, capabilities)
+    layout = layout_of(ManageCollectionArgs(action="move"), collection.layout, store, capabilities)
+    return replace(collection, store=store, layout=layout, tuning=None)
+
+
+def _rebuilt(args: ManageCollectionArgs, found: KnownCollection) -> Collection:
+    """As it is to lie. What was measured of another index holds no more. Raises Refused."""
+    store, capabilities = found.collection.store, _reached(found)
+    if not capabilities.rebuilds:
+        hint = "create another collection and index into that"
+        raise Refused("store", f"in the store `{store}` a collection lies as it was created", hint)
+    layout = layout_of(args, found.collection.layout, store, capabilities)
+    return replace(found.collection, layout=layout, tuning=None)
+
+
+def _reached(found: KnownCollection) -> Capabilities:
+    if found.capabilities is None:
+        raise Refused("store", "the store of this collection is not configured any more", "tell the operator")
+    return found.capabilities
+
+
+_RUNS: Mapping[str, Callable[[ManageCollectionArgs, KnownCollection, Session], Awaitable[Text]]] = {
+    "describe": _describe,
+    "build": _build,
+    "tune": _tune,
+    "check": _tune,
+    "report": _report,
+    "move": _move,
+    "drop": _drop,
+}
