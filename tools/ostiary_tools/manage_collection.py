@@ -23,7 +23,7 @@ class ManageCollection:
 
     name = "manage_collection"
     title = "Manage collections"
-    description = "List, describe, create, rebuild, tune, report on, move or drop collections of texts that `search` looks into."
+    description = "List, describe, create, rebuild, tune, report on, move or drop collections of texts that `search` finds."
     surface = Surface.TOOL
     hints = Hints(read_only=False, destructive=True, idempotent=False)
     args = ManageCollectionArgs

@@ -44,7 +44,7 @@ class ManageCollectionArgs(Args):
     name: Annotated[str, CollectionName()] = ""
     store: Annotated[str, Field(description="For create and move.")] = ""
     embedder: str = ""
-    dimension: Annotated[int, Field(description="In place of an embedder: you bring vectors.")] = 0
+    dimension: Annotated[int, Field(description="Of vectors that you bring.")] = 0
     metric: Literal["cosine", "l2", "inner_product"] = "cosine"
     index: Literal["", "exact", "hnsw", "ivfflat"] = ""
     element: Literal["", "vector", "halfvec", "bit"] = ""
@@ -55,9 +55,9 @@ class ManageCollectionArgs(Args):
     source: Annotated[GivenSource | SkipJsonSchema[None], Redacted()] = None
     recall: Annotated[float, Field(ge=0.5, le=1, description="For tune.")] = 0.95
     report: Literal["", "duplicates", "clusters", "outliers"] = ""
-    score: Annotated[float, Field(description="Duplicates are at least so near.")] = 0.95
+    score: Annotated[float, Field(description="Least of duplicates.")] = 0.95
     count: Annotated[int, Field(ge=1, le=100, description="For report.")] = 10
-    job: Annotated[bool, Field(description="Build, tune, check or move in the background.")] = False
+    job: Annotated[bool, Field(description="In the background.")] = False
 
 
 def fitting(args: ManageCollectionArgs) -> None:
