@@ -97,7 +97,9 @@ def test_only_the_protocol_module_and_clients_import_the_sdk():
 
 
 def test_only_the_database_packages_import_a_driver():
-    homes = ("ostiary_tools.datasources", "ostiary_tools.control", "ostiary_tools.embedded")
+    # A store of vectors is a database by itself, and its driver stays behind the one port.
+    stores = ("ostiary_tools.vectors.pgvector", "ostiary_tools.vectors.chroma")
+    homes = ("ostiary_tools.datasources", "ostiary_tools.control", "ostiary_tools.embedded", *stores)
     assert {m for m in importers(*DRIVERS) if not within(m, *homes)} == set()
 
 
@@ -141,7 +143,7 @@ def test_only_configuration_reads_the_environment():
 
 
 def test_only_the_composition_root_and_the_commands_open_things():
-    openers = {"recording", "open_postgres", "attached", "migrate"}
+    openers = {"recording", "open_postgres", "open_stores", "attached", "migrate"}
     found = {module for name in openers for module in callers(name) if within(module, "ostiary")}
     assert {m for m in found if not m.startswith("ostiary.cli")} == {"ostiary.app"}
 

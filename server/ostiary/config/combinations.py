@@ -9,6 +9,7 @@ from ostiary.config.callers import host_in, is_loopback
 from ostiary.config.embedders import ANY_KIND, NEEDS, TAKES
 from ostiary.config.secrets import same_database
 from ostiary.config.settings import Config
+from ostiary.config.vectors import STORES
 from ostiary_policies.attributes import attribute
 
 Complaint = tuple[tuple[str, ...], str]
@@ -146,6 +147,34 @@ def _embedders_have_what_their_kind_needs(config: Config) -> Iterator[Complaint]
             )
 
 
+def _stores_are_one_thing_each(config: Config) -> Iterator[Complaint]:
+    for name, store in config.vectors.items():
+        here, given = ("vectors", name), store.model_fields_set
+        other = next(kind for kind in STORES if kind != store.kind)
+        for setting in sorted(given & STORES[other]):
+            yield (
+                (*here, setting),
+                f"`vectors.{name}.{setting}` has no effect on kind `{store.kind}`; remove it, or choose `{other}`",
+            )
+        if store.kind == "pgvector" and "dsn" not in given:
+            yield here, f'`vectors.{name}.dsn` is missing; add `dsn = "env:VECTORS_DSN"`'
+        if store.kind == "chroma" and ("path" in given) == ("url" in given):
+            yield here, f"`vectors.{name}` needs either `path` or `url`; set one of them"
+        elif store.kind == "chroma" and "key" in given and "url" not in given:
+            yield (*here, "key"), f"`vectors.{name}.key` is what a server is told; set `url`, or remove it"
+
+
+def _agents_stay_out_of_the_vectors(config: Config) -> Iterator[Complaint]:
+    # Texts of a collection are shown through policy alone: its login must not be an agent's.
+    for name, store in config.vectors.items():
+        for other, datasource in config.datasources.items():
+            if store.dsn is not None and store.dsn in (datasource.dsn, datasource.replica_dsn):
+                yield (
+                    ("vectors", name, "dsn"),
+                    f"`vectors.{name}` is the login of `datasources.{other}`; give the store a role of its own",
+                )
+
+
 RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _role_is_configured,
     _keys_lie_outside_the_data,
@@ -158,4 +187,6 @@ RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _callers_get_configured_roles,
     _attributes_have_their_types,
     _embedders_have_what_their_kind_needs,
+    _stores_are_one_thing_each,
+    _agents_stay_out_of_the_vectors,
 )

@@ -19,6 +19,7 @@ from ostiary.config.section import Name, Section
 from ostiary.config.section import matching as _matching
 from ostiary.config.section import not_empty as _not_empty
 from ostiary.config.section import setting as _setting
+from ostiary.config.vectors import Store
 from ostiary_policies.attributes import AttributeType
 from ostiary_tools.powers import OVER_PRIVILEGED
 
@@ -280,6 +281,7 @@ class Config(Section):
     changes: Changes = Changes()
     datasources: Mapping[Name, Datasource] = Field(default_factory=dict)
     embedders: Mapping[Name, Embedder] = Field(default_factory=dict)
+    vectors: Mapping[Name, Store] = Field(default_factory=dict)
 
     _origins: Mapping[str, str] = PrivateAttr(default_factory=dict)
 

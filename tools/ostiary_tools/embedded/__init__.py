@@ -2,16 +2,18 @@
 
 from ostiary_tools.embedded.cluster import Cluster, Status, attach, attached, reset, status, stop
 from ostiary_tools.embedded.errors import EmbeddedError, InUse, Unreachable
-from ostiary_tools.embedded.names import ADMIN, AGENT, CHANGER, CONTROL, LOGIN_ROLES, READER, SHOP, WRITER
+from ostiary_tools.embedded.names import ADMIN, AGENT, CHANGER, CONTROL, KEEPER, LOGIN_ROLES, READER, SHOP, VECTORS, WRITER
 
 __all__ = [
     "ADMIN",
     "AGENT",
     "CHANGER",
     "CONTROL",
+    "KEEPER",
     "LOGIN_ROLES",
     "READER",
     "SHOP",
+    "VECTORS",
     "WRITER",
     "Cluster",
     "EmbeddedError",

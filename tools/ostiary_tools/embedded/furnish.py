@@ -1,4 +1,4 @@
-"""What a new cluster is furnished with: roles, the two databases, the sample.
+"""What a new cluster is furnished with: roles, the three databases, the sample.
 
 Every step looks first whether it is done, so that a furnishing that was killed is
 finished by the next start.
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 
-from ostiary_tools.embedded.names import ADMIN, CHANGER, CONTROL, SHOP
+from ostiary_tools.embedded.names import ADMIN, CHANGER, CONTROL, SHOP, VECTORS
 from ostiary_tools.embedded.place import PORT
 
 _HERE = Path(__file__).parent
@@ -17,8 +17,8 @@ _SHOP_FILES = ("schema.sql", "data.sql", "comments.sql", "grants.sql")
 """In `shop/`, in the order they are loaded."""
 
 _IS_DONE = """
-select exists (select from pg_database where datname = $1 and shobj_description(oid, 'pg_database') is not null)
-    and exists (select from pg_roles where rolname = $2 and shobj_description(oid, 'pg_authid') is not null)
+select (select count(*) from pg_database where datname in ($1, $2) and shobj_description(oid, 'pg_database') is not null) = 2
+    and exists (select from pg_roles where rolname = $3 and shobj_description(oid, 'pg_authid') is not null)
 """
 
 
@@ -26,7 +26,7 @@ async def furnish(socket_dir: Path, progress: Callable[[str], None]) -> None:
     """Make what is missing. Only in our turn. Raises asyncpg.PostgresError and OSError as the server answers."""
     server = await _connect(socket_dir, "postgres")
     try:
-        if await server.fetchval(_IS_DONE, SHOP, CHANGER):
+        if await server.fetchval(_IS_DONE, SHOP, VECTORS, CHANGER):
             return
         progress("making roles and databases")
         await server.execute(_sql("roles.sql"))
@@ -35,10 +35,13 @@ async def furnish(socket_dir: Path, progress: Callable[[str], None]) -> None:
             await server.execute("create database control")
         if SHOP not in present:
             await server.execute("create database shop owner ostiary_shop")
+        if VECTORS not in present:
+            await server.execute("create database vectors")
         await server.execute(_sql("doors.sql"))
         progress("loading the sample shop")
         await _load_shop(socket_dir)
-        await _open_to_changes(socket_dir)
+        await _run(socket_dir, SHOP, "shop/changes.sql")
+        await _run(socket_dir, VECTORS, "vectors.sql")
         await server.execute(_sql("done.sql"))
     finally:
         await server.close()
@@ -57,13 +60,13 @@ async def _load_shop(socket_dir: Path) -> None:
         await shop.close()
 
 
-async def _open_to_changes(socket_dir: Path) -> None:
-    """Also where an earlier version of ours made the shop."""
-    shop = await _connect(socket_dir, SHOP)
+async def _run(socket_dir: Path, database: str, name: str) -> None:
+    """Also where an earlier version of ours made the cluster."""
+    connection = await _connect(socket_dir, database)
     try:
-        await shop.execute(_sql("shop/changes.sql"))
+        await connection.execute(_sql(name))
     finally:
-        await shop.close()
+        await connection.close()
 
 
 async def _connect(socket_dir: Path, database: str) -> asyncpg.Connection:

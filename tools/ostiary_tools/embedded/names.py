@@ -16,10 +16,14 @@ WRITER: Final = "ostiary_writer"
 """Appends to the audit table."""
 READER: Final = "ostiary_reader"
 """Reads and verifies the audit table."""
-LOGIN_ROLES: Final = (ADMIN, AGENT, CHANGER, WRITER, READER)
+KEEPER: Final = "ostiary_vectors"
+"""Keeps collections of vectors: it has a schema of its own in their database, and no way into any other."""
+LOGIN_ROLES: Final = (ADMIN, AGENT, CHANGER, WRITER, READER, KEEPER)
 """Whom the operating system's user may be in the database."""
 
 CONTROL: Final = "control"
 """Audit, and whatever else must survive a restart."""
 SHOP: Final = "shop"
 """The sample database."""
+VECTORS: Final = "vectors"
+"""Texts and vectors of collections, which are shown through policy alone."""

@@ -13,5 +13,9 @@ begin
     if to_regrole('ostiary_changer') is null then
         create role ostiary_changer login nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
     end if;
+    -- No statement of an agent runs as this one.
+    if to_regrole('ostiary_vectors') is null then
+        create role ostiary_vectors login nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
+    end if;
 end
 $$;

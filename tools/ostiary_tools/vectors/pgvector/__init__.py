@@ -1,0 +1,1 @@
+"""Collections in a PostgreSQL database with the extension vector."""
