@@ -24,6 +24,7 @@ def pack() -> Iterable[Tool[Any]]:
     from ostiary_tools.question_to_sql import QuestionToSql
     from ostiary_tools.resources import NameCompletion, TableResources
     from ostiary_tools.revert_change import RevertChange
+    from ostiary_tools.search import Search
     from ostiary_tools.search_schema import SearchSchema
     from ostiary_tools.whoami import Whoami
 
@@ -32,6 +33,7 @@ def pack() -> Iterable[Tool[Any]]:
         Describe(),
         Query(),
         Export(),
+        Search(),
         JobTool(),
         ProposeChange(),
         ApplyChange(),

@@ -1,0 +1,139 @@
+"""Which of what a store finds exists for the caller, and how it is shown.
+
+Documents of a collection exist for whoever may search it. Of a collection of rows a document stands for a row: it is
+looked up as the caller would read it, and what the store keeps of its text and metadata is never shown.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ostiary_policies.model import Statement
+from ostiary_tools.api import Rows, Session
+from ostiary_tools.vectors.filters import Value
+from ostiary_tools.vectors.port import Candidate
+
+_BATCH = 500
+"""Keys of one lookup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """Something that exists for the caller, by the best of its chunks that was found."""
+
+    id: str
+    candidate: Candidate
+    text: str
+    metadata: Mapping[str, str | None]
+
+    @property
+    def part(self) -> str:
+        """The text of the chunk, where the text still holds it."""
+        return self.candidate.text if self.candidate.text in self.text else self.text
+
+
+class Sight(Protocol):
+    """What exists for one caller of one collection."""
+
+    @property
+    def hides(self) -> bool:
+        """Not all that is found exists."""
+        ...
+
+    async def hits(self, candidates: Sequence[Candidate]) -> list[Hit]:
+        """What exists of these, in their order, each thing once. Raises ToolError."""
+        ...
+
+    async def ids(self, given: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """Of each of these ids of hits the chunks that it may mean, best guess first; none for what does not exist."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OfDocuments:
+    """All of them, chunk by chunk."""
+
+    hides: bool = False
+
+    async def hits(self, candidates: Sequence[Candidate]) -> list[Hit]:
+        """Each chunk is one."""
+        return [
+            Hit(f"{one.key}#{one.number}", one, one.text, {name: _told(value) for name, value in one.metadata.items()})
+            for one in candidates
+        ]
+
+    async def ids(self, given: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The chunk of that id, or the first of the document of that key."""
+        return {id_: (id_, f"{id_}#0") for id_ in given}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as the caller sees it."""
+
+    text: str
+    metadata: Mapping[str, str | None]
+
+
+class Reading(Protocol):
+    """How the rows of a source are looked up, and made of what comes back."""
+
+    @property
+    def statement(self) -> Statement:
+        """Of the permit."""
+        ...
+
+    def rows(self, found: Rows) -> Iterable[tuple[str, Row]]:
+        """Each with its key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OfRows:
+    """Those whose rows come back when they are looked up for the caller."""
+
+    reading: Reading
+    session: Session
+    hides: bool = True
+    _rows: dict[str, Row] = field(default_factory=dict)
+    _asked: set[str] = field(default_factory=set)
+
+    async def hits(self, candidates: Sequence[Candidate]) -> list[Hit]:
+        """Each row once."""
+        first: dict[str, Candidate] = {}
+        for one in candidates:
+            first.setdefault(one.key, one)
+        await self._look(first)
+        return [Hit(key, one, row.text, row.metadata) for key, one in first.items() if (row := self._rows.get(key)) is not None]
+
+    async def ids(self, given: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """The first chunk of a row that exists."""
+        await self._look(given)
+        return {id_: (f"{id_}#0",) if id_ in self._rows else () for id_ in given}
+
+    async def _look(self, keys: Iterable[str]) -> None:
+        unknown = [key for key in dict.fromkeys(keys) if key not in self._asked]
+        self._asked.update(unknown)
+        for start in range(0, len(unknown), _BATCH):
+            await self._look_up(unknown[start : start + _BATCH])
+
+    async def _look_up(self, keys: Sequence[str]) -> None:
+        found = await self.session.lookup(self.reading.statement, keys)
+        if found.truncated and len(keys) > 1:
+            # A term on the rows of a statement is none on which of them exist.
+            await self._look_up(keys[: len(keys) // 2])
+            await self._look_up(keys[len(keys) // 2 :])
+            return
+        for key, row in self.reading.rows(found):
+            self._rows.setdefault(key, row)
+
+
+def _told(value: Value) -> str:
+    match value:
+        case str():
+            return value
+        case tuple():
+            return json.dumps(value, ensure_ascii=False)
+        case _:
+            return json.dumps(value)
