@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ostiary_policies.attributes import digest
-from ostiary_policies.model import Permit
+from ostiary_policies.model import Collection, Permit
 from ostiary_tools.api import Refused, Unavailable, World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.connect import JournalError
@@ -76,13 +76,24 @@ def about(permit: Permit, world: World, question: str = "") -> str:
     view = world.views.get(intent.datasource or "")
     parts = [
         [who.agent, who.roles, digest(who.attributes), sorted(who.taints)],
-        [intent.tool, intent.arguments, intent.datasource, intent.to_file],
+        [intent.tool, intent.arguments, intent.datasource, intent.to_file, intent.to_collection],
+        [
+            [access.action, one.name, one.store, _id(one, world)]
+            for access in intent.accesses
+            if isinstance(one := access.resource, Collection)
+        ],
         [
             [[one.text, one.fenced, one.parameters] for one in some]
-            for some in (intent.statements, intent.explained, intent.changes)
+            for some in (intent.statements, intent.lookups, intent.explained, intent.changes)
         ],
         [intent.stays, intent.undoes, intent.rows_changed],
         [permit.policy_hash, view.snapshot.version if view is not None else ""],
         question,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _id(one: Collection, world: World) -> str:
+    """Of the collection that has the name now: one that is made under it later is another."""
+    found = world.library.collections.get(one.name) if world.library else None
+    return str(found.collection.id) if found else ""

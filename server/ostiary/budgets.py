@@ -19,6 +19,7 @@ from uuid import UUID
 
 from ostiary.errors import failed
 from ostiary.meter import Meter
+from ostiary.paging import finds
 from ostiary.refusal import over_budget
 from ostiary.shape import Reply
 from ostiary_policies.actions import Action
@@ -220,12 +221,13 @@ def _granted(standings: Mapping[Kind, Standing], bounds: Bounds, intent: Intent)
 
 
 def _runs(intent: Intent) -> int:
-    """How many times as many rows as one statement may give. All that a change does is bounded as one."""
-    return len(intent.statements) + bool(intent.changes or intent.undoes)
+    """How many times as many rows as one statement may give. All that a change does is bounded as one, and all that is found."""
+    return len(intent.statements) + bool(intent.changes or intent.undoes) + finds(intent)
 
 
 def _asks(intent: Intent) -> int:
-    return len(intent.statements) + len(intent.explained) + len(intent.changes) + intent.undoes
+    # Lookups are begun until their time is over, so the last one may take as long again.
+    return len(intent.statements) + 2 * len(intent.lookups) + len(intent.explained) + len(intent.changes) + intent.undoes
 
 
 def _kind(budget: Budget) -> Kind:

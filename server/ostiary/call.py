@@ -1,6 +1,6 @@
 """A call at each stage: as it came, as it is recorded, and as it may run."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,7 +14,7 @@ from ostiary.redaction import printable, redacted
 from ostiary.session import Begin
 from ostiary_policies import obligations
 from ostiary_policies.engine import Engine
-from ostiary_policies.model import Intent, Permit, Principal
+from ostiary_policies.model import Access, Collection, Intent, Permit, Principal
 from ostiary_tools.api import Args, Surface, Tool, World
 from ostiary_tools.asking import Client
 from ostiary_tools.sql import Judged, JudgedChange
@@ -88,8 +88,15 @@ class Draft:
             approval=approval or {},
             trace=self.call.trace,
             change=str(world.change.number) if world and world.change else "",
+            collections=tuple(f"{access.action} {one.name}" for access, one in _collections(intent)),
             schema_version=world.views[datasource].snapshot.version if world and datasource else "",
         )
+
+
+def _collections(intent: Intent | None) -> Iterator[tuple[Access, Collection]]:
+    for access in intent.accesses if intent else ():
+        if isinstance(access.resource, Collection):
+            yield access, access.resource
 
 
 @dataclass(frozen=True, slots=True)

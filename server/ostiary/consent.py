@@ -171,12 +171,12 @@ def _effects(intent: Intent, world: World) -> Iterator[str]:
 
 def _lines(intent: Intent, world: World, model: type[Args]) -> Iterator[str]:
     """The agent's own behind bars, and ours on what is cut."""
-    statements, defaults = (*intent.statements, *intent.explained, *intent.changes), _defaults(model)
+    statements, defaults = (*intent.statements, *intent.lookups, *intent.explained, *intent.changes), _defaults(model)
     for name, value in intent.arguments.items():
         written = json.dumps(value, ensure_ascii=False)
         if written != defaults.get(name) and not _is_handle(model, name) and not (statements and _makes_statements(model, name)):
             yield from _barred(f"{name} = {written}")
-    for statement in (*intent.statements, *intent.explained):
+    for statement in (*intent.statements, *intent.lookups, *intent.explained):
         yield from _statement(statement, whole=True)
     for statement in intent.changes:
         yield from _statement(statement, whole=world.change is None)

@@ -43,7 +43,7 @@ def explain_call(engine: Engine, principal: Principal, tool: Tool[Any], argument
         return Explanation(allowed=False, sentences=tuple(filter(None, said)), rules=rules)
     decision = engine.decide(principal, intent)
     if isinstance(decision, Permit):
-        statements = tuple(statement.runs for statement in (*intent.statements, *intent.changes))
+        statements = tuple(statement.runs for statement in (*intent.statements, *intent.lookups, *intent.changes))
         sentences = (*explain(decision), *told_rows(intent, world), *told_masks(intent, world, engine))
         return Explanation(allowed=True, sentences=sentences, rules=decision.rules, statements=statements)
     forbids = tuple(sorted({rule for reason in decision.reasons for rule in reason.rules}))
@@ -91,7 +91,8 @@ def narrowing(permit: Permit, world: World, engine: Engine) -> Iterator[str]:
         yield f"term: {words}{_by(engine.stating(permit, term))}"
     if engine.allows(permit.principal, Access(Action.READ_AUDIT, AuditLog())).allowed:
         # It holds what rules compare with, which is for those who see all that was done.
-        for statement in (*permit.intent.statements, *permit.intent.explained, *permit.intent.changes):
+        intent = permit.intent
+        for statement in (*intent.statements, *intent.lookups, *intent.explained, *intent.changes):
             yield f"it would run: {statement.runs}"
 
 

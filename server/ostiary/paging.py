@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 
+from ostiary_policies.actions import Action
 from ostiary_policies.model import Intent
 from ostiary_tools.datasources.port import ReadLimits, RowStream
-from ostiary_tools.result import Result, Rows
+from ostiary_tools.result import Hits, Result, Rows
 
 LOOKUP_ROWS = 1_000
 """Looked up at once at most."""
@@ -21,11 +22,19 @@ def reading(limits: ReadLimits, intent: Intent) -> ReadLimits:
     return replace(limits, max_rows=LOOKUP_ROWS, max_chars=_LOOKUP_CHARS) if intent.lookups else limits
 
 
+def finds(intent: Intent) -> bool:
+    """Whether its reply is made of what is found, of which nobody knows before how much it is."""
+    return bool(intent.lookups) or any(access.action is Action.SEARCH for access in intent.accesses)
+
+
 def shown(result: Result, limits: ReadLimits, intent: Intent) -> Result:
-    """What of a result made of looked up rows may stand in a reply."""
-    if not intent.lookups or not isinstance(result, Rows) or len(result.rows) <= limits.max_rows:
-        return result
-    return replace(result, rows=result.rows[: limits.max_rows], truncated=True)
+    """What of a result may stand in a reply, where no statement has bounded it."""
+    match result:
+        case Rows(rows=rows) if finds(intent) and len(rows) > limits.max_rows:
+            return replace(result, rows=rows[: limits.max_rows], truncated=True)
+        case Hits(rows=rows) if finds(intent) and len(rows) > limits.max_rows:
+            return replace(result, rows=rows[: limits.max_rows], more=True)
+    return result
 
 
 def array(keys: Sequence[str]) -> str:

@@ -31,6 +31,7 @@ from ostiary_tools.control.budgets import Standing, Wish
 from ostiary_tools.identifiers import identifier
 from ostiary_tools.join_paths import edges
 from ostiary_tools.snapshot import Relation
+from ostiary_tools.vectors.known import nearest
 from ostiary_tools.view import SchemaView, World
 
 _READS = frozenset({Action.READ, Action.READ_MASKED})
@@ -167,6 +168,8 @@ def _sentences(reasons: Iterable[Reason], world: World) -> list[str]:
 
 
 def _sentence(action: Action, resource: Resource, world: World) -> str:
+    if isinstance(resource, Collection) and action is Action.MANAGE and not _visible(resource, world):
+        return f"you may not make a collection `{resource.name}` as this one would be"  # one that is hidden is answered likewise
     if not _visible(resource, world):
         return f"unknown {_kind(resource)} `{_name(resource)}`"
     if isinstance(resource, AuditLog):
@@ -197,6 +200,8 @@ def _nearest(denial: Denial, world: World) -> str:
                 return _readable_tables(
                     world.views[name], world.views[name].relation(schema, table), _asked_of(denial, schema, table)
                 )
+            case Collection(name=name):
+                return nearest(world.library, reason.access.action)
             case Function():
                 return "built-in functions that only compute need no permission: write it with those"
             case _:

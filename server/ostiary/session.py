@@ -28,7 +28,7 @@ from ostiary_tools.control.budgets import Kind, Standing
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.datasources.port import Prepared, Reader, ReadLimits
-from ostiary_tools.errors import Refused, TimedOut, Unavailable
+from ostiary_tools.errors import DatabaseError, Refused, TimedOut, Unavailable
 from ostiary_tools.plans.plan import Plan
 from ostiary_tools.result import Exported, ExportFormat, Job, Rows
 from ostiary_tools.snapshot import Relation
@@ -158,7 +158,12 @@ class PermittedSession:
             raise TimedOut(f"its rows were looked up for longer than {self.limits.timeout_s:g} s", "ask for fewer")
         with self.tally.clock():
             bound = replace(statement, parameters=(await away(sum(map(len, keys)), array, keys),))
-            rows = await (await prepared(self.reader, bound, self.permit, self.world, self.engine)).rows()
+            try:
+                rows = await (await prepared(self.reader, bound, self.permit, self.world, self.engine)).rows()
+            except DatabaseError as error:
+                # The server quotes what it stumbles over, and a key may be of a row that the caller does not have.
+                message = "the rows behind this collection cannot be looked up"
+                raise DatabaseError(error.sqlstate, message, "what they are read from has changed: index them anew") from None
         self.tally.rows += len(rows.rows)
         return rows
 

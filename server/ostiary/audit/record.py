@@ -78,6 +78,8 @@ class Entry:
     schema_version: str = ""
     change: str = ""
     """The change that the call gives, by the id of the call that proposed it."""
+    collections: tuple[str, ...] = ()
+    """What the call would do on which, as `search notes`."""
 
     def body(self) -> str:
         """Canonical JSON: sorted keys, no spaces, empty fields left out."""
@@ -104,6 +106,7 @@ class Entry:
                 "trace": self.trace,
                 "schema": self.schema_version,
                 "change": self.change,
+                "collections": list(self.collections),
             }
         )
 
