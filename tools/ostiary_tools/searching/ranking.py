@@ -94,31 +94,28 @@ class Searching:
         if self.question.mode == "vector":
             return [], False
 
-        async def ask(count: int, _: bool) -> Sequence[Candidate]:
-            return await self.store.matching(self.collection, self.question.words, self._reach(count, exact=True))
+        async def ask(count: int, exact: bool) -> Sequence[Candidate]:
+            return await self.store.matching(self.collection, self.question.words, self._reach(count, exact=exact))
 
         return await self._best(ask, wanted, None)
 
     def _reach(self, count: int, *, exact: bool) -> Reach:
-        return Reach(count, self.question.condition, exact=exact, vectors=self.diversity > 0)
+        return Reach(count, self.question.condition, exact=exact, vectors=self.diversity > 0, alone=self.sight.hides)
 
     async def _best(self, ask: Ask, wanted: int, least: float | None) -> tuple[list[Hit], bool]:
         """The first that exist for the caller, and whether it ended before all was looked at."""
         count = min(_MOST, wanted * 2 if self.sight.hides else wanted + len(self.left_out) * _GROWTH)
-        exact = False
         while True:
-            got = await ask(count, exact)
+            got = await ask(count, count > _APPROXIMATE)
             near = [one for one in got if least is None or one.score >= least]
             hits = await self.sight.hits([one for one in near if one.key not in self.left_out])
             if len(hits) >= wanted or len(near) < len(got):
                 return hits[:wanted], False
-            if len(got) < count and (exact or not self.sight.hides):
+            if len(got) < count:
                 return hits, False
-            if count >= _MOST and (exact or len(got) >= count):
+            if count >= _MOST:
                 return hits, True
-            # An index that gave less than was asked for has nothing more to give.
-            count = _MOST if len(got) < count else min(_MOST, count * _GROWTH)
-            exact = count > _APPROXIMATE
+            count = min(_MOST, count * _GROWTH)
 
     def _order(self, near: Sequence[Hit], worded: Sequence[Hit]) -> list[Ranked]:
         if self.question.mode == "vector":

@@ -88,6 +88,8 @@ class Reach:
     """Chunks of these documents only."""
     vectors: bool = False
     """Give the vectors too."""
+    alone: bool = False
+    """Rank by each chunk alone: how rare a word is, or which words are like it, tells of chunks that somebody may not see."""
 
 
 class Searched(Protocol):

@@ -13,10 +13,13 @@ from ostiary_tools.vectors.pgvector.conditions import Bound, sql_of
 from ostiary_tools.vectors.pgvector.relations import relations
 from ostiary_tools.vectors.pgvector.sessions import Session
 from ostiary_tools.vectors.port import Reach
+from ostiary_tools.words import FILLERS
+from ostiary_tools.words import words as as_searched
 
 _LONGEST = 10_000
 """Characters of what is asked that are read."""
 _MOST_WORDS = 32
+_FILLER = 0.1
 _COUNTED = 1_000
 """A word of fewer chunks is never common."""
 _SIZE = "select coalesce(sum(chunks), 0)::bigint from {documents}"
@@ -40,6 +43,10 @@ _ALIKE = """
         order by similarity(w.word, asked.lexeme) desc, w.word limit 5
     ) as near
 """
+_ALONE = """
+select '''' || replace(replace(lexeme, '\\', '\\\\'), '''', '''''') || '''' as query, lexeme as word
+from unnest(to_tsvector('pg_catalog.simple', $1)) limit $2
+"""
 _RANKED = """
 with weighed as materialized (
     select query::tsquery as query, weight from unnest($1::text[], $2::float8[]) as given (query, weight)
@@ -58,25 +65,49 @@ class _Word:
     chunks: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Weighed:
+    query: str
+    weight: float
+    tells: bool
+    """It finds chunks by itself."""
+
+
 async def matching(session: Session, collection: Collection, words: str, reach: Reach) -> list[Any]:
     """Rows with their rank, best first."""
+    weighed = await (_alone(session, words) if reach.alone else _among(session, collection, words))
+    if not weighed:
+        return []
+    mine = relations(collection)
+    telling = " | ".join(word.query for word in weighed if word.tells)
+    bound = Bound([word.query for word in weighed], [word.weight for word in weighed], telling)
+    statement = mine.fill(
+        _RANKED, condition=_condition(reach, bound), vector=", c.embedding" if reach.vectors else "", k=bound.add(reach.k)
+    )
+    rows: list[Any] = await session.fetch(statement, *bound.values)
+    return rows
+
+
+async def _alone(session: Session, words: str) -> list[_Weighed]:
+    """The words as they are: those that name nothing count little, and find nothing by themselves unless there are no others."""
+    asked = await session.fetch(_ALONE, words[:_LONGEST], _MOST_WORDS)
+    fillers = [FILLERS.issuperset(as_searched(row["word"])) for row in asked]
+    return [
+        _Weighed(row["query"], _FILLER if filler else 1.0, not filler or all(fillers))
+        for row, filler in zip(asked, fillers, strict=True)
+    ]
+
+
+async def _among(session: Session, collection: Collection, words: str) -> list[_Weighed]:
+    """The words and those like them that are in the collection, by how rare they are there."""
     mine = relations(collection)
     size = await session.fetchval(mine.fill(_SIZE))
     common = max(_COUNTED, size // 10)
     alike = mine.fill(_ALIKE) if session.abilities.like_words else ""
     asked = await session.fetch(mine.fill(_ASKED, alike=alike), words[:_LONGEST], _MOST_WORDS, common)
     found = [_Word(row["query"], row["likeness"], row["chunks"]) for row in asked if row["chunks"]]
-    if not found:
-        return []
-    telling = [word for word in found if word.chunks < common] or found
-    bound = Bound(
-        [word.query for word in found], [_weight(word, size) for word in found], " | ".join(word.query for word in telling)
-    )
-    statement = mine.fill(
-        _RANKED, condition=_condition(reach, bound), vector=", c.embedding" if reach.vectors else "", k=bound.add(reach.k)
-    )
-    rows: list[Any] = await session.fetch(statement, *bound.values)
-    return rows
+    telling = any(word.chunks < common for word in found)
+    return [_Weighed(word.query, _weight(word, size), word.chunks < common or not telling) for word in found]
 
 
 def _condition(reach: Reach, bound: Bound) -> str:
