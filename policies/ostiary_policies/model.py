@@ -172,6 +172,8 @@ class Intent:
     """What is changed is committed. Else it is looked at and rolled back, and no human is asked."""
     undoes: bool = False
     """It takes back what a change did that is known by its images; there are no statements then."""
+    durable: str = ""
+    """Names what is worked on where the call is long: it is written down, a worker runs it, and one at a time runs on that."""
     rows_changed: int | None = None
     """Rows in all tables that the change was seen to change when it was proposed; terms of approval count them."""
 

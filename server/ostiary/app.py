@@ -30,7 +30,8 @@ from ostiary.meter import Meter
 from ostiary.people import People
 from ostiary.policy_files import Policies
 from ostiary.policy_watch import PolicyWatch, watching
-from ostiary.settling import open_ledger
+from ostiary.queue import Queue, open_queue
+from ostiary.settling import open_ledger, secret_of
 from ostiary.shelves import Shelves
 from ostiary.sources import look_s, sources
 from ostiary.taints import Taints
@@ -82,6 +83,7 @@ class House:
     changes: Changes
     tokens: TokenTable
     jobs: Jobs
+    queue: Queue
 
     @property
     def local(self) -> Principal:
@@ -124,6 +126,8 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         job_link = Link(writer_dsn, "jobs")
         stack.push_async_callback(job_link.close)
         job_table = JobTable(job_link)
+        queue = open_queue(writer_dsn, await secret_of(config))
+        stack.push_async_callback(queue.table.link.close)
         approvals = ApprovalTable(writer_dsn)
         stack.push_async_callback(approvals.close)
         people_table = PeopleTable(writer_dsn)
@@ -151,6 +155,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             approvals=approvals,
             people=People(people_table, config.limits.approval_s, alone=config.policy.approvals == "by_people"),
             jobs=job_table,
+            queue=queue,
             budgets=budgets,
             taints=taints,
             shelves=shelves,
@@ -160,7 +165,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         )
         jobs = Jobs(job_table, gate.call)
         stack.push_async_callback(jobs.close)
-        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs)
+        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs, queue)
         yield House(config, registry, policies, watch, datasources, worlds, *kept)
 
 

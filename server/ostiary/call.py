@@ -39,6 +39,10 @@ class Call:
     """Whom the tool may ask, with the answers it was given."""
     begin: Begin | None = None
     """Awaited when nothing stands in the way of the call any more and nothing of its result exists. Raises ToolError."""
+    by_worker: bool = False
+    """A worker makes it: what is durable runs now."""
+    granted: str = ""
+    """What a human has said yes to when it was asked for, as `approvals.about` puts it; of a worker's call alone."""
     id: UUID = field(default_factory=uuid4)
 
 
@@ -112,6 +116,11 @@ class Passage:
     reservation: Reservation | None
     """What it holds of its budgets; `None` when no policy states one."""
     tally: Tally = field(default_factory=Tally)
+
+    @property
+    def waits(self) -> bool:
+        """It is written down instead of run; a worker runs it."""
+        return bool(self.permit.intent.durable) and not self.call.by_worker
 
     @property
     def limit_bytes(self) -> int | None:

@@ -28,6 +28,7 @@ from ostiary import (
     cli_policy_simulate,
     cli_taint,
     cli_tokens,
+    cli_worker,
 )
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
 from ostiary.exits import CommandFailed, Exit
@@ -53,6 +54,7 @@ app.command(epilog="Example: ostiary init ostiary.toml")(cli_config.init)
 app.command(epilog="Example: ostiary check --config ostiary.toml --json")(cli_config.check)
 app.command(epilog="Example: ostiary doctor shop")(cli_doctor.doctor)
 app.command(epilog="Example: ostiary classify shop --out tags.toml")(cli_classify.classify)
+app.command(epilog="Example: ostiary worker --config ostiary.toml")(cli_worker.worker)
 app.command("config", epilog="Example: ostiary config --client claude-desktop")(cli_config.client_config)
 cli_policy.app.command(epilog="Example: ostiary policy diff policies.old policies")(cli_policy_diff.diff)
 cli_policy.app.command(epilog="Example: ostiary policy simulate policies --since 7d")(cli_policy_simulate.simulate)
@@ -169,12 +171,12 @@ def serve(  # noqa: PLR0917 typer calls it by name
 
     progress = structlog.get_logger("ostiary").info
     if listener is not None:
-        uvloop.run(serve_as_worker(loaded, listener, progress))
+        uvloop.run(serve_as_worker(loaded, listener, progress, config))
     elif http and loaded.http.workers > 1:
         options = [f"--{name}={value}" for name, value in (("config", config), ("role", role)) if value is not None]
         raise typer.Exit(asyncio.run(serve_workers(loaded, options, progress)))
     else:
-        uvloop.run(serve_http(loaded, progress) if http else serve_stdio(loaded, progress))
+        uvloop.run(serve_http(loaded, progress, config) if http else serve_stdio(loaded, progress, config))
 
 
 @app.command(epilog="Example: ostiary demo")

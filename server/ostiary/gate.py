@@ -45,6 +45,7 @@ from ostiary.paging import shown
 from ostiary.people import People, Wanted, wanted
 from ostiary.planning import away, judged_again, leaves_something, planned
 from ostiary.policy_files import Policies
+from ostiary.queue import Queue
 from ostiary.redaction import printable, unjudged
 from ostiary.refusal import refusal
 from ostiary.shape import Reply, continued, outcome_of, shape
@@ -88,6 +89,7 @@ class Gate:
         approvals: ApprovalTable,
         people: People,
         jobs: JobTable,
+        queue: Queue,
         budgets: Budgets,
         taints: Taints,
         ledger: Ledger,
@@ -103,6 +105,7 @@ class Gate:
         self._examples = examples
         self._approvals = approvals
         self._people = people
+        self._queue = queue
         self._budgets = budgets
         self._taints = taints
         self._ledger = ledger
@@ -188,7 +191,9 @@ class Gate:
         tool = await self._found(record)
         args = await self._accepted(tool, record)
         permit, world, entry = await self._decided(tool, args, record)
-        if (what := wanted(permit, record.engine)) is not None:
+        if record.call.granted and record.call.granted == about(permit, world):
+            entry = replace(entry, approval={"by": "whoever granted the call that asked for this job"})
+        elif (what := wanted(permit, record.engine)) is not None:
             # Before anything is held for the call: a human may take minutes.
             permit, world, entry = await self._approved((permit, world, entry), what, tool, args, record)
         await self._tainted(permit, record, entry)
@@ -314,7 +319,8 @@ class Gate:
                 session = self._means.session(passage, reader, ahead)
                 if passage.call.begin is not None and not permit.intent.to_file:  # a file begins when its statement may run
                     await passage.call.begin()
-                result = shown(await passage.tool.run(permit, session), session.limits, permit.intent)
+                ran = await (self._queue.write(passage) if passage.waits else passage.tool.run(permit, session))
+                result = shown(ran, session.limits, permit.intent)
             reply = shape(result, self._terms.reply_chars, passage.limit_bytes)
             reply = await self._continued(reply, result, passage)
             status = Status.OK

@@ -137,6 +137,8 @@ class McpApp:
                 return reply
             case Job():
                 return created(reply) if declares(ctx) else mcp_content.job_of(reply)
+            case Reply(job=Job(state="queued") as job) if declares(ctx) and params.name != "job":
+                return created(job)
             case Reply():
                 return mcp_content.result_of(reply)
 

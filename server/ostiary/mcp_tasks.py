@@ -97,7 +97,7 @@ def detailed(job: Job) -> dict[str, Any]:
 def _task(job: Job) -> dict[str, Any]:
     told = {
         "taskId": str(job.id),
-        "status": job.state,
+        "status": "working" if job.state == "queued" else job.state,
         "createdAt": job.created_at.isoformat(),
         "lastUpdatedAt": job.updated_at.isoformat(),
         "ttlMs": KEPT_H * 3_600_000,

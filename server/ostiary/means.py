@@ -42,7 +42,7 @@ class Means:
         """What it reads in, where it reads; a change opens its own."""
         permit, world = passage.permit, passage.world
         intent = permit.intent
-        if not (intent.statements or intent.lookups or intent.explained) or intent.datasource is None:
+        if passage.waits or not (intent.statements or intent.lookups or intent.explained) or intent.datasource is None:
             return nullcontext(None)
         relied = world.view(intent.datasource).snapshot.relied_on(access.resource for access in intent.accesses)
         datasource = self.datasources[intent.datasource]

@@ -34,6 +34,7 @@ _CUT = 50
 _SURFACES = {
     "tool": (Surface.TOOL,),
     "task": (Surface.TOOL,),
+    "job": (Surface.TOOL,),
     "prompt": (Surface.PROMPT,),
     "completion": (Surface.COMPLETION,),
     "list": (Surface.RESOURCES,),
@@ -144,7 +145,7 @@ async def replay(record: Mapping[str, Any], stage: Stage) -> Replayed:
 def _tool(record: Mapping[str, Any], registry: Registry) -> Tool[Any]:
     """The tool that was called: where it may be on several surfaces, the first that takes such arguments."""
     asked = record.get("arguments", {}).keys() if record.get("decision") != "unknown" else frozenset()
-    for surface in _SURFACES.get(record.get("origin", ""), ()):
+    for surface in _SURFACES.get(record.get("origin", "").partition(" ")[0], ()):
         tool = registry.get((surface, record["tool"]))
         if tool is not None and asked <= tool.args.model_fields.keys():
             return tool

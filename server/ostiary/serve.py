@@ -7,12 +7,14 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from structlog.contextvars import bind_contextvars
 
 from ostiary.app import House, Progress, open_house
 from ostiary.config import Config
+from ostiary.detached import worked
 from ostiary.hangup import on_hangup
 
 if TYPE_CHECKING:
@@ -23,12 +25,15 @@ ALLOCATIONS = 20_000
 """Before the collector looks at the young: some calls' worth, where Python's own 700 are a fraction of one parsed statement."""
 
 
-async def serve_stdio(config: Config, progress: Progress) -> None:
-    """Serve one stdio client until it hangs up, or a signal asks to stop: then calls end as cancelled, and are recorded so."""
+async def serve_stdio(config: Config, progress: Progress, file: Path | None = None) -> None:
+    """Serve one stdio client until it hangs up, or a signal asks to stop: then calls end as cancelled, and are recorded so.
+
+    `file` is the configuration that was asked for by name, if any was.
+    """
     # The SDK costs most of a second to import; commands that only check something do without.
     from ostiary.mcp_app import McpApp
 
-    async with open_house(config, progress) as house:
+    async with open_house(config, progress) as house, worked(house.queue, config, file):
         _spare_what_stays()
         who = house.local
         serving = asyncio.create_task(
@@ -42,14 +47,14 @@ async def serve_stdio(config: Config, progress: Progress) -> None:
             await serving
 
 
-async def serve_http(config: Config, progress: Progress) -> None:
+async def serve_http(config: Config, progress: Progress, file: Path | None = None) -> None:
     """Serve clients over HTTP until a signal asks to stop."""
     from ostiary.http.descriptors import as_many_as_allowed
     from ostiary.http.listener import listening, url_of
 
     as_many_as_allowed(config.http)
     with listening(config.http) as listener:
-        await _serve_on(listener, config, progress, lambda: progress(f"listening on {url_of(listener)}"))
+        await _serve_on(listener, config, progress, lambda: progress(f"listening on {url_of(listener)}"), file=file)
 
 
 async def serve_workers(config: Config, options: Sequence[str], progress: Progress) -> int:
@@ -63,7 +68,7 @@ async def serve_workers(config: Config, options: Sequence[str], progress: Progre
         return await Workers(listener, config.http, options).serve(progress)
 
 
-async def serve_as_worker(config: Config, descriptor: int, progress: Progress) -> None:
+async def serve_as_worker(config: Config, descriptor: int, progress: Progress, file: Path | None = None) -> None:
     """Be one of them, on the socket with that number. Raises CommandFailed when we are not."""
     from ostiary.http.lifeline import Lifeline
     from ostiary.http.listener import inherited
@@ -71,11 +76,17 @@ async def serve_as_worker(config: Config, descriptor: int, progress: Progress) -
     with inherited(descriptor) as listener:
         line = await Lifeline.standard()
         bind_contextvars(worker=line.told.worker)
-        await _serve_on(listener, config, progress, line.ready, line)
+        await _serve_on(listener, config, progress, line.ready, line, file=file)
 
 
 async def _serve_on(
-    listener: socket.socket, config: Config, progress: Progress, ready: Callable[[], None], line: "Lifeline | None" = None
+    listener: socket.socket,
+    config: Config,
+    progress: Progress,
+    ready: Callable[[], None],
+    line: "Lifeline | None" = None,
+    *,
+    file: Path | None,
 ) -> None:
     from ostiary.http.application import application
     from ostiary.http.metrics import Exposition
@@ -86,7 +97,11 @@ async def _serve_on(
     from ostiary.mcp_app import McpApp
 
     keys, worker = (line.told.keys, str(line.told.worker)) if line else (config.http.keys, "")
-    async with open_house(config, progress) as house, _recognition(config, house) as recognition:
+    async with (
+        open_house(config, progress) as house,
+        worked(house.queue, config, file),
+        _recognition(config, house) as recognition,
+    ):
         unasked = None if recognition.authenticators else house.local
         given = (house.gate, lambda _: current(unasked), config.server.name, "http")
         mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=keys)

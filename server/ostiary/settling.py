@@ -39,8 +39,7 @@ _ENDS: Mapping[tuple[State, Fate], State] = {
 async def open_ledger(config: Config, dsn: str, datasources: Mapping[str, Datasource], recorder: Recorder) -> AsyncIterator[Ledger]:
     """The ledger, in which changes are settled now and again while the block lasts. Raises KeyUnusable."""
     kept = config.changes
-    key = kept.key.get_secret_value().encode() if kept.key else await asyncio.to_thread(load_key, config.home.state / "changes.key")
-    ledger = Ledger(ChangeTable(dsn), key, Lifetimes(kept.proposal_s, kept.undo_s))
+    ledger = Ledger(ChangeTable(dsn), await secret_of(config), Lifetimes(kept.proposal_s, kept.undo_s))
     task = asyncio.create_task(_rounds(ledger, datasources, recorder), name="settling")
     try:
         yield ledger
@@ -48,6 +47,12 @@ async def open_ledger(config: Config, dsn: str, datasources: Mapping[str, Dataso
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await ledger.close()
+
+
+async def secret_of(config: Config) -> bytes:
+    """The installation's own, under which changes and jobs are kept. Raises KeyUnusable."""
+    key = config.changes.key
+    return key.get_secret_value().encode() if key else await asyncio.to_thread(load_key, config.home.state / "changes.key")
 
 
 async def settle(ledger: Ledger, datasources: Mapping[str, Datasource], recorder: Recorder, quiet_s: float) -> int:

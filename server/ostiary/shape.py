@@ -158,6 +158,9 @@ def _exported(file: Exported) -> str:
 
 def _standing(job: Job) -> str:
     match job.state:
+        case "queued":
+            waits = f"waits for a worker{f': {job.message}' if job.message else ''}"
+            return f'{job.tool} {waits}; job(id="{job.id}") says how it stands'
         case "working":
             return f"{job.tool} is working{f': {job.message}' if job.message else ''}"
         case "lost":

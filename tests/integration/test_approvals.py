@@ -498,6 +498,7 @@ def _gate_with(house: House, tool: Any) -> Gate:
         approvals=own._approvals,
         people=own._people,
         jobs=own._means.jobs,
+        queue=house.queue,
         budgets=own._budgets,
         taints=own._taints,
         ledger=own._ledger,

@@ -77,6 +77,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         approvals=house.gate._approvals,
         people=house.gate._people,
         jobs=house.gate._means.jobs,
+        queue=house.queue,
         budgets=house.gate._budgets,
         taints=house.gate._taints,
         ledger=house.gate._ledger,

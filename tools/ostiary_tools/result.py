@@ -94,7 +94,7 @@ class Job:
     id: UUID
     tool: str
     state: str
-    """`working`, `completed`, `failed`, `cancelled`, or `lost` when the process that ran it is gone."""
+    """`queued` until a worker takes it, `working`, `completed`, `failed`, `cancelled`, or `lost` with the process that ran it."""
     message: str
     """How far it is, while it works."""
     reply: str

@@ -1,6 +1,7 @@
-"""The settings of what goes far: files of rows, and changes of them."""
+"""The settings of what goes far: files of rows, changes of them, and work that outlives its server."""
 
 from pathlib import Path
+from typing import Literal
 
 from ostiary.config.secrets import Key
 from ostiary.config.section import Section
@@ -39,4 +40,16 @@ class Changes(Section):
         "needs the same.",
         shown="changes.key in `home.state`, made at the first start",
         example="env:OSTIARY_CHANGES_KEY",
+    )
+
+
+class Jobs(Section):
+    """Long work that outlives the server that was asked for it. `ostiary worker` does it."""
+
+    at_once: int = _setting(2, "Jobs that one worker runs at once.", unit="jobs", ge=1, le=64)
+    worker: Literal["started", "own"] = _setting(
+        "started", "`started`: a server starts a worker when a job waits and there is none; `own`: whoever runs the server does."
+    )
+    idle_s: float = _setting(
+        300.0, "Time without work after which a worker that a server has started ends.", unit="seconds", gt=0, le=86_400
     )

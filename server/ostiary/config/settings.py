@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
-from ostiary.config.bounds import Changes, Export
+from ostiary.config.bounds import Changes, Export, Jobs
 from ostiary.config.callers import Attribute, AttributeName, Certificate, OAuth, Proxy, Tokens, Way
 from ostiary.config.embedders import Embedder
 from ostiary.config.secrets import Dsn, Key, Keys
@@ -279,6 +279,7 @@ class Config(Section):
     limits: Limits = Limits()
     export: Export = Export()
     changes: Changes = Changes()
+    jobs: Jobs = Jobs()
     datasources: Mapping[Name, Datasource] = Field(default_factory=dict)
     embedders: Mapping[Name, Embedder] = Field(default_factory=dict)
     vectors: Mapping[Name, Store] = Field(default_factory=dict)

@@ -12,7 +12,7 @@ from ostiary_tools.control.link import Link
 from ostiary_tools.result import Job
 
 LOST_S = 30
-"""A job that nobody has spoken of for so long died with its process."""
+"""A job of a server that nobody has spoken of for so long died with its process; one of a worker is taken by another."""
 KEPT_H = 24
 """How long a job can be asked about."""
 
@@ -30,12 +30,19 @@ _BEAT = "UPDATE jobs.job SET updated_at = now(), message = $2 WHERE id = $1 RETU
 _END = "UPDATE jobs.job SET updated_at = now(), state = $2, message = '', reply = $3 WHERE id = $1 AND state = 'working'"
 _FIND = f"""
 SELECT id, tool, message, reply, created_at, updated_at,
-    CASE WHEN state = 'working' AND updated_at < now() - interval '{LOST_S} s' THEN 'lost' ELSE state END AS state
+    CASE
+        WHEN state = 'working' AND body IS NOT NULL AND (worker IS NULL OR leased_until < now()) THEN 'queued'
+        WHEN state = 'working' AND body IS NULL AND updated_at < now() - interval '{LOST_S} s' THEN 'lost'
+        ELSE state
+    END AS state
 FROM jobs.job WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND updated_at >= now() - interval '{KEPT_H} hours'
 """  # noqa: S608  the constant above
-_CANCEL = (
-    "UPDATE jobs.job SET cancel_asked = true WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND state = 'working'"
-)
+_CANCEL = """
+UPDATE jobs.job
+SET cancel_asked = true, updated_at = CASE state WHEN 'queued' THEN now() ELSE updated_at END,
+    body = CASE state WHEN 'queued' THEN NULL ELSE body END, state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END
+WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND state IN ('queued', 'working')
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,7 @@ class JobTable:
         return Job(**rows[0]) if rows else None
 
     async def cancel(self, id_: UUID, owner: Principal) -> None:
-        """Ask the process that runs the owner's job to end it."""
+        """Ask the process that runs the owner's job to end it; one that waits has ended."""
         await self.link.ask(_CANCEL, id_, *_standing(owner))
 
 
