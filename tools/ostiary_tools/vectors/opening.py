@@ -41,4 +41,6 @@ def _opened(settings: StoreSettings) -> VectorStore:
         from ostiary_tools.vectors.pgvector.store import PgvectorStore  # an extra, and heavy
 
         return PgvectorStore(settings)
-    raise Refused("store", f"the store `{settings.name}` is of a kind that this version cannot open")
+    from ostiary_tools.vectors.chroma.store import ChromaStore  # likewise
+
+    return ChromaStore(settings)

@@ -1,0 +1,1 @@
+"""Collections in Chroma, in a folder or on a server."""

@@ -1,0 +1,103 @@
+"""Documents put into Chroma, and taken out.
+
+A document is written by several calls of Chroma, and a kill may come between any two. What tells that it is whole is what lies
+there: as many chunks as each of them says, numbered from 0, all of one digest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ostiary_tools.vectors.admission import admit, matrix_of
+from ostiary_tools.vectors.chroma.paging import batched, get
+from ostiary_tools.vectors.chroma.records import Record, ours, recorded, whole
+from ostiary_tools.vectors.collection import Collection as Described
+from ostiary_tools.vectors.port import Chunk
+
+if TYPE_CHECKING:
+    from chromadb.api.models.Collection import Collection
+
+    from ostiary_tools.vectors.port import Matrix
+
+_RECORDS = 1_000
+"""Of one call: Chroma takes 5,461, and a server 40 MB."""
+_CHARACTERS = 4_000_000
+_KEYS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Documents as they are stored."""
+
+    totals: Mapping[str, int]
+    """How many chunks each has."""
+    chunks: Sequence[Chunk]
+    vectors: "Matrix"
+    """Of the chunks, in their order."""
+
+
+def batch_of(collection: Described, chunks: Sequence[Chunk]) -> Batch:
+    """Raises Refused for what is no document, or no vector of the collection, before anything is written."""
+    documents = admit(chunks)
+    own = [one for document in documents.values() for one in document]
+    totals = {key: len(document) for key, document in documents.items()}
+    return Batch(totals, own, matrix_of(collection, [one.vector for one in own]))
+
+
+def put(collection: "Collection", batch: Batch) -> None:
+    """New chunks first, over the old ones of their ids; then what the documents have no more."""
+    old = stored(collection, list(batch.totals))
+    for part in _calls(batch.chunks):
+        some = batch.chunks[part]
+        collection.upsert(
+            ids=[one.id for one in some],
+            embeddings=batch.vectors[part],
+            documents=[one.text for one in some],
+            metadatas=[_instead(recorded(one, batch.totals[one.key]), old.get(one.id, {})) for one in some],
+        )
+    _remove(collection, sorted(old.keys() - {one.id for one in batch.chunks}))
+
+
+def _instead(record: dict[str, Any], old: Record) -> dict[str, Any]:
+    """Chroma lays new metadata over old: what is not said to be gone stays."""
+    return dict.fromkeys(old) | record
+
+
+def _calls(chunks: Sequence[Chunk]) -> Iterator[slice]:
+    """As many as one call takes."""
+    start = size = 0
+    for end, one in enumerate(chunks):
+        if end - start == _RECORDS or size + len(one.text) > _CHARACTERS:
+            yield slice(start, end)
+            start, size = end, 0
+        size += len(one.text)
+    yield slice(start, len(chunks))
+
+
+def stored(collection: "Collection", keys: Sequence[str]) -> Mapping[str, Record]:
+    """What there is of these documents, by the ids of the chunks."""
+    found: dict[str, Record] = {}
+    for some in batched(keys, _KEYS):
+        parts = get(collection, {"key": {"$in": some}}, "metadatas")
+        found.update({chunk: record for chunk, record in zip(parts["ids"], parts["metadatas"], strict=True) if ours(record)})
+    return found
+
+
+def digests(collection: "Collection", keys: Sequence[str]) -> Mapping[str, str]:
+    """Of those that are whole."""
+    records = sorted(stored(collection, list(dict.fromkeys(keys))).values(), key=lambda one: str(one["key"]))
+    documents = {key: whole(list(of_key)) for key, of_key in groupby(records, key=lambda one: str(one["key"]))}
+    return {key: digest for key, digest in documents.items() if digest is not None}
+
+
+def delete(collection: "Collection", keys: Sequence[str]) -> int:
+    """How many documents there were, whole or not."""
+    found = stored(collection, list(dict.fromkeys(keys)))
+    _remove(collection, list(found))
+    return len({record["key"] for record in found.values()})
+
+
+def _remove(collection: "Collection", ids: Sequence[str]) -> None:
+    for some in batched(ids, _RECORDS):
+        collection.delete(ids=some)
