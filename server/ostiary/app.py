@@ -34,6 +34,7 @@ from ostiary.queue import Queue, open_queue
 from ostiary.settling import open_ledger, secret_of
 from ostiary.shelves import Shelves
 from ostiary.sources import look_s, sources
+from ostiary.stores import stores
 from ostiary.taints import Taints
 from ostiary.telemetry import tracing
 from ostiary.terms import Terms
@@ -58,6 +59,7 @@ from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
 from ostiary_tools.embedders.opening import opened
 from ostiary_tools.packs import Registry, discover
+from ostiary_tools.vectors.opening import open_stores
 from ostiary_tools.view import HashKey, hash_key
 
 Progress = Callable[[str], None]
@@ -142,7 +144,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
         budgets = Budgets(BudgetTable(writer_dsn), meter)
         stack.push_async_callback(budgets.close)
-        shelves = await _shelves(config, CollectionTable(writer_dsn), bus, stack)
+        shelves = await _shelves(config, cluster, CollectionTable(writer_dsn), bus, stack)
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -296,12 +298,12 @@ def _sample_cluster(config: Config, progress: Progress) -> AbstractAsyncContextM
     return attached(config.home.data, progress, runtime_dir=config.home.runtime)
 
 
-async def _shelves(config: Config, table: CollectionTable, bus: Bus, stack: AsyncExitStack) -> Shelves:
+async def _shelves(config: Config, cluster: Cluster | None, table: CollectionTable, bus: Bus, stack: AsyncExitStack) -> Shelves:
     """Collections with their stores and embedders, none of which is reached for before it is asked."""
     opened_embedders = opened(embedders(config))
     for embedder in opened_embedders.values():
         stack.push_async_callback(embedder.close)
-    shelves = Shelves(table, {}, opened_embedders, bus)
+    shelves = Shelves(table, await stack.enter_async_context(open_stores(stores(config, cluster))), opened_embedders, bus)
     stack.push_async_callback(shelves.close)
     return shelves
 
