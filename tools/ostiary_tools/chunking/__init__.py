@@ -1,0 +1,1 @@
+"""Texts in pieces that an embedder reads whole, cut where they have joints."""
