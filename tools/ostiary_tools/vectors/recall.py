@@ -27,6 +27,7 @@ GROWN = 2
 _EXACT_S = 120.0
 """Time for exact answers; large collections are measured by fewer questions."""
 _LEAST_QUESTIONS = 10
+_GLANCE = 15
 _SAME = 1e-6
 """Scores that differ by less are of vectors equally near."""
 _CANDIDATES = (20, 40, 60, 80, 120, 160, 240, 320, 480, 640, 1000)
@@ -98,8 +99,10 @@ def ladder(layout: Layout, chunks: int) -> tuple[Tuning, ...]:
     """What can be tried, less effort first."""
     wide = _OVERFETCH if layout.element is Element.BIT else (1,)
     if layout.index is IndexKind.HNSW:
-        # A list shorter than what is fetched would be filled by scanning again.
-        efforts = [(ef, 0, overfetch) for ef in _CANDIDATES for overfetch in wide if overfetch == 1 or overfetch * AT <= ef]
+        # A list as long as what is fetched, and one twice as long; a shorter one would be filled by scanning again.
+        lists = [(ef, 0, 1) for ef in _CANDIDATES]
+        bits = [(min(_CANDIDATES[-1], AT * overfetch * longer), 0, overfetch) for overfetch in _OVERFETCH for longer in (2, 4)]
+        efforts = sorted(set(bits)) if layout.element is Element.BIT else lists
     elif layout.index is IndexKind.IVFFLAT:
         efforts = [(0, probes, overfetch) for probes in _probes(layout.lists, chunks) for overfetch in wide]
     else:
@@ -154,8 +157,7 @@ async def tune(store: Managed, collection: Collection, target: float, *, questio
     best = Tuning(target, -1.0)
     for number, effort in enumerate(steps, 1):
         await tell(len(every) + number, None, f"trying {told(effort) or 'the index'}")
-        chosen = await measure(store, collection, choosing, effort)
-        if chosen.mean - chosen.error < target and number < len(steps):
+        if number < len(steps) and not await _promises(store, collection, choosing, effort, target):
             continue
         found = await measure(store, collection, held_out, effort)
         if found.mean > best.recall:
@@ -163,6 +165,15 @@ async def tune(store: Managed, collection: Collection, target: float, *, questio
         if found.mean >= target:
             break
     return replace(best, chunks=chunks, questions=len(held_out), at=datetime.now(UTC))
+
+
+async def _promises(store: Searched, collection: Collection, questions: Sequence[Question], effort: Tuning, target: float) -> bool:
+    """Whether it reaches the target on these, with a standard error to spare. Some of them show when it is far from it."""
+    some = await measure(store, collection, questions[:_GLANCE], effort)
+    if some.mean + 3 * some.error < target:
+        return False
+    found = await measure(store, collection, questions, effort)
+    return found.mean - found.error >= target
 
 
 async def check(store: Managed, collection: Collection, tuning: Tuning, *, questions: int, tell: Tell) -> Tuning:
