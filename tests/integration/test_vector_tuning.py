@@ -81,7 +81,7 @@ async def test_the_recall_that_is_told_is_what_an_exact_computation_gives(store:
     least = recall.ladder(one.layout, 2000)[0]
     assert tuning.ef_search > least.ef_search, "the least effort does not reach it on such a graph"
     assert await independent(store, replace(one, tuning=least), matrix, 100) < 0.9
-    assert await independent(store, replace(one, tuning=tuning), matrix, 100) == pytest.approx(tuning.recall, abs=0.04)
+    assert await independent(store, replace(one, tuning=tuning), matrix, 100) == pytest.approx(tuning.recall, abs=0.05)
 
 
 async def test_an_index_that_cannot_reach_the_target_is_told_with_what_it_gives(
