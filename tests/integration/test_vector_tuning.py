@@ -16,7 +16,7 @@ from ostiary_tools.vectors import recall  # noqa: E402
 from ostiary_tools.vectors.collection import Collection, Element, Embedding, IndexKind, Layout, Metric  # noqa: E402
 from ostiary_tools.vectors.pgvector.store import PgvectorStore  # noqa: E402
 from ostiary_tools.vectors.port import Chunk, Reach  # noqa: E402
-from ostiary_tools.vectors.reports import near_duplicates  # noqa: E402
+from ostiary_tools.vectors.reports import near_duplicates, normalised  # noqa: E402
 from ostiary_tools.vectors.settings import PgvectorSettings  # noqa: E402
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def store(postgres_server: PostgresServer, make_database: Callable[[str], 
 def rows(count: int, seed: int = 3) -> "Matrix":
     """Rows without structure, the hardest for an index."""
     drawn = np.random.default_rng(seed).normal(size=(count, DIMENSION))
-    return np.asarray(drawn / np.linalg.norm(drawn, axis=1, keepdims=True), dtype=np.float32)
+    return normalised(drawn.astype(np.float32))
 
 
 def collection(layout: Layout) -> Collection:
