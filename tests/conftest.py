@@ -16,4 +16,5 @@ pytest_plugins = [
     "fix_fortress",
     "fix_pages",
     "fix_identity",
+    "fix_vectors",
 ]

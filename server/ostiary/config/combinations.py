@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from ostiary.config.callers import host_in, is_loopback
 from ostiary.config.embedders import ANY_KIND, NEEDS, TAKES
-from ostiary.config.secrets import same_database
+from ostiary.config.secrets import same_database, same_login
 from ostiary.config.settings import Config
 from ostiary.config.vectors import STORES
 from ostiary_policies.attributes import attribute
@@ -165,14 +165,16 @@ def _stores_are_one_thing_each(config: Config) -> Iterator[Complaint]:
 
 
 def _agents_stay_out_of_the_vectors(config: Config) -> Iterator[Complaint]:
-    # Texts of a collection are shown through policy alone: its login must not be an agent's.
+    # Texts of a collection are shown through policy alone: its login must be nobody else's.
     for name, store in config.vectors.items():
+        mine = "" if store.dsn is None else store.dsn.get_secret_value()
+        here = ("vectors", name, "dsn")
         for other, datasource in config.datasources.items():
-            if store.dsn is not None and store.dsn in (datasource.dsn, datasource.replica_dsn):
-                yield (
-                    ("vectors", name, "dsn"),
-                    f"`vectors.{name}` is the login of `datasources.{other}`; give the store a role of its own",
-                )
+            theirs = [dsn.get_secret_value() for dsn in (datasource.dsn, datasource.replica_dsn, datasource.writer_dsn) if dsn]
+            if mine and any(same_login(mine, dsn) for dsn in theirs):
+                yield here, f"`vectors.{name}` is the login of `datasources.{other}`; give the store a role of its own"
+        if mine and config.control.dsn and same_database(mine, config.control.dsn.get_secret_value()):
+            yield here, f"`vectors.{name}` is the control database; keep collections in a database of their own"
 
 
 RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import AfterValidator, SecretStr
 
@@ -91,6 +91,16 @@ def same_database(one: str, other: str) -> bool:
     hosts, name = _whereabouts(one)
     other_hosts, other_name = _whereabouts(other)
     return name == other_name and not hosts.isdisjoint(other_hosts)
+
+
+def same_login(one: str, other: str) -> bool:
+    """Whether two URLs name the same role of the same database, as far as their text tells."""
+    return same_database(one, other) and _role(one) == _role(other)
+
+
+def _role(dsn: str) -> str:
+    parts = urlsplit(dsn)
+    return unquote(parts.username or dict(parse_qsl(parts.query)).get("user", ""))
 
 
 def _whereabouts(dsn: str) -> tuple[frozenset[str], str]:

@@ -194,6 +194,36 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             "[datasources.x]\ndsn = 'postgresql://h/d'\npool_min = 9\npool_max = 2\n",
             "ostiary.toml:3: `pool_min` 9 is more than `pool_max` 2; lower it",
         ),
+        ("[vectors.v]\nkind = 'qdrant'\n", "ostiary.toml:2: `vectors.v.kind` must be `pgvector` or `chroma`"),
+        ("[vectors.v]\nkind = 'pgvector'\n", 'ostiary.toml:2: `vectors.v.dsn` is missing; add `dsn = "env:VECTORS_DSN"`'),
+        ("[vectors.v]\nkind = 'chroma'\n", "ostiary.toml:2: `vectors.v` needs either `path` or `url`; set one of them"),
+        (
+            "[vectors.v]\nkind = 'chroma'\npath = 'x'\nurl = 'https://c.example'\n",
+            "ostiary.toml:2: `vectors.v` needs either `path` or `url`; set one of them",
+        ),
+        (
+            "[vectors.v]\nkind = 'chroma'\npath = 'x'\nkey = 'env:HOME'\n",
+            "ostiary.toml:4, from `env:HOME`: `vectors.v.key` is what a server is told; set `url`, or remove it",
+        ),
+        (
+            "[vectors.v]\nkind = 'pgvector'\ndsn = 'postgresql://v@h/v'\nurl = 'https://c.example'\n",
+            "ostiary.toml:4: `vectors.v.url` has no effect on kind `pgvector`; remove it, or choose `chroma`",
+        ),
+        (
+            "[vectors.v]\nkind = 'chroma'\nurl = 'http://c.example'\n",
+            "ostiary.toml:3: `vectors.v.url` must be an `https://` URL; `http://` only for addresses of this machine",
+        ),
+        (
+            "[datasources.s]\ndsn = 'postgresql://a@h/s'\n[vectors.v]\nkind = 'pgvector'\ndsn = 'postgresql://a@h:5432/s'\n",
+            "ostiary.toml:5: `vectors.v` is the login of `datasources.s`; give the store a role of its own",
+        ),
+        (
+            (
+                "[control]\ndsn = 'postgresql://w@h/c'\nreader_dsn = 'postgresql://r@h/c'\n"
+                "[vectors.v]\nkind = 'pgvector'\ndsn = 'postgresql://v@h/c'\n"
+            ),
+            "ostiary.toml:6: `vectors.v` is the control database; keep collections in a database of their own",
+        ),
         (
             "[embedders.own]\nkind = 'wordllama'\nfolder = 'x'\n",
             (
@@ -408,18 +438,24 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
     text = re.sub(r"^# (\[|[a-z_]+ = )", r"\1", commented_file(), flags=re.MULTILINE)
     text = text.replace("/run/secrets/control-admin", "admin")
     text = re.sub(r"^folder = .*\n", "", text, flags=re.MULTILINE)  # an embedder has either a server or a folder
+    others, stores = text.split("[vectors.", 1)  # and a store is of one kind
+    text = others + "[vectors." + re.sub(r"^(path|url|key) = .*\n", "", stores, flags=re.MULTILINE)
     admin = tmp_path / "admin"
     admin.write_text("postgresql://o@h/c\n")
     admin.chmod(0o600)
     environ = {"CONTROL_DSN": "postgresql://w@h/c", "CONTROL_READER_DSN": "postgresql://r@h/c", "SHOP_DSN": "postgresql://a@h/shop"}
     environ |= {"STATE_KEYS": "k" * 32, "OSTIARY_MASK_KEY": "m" * 32, "OSTIARY_CHANGES_KEY": "c" * 32, "EMBEDDER_KEY": "e"} | {
+        "VECTORS_DSN": "postgresql://v@h/vectors",
         "SHOP_MIGRATIONS_DSN": "postgresql://m@h/shop",
         "SHOP_REPLICA_DSN": "postgresql://a@r/shop",
     }
     environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop", "SHOP_MIGRATIONS_DSN": "postgresql://c@h/shop"}
     config = load(written(text), ENVIRON | environ, {})
     assert {row.name.replace(".shop.", ".<name>.") for row in listing(config)} == {".".join(s.key) for s in TABLE}
-    assert {row.name for row in listing(config) if row.origin == "default"} == {"embedders.shop.folder"}
+    assert {row.name for row in listing(config) if row.origin == "default"} == {
+        "embedders.shop.folder",
+        *("vectors.shop.path", "vectors.shop.url", "vectors.shop.key"),
+    }
     assert config.limits == load(written(""), ENVIRON, {}).limits
 
 

@@ -158,13 +158,21 @@ def test_keys_of_state_come_from_a_private_place_and_are_never_shown(tmp_path: P
         assert CANARY not in str(caught.value)
 
 
+NEEDED = {
+    "embedders.own": "kind = 'openai'\nurl = 'http://localhost/v1'\nmodel = 'm'\ndimensions = 3\n",
+    "vectors.own": "kind = 'chroma'\nurl = 'http://localhost'\n",
+}
+"""What else the section must say."""
+
+
 @pytest.mark.parametrize(
-    ("section", "name"), [("policy", "mask_key"), ("changes", "key"), ("embedders.own", "key"), ("http", "state_keys")]
+    ("section", "name"),
+    [("policy", "mask_key"), ("changes", "key"), ("embedders.own", "key"), ("vectors.own", "key"), ("http", "state_keys")],
 )
 def test_a_key_comes_from_a_private_place_and_is_never_shown(tmp_path: Path, section: str, name: str) -> None:
     path = tmp_path / "ostiary.toml"
     key = f"{CANARY}{'x' * 32}"
-    kind = "kind = 'openai'\nurl = 'http://localhost/v1'\nmodel = 'm'\ndimensions = 3\n" if section == "embedders.own" else ""
+    kind = NEEDED.get(section, "")
     path.write_text(f"[{section}]\n{kind}{name} = 'env:KEY'\n")
     config = load(path, ENVIRON | {"KEY": key}, {})
     assert [row.value for row in listing(config) if row.name == f"{section}.{name}"] == ["***"]

@@ -14,13 +14,18 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from ostiary_tools.control.migrate import migrate
 from ostiary_tools.embedded import (
     ADMIN,
     AGENT,
     CHANGER,
     CONTROL,
+    KEEPER,
     LOGIN_ROLES,
+    READER,
     SHOP,
+    VECTORS,
+    WRITER,
     EmbeddedError,
     InUse,
     attach,
@@ -137,6 +142,31 @@ async def test_agents_cannot_enter_any_database_but_the_shop(embedded_home: Path
         for database in (CONTROL, "postgres", "template1"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for database"):
                 await value(cluster.dsn(AGENT, database), "select 1")
+
+
+@pytest.mark.asyncio
+async def test_who_keeps_vectors_enters_their_database_alone_also_in_a_cluster_of_an_earlier_version(embedded_home: Path) -> None:
+    async with attached(embedded_home, quiet) as cluster:
+        await migrate(cluster.dsn(ADMIN, CONTROL))
+        for statement in (f"drop database {VECTORS}", f"drop role {KEEPER}"):
+            await value(cluster.dsn(ADMIN, "postgres"), statement)
+    async with attached(embedded_home, quiet) as cluster:
+        mine = cluster.dsn(KEEPER, VECTORS)
+        assert await value(mine, "select array_agg(extname::text order by 1) from pg_extension") == ["pg_trgm", "plpgsql", "vector"]
+        closed = [(KEEPER, database) for database in (CONTROL, SHOP, "postgres", "template1")]
+        for role, database in (*closed, *((role, VECTORS) for role in (AGENT, CHANGER, WRITER, READER))):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for database"):
+                await value(cluster.dsn(role, database), "select 1")
+        await value(mine, "create table ostiary_vectors.mine ()")
+        for statement in ("create schema x", "create table public.x ()", "create temporary table x ()", "create role x"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await value(mine, statement)
+        member = (
+            "select exists (select from pg_auth_members where member = (select oid from pg_roles where rolname = current_user))"
+        )
+        assert await value(mine, member) is False
+        powers = "rolsuper or rolcreaterole or rolcreatedb or rolbypassrls or rolreplication"
+        assert await value(mine, f"select {powers} from pg_roles where rolname = current_user") is False
 
 
 @pytest.mark.asyncio

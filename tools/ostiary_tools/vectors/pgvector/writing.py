@@ -53,6 +53,8 @@ class Batch:
 def batch_of(collection: Collection, chunks: Sequence[Chunk]) -> Batch:
     """Look at what is given, and put it so. Raises Refused. Blocking."""
     documents = admit(chunks)
+    if not documents:
+        return Batch([], [], [], [])
     inside = [chunk for own in documents.values() for chunk in own]
     vectors = matrix_of(collection, [chunk.vector for chunk in inside])
     return Batch(
