@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ostiary.columns import allowed, columns
+from ostiary.meanings import MeaningsKept
 from ostiary.redaction import one_line
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
@@ -62,6 +63,7 @@ class Worlds:
         self._callable: OrderedDict[tuple[Principal, str], tuple[str, ...]] = OrderedDict()
         self._governed: OrderedDict[tuple[str, str, str], _Governed] = OrderedDict()
         self._queries: dict[str, tuple[str, Mapping[Name, Query]]] = {}
+        self._meanings = MeaningsKept()
         self._one_at_a_time = asyncio.Lock()
 
     async def world(self, engine: Engine, who: Principal) -> World:
@@ -75,7 +77,8 @@ class Worlds:
                 views[name] = await self._view(engine, who, await datasource.snapshot())
             except Unavailable as error:
                 unavailable[name] = error.message
-        return World(who, views, unavailable, self._names(engine, who))
+        meanings = {name: found for name, view in views.items() if (found := self._meanings.of(view.snapshot)) is not None}
+        return World(who, views, unavailable, self._names(engine, who), meanings=meanings)
 
     def _names(self, engine: Engine, who: Principal) -> tuple[str, ...]:
         key = (who, engine.policy_hash)

@@ -8,19 +8,20 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from ostiary_policies.model import Resource
-from ostiary_tools.snapshot import FunctionInfo, Relation, Snapshot, TypeInfo
+from ostiary_tools.meaning.index import Meanings, near
+from ostiary_tools.snapshot import Relation, Snapshot, TypeInfo
+from ostiary_tools.things import Thing, comments, first, things
 from ostiary_tools.view import SchemaView
 from ostiary_tools.words import FILLERS, words
-
-Thing = Relation | tuple[FunctionInfo, ...] | TypeInfo
-"""What a search finds; all overloads of a function are one thing."""
 
 _NAME, _COLUMN, _SCHEMA, _COMMENT, _NEIGHBOUR = 6.0, 3.0, 1.0, 1.5, 1.0
 _PREFIX = 0.7
 _LEAST_SIMILAR = 0.45
+_NEAR, _LEAST_NEAR = 0.7, 0.3
+"""Of the best score by meaning, and of the highest there is: what a thing needs that shares no letters with the query."""
 _SHORTEST_PREFIX = 3
 _MOST_COLUMNS = 5
 """Columns named with a hit."""
@@ -71,22 +72,47 @@ class _Dated:
         return (snapshot.datasource, snapshot.version, 0 if snapshot.version else id(snapshot))
 
 
-def search(view: SchemaView, query: str) -> list[Hit]:
-    """Everything visible that a word of the query lies near, best first; without words, everything by name."""
+def search(view: SchemaView, query: str, meanings: Meanings | None = None) -> list[Hit]:
+    """Everything visible that a word of the query lies near, best first; without words, everything by name.
+
+    With the meanings of the schema, near is also what means the same.
+    """
     index = _index(_Dated(view.snapshot))
-    asked = dict.fromkeys(word for word in words(query) if word not in FILLERS) or dict.fromkeys(words(query))
-    if not asked:
+    if not words(query):
         return [Hit(thing, 0.0) for thing, resource in index.things if resource in view.visible]
+    hits = _spelled(index, view, query)
+    if meanings is not None:
+        scores = near(meanings, view, query, partial(_near, index))
+        enough = max(_NEAR * max(scores.values(), default=0.0), _LEAST_NEAR)
+        found = {thing for thing, score in scores.items() if score >= enough}
+        hits = {
+            thing: Hit(index.things[thing][0], scores.get(thing, 0.0), hits[thing].columns if thing in hits else ())
+            for thing in found.union(hits)
+        }
+    return [hits[thing] for thing in sorted(hits, key=lambda thing: (-hits[thing].score, thing))]
+
+
+def _spelled(index: _Index, view: SchemaView, query: str) -> dict[int, Hit]:
+    """Every thing that has a word spelled like one of the query."""
+    asked = dict.fromkeys(word for word in words(query) if word not in FILLERS) or dict.fromkeys(words(query))
     scores: defaultdict[int, float] = defaultdict(float)
     columns: defaultdict[int, set[str]] = defaultdict(set)
+    total = _total(index, view)
     for word in asked:
         best = _best(index, view, word, columns)
         # A word that lies near few things says more than one that lies near all.
-        rarity = math.log(1 + len(index.things) / (1 + len(best)))
+        rarity = math.log(1 + total / (1 + len(best)))
         for thing, score in best.items():
             scores[thing] += score * rarity
-    order = sorted(scores, key=lambda thing: (-scores[thing], thing))
-    return [Hit(index.things[thing][0], scores[thing], tuple(sorted(columns[thing]))) for thing in order]
+    return {thing: Hit(index.things[thing][0], score, tuple(sorted(columns[thing]))) for thing, score in scores.items()}
+
+
+def _total(index: _Index, view: SchemaView) -> int:
+    """How many things the caller sees: how rare a word is must not tell of others."""
+    if "things" not in view.kept:
+        view.kept["things"] = sum(resource in view.visible for _, resource in index.things)
+    total: int = view.kept["things"]
+    return total
 
 
 def prepare(snapshot: Snapshot) -> None:
@@ -132,9 +158,9 @@ def _near(index: _Index, word: str) -> Iterator[tuple[str, float]]:
 @lru_cache(maxsize=8)
 def _index(dated: _Dated) -> _Index:
     snapshot = dated.snapshot
-    things = tuple(_things(snapshot))
+    known = tuple(things(snapshot))
     postings: defaultdict[str, list[_Posting]] = defaultdict(list)
-    for number, (thing, resource) in enumerate(things):
+    for number, (thing, resource) in enumerate(known):
         for term, posting in _postings(snapshot, number, thing, resource):
             postings[term].append(posting)
     trigrams: defaultdict[str, set[str]] = defaultdict(set)
@@ -142,26 +168,14 @@ def _index(dated: _Dated) -> _Index:
         for trigram in _trigrams(term):
             trigrams[trigram].add(term)
     return _Index(
-        things,
+        known,
         {term: tuple(found) for term, found in postings.items()},
         {trigram: frozenset(terms) for trigram, terms in trigrams.items()},
     )
 
 
-def _things(snapshot: Snapshot) -> Iterator[tuple[Thing, Resource]]:
-    for _, relation in sorted(snapshot.relations.items()):
-        yield relation, relation.resource(snapshot.datasource)
-    for (schema, name), overloads in sorted(snapshot.functions.items()):
-        if schema not in ("pg_catalog", "information_schema"):
-            yield overloads, snapshot.function_resource(schema, name)
-    for _, kind in sorted(snapshot.types.items()):
-        yield kind, snapshot.schema_resource(kind.schema)
-
-
 def _postings(snapshot: Snapshot, number: int, thing: Thing, resource: Resource) -> Iterator[tuple[str, _Posting]]:
-    first = thing[0] if isinstance(thing, tuple) else thing
-    comments = " ".join(overload.comment for overload in thing) if isinstance(thing, tuple) else thing.comment
-    for weight, text in ((_NAME, first.name), (_SCHEMA, first.schema), (_COMMENT, comments)):
+    for weight, text in ((_NAME, first(thing).name), (_SCHEMA, first(thing).schema), (_COMMENT, comments(thing))):
         yield from _terms(text, _Posting(number, weight, resource))
     if isinstance(thing, TypeInfo):
         yield from _terms(" ".join(thing.labels), _Posting(number, _COMMENT, resource))

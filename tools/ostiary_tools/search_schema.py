@@ -11,8 +11,9 @@ from ostiary_tools.describe import describe_relation, head_line, sight
 from ostiary_tools.identifiers import identifier, one_line, qualified
 from ostiary_tools.outlines import MARKS
 from ostiary_tools.question_context import Context, gather, with_values
-from ostiary_tools.ranking import Hit, Thing, search
+from ostiary_tools.ranking import Hit, search
 from ostiary_tools.snapshot import FunctionInfo, Relation, RelationKind
+from ostiary_tools.things import Thing
 from ostiary_tools.view import SchemaView
 
 Kind = Literal["table", "view", "materialized view", "foreign table", "function", "type"]
@@ -55,7 +56,7 @@ class SearchSchema:
             needed = _needed(view, args, world)
             arguments = args.model_dump(mode="json")
             return Intent(self.name, arguments, needed.accesses, datasource=view.datasource, statements=needed.statements)
-        _, page = _page(view, args)
+        _, page = _page(view, args, world)
         accesses = [access for hit in page for access in _sight(view, hit.thing)]
         return Intent(self.name, args.model_dump(mode="json"), tuple(dict.fromkeys(accesses)), datasource=view.datasource)
 
@@ -65,7 +66,7 @@ class SearchSchema:
         view = session.world.view(args.datasource)
         if args.detail == "sql":
             return await _for_sql(view, args, session)
-        total, page = _page(view, args)
+        total, page = _page(view, args, session.world)
         if not page:
             return Text("nothing found: try other words, or an empty query to list everything")
         lines = [_shown(view, hit, args.detail) for hit in page]
@@ -87,8 +88,9 @@ async def _for_sql(view: SchemaView, args: SearchSchemaArgs, session: Session) -
     return Content((found, Text("\n".join(rest))) if rest else (found,))
 
 
-def _page(view: SchemaView, args: SearchSchemaArgs) -> tuple[int, list[Hit]]:
-    hits = [hit for hit in search(view, args.query) if args.kind is None or _kind(hit.thing) == args.kind]
+def _page(view: SchemaView, args: SearchSchemaArgs, world: World) -> tuple[int, list[Hit]]:
+    found = search(view, args.query, world.meanings.get(view.datasource))
+    hits = [hit for hit in found if args.kind is None or _kind(hit.thing) == args.kind]
     return len(hits), hits[args.offset : args.offset + args.limit]
 
 

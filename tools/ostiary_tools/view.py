@@ -24,6 +24,7 @@ from ostiary_tools.snapshot import ColumnInfo, Index, Name, Relation, Snapshot
 
 if TYPE_CHECKING:
     from ostiary_tools.change import KnownChange
+    from ostiary_tools.meaning.index import Meanings
     from ostiary_tools.vectors.known import Library
 
 _BLOCK = 64
@@ -250,6 +251,9 @@ class World:
 
     examples: Mapping[str, tuple[ShownExample, ...]] = field(default_factory=dict)
     """By datasource: verified examples most like the call's question, nearest first, that the caller may run."""
+
+    meanings: "Mapping[str, Meanings]" = field(default_factory=dict)
+    """By datasource: its schema's words, where searches go by meaning too."""
 
     change: "KnownChange | None" = None
     """What the call's change is, when the call gives one that is the caller's and still holds."""

@@ -73,7 +73,8 @@ class WordLlama:
         """The model stays with the process."""
 
 
-def _embedded(texts: Sequence[str]) -> "Matrix":
+def sums(texts: Sequence[str]) -> "Matrix":
+    """The sum of its tokens' vectors for each text, longer where they say more. On a thread: it may read the model."""
     import numpy as np  # heavy
 
     model = _loaded()
@@ -84,8 +85,14 @@ def _embedded(texts: Sequence[str]) -> "Matrix":
     counts = np.fromiter(map(len, ids), np.intp, len(ids))
     starts = np.cumsum(counts) - counts
     # One after the other instead of padded to the longest: a long text among short ones costs what it is.
-    sums = np.add.reduceat(model.weights[np.concatenate(ids)], starts, axis=0)
-    return np.asarray(sums / np.linalg.norm(sums, axis=1, keepdims=True), np.float32)
+    return np.asarray(np.add.reduceat(model.weights[np.concatenate(ids)], starts, axis=0), np.float32)
+
+
+def _embedded(texts: Sequence[str]) -> "Matrix":
+    import numpy as np  # heavy
+
+    found = sums(texts)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 
 def _encodable(text: str) -> str:
