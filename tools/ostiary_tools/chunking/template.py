@@ -27,8 +27,8 @@ class Template:
         return "".join(text + (row[column] or "" if column else "") for text, column in self.pieces)
 
 
-def parsed(template: str, columns: Collection[str]) -> Template:
-    """The template, of whose columns each is one of these. Raises Refused."""
+def parsed(template: str, columns: Collection[str] | None = None) -> Template:
+    """The template, of whose columns each is one of these, where they are told. Raises Refused."""
     pieces: list[tuple[str, str]] = []
     text, position = "", 0
     while position < len(template):
@@ -40,7 +40,7 @@ def parsed(template: str, columns: Collection[str]) -> Template:
         if found["column"] is None:
             text += found["text"] or found["brace"][0]
         else:
-            pieces.append((text, _known(found["column"], columns)))
+            pieces.append((text, found["column"] if columns is None else _known(found["column"], columns)))
             text = ""
         position = found.end()
     if not pieces:

@@ -25,6 +25,8 @@ _INTEGERS = frozenset({"int2", "int4", "int8"})
 _FORMS = enums.A_Expr_Kind
 _OPERATORS: Mapping[Any, tuple[str, ...]] = {_FORMS.AEXPR_BETWEEN: (">=", "<=")}
 """Of a form that is called otherwise."""
+_LISTED = (_FORMS.AEXPR_IN, _FORMS.AEXPR_BETWEEN)
+_ONE_OF = (_FORMS.AEXPR_IN, _FORMS.AEXPR_OP_ANY)
 _QUALIFIED = 2
 
 
@@ -50,12 +52,12 @@ def is_and(node: Any) -> bool:
 
 
 def is_of_key(condition: Any, relation: Relation) -> bool:
-    """Whether a condition that may be pushed says which value a key of one column has.
+    """Whether a condition that may be pushed says which value a key of one column has, or which of the values in a parameter.
 
-    The planner then expects one row, whatever rows there are. A parent's keys are not its children's.
+    The planner then expects one row for each, whatever rows there are. A parent's keys are not its children's.
     """
     keys = () if relation.has_children else (relation.primary_key, *relation.unique_keys)
-    is_equal = condition.kind == _FORMS.AEXPR_OP and calls.parts(condition.name)[-1] == "="
+    is_equal = condition.kind in (_FORMS.AEXPR_OP, _FORMS.AEXPR_OP_ANY) and calls.parts(condition.name)[-1] == "="
     return is_equal and calls.parts(condition.lexpr.fields) in keys
 
 
@@ -134,7 +136,9 @@ def _fits(condition: Any, column: ColumnInfo, once: frozenset[int], snapshot: Sn
     meant = _OPERATORS.get(condition.kind, (operator,))
     if not _is_total(kind, operator, condition.kind, column) or not _is_the_servers(meant, snapshot):
         return False
-    constants = (condition.rexpr,) if condition.kind == _FORMS.AEXPR_OP else condition.rexpr
+    if condition.kind == _FORMS.AEXPR_OP_ANY and not isinstance(condition.rexpr, ast.ParamRef):
+        return False
+    constants = condition.rexpr if condition.kind in _LISTED else (condition.rexpr,)
     return all(_is_constant(one, kind, once) for one in constants)
 
 
@@ -147,10 +151,10 @@ def _is_the_servers(names: Sequence[str], snapshot: Snapshot) -> bool:
 def _is_total(kind: str, operator: str, form: Any, column: ColumnInfo) -> bool:
     """Whether the operator of that type has an answer for every value."""
     if kind in _EQUAL:
-        return operator == "=" and form in (_FORMS.AEXPR_OP, _FORMS.AEXPR_IN) and (kind == "bool" or column.deterministic)
+        return operator == "=" and form in (_FORMS.AEXPR_OP, *_ONE_OF) and (kind == "bool" or column.deterministic)
     if form == _FORMS.AEXPR_OP:
         return kind in _ORDERED and operator in _COMPARISONS
-    return kind in _ORDERED and (form == _FORMS.AEXPR_BETWEEN or (form == _FORMS.AEXPR_IN and operator == "="))
+    return kind in _ORDERED and (form == _FORMS.AEXPR_BETWEEN or (form in _ONE_OF and operator == "="))
 
 
 def _is_constant(node: Any, kind: str, once: frozenset[int]) -> bool:
