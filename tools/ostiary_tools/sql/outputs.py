@@ -1,9 +1,10 @@
-"""What the text of a statement says of its output columns' types beyond their names: precision and scale."""
+"""What the text of a statement says of its output columns: their names, and types beyond these, precision and scale."""
 
 from typing import Any
 
 from ostiary_tools.sql import calls
 from ostiary_tools.sql.joins import tables_of
+from ostiary_tools.sql.naming import column_name
 from ostiary_tools.sql.parse import parse
 from ostiary_tools.view import SchemaView
 
@@ -39,3 +40,15 @@ def _cast(value: Any) -> str | None:
     if calls.parts(value.typeName.names)[-1] != "numeric" or not modifiers or None in modifiers:
         return None
     return f"numeric({','.join(map(str, (*modifiers, 0)[:2]))})"
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The names of the output columns of a judged statement, as its text tells them; empty where it does not."""
+    tree = parse(text)
+    while type(tree).__name__ == "SelectStmt" and tree.larg is not None:
+        tree = tree.larg
+    if type(tree).__name__ != "SelectStmt":
+        return ()
+    if tree.valuesLists:
+        return tuple(f"column{number}" for number, _ in enumerate(tree.valuesLists[0], 1))
+    return tuple(str(target.name or column_name(target.val) or "") for target in tree.targetList or ())
