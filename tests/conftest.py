@@ -17,4 +17,5 @@ pytest_plugins = [
     "fix_pages",
     "fix_identity",
     "fix_vectors",
+    "fix_indexing",
 ]

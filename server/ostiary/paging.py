@@ -19,7 +19,8 @@ Row = tuple[str | None, ...]
 
 def reading(limits: ReadLimits, intent: Intent) -> ReadLimits:
     """Bounds of what is read for a reply: of rows that are looked up the reply shows some only, and a part of each."""
-    return replace(limits, max_rows=LOOKUP_ROWS, max_chars=_LOOKUP_CHARS) if intent.lookups else limits
+    looks_up = intent.lookups and not intent.to_collection
+    return replace(limits, max_rows=LOOKUP_ROWS, max_chars=_LOOKUP_CHARS) if looks_up else limits
 
 
 def finds(intent: Intent) -> bool:

@@ -1,7 +1,7 @@
 """What a permitted run may touch: what its Permit covers, and nothing else."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -167,7 +167,7 @@ class PermittedSession:
         self.tally.rows += len(rows.rows)
         return rows
 
-    async def pages(self, statement: Statement, *, rows: int) -> AsyncIterator[Rows]:
+    async def pages(self, statement: Statement, *, rows: int) -> AsyncGenerator[Rows, None]:
         """One of the permit's statements, page by page."""
         reader = self._covered(statement)
         if not self.permit.intent.to_collection:

@@ -17,6 +17,7 @@ def pack() -> Iterable[Tool[Any]]:
     from ostiary_tools.explain import Explain
     from ostiary_tools.explain_slow_query import ExplainSlowQuery
     from ostiary_tools.export import Export
+    from ostiary_tools.index_documents import IndexDocuments
     from ostiary_tools.job import JobTool
     from ostiary_tools.manage_collection import ManageCollection
     from ostiary_tools.propose_change import ProposeChange
@@ -47,4 +48,5 @@ def pack() -> Iterable[Tool[Any]]:
         QuestionToSql(),
         ExplainSlowQuery(),
         ManageCollection(),
+        IndexDocuments(),
     )

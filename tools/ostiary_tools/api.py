@@ -5,7 +5,7 @@ A tool states an `Intent` and, when a `Permit` for it comes back, runs it on a
 looks at its arguments and the `World`, and touches nothing.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol, TypeVar
@@ -241,7 +241,7 @@ class Session(Protocol):
         """How many rows its reply may have, by policy, budgets and the server. Of looked up rows no more are shown."""
         ...
 
-    def pages(self, statement: Statement, *, rows: int) -> AsyncIterator[Rows]:
+    def pages(self, statement: Statement, *, rows: int) -> AsyncGenerator[Rows, None]:
         """One of the permit's own statements, so many rows at a time and none of them twice, within the bounds of an export.
 
         Memory does not grow with it. Raises Refused unless the intent says `to_collection`, and as `rows`.

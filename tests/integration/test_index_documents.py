@@ -1,0 +1,74 @@
+"""`index_documents` through a real client: given documents, brought vectors, and rows, by a real worker on a real store."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from fix_indexing import Desk, OpenDesk, asked
+from fix_waiting import until
+from mcp import Client
+
+from ostiary.worker import Worker
+
+
+@asynccontextmanager
+async def working(desk: Desk) -> AsyncIterator[None]:
+    """A worker while the block lasts."""
+    stop = asyncio.Event()
+    task = asyncio.create_task(Worker(desk.house.queue, desk.house.gate.call, 2).work(stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await task
+
+
+async def refreshed(client: Client, name: str = "notes") -> str:
+    """What a refresh came to."""
+    reply = await asked(client, collection=name, refresh=True)
+    found = re.search(r'job\(id="([0-9a-f-]+)"\)', reply)
+    assert found, reply
+    await until(lambda: _ended(client, found[1]))
+    return await asked(client, "job", id=found[1])
+
+
+async def _ended(client: Client, id_: str) -> bool:
+    return (await asked(client, "job", id=id_)).startswith(("index_documents completed", "index_documents failed"))
+
+
+@pytest.mark.asyncio
+async def test_given_documents_are_stored_once_changed_and_deleted(desk: OpenDesk):
+    async with desk() as it, it.client() as ada:
+        made = await it.collection("handbook", None)
+        first = [{"key": "a.md", "text": "# Cats\nsleep", "kind": "markdown"}, {"key": "b", "text": "dogs", "metadata": {"n": 1}}]
+        assert await asked(ada, collection="handbook", documents=first) == (
+            "indexed `handbook`: 2 added, 0 changed, 0 unchanged, 0 deleted; 2 chunks stored"
+        )
+        second = [first[0], {"key": "b", "text": "dogs", "metadata": {"n": 2}}, {"key": "c", "text": "x " * 2000}]
+        told = await asked(ada, collection="handbook", documents=second)
+        assert re.fullmatch(r"indexed `handbook`: 1 added, 1 changed, 1 unchanged, 0 deleted; (\d+) chunks stored", told)
+        assert "2 deleted" in await asked(ada, collection="handbook", delete=["a.md", "c", "nothing"])
+        assert await it.stored(made) == {"b": "dogs"}
+
+
+@pytest.mark.asyncio
+async def test_rows_are_indexed_by_a_worker_and_follow_what_becomes_of_them(desk: OpenDesk):
+    async with desk(rows=2500) as it, it.client() as ada, working(it):
+        made = await it.collection()
+        told = await refreshed(ada)
+        assert told == (
+            "index_documents completed\nindexed `notes`: 2,500 added, 0 changed, 0 unchanged, 0 deleted; 2,500 chunks stored"
+        )
+        [one] = await it.store.chunks(made, ["7#0"])
+        assert dict(one.metadata) == {"year": 2007, "rate": 1.75, "done": False}
+        await it.rows("DELETE FROM notes WHERE id % 5 = 0")
+        await it.rows("UPDATE notes SET body = 'anew' WHERE id <= 3")
+        await it.rows("UPDATE notes SET body = '', title = '' WHERE id = 4")
+        await it.rows("INSERT INTO notes (id, title, body) VALUES (9000, 'late', 'row')")
+        again = await refreshed(ada)
+        stored, expected = await it.stored(made), dict(await it.expected())
+    del expected["4"]
+    assert again.endswith("1 added, 3 changed, 1,996 unchanged, 501 deleted; 4 chunks stored; 1 rows without text left out")
+    assert stored == expected

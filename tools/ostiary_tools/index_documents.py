@@ -1,0 +1,106 @@
+"""The `index_documents` tool: documents into a collection, out of it, or a collection made what its rows are."""
+
+import asyncio
+from typing import Annotated
+
+from pydantic import Field
+
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access, Intent, Permit
+from ostiary_tools.api import Args, CollectionName, Hints, KnownCollection, Redacted, Refused, Session, Surface, Text, World
+from ostiary_tools.indexing.counts import Counts
+from ostiary_tools.indexing.documents import MOST, Document, Given, document, embeds, fitting
+from ostiary_tools.indexing.flow import Flow, given
+from ostiary_tools.indexing.refreshing import Refreshing
+from ostiary_tools.indexing.rows import Rendering, Seen
+from ostiary_tools.vectors.known import known
+from ostiary_tools.vectors.rows import by_keys, columns_of, every, masked
+
+_PORTION = 250
+
+
+class IndexDocumentsArgs(Args):
+    """Arguments of `index_documents`."""
+
+    collection: Annotated[str, CollectionName()]
+    documents: Annotated[
+        tuple[Given, ...], Redacted(), Field(max_length=MOST, description="Stored under their keys, in place of what was there.")
+    ] = ()
+    delete: Annotated[tuple[str, ...], Redacted(), Field(max_length=MOST, description="Keys of documents to take away.")] = ()
+    refresh: Annotated[bool, Field(description="Of a collection of rows: read them again, as a job.")] = False
+
+
+class IndexDocuments:
+    """The `index_documents` tool."""
+
+    name = "index_documents"
+    title = "Index documents"
+    description = "Store documents in a collection, or delete them, or refresh a collection from its rows."
+    surface = Surface.TOOL
+    hints = Hints(read_only=False, destructive=True)
+    args = IndexDocumentsArgs
+
+    def plan(self, args: IndexDocumentsArgs, world: World) -> Intent:
+        """What is written, and what is read for it. Raises Refused, Unavailable."""
+        found = known(args.collection, world.library)
+        access = Access(Action.INDEX, found.collection.resource)
+        if Action.INDEX not in found.may:
+            return Intent(self.name, {"collection": args.collection}, (access,))
+        embeds(found)
+        if args.refresh:
+            return self._plan_refresh(args, found, access, world)
+        if found.collection.source is not None:
+            raise Refused("collection", "the documents of this collection are rows", "change the rows, and give `refresh`")
+        if not args.documents and not args.delete:
+            raise Refused("arguments", "there is nothing to index", "give `documents`, `delete` or `refresh`")
+        fitting(args.documents, args.delete, found.collection)
+        return Intent(self.name, args.model_dump(mode="json", exclude_defaults=True), (access,))
+
+    def _plan_refresh(self, args: IndexDocumentsArgs, found: KnownCollection, access: Access, world: World) -> Intent:
+        collection = found.collection
+        if collection.source is None:
+            raise Refused("collection", "this collection is of documents that are given to it", "give `documents`")
+        if args.documents or args.delete:
+            raise Refused("arguments", "a refresh takes no documents", "give `refresh` alone")
+        view, columns = world.view(collection.source.datasource), columns_of(collection.source)
+        whole, lookup = every(collection.source, columns, view), by_keys(collection.source, columns, view)
+        if whole.masked or lookup.masked:
+            raise masked()
+        return Intent(
+            self.name,
+            args.model_dump(mode="json", exclude_defaults=True),
+            (access, *dict.fromkeys((*whole.accesses, *lookup.accesses))),
+            view.datasource,
+            (whole.statement,),
+            lookups=(lookup.statement,),
+            to_collection=True,
+            durable=f"index {collection.id}",
+        )
+
+    async def run(self, permit: Permit, session: Session) -> Text:
+        """Do it, and count. Raises ToolError."""
+        args = await asyncio.to_thread(IndexDocumentsArgs.model_validate, permit.intent.arguments)
+        found = known(args.collection, session.world.library)
+        collection, embedder, counts = found.collection, embeds(found), Counts()
+        flow = Flow(session.index_in(args.collection), collection, embedder, counts, session.progress)
+        if args.refresh:
+            return await _refreshed(permit, session, found, flow)
+        if args.delete:
+            counts.deleted += await flow.store.delete(collection, args.delete)
+        documents = await asyncio.to_thread(_documents, args, found)
+        await flow.run(given(documents, _PORTION))
+        return Text(counts.told(collection.name))
+
+
+async def _refreshed(permit: Permit, session: Session, found: KnownCollection, flow: Flow) -> Text:
+    collection = found.collection
+    if collection.source is None or flow.embedder is None:
+        raise Refused("collection", "this collection is not of rows any more", "look at it again")
+    [whole], [lookup] = permit.intent.statements, permit.intent.lookups
+    rendering = Rendering.of(collection.source, columns_of(collection.source), collection, flow.embedder)
+    return Text(await Refreshing(session, whole, lookup, rendering, flow, Seen()).run())
+
+
+def _documents(args: IndexDocumentsArgs, found: KnownCollection) -> list[Document]:
+    embedder = embeds(found)
+    return [document(one, number, found.collection, embedder) for number, one in enumerate(args.documents, 1)]
