@@ -33,7 +33,8 @@ class ManageCollection:
         fitting(args)
         library = world.library or Library({}, {}, {})
         accesses = tuple(dict.fromkeys(_accesses(args, library)))
-        return Intent(self.name, args.model_dump(mode="json", exclude_unset=True), accesses)
+        arguments = args.model_dump(mode="json", exclude_unset=True)
+        return Intent(self.name, arguments, accesses, durable=f"collection {args.name}" if args.job else "")
 
     async def run(self, permit: Permit, session: Session) -> Result:
         """Do it. Raises ToolError."""
