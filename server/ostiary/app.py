@@ -86,6 +86,7 @@ class House:
     tokens: TokenTable
     jobs: Jobs
     queue: Queue
+    shelves: Shelves
 
     @property
     def local(self) -> Principal:
@@ -167,7 +168,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         )
         jobs = Jobs(job_table, gate.call)
         stack.push_async_callback(jobs.close)
-        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs, queue)
+        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs, queue, shelves)
         yield House(config, registry, policies, watch, datasources, worlds, *kept)
 
 

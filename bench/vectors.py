@@ -1,0 +1,403 @@
+"""Ostiary's `search` beside the stores it searches, on the same vectors in one run, at a recall@10 of at least 0.95.
+
+100,000 vectors of 256 dimensions, in clusters as texts lie, with a number from 0 to 999 to filter by. Contestants take turns
+in short rounds and each is compared with its own store in the same round:
+
+- `raw pgvector`: asyncpg and SQL written by hand, HNSW, `hnsw.ef_search` raised until the recall is reached.
+- `ostiary on pgvector`: `search` over stdio with the same vectors, after `tune` for the same recall.
+- `raw chroma`, `ostiary on chroma`: likewise, with Chroma's embedded client and its own parameters.
+- `chroma-mcp`: where `--chroma-mcp COMMAND` says how it is started.
+- `query` and the statement it runs by raw asyncpg: what the gate adds to a call.
+
+Then what a filter costs in recall, how fast documents are stored and how long an index takes to build, beside the same by hand.
+
+    python bench/vectors.py [--count 100000] [--calls 100] [--rounds 10] [--chroma-mcp COMMAND]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import shlex
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from itertools import cycle
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import asyncpg
+import numpy as np
+from mcp import Client, StdioServerParameters
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from ostiary.app import open_house
+from ostiary.config import load
+from ostiary.shelves import Shelves
+from ostiary_tools.embedded import attached, names
+from ostiary_tools.vectors import recall as recall_of
+from ostiary_tools.vectors.collection import Collection, Embedding, IndexKind, Layout
+from ostiary_tools.vectors.filters import Compare
+from ostiary_tools.vectors.port import Chunk, Reach, VectorStore
+
+Matrix = NDArray[np.float32]
+Search = Callable[[int, int | None], Awaitable[Sequence[str]]]
+"""Takes the number of a question and the number that the filter allows to be at most; the keys found, best first."""
+
+DIMENSION = 256
+QUESTIONS = 200
+TARGET = 0.95
+K = 10
+BATCH = 1_000
+SQL = "select count(*) from categories"
+SHARES = (None, 500, 50, 5)
+"""Of a thousand: what the filter lets through."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is searched and what is asked."""
+
+    vectors: Matrix
+    bucket: NDArray[np.int64]
+    questions: Matrix
+
+    def truth(self, share: int | None) -> list[set[str]]:
+        """The keys truly nearest to each question."""
+        kept = np.arange(len(self.vectors)) if share is None else np.flatnonzero(self.bucket < share)
+        scores = self.questions @ self.vectors[kept].T
+        return [{str(kept[place]) for place in row} for row in np.argpartition(-scores, K, axis=1)[:, :K]]
+
+
+def made(count: int) -> Data:
+    """The same for the same count."""
+    random = np.random.default_rng(7)
+    centres = random.standard_normal((count // 50, DIMENSION), dtype=np.float32)
+
+    def near(many: int) -> Matrix:
+        found = centres[random.integers(len(centres), size=many)]
+        found = found + 0.6 * random.standard_normal((many, DIMENSION), dtype=np.float32)
+        unit: Matrix = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+        return unit
+
+    return Data(near(count), random.integers(1000, size=count), near(QUESTIONS))
+
+
+async def recall(search: Search, truth: list[set[str]], share: int | None) -> float:
+    """The share of the truly nearest that is found."""
+    found = [len(set(await search(number, share)) & truth[number]) for number in range(QUESTIONS)]
+    return sum(found) / sum(map(len, truth))
+
+
+async def times(search: Search, calls: int, together: int = 1) -> tuple[list[float], float]:
+    """Seconds of each call, and calls a second, with so many at once."""
+    numbers, taken = cycle(range(QUESTIONS)), list[float]()
+
+    async def agent() -> None:
+        for _ in range(calls // together):
+            started = time.perf_counter()
+            await search(next(numbers), None)
+            taken.append(time.perf_counter() - started)
+
+    began = time.perf_counter()
+    await asyncio.gather(*(agent() for _ in range(together)))
+    return taken, len(taken) / (time.perf_counter() - began)
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to search, and the one it is compared with."""
+
+    name: str
+    search: Search
+    floor: str = ""
+
+
+async def raw_pgvector(dsn: str, data: Data, stack: AsyncExitStack) -> tuple[Search, float, float]:
+    """A search by hand over COPY and CREATE INDEX; rows a second, and seconds of the build."""
+    pool = await asyncpg.create_pool(dsn, min_size=16, max_size=16, setup=_by_hand)
+    stack.push_async_callback(pool.close)
+    await pool.execute("create table raw (id text primary key, bucket int not null, embedding vector(256) not null)")
+    texts = [_text(vector) for vector in data.vectors]
+    began = time.perf_counter()
+    async with pool.acquire() as connection:
+        # asyncpg has no binary form of a vector of its own: by text, as people do.
+        await connection.execute("create temporary table given (id text, bucket int, embedding text)")
+        records = zip(map(str, range(len(texts))), data.bucket.tolist(), texts, strict=True)
+        await connection.copy_records_to_table("given", records=records)
+        await connection.execute("insert into raw select id, bucket, embedding::vector from given")
+    stored = time.perf_counter() - began
+    await pool.execute("alter database vectors set maintenance_work_mem = '512MB'")
+    await pool.expire_connections()
+    began = time.perf_counter()
+    await pool.execute("create index on raw using hnsw (embedding vector_cosine_ops) with (m = 16, ef_construction = 64)")
+    built = time.perf_counter() - began
+    await pool.execute("analyze raw")
+    questions = [_text(vector) for vector in data.questions]
+
+    async def search(number: int, share: int | None) -> Sequence[str]:
+        where = "" if share is None else f"where bucket < {share}"
+        rows = await pool.fetch(f"select id from raw {where} order by embedding <=> $1::text::vector limit {K}", questions[number])
+        return [row["id"] for row in rows]
+
+    for effort in (40, 60, 80, 120, 160, 240, 400):
+        _EFFORT[0] = effort
+        if await recall(search, data.truth(None), None) >= TARGET:
+            break
+    return search, len(texts) / stored, built
+
+
+_EFFORT = [40]
+
+
+async def _by_hand(connection: asyncpg.Connection) -> None:
+    await connection.execute(f"set hnsw.ef_search = {_EFFORT[0]}")
+
+
+def _text(vector: NDArray[np.float32]) -> str:
+    return "[" + ",".join(f"{value:.7g}" for value in vector.tolist()) + "]"
+
+
+async def stored(store: VectorStore, shelves: Shelves, name: str, data: Data) -> tuple[Collection, float, float]:
+    """The vectors in a collection of ours, its index built and tuned; rows a second, and seconds of the build."""
+    layout = Layout(IndexKind.EXACT if IndexKind.EXACT in store.capabilities.indexes else IndexKind.HNSW)
+    one = Collection(uuid4(), name, store.name, Embedding("", "", DIMENSION, normalised=True), layout)
+    await shelves.create(one)
+    await store.create(one)
+    chunks = [
+        Chunk(str(number), 0, f"text {number}", {"bucket": int(data.bucket[number])}, "digest", data.vectors[number])
+        for number in range(len(data.vectors))
+    ]
+    began = time.perf_counter()
+    for start in range(0, len(chunks), BATCH):
+        await store.put(one, chunks[start : start + BATCH])
+    rate = len(chunks) / (time.perf_counter() - began)
+    began = time.perf_counter()
+    if layout.index is IndexKind.EXACT:
+        await store.build(one, Layout(), _silent)
+        one = replace(one, layout=Layout())
+    built = time.perf_counter() - began
+    one = replace(one, tuning=await recall_of.tune(store, one, TARGET, questions=100, tell=_silent))
+    await shelves.change(one)
+    return one, rate, built
+
+
+async def _silent(_done: float, _total: float | None, _message: str) -> None:
+    """Nobody asks how far it is."""
+
+
+def ours(client: Client, name: str, data: Data) -> Search:
+    """`search`, as an agent calls it."""
+    questions = [[round(float(value), 6) for value in vector] for vector in data.questions]
+
+    async def search(number: int, share: int | None) -> Sequence[str]:
+        filter_ = {} if share is None else {"filter": {"field": "bucket", "lt": share}}
+        arguments = {"collection": name, "vector": questions[number], "k": K, **filter_}
+        reply = await client.call_tool("search", arguments)
+        text = reply.content[0].text  # type: ignore[union-attr]  # our replies are text
+        assert not reply.is_error, text
+        return [line.split("#", 1)[0] for line in text.splitlines() if "#0," in line]
+
+    return search
+
+
+def port(store: VectorStore, collection: Collection, data: Data) -> Search:
+    """The store behind the gate, without the gate."""
+
+    async def search(number: int, share: int | None) -> Sequence[str]:
+        condition = None if share is None else Compare("bucket", "lt", share)
+        return [found.key for found in await store.nearest(collection, data.questions[number], Reach(K, condition))]
+
+    return search
+
+
+def raw_chroma(folder: Path, data: Data) -> tuple[Search, float]:
+    """A search by hand with Chroma's embedded client; rows a second, its index among them."""
+    import chromadb
+    from chromadb.config import Settings
+
+    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
+    hnsw: Any = {"hnsw": {"space": "cosine", "max_neighbors": 16, "ef_construction": 64, "ef_search": 100}}
+    collection = client.create_collection("raw", configuration=hnsw, embedding_function=None)
+    began = time.perf_counter()
+    for start in range(0, len(data.vectors), BATCH):
+        end = min(start + BATCH, len(data.vectors))
+        metadatas: Any = [{"bucket": int(value)} for value in data.bucket[start:end]]
+        collection.add(ids=[str(n) for n in range(start, end)], embeddings=data.vectors[start:end], metadatas=metadatas)
+    rate = len(data.vectors) / (time.perf_counter() - began)
+
+    def ask(number: int, share: int | None) -> Sequence[str]:
+        where: Any = None if share is None else {"bucket": {"$lt": share}}
+        return collection.query(query_embeddings=data.questions[number], n_results=K, where=where, include=[])["ids"][0]
+
+    async def search(number: int, share: int | None) -> Sequence[str]:
+        return await asyncio.to_thread(ask, number, share)
+
+    return search, rate
+
+
+def configured(home: Path, dsn: str) -> dict[str, str]:
+    """The environment of an installation that has both stores."""
+    text = '[vectors.pg]\nkind = "pgvector"\ndsn = "env:BENCH_VECTORS"\n[vectors.chroma]\nkind = "chroma"\n'
+    text += f'path = "{home / "chroma"}"\n'
+    (home / "ostiary.toml").write_text(text)
+    places = {f"OSTIARY_HOME__{part.upper()}": str(home / part) for part in ("data", "state")}
+    places |= {"OSTIARY_HOME__RUNTIME": str(home / "run"), "OSTIARY_CONFIG": str(home / "ostiary.toml")}
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "BENCH_VECTORS": dsn, **places}
+
+
+def served(environ: dict[str, str]) -> Client:
+    """A client of the server over stdio, in a role that searches and queries."""
+    return Client(StdioServerParameters(command=sys.executable, args=["-m", "ostiary", "serve"], env=environ))
+
+
+async def chroma_mcp(command: str, folder: Path, data: Data, stack: AsyncExitStack) -> Search:
+    """A server of Chroma's own over the folder of `raw chroma`."""
+    program, *args = shlex.split(command)
+    parameters = StdioServerParameters(
+        command=program,
+        args=[*args, "--client-type", "persistent", "--data-dir", str(folder)],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+    )
+    client = await stack.enter_async_context(Client(parameters))
+    questions = [vector.tolist() for vector in data.questions]
+
+    async def search(number: int, share: int | None) -> Sequence[str]:
+        where = None if share is None else {"bucket": {"$lt": share}}
+        asked = {"query_embeddings": [questions[number]], "n_results": K, "where": where, "include": []}
+        arguments = {"collection_name": "raw", **asked}
+        reply = await client.call_tool("chroma_query_documents", arguments)
+        found: list[str] = json.loads(reply.content[0].text)["ids"][0]  # type: ignore[union-attr]  # it answers in text
+        return found
+
+    return search
+
+
+async def compare(contestants: Sequence[Contestant], calls: int, rounds: int, together: int) -> None:
+    """Rounds in turns, each compared with its floor of the same round."""
+    taken: dict[str, list[tuple[list[float], float]]] = {one.name: [] for one in contestants}
+    for one in contestants:
+        await times(one.search, 50)
+    for _ in range(rounds):
+        for one in contestants:
+            taken[one.name].append(await times(one.search, calls * together if together > 1 else calls, together))
+    table = Table("what", "median ms", "p95 ms", "calls/s", "x floor", "added ms", title=f"{together} at once, {rounds} rounds")
+    for one in contestants:
+        mine, floor = taken[one.name], taken.get(one.floor, taken[one.name])
+        pairs = [(statistics.median(a), statistics.median(b)) for (a, _), (b, _) in zip(mine, floor, strict=True)]
+        everything = [second for seconds, _ in mine for second in seconds]
+        table.add_row(
+            one.name,
+            f"{statistics.median(everything) * 1e3:.2f}",
+            f"{statistics.quantiles(everything, n=20)[-1] * 1e3:.2f}",
+            f"{statistics.median(rate for _, rate in mine):.0f}",
+            f"{statistics.median(a / b for a, b in pairs):.2f}" if one.floor else "",
+            f"{statistics.median(a - b for a, b in pairs) * 1e3:.2f}" if one.floor else "",
+        )
+    Console().print(table)
+
+
+async def recalls(contestants: Sequence[Contestant], data: Data) -> None:
+    """What is found of what is truly nearest, without and with filters."""
+    heads = ["no filter" if share is None else f"{share / 10:g} %" for share in SHARES]
+    table = Table("what", *heads, title="recall@10")
+    truths = [data.truth(share) for share in SHARES]
+    for one in contestants:
+        found = [await recall(one.search, truth, share) for share, truth in zip(SHARES, truths, strict=True)]
+        table.add_row(one.name, *(f"{share:.3f}" for share in found))
+    Console().print(table)
+
+
+async def live(store: VectorStore, collection: Collection, data: Data) -> float:
+    """Rows a second into an index that is searched already."""
+    many = min(5_000, len(data.vectors))
+    vectors = np.roll(data.vectors[:many], 1, axis=1)
+    chunks = [Chunk(f"live {n}", 0, f"text {n}", {"bucket": 1_000}, "digest", vectors[n]) for n in range(many)]
+    began = time.perf_counter()
+    for start in range(0, many, BATCH):
+        await store.put(collection, chunks[start : start + BATCH])
+    rate = many / (time.perf_counter() - began)
+    await store.delete(collection, [chunk.key for chunk in chunks])
+    return rate
+
+
+async def main(home: Path, count: int, calls: int, rounds: int, command: str | None) -> None:
+    """Set up, measure, print."""
+    data = made(count)
+    async with attached(home / "data", print, runtime_dir=home / "run") as cluster, AsyncExitStack() as stack:
+        environ = configured(home, cluster.dsn(names.KEEPER, names.VECTORS))
+        raw, raw_rate, raw_built = await raw_pgvector(cluster.dsn(names.ADMIN, names.VECTORS), data, stack)
+        house = await stack.enter_async_context(open_house(load(None, environ, {}), lambda _: None))
+        pg, chroma = (house.shelves.store(name) for name in ("pg", "chroma"))
+        in_pg, pg_rate, pg_built = await stored(pg, house.shelves, "in_pg", data)
+        live_rate = await live(pg, in_pg, data)
+        in_chroma, chroma_rate, _ = await stored(chroma, house.shelves, "in_chroma", data)
+        by_hand, raw_chroma_rate = await asyncio.to_thread(raw_chroma, home / "raw-chroma", data)
+        table = Table("what", "raw", "ostiary", "ratio", title=f"{count:,} vectors of {DIMENSION}")
+        table.add_row("pgvector, rows/s stored", f"{raw_rate:.0f}", f"{pg_rate:.0f}", f"{pg_rate / raw_rate:.2f}")
+        table.add_row("pgvector, HNSW built, s", f"{raw_built:.1f}", f"{pg_built:.1f}", f"{pg_built / raw_built:.2f}")
+        table.add_row("pgvector, rows/s into a live HNSW", "", f"{live_rate:.0f}", "")
+        ratio = chroma_rate / raw_chroma_rate
+        table.add_row("chroma, rows/s stored and indexed", f"{raw_chroma_rate:.0f}", f"{chroma_rate:.0f}", f"{ratio:.2f}")
+        Console().print(table)
+        print(f"raw pgvector: ef_search {_EFFORT[0]}; ostiary on pgvector: {in_pg.tuning}; on chroma: {in_chroma.tuning}")
+        contestants = [
+            Contestant("raw pgvector", raw),
+            Contestant("the store behind the gate, pgvector", port(pg, in_pg, data), "raw pgvector"),
+            Contestant("raw chroma", by_hand),
+            Contestant("the store behind the gate, chroma", port(chroma, in_chroma, data), "raw chroma"),
+        ]
+        if command:
+            contestants.append(Contestant("chroma-mcp", await chroma_mcp(command, home / "raw-chroma", data, stack), "raw chroma"))
+        everybody = await _ours(contestants, environ, cluster.dsn(names.AGENT, names.SHOP), data, stack)
+        await recalls(everybody[:-2], data)
+        for together in (1, 16):
+            await compare(everybody, calls, rounds, together)
+
+
+async def _ours(
+    others: Sequence[Contestant], environ: dict[str, str], shop: str, data: Data, stack: AsyncExitStack
+) -> list[Contestant]:
+    """Through the server, and all of them compared."""
+    client = await stack.enter_async_context(served(environ))
+    asked = await asyncpg.create_pool(shop, min_size=16, max_size=16)
+    stack.push_async_callback(asked.close)
+
+    async def query(_number: int, _share: int | None) -> Sequence[str]:
+        await client.call_tool("query", {"sql": SQL})
+        return ()
+
+    async def fetch(_number: int, _share: int | None) -> Sequence[str]:
+        await asked.fetch(SQL)
+        return ()
+
+    return [
+        *others,
+        Contestant("ostiary on pgvector", ours(client, "in_pg", data), "raw pgvector"),
+        Contestant("ostiary on chroma", ours(client, "in_chroma", data), "raw chroma"),
+        Contestant("the statement of `query`, raw", fetch),
+        Contestant("ostiary query", query, "the statement of `query`, raw"),
+    ]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--calls", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--chroma-mcp", help="the command that starts it, without its client's options")
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
+    folder.chmod(0o711)  # as root, the database's own user must reach its part
+    try:
+        asyncio.run(main(folder, options.count, options.calls, options.rounds, options.chroma_mcp))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
