@@ -33,8 +33,7 @@ class ManageCollection:
         fitting(args)
         library = world.library or Library({}, {}, {})
         accesses = tuple(dict.fromkeys(_accesses(args, library)))
-        arguments = args.model_dump(mode="json", exclude_unset=True)
-        return Intent(self.name, arguments, accesses, durable=f"collection {args.name}" if args.job else "")
+        return Intent(self.name, args.model_dump(mode="json", exclude_unset=True), accesses)
 
     async def run(self, permit: Permit, session: Session) -> Result:
         """Do it. Raises ToolError."""

@@ -9,10 +9,10 @@ from ostiary.config.secrets import BearerKey
 from ostiary.config.section import Section, setting
 
 _SERVER = frozenset({"url", "key", "model", "dimensions", "max_tokens", "batch", "batch_chars", "timeout_s"})
-_FOLDER = frozenset({"folder", "model", "max_tokens", "batch"})
+_FOLDER = frozenset({"folder", "model", "dimensions", "max_tokens", "batch"})
 ANY_KIND = frozenset({"kind"})
 TAKES: Mapping[str, frozenset[str]] = {
-    "wordllama": frozenset(),
+    "wordllama": frozenset({"batch"}),
     "openai": _SERVER,
     "sentence_transformers": _FOLDER,
     "onnx": _FOLDER,
@@ -21,8 +21,8 @@ TAKES: Mapping[str, frozenset[str]] = {
 NEEDS: Mapping[str, frozenset[str]] = {
     "wordllama": frozenset(),
     "openai": frozenset({"url", "model", "dimensions"}),
-    "sentence_transformers": frozenset({"folder"}),
-    "onnx": frozenset({"folder"}),
+    "sentence_transformers": frozenset({"folder", "dimensions"}),
+    "onnx": frozenset({"folder", "dimensions"}),
 }
 """And what it must."""
 
@@ -50,7 +50,7 @@ class Embedder(Section):
         example="text-embedding-3-small",
     )
     dimensions: int | None = setting(
-        None, "Of a server's vectors; what has others is refused.", unit="dimensions", ge=1, le=16_000, example=1536
+        None, "Of its vectors; what has others is refused.", unit="dimensions", ge=1, le=16_000, example=1536
     )
     folder: Path | None = setting(
         None,

@@ -232,7 +232,7 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             ),
         ),
         (
-            "[embedders.own]\nkind = 'onnx'\nfolder = 'x'\ntimeout_s = 3\n",
+            "[embedders.own]\nkind = 'onnx'\nfolder = 'x'\ntimeout_s = 3\ndimensions = 3\n",
             ("ostiary.toml:4: `embedders.own.timeout_s` has no effect on kind `onnx`; remove it, or choose `openai`"),
         ),
         (
@@ -240,7 +240,7 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             "ostiary.toml:2: `embedders.own.dimensions` is missing; an embedder of kind `openai` needs it",
         ),
         (
-            "[embedders.own]\nkind = 'sentence_transformers'\n",
+            "[embedders.own]\nkind = 'sentence_transformers'\ndimensions = 3\n",
             "ostiary.toml:2: `embedders.own.folder` is missing; an embedder of kind `sentence_transformers` needs it",
         ),
         (

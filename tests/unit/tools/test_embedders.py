@@ -157,5 +157,5 @@ class Misbehaving:
 )
 async def test_whatever_the_embedder_what_cannot_be_used_is_told(answer: Any, told: str):
     with pytest.raises(EmbeddingFailed) as caught:
-        await Checked(Misbehaving(np.array(answer))).embed(["a", "b"])
+        await Checked(Misbehaving(np.array(answer)), 10, 100).embed(["a", "b"])
     assert caught.value.message == f"embedder `odd` gave {told}"

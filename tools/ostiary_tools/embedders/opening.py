@@ -34,7 +34,6 @@ class EmbedderSettings:
     model: str = ""
     """What the server calls it, or what a local model is to be stated as; empty is the name of its folder."""
     dimensions: int = 0
-    """Of a server's vectors; a local model states its own."""
     folder: Path | None = None
     """Of a local model."""
     max_tokens: int = 512
@@ -47,7 +46,10 @@ class EmbedderSettings:
 
 
 _MODULES: Mapping[Kind, tuple[tuple[str, ...], str]] = {
-    Kind.WORDLLAMA: (("numpy", "wordllama"), "vector"),
+    Kind.WORDLLAMA: (("numpy", "safetensors", "tokenizers", "wordllama"), "vector"),
+    Kind.OPENAI: (("numpy",), "vector"),
+    Kind.SENTENCE_TRANSFORMERS: (("sentence_transformers",), "sentence-transformers"),
+    Kind.ONNX: (("numpy", "onnxruntime", "tokenizers"), "onnx"),
 }
 """What each kind imports, and the extra that brings it."""
 
@@ -58,8 +60,8 @@ def opened(configured: Mapping[str, EmbedderSettings]) -> dict[str, Embedder]:
     Raises Refused where a kind needs what is not installed, or a folder that is not there. Close each.
     """
     if not configured and not missing(Kind.WORDLLAMA):
-        configured = {BUNDLED: EmbedderSettings(Kind.WORDLLAMA)}
-    return {name: Checked(_opened(name, settings)) for name, settings in configured.items()}
+        configured = {BUNDLED: EmbedderSettings(Kind.WORDLLAMA, batch=256)}
+    return {name: _checked(name, settings) for name, settings in configured.items()}
 
 
 def missing(kind: Kind) -> str:
@@ -68,16 +70,31 @@ def missing(kind: Kind) -> str:
     return "" if all(find_spec(module) is not None for module in modules) else extra
 
 
-def _opened(name: str, settings: EmbedderSettings) -> Embedder:
+def _checked(name: str, settings: EmbedderSettings) -> Checked:
     extra = missing(settings.kind)
     if extra:
-        raise Refused(
-            "not_installed", f"embedder `{name}` needs what is not installed here", f"run `pip install 'ostiary[{extra}]'`"
-        )
+        hint = f"run `pip install 'ostiary[{extra}]'`"
+        raise Refused("not_installed", f"embedder `{name}` needs what is not installed here", hint)
+    return Checked(_opened(name, settings), settings.batch, settings.batch_chars)
+
+
+def _opened(name: str, settings: EmbedderSettings) -> Embedder:
+    """Each kind imports its own."""
+    sizes = {"dimension": settings.dimensions, "max_tokens": settings.max_tokens}
     match settings.kind:
         case Kind.WORDLLAMA:
-            from ostiary_tools.embedders.wordllama import WordLlama  # each kind imports its own
+            from ostiary_tools.embedders.wordllama import WordLlama
 
             return WordLlama(name)
-        case _:
-            raise Refused("not_built", f"embedder `{name}` is of a kind that is not there yet")
+        case Kind.OPENAI:
+            from ostiary_tools.embedders.http import HttpEmbedder
+
+            return HttpEmbedder(name, settings.url, settings.key, settings.model, timeout_s=settings.timeout_s, **sizes)
+        case Kind.ONNX:
+            from ostiary_tools.embedders.onnx import OnnxEmbedder
+
+            return OnnxEmbedder(name, settings.folder, settings.model, **sizes)
+        case Kind.SENTENCE_TRANSFORMERS:
+            from ostiary_tools.embedders.sentence_transformers import SentenceTransformersEmbedder
+
+            return SentenceTransformersEmbedder(name, settings.folder, settings.model, **sizes)

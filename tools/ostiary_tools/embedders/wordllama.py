@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ostiary_tools.embedders.lengths import unit
+from ostiary_tools.embedders.local_model import encodable
 from ostiary_tools.errors import EmbeddingFailed
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ _MAX_TOKENS = 512
 """It could read more; a mean over more tells little of any of them."""
 _CHARS_A_TOKEN = 16
 """No token of its vocabulary is longer, so what is cut away before could not be read."""
-_BATCH = 256
 _AT_ONCE = 2
 """Batches of all calls together that run in threads; the others wait, and hold nothing but their texts."""
 _NOT_WORTH_A_THREAD = 400
@@ -55,19 +56,14 @@ class WordLlama:
 
     async def embed(self, texts: Sequence[str]) -> "Matrix":
         """A row of length 1 for each text, in their order."""
-        import numpy as np  # heavy
-
         if _model.cache_info().currsize and sum(map(len, texts)) < _NOT_WORTH_A_THREAD:
             return _embedded(texts)
-        rows = np.empty((len(texts), DIMENSION), np.float32)
-        for start in range(0, len(texts), _BATCH):
-            async with self._places:
-                rows[start : start + _BATCH] = await asyncio.to_thread(_embedded, texts[start : start + _BATCH])
-        return rows
+        async with self._places:
+            return await asyncio.to_thread(_embedded, texts)
 
     def tokens(self, text: str) -> int:
         """How many it is. Reads the model, if nobody has yet."""
-        return len(_loaded().tokenizer.encode(_encodable(text), add_special_tokens=False))
+        return len(_loaded().tokenizer.encode(encodable(text), add_special_tokens=False))
 
     async def close(self) -> None:
         """The model stays with the process."""
@@ -78,7 +74,7 @@ def sums(texts: Sequence[str]) -> "Matrix":
     import numpy as np  # heavy
 
     model = _loaded()
-    read = [_encodable(text[: _MAX_TOKENS * _CHARS_A_TOKEN]) for text in texts]
+    read = [encodable(text[: _MAX_TOKENS * _CHARS_A_TOKEN]) for text in texts]
     ids = [found.ids[:_MAX_TOKENS] for found in model.tokenizer.encode_batch_fast(read, add_special_tokens=False)]
     if not all(ids):
         raise EmbeddingFailed("an empty text has no vector", "leave it out")
@@ -89,15 +85,7 @@ def sums(texts: Sequence[str]) -> "Matrix":
 
 
 def _embedded(texts: Sequence[str]) -> "Matrix":
-    import numpy as np  # heavy
-
-    found = sums(texts)
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
-
-
-def _encodable(text: str) -> str:
-    """Half of a surrogate pair, as JSON may hold, is no text to the tokenizer."""
-    return text.encode("utf-8", "replace").decode()
+    return unit(sums(texts))
 
 
 def _loaded() -> _Model:
