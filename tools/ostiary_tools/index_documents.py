@@ -14,7 +14,8 @@ from ostiary_tools.indexing.flow import Flow, given
 from ostiary_tools.indexing.refreshing import Refreshing
 from ostiary_tools.indexing.rows import Rendering, Seen
 from ostiary_tools.vectors.known import known
-from ostiary_tools.vectors.rows import by_keys, columns_of, every, masked
+from ostiary_tools.vectors.rows import every, unmasked
+from ostiary_tools.vectors.sources import lookup_of
 
 _PORTION = 250
 
@@ -62,10 +63,9 @@ class IndexDocuments:
             raise Refused("collection", "this collection is of documents that are given to it", "give `documents`")
         if args.documents or args.delete:
             raise Refused("arguments", "a refresh takes no documents", "give `refresh` alone")
-        view, columns = world.view(collection.source.datasource), columns_of(collection.source)
-        whole, lookup = every(collection.source, columns, view), by_keys(collection.source, columns, view)
-        if whole.masked or lookup.masked:
-            raise masked()
+        view = world.view(collection.source.datasource)
+        lookup = unmasked(collection.source, view)
+        whole = every(collection.source, lookup.columns, view)
         return Intent(
             self.name,
             args.model_dump(mode="json", exclude_defaults=True),
@@ -97,7 +97,8 @@ async def _refreshed(permit: Permit, session: Session, found: KnownCollection, f
     if collection.source is None or flow.embedder is None:
         raise Refused("collection", "this collection is not of rows any more", "look at it again")
     [whole], [lookup] = permit.intent.statements, permit.intent.lookups
-    rendering = Rendering.of(collection.source, columns_of(collection.source), collection, flow.embedder)
+    columns = lookup_of(collection.source, session.world.view(permit.intent.datasource)).columns
+    rendering = Rendering.of(collection.source, columns, collection, flow.embedder)
     return Text(await Refreshing(session, whole, lookup, rendering, flow, Seen()).run())
 
 

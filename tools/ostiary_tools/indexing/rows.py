@@ -62,7 +62,7 @@ class Rendering:
     source: Source
     template: Template
     columns: tuple[str, ...]
-    """Behind the key."""
+    """Of what is read, the key first."""
     collection: Collection
     embedder: "Embedder"
 
@@ -74,7 +74,7 @@ class Rendering:
     def documents(self, page: Rows, before: int) -> tuple[list[Document], int]:
         """Those of a page behind so many rows, and how many rows have no text. Raises Refused with the number of a row."""
         chunking = chunking_of(self.collection, self.embedder, Kind.TEXT)
-        model, types = self.collection.embedding.model, [head.type for head in page.columns[1:]]
+        model, types = self.collection.embedding.model, [head.type for head in page.columns]
         found, empty = [], 0
         for number, row in enumerate(page.rows, before + 1):
             key, called = row[0], f"row {number}"
@@ -82,7 +82,7 @@ class Rendering:
                 raise Refused(
                     "key", f"{called} has no key, or one longer than {KEY_BYTES} bytes", "choose a column that names each row"
                 )
-            values = dict(zip(self.columns, row[1:], strict=True))
+            values = dict(zip(self.columns, row, strict=True))
             if not any((values[column] or "").strip() for column in self.template.columns):
                 empty += 1  # what the template adds by itself is the same for each
                 continue
