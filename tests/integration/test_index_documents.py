@@ -4,9 +4,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from fix_indexing import Desk, OpenDesk, asked
+from fix_server import HIDES, READS_ALL
 from fix_waiting import until
 from mcp import Client
 
@@ -72,3 +74,34 @@ async def test_rows_are_indexed_by_a_worker_and_follow_what_becomes_of_them(desk
     del expected["4"]
     assert again.endswith("1 added, 3 changed, 1,996 unchanged, 501 deleted; 4 chunks stored; 1 rows without text left out")
     assert stored == expected
+
+
+CREATE: dict[str, Any] = {
+    "action": "create",
+    "name": "made",
+    "source": {"sql": "select id, title, body, year from notes", "key": "id", "template": "{title}: {body}", "metadata": ["year"]},
+}
+
+
+@pytest.mark.asyncio
+async def test_a_collection_of_rows_is_created_indexed_and_has_what_its_owner_may_read(desk: OpenDesk):
+    hides = {"tags": ("hidden",), "tagged": {"public.notes.secret": ["hidden"]}, "policy": READS_ALL + HIDES}
+    async with desk(**hides) as it, it.client() as ada, working(it):
+        assert "made" in await asked(ada, "manage_collection", **CREATE)
+        assert "40 added" in await refreshed(ada, "made")
+        refused = {
+            wrong: await asked(ada, "manage_collection", **CREATE | {"name": "wrong", "source": CREATE["source"] | given})
+            for wrong, given in WRONG.items()
+        }
+    assert {wrong: text for wrong, text in refused.items() if wrong not in text} == {}
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "secret": {"sql": "select id, secret as title, body, year from notes"},
+    "the statement has no column `nr`": {"key": "nr"},
+    "the template shows `titel`, which is no column": {"template": "{titel}"},
+    "has more than one column `id`": {"sql": "select a.id, b.id, a.title, a.body, a.year from notes a, notes b"},
+    "one SELECT without parameters": {"sql": "select id, title, body, year from notes where id = $1"},
+    "what the collection follows cannot be read": {"follows": "notify a; drop table notes"},
+    "rows are followed every 10 to 604,800 seconds": {"follows": "every 1 s"},
+}

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from ostiary_policies.actions import Action
-from ostiary_policies.model import Access, Intent, Permit
+from ostiary_policies.model import Access, Intent, Permit, Table
 from ostiary_tools.api import Hints, KnownCollection, Library, Refused, Result, Session, Surface, Text, World
 from ostiary_tools.managing import reporting, telling, transfer
 from ostiary_tools.managing.arguments import ManageCollectionArgs, fitting
@@ -32,8 +32,11 @@ class ManageCollection:
         """State what the action needs of its collection. Raises Refused."""
         fitting(args)
         library = world.library or Library({}, {}, {})
-        accesses = tuple(dict.fromkeys(_accesses(args, library)))
-        return Intent(self.name, args.model_dump(mode="json", exclude_unset=True), accesses)
+        accesses = tuple(dict.fromkeys(_accesses(args, library, world)))
+        arguments = args.model_dump(mode="json", exclude_unset=True)
+        read = [access.resource.datasource for access in accesses if isinstance(access.resource, Table)]
+        durable = f"collection {args.name}" if args.job else ""
+        return Intent(self.name, arguments, accesses, read[0] if read else None, durable=durable)
 
     async def run(self, permit: Permit, session: Session) -> Result:
         """Do it. Raises ToolError."""
@@ -46,12 +49,13 @@ class ManageCollection:
         return await _RUNS[args.action](args, known(args.name, library), session)
 
 
-def _accesses(args: ManageCollectionArgs, library: Library) -> tuple[Access, ...]:
+def _accesses(args: ManageCollectionArgs, library: Library, world: World) -> tuple[Access, ...]:
     """What the action does. Raises Refused for what its store cannot do, before anybody is asked."""
     if args.action == "list":
         return ()
     if args.action == "create":
-        return (Access(Action.MANAGE, design(args, library).resource),)
+        wanted = design(args, library, world)
+        return (Access(Action.MANAGE, wanted.resource), *wanted.reads)
     found = known(args.name, library)
     resource = found.collection.resource
     match args.action:
@@ -77,8 +81,8 @@ def _anew(args: ManageCollectionArgs, found: KnownCollection, library: Library) 
 
 
 async def _create(args: ManageCollectionArgs, library: Library, permit: Permit, session: Session) -> Text:
-    wanted = design(args, library)
-    collection = wanted.collection(None, permit.principal)
+    wanted = design(args, library, session.world)
+    collection = wanted.collection(permit.principal)
     store = session.manage(args.name, store=wanted.store)
     # Room first: what has a name can be used. Without one, nobody ever finds what a kill leaves.
     await store.create(collection)

@@ -8,12 +8,13 @@ from typing import TypeVar
 from uuid import uuid4
 
 from ostiary_policies import model
-from ostiary_policies.model import Principal
-from ostiary_tools.api import Library, Refused
+from ostiary_policies.model import Access, Principal
+from ostiary_tools.api import Library, Refused, World
 from ostiary_tools.managing.arguments import ManageCollectionArgs
 from ostiary_tools.vectors.collection import Collection, Element, Embedding, IndexKind, Layout, Metric, Source, is_name
 from ostiary_tools.vectors.known import taken
 from ostiary_tools.vectors.port import Capabilities
+from ostiary_tools.vectors.rows import source_of
 
 T = TypeVar("T")
 
@@ -24,7 +25,7 @@ _EXTRA = "install it with `pip install 'ostiary[vector]'`"
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """What is to be created, but for its source."""
+    """What is to be created."""
 
     name: str
     store: str
@@ -32,13 +33,16 @@ class Design:
     embedding: Embedding
     layout: Layout
     tags: tuple[str, ...]
+    source: Source | None = None
+    reads: tuple[Access, ...] = ()
+    """What its rows are made of."""
 
     @property
     def resource(self) -> model.Collection:
         """What policies know it by."""
-        return model.Collection(self.name, self.store, "", frozenset(self.tags))
+        return model.Collection(self.name, self.store, self.source.datasource if self.source else "", frozenset(self.tags))
 
-    def collection(self, source: Source | None, owner: Principal) -> Collection:
+    def collection(self, owner: Principal) -> Collection:
         """A new one, under an id that nothing else has."""
         return Collection(
             uuid4(),
@@ -46,15 +50,15 @@ class Design:
             self.store,
             self.embedding,
             self.layout,
-            source,
+            self.source,
             tags=self.tags,
             owner=owner,
             created_at=datetime.now(UTC),
         )
 
 
-def design(args: ManageCollectionArgs, library: Library) -> Design:
-    """What the arguments ask for. Raises Refused."""
+def design(args: ManageCollectionArgs, library: Library, world: World) -> Design:
+    """What the arguments ask for. Raises Refused, Unavailable."""
     if not is_name(args.name):
         hint = "begin with a small letter, go on with small letters, digits and `_`; at most 63"
         raise Refused("collection", "a collection cannot be called so", hint)
@@ -63,7 +67,14 @@ def design(args: ManageCollectionArgs, library: Library) -> Design:
     store, capabilities = chosen(args.store, library.stores, "store of vectors", "configure one under `[vectors]`")
     embedding = measured(_embedding(args, library), store, capabilities)
     layout = layout_of(args, Layout(index=_usual(capabilities)), store, capabilities)
-    return Design(args.name, store, capabilities, embedding, layout, _tags(args.tags))
+    plain = Design(args.name, store, capabilities, embedding, layout, _tags(args.tags))
+    if (given := args.source) is None:
+        return plain
+    view = world.view(given.datasource or None)
+    source, reads = source_of(
+        given.sql, key=given.key, template=given.template, metadata=given.metadata, follows=given.follows, view=view
+    )
+    return replace(plain, source=source, reads=reads)
 
 
 def chosen(name: str, among: Mapping[str, T], what: str, mend: str) -> tuple[str, T]:
