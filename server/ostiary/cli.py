@@ -28,6 +28,7 @@ from ostiary import (
     cli_policy_simulate,
     cli_taint,
     cli_tokens,
+    cli_vectors,
     cli_worker,
 )
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
@@ -68,6 +69,7 @@ app.add_typer(cli_tokens.app, name="tokens")
 app.add_typer(cli_taint.app, name="taint")
 app.add_typer(cli_migrate.app, name="migrate")
 app.add_typer(cli_approvals.app, name="approvals")
+app.add_typer(cli_vectors.app, name="vectors")
 
 
 def _print_version(asked: bool) -> None:
