@@ -17,5 +17,6 @@ pytest_plugins = [
     "fix_pages",
     "fix_identity",
     "fix_vectors",
+    "fix_chroma",
     "fix_indexing",
 ]

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ostiary_tools.vectors.collection import Collection, Element, Embedding, IndexKind, Layout, Metric
 from ostiary_tools.vectors.filters import And, Compare, Contains, Filter, IsNull, Not, OneOf, Or, Value
-from ostiary_tools.vectors.port import Candidate, Chunk
+from ostiary_tools.vectors.port import Candidate, Chunk, VectorStore
 from ostiary_tools.vectors.settings import PgvectorSettings, StoreSettings
 
 Matrix = NDArray[np.float32]
 
-STORES = ("pgvector",)
+STORES = ("pgvector", "chroma", "chroma_server")
 """Each is a fixture `NAME_settings`."""
 DIMENSION = 16
 EXACT = Layout(IndexKind.EXACT)
@@ -47,6 +47,11 @@ def new_collection(
 ) -> Collection:
     """One that no store holds yet."""
     return Collection(uuid4(), name, "tested", Embedding("given", "given", dimension, normalised=False, metric=metric), layout)
+
+
+def plain(store: VectorStore) -> Layout:
+    """The simplest that it has: all that differs between stores is how near their index comes to this."""
+    return EXACT if IndexKind.EXACT in store.capabilities.indexes else Layout()
 
 
 def vectors(count: int, seed: int = 0, dimension: int = DIMENSION) -> Matrix:
@@ -82,6 +87,11 @@ def best(metric: Metric, chunks: Sequence[Chunk], vector: Matrix, k: int) -> lis
     found = scores(metric, np.array([chunk.vector for chunk in chunks]), vector)
     order = sorted(range(len(chunks)), key=lambda n: -float(found[n]))[:k]
     return [(chunks[n].id, float(found[n])) for n in order]
+
+
+def same(one: Matrix, other: Matrix) -> bool:
+    """As near as float32 keeps it: a store may hold the direction and the length of a vector apart."""
+    return bool(np.allclose(one, other, rtol=1e-5, atol=1e-6))
 
 
 def ids(found: Sequence[Candidate]) -> list[str]:

@@ -3,8 +3,9 @@
 Implementations: `pgvector`, `chroma`. Nothing here blocks the event loop. Everything raises `Unavailable`
 when the store cannot be reached, `Refused` for what it cannot do, `NoCollection` for a collection that it
 does not hold (any more), and `ToolError` otherwise; no message quotes a text, a vector or a value.
-Vectors are `float32` arrays. A document is one text under one key; it is cut into chunks, numbered from 0,
-and a chunk is what is embedded, found and shown. The id of a chunk is `key#number`.
+Vectors are `float32` arrays, given back to within the rounding of such numbers. A document is one text under
+one key; it is cut into chunks, numbered from 0, and a chunk is what is embedded, found and shown. The id of
+a chunk is `key#number`.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -44,8 +44,9 @@ def _beyond(found: dict[str, int], known: dict[str, int]) -> bool:
 
 
 def _steps(database: Path) -> dict[str, int]:
+    """Read so that what a kill left half done is taken back first, as Chroma would."""
     try:
-        with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{database.as_uri()}?mode=rw", uri=True)) as connection:
             return dict(connection.execute("SELECT dir, max(version) FROM migrations GROUP BY dir").fetchall())
     except sqlite3.Error as error:
         raise Unavailable(

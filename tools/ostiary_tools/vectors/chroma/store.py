@@ -114,11 +114,13 @@ class ChromaStore:
     async def keys(self, collection: Collection, *, batch: int) -> AsyncIterator[Sequence[str]]:
         """Bucket by bucket."""
         for buckets in await self._read(collection, lambda stored: paging.page_buckets(stored, batch)):
-            if found := await self._read(collection, partial(_keys, buckets)):
+            for found in paging.batched(await self._read(collection, partial(_keys, buckets)), batch):
                 yield found
 
     async def create(self, collection: Collection) -> None:
         """With its index, which is there from the first chunk on."""
+        if collection.embedding.dimension not in range(1, _CAPABILITIES.max_dimension + 1):
+            raise Refused("dimension", f"a vector has 1 to {_CAPABILITIES.max_dimension} dimensions", "choose another model")
         _check_layout(collection.layout)
         await self._turns.write(lambda chroma: chroma.create(collection.id, _configuration(collection)))
 

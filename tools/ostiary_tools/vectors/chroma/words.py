@@ -29,7 +29,7 @@ Pattern = Mapping[str, str | Sequence[Mapping[str, str]]]
 
 def by_words(collection: "Collection", words: str, wanted: Wanted, count: int) -> Sequence[Found]:
     """The `count` best, best first."""
-    asked = list(dict.fromkeys(word.casefold() for word in re.findall(r"\w+", words)))[:_WORDS]
+    asked = list(dict.fromkeys(word.lower() for word in re.findall(r"\w+", words)))[:_WORDS]
     if not asked or wanted.where is False or count < 1:
         return []
     holders = _holders(collection, [word for word in asked if len(word) >= _SHORT] or asked, wanted)
@@ -75,7 +75,7 @@ def _best(
 
 def _score(text: str, weights: Mapping[str, float]) -> float:
     """With less than a thousandth for how often: it tells between equals alone."""
-    held = [word.casefold() for word in re.findall(r"\w+", text)]
+    held = [word.lower() for word in re.findall(r"\w+", text)]
     score = often = 0.0
     for word, weight in weights.items():
         if times := sum(one.startswith(word) for one in held):
