@@ -152,7 +152,11 @@ async def test_who_keeps_vectors_enters_their_database_alone_also_in_a_cluster_o
             await value(cluster.dsn(ADMIN, "postgres"), statement)
     async with attached(embedded_home, quiet) as cluster:
         mine = cluster.dsn(KEEPER, VECTORS)
-        assert await value(mine, "select array_agg(extname::text order by 1) from pg_extension") == ["pg_trgm", "plpgsql", "vector"]
+        assert await value(mine, "select array_agg(extname::text order by extname) from pg_extension") == [
+            "pg_trgm",
+            "plpgsql",
+            "vector",
+        ]
         closed = [(KEEPER, database) for database in (CONTROL, SHOP, "postgres", "template1")]
         for role, database in (*closed, *((role, VECTORS) for role in (AGENT, CHANGER, WRITER, READER))):
             with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied for database"):

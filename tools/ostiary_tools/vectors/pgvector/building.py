@@ -78,6 +78,8 @@ async def build(sessions: Sessions, collection: Collection, layout: Layout, tell
             await _make(sessions, session, collection.id, statement, tell)
         for number in present:
             await session.execute(_drop(mine.index_name(number)))
+        # How many rows a filter leaves decides between this index and that of the metadata.
+        await session.execute(mine.fill("analyze {chunks}"))
         await tell(float(rows), float(rows), "built")
 
 

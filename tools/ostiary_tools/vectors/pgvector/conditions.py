@@ -26,6 +26,8 @@ _CONTAINS = (
     "when 'array' then " + _FIELD + " ? {part}::text "
     "when 'number' then false when 'boolean' then false end)"
 )
+_FEW = 20
+"""Values of which each may ask the index by itself."""
 
 
 class Bound:
@@ -40,17 +42,36 @@ class Bound:
         return f"${len(self.values)}"
 
 
-def sql_of(condition: Filter | None, bound: Bound) -> str:
-    """A condition on the chunk `c`; true for none. What it is compared with is added to `bound`."""
+def where(condition: Filter | None, bound: Bound) -> str:
+    """A condition on the chunk `c`; true for none. What it is compared with is added to `bound`.
+
+    Where it need only be told what is true from all else, equality is told by containment, which has an index.
+    """
     match condition:
         case None:
             return "true"
         case And(of):
-            return "(" + " and ".join(["true", *(sql_of(one, bound) for one in of)]) + ")"
+            return "(" + " and ".join(["true", *(where(one, bound) for one in of)]) + ")"
+        case Compare(field, "eq", value):
+            return _holds(field, value, bound)
+        case OneOf(field, values) if 0 < len(values) <= _FEW:
+            return "(" + " or ".join(_holds(field, value, bound) for value in values) + ")"
+        case _:
+            return _sql_of(condition, bound)
+
+
+def _holds(field: str, value: Scalar, bound: Bound) -> str:
+    return f"(c.metadata @> {bound.add(json.dumps({field: value}, ensure_ascii=False))}::text::jsonb)"
+
+
+def _sql_of(condition: Filter, bound: Bound) -> str:
+    match condition:
+        case And(of):
+            return "(" + " and ".join(["true", *(_sql_of(one, bound) for one in of)]) + ")"
         case Or(of):
-            return "(" + " or ".join(["false", *(sql_of(one, bound) for one in of)]) + ")"
+            return "(" + " or ".join(["false", *(_sql_of(one, bound) for one in of)]) + ")"
         case Not(one):
-            return f"(not {sql_of(one, bound)})"
+            return f"(not {_sql_of(one, bound)})"
         case _:
             return _leaf(condition, bound.add(condition.field), bound)
 

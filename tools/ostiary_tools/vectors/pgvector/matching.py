@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ostiary_tools.vectors.collection import Collection
-from ostiary_tools.vectors.pgvector.conditions import Bound, sql_of
+from ostiary_tools.vectors.pgvector.conditions import Bound, where
 from ostiary_tools.vectors.pgvector.relations import relations
 from ostiary_tools.vectors.pgvector.sessions import Session
 from ostiary_tools.vectors.port import Reach
@@ -111,7 +111,7 @@ async def _among(session: Session, collection: Collection, words: str) -> list[_
 
 
 def _condition(reach: Reach, bound: Bound) -> str:
-    condition = sql_of(reach.condition, bound)
+    condition = where(reach.condition, bound)
     keys = f" and c.key = any ({bound.add(list(reach.keys))}::text[])" if reach.keys is not None else ""
     return condition + keys
 

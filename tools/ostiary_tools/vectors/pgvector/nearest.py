@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ostiary_tools.vectors.collection import Collection, Element, IndexKind, Layout, Tuning
-from ostiary_tools.vectors.pgvector.conditions import Bound, sql_of
+from ostiary_tools.vectors.pgvector.conditions import Bound, where
 from ostiary_tools.vectors.pgvector.relations import Relations, relations
 from ostiary_tools.vectors.pgvector.sessions import Session
 from ostiary_tools.vectors.port import Reach
@@ -25,10 +25,10 @@ with near as materialized (
 select c.key, c.number, c.text, c.metadata, {distance} as distance {vector} from near as c
 order by distance, c.key, c.number limit {k}
 """
-# The sum keeps every index out: it orders by the distance alone.
+# The sum keeps every index out: one orders by the distance alone.
 _EXACT = """
-select c.key, c.number, c.text, c.metadata, {distance} as distance {vector} from {chunks} as c
-where {condition} order by {distance} + 0, c.key, c.number limit {k}
+select c.key, c.number, c.text, c.metadata, {distance} + 0 as distance {vector} from {chunks} as c
+where {condition} order by distance, c.key, c.number limit {k}
 """
 
 
@@ -58,7 +58,7 @@ async def _rows(
 ) -> list[Any]:
     mine = relations(collection)
     bound = Bound(vector)
-    condition = sql_of(reach.condition, bound)
+    condition = where(reach.condition, bound)
     if reach.keys is not None:
         condition += f" and c.key = any ({bound.add(list(reach.keys))}::text[])"
     statement = mine.fill(

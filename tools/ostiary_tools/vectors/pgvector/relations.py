@@ -26,6 +26,7 @@ create table {chunks} (
     primary key (key, number)
 );
 create index on {chunks} using gin (words);
+create index on {chunks} using gin (metadata jsonb_path_ops);
 create table {words} (word text collate "C" primary key);
 """
 _LIKE_WORDS = "create index on {words} using gin (word gin_trgm_ops)"
