@@ -27,7 +27,8 @@ ident_file = '{conf_dir}/ident.conf'
 
 # A guest on somebody's machine: small memory, enough sessions for several processes.
 max_connections = 200
-shared_buffers = 64MB
+# Taken when it is used: an index of vectors that fits in here is walked and written many times as fast.
+shared_buffers = 256MB
 work_mem = 8MB
 maintenance_work_mem = 64MB
 max_wal_size = 512MB

@@ -10,6 +10,7 @@ LARGEST_DIMENSION = 16_000
 INDEXED_DIMENSION = {Element.VECTOR: 2_000, Element.HALFVEC: 4_000, Element.BIT: LARGEST_DIMENSION}
 """What an index takes."""
 
+# What was written last is looked through by every search until it is merged: less of it than the default.
 _TABLES = """
 create table {documents} (
     key text collate "C" primary key,
@@ -25,8 +26,9 @@ create table {chunks} (
     words tsvector not null generated always as (to_tsvector('pg_catalog.simple', text)) stored,
     primary key (key, number)
 );
-create index on {chunks} using gin (words);
-create index on {chunks} using gin (metadata jsonb_path_ops);
+create index on {chunks} using gin (words) with (gin_pending_list_limit = 512);
+create index on {chunks} using gin (metadata jsonb_path_ops) with (gin_pending_list_limit = 512);
+alter table {chunks} alter metadata set statistics 500;
 create table {words} (word text collate "C" primary key);
 """
 _LIKE_WORDS = "create index on {words} using gin (word gin_trgm_ops)"
