@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from ostiary_policies.actions import Action
-from ostiary_policies.model import Access, Intent, Permit, Table
-from ostiary_tools.api import Hints, KnownCollection, Library, Refused, Result, Session, Surface, Text, World
+from ostiary_policies.model import Access, Intent, Permit
+from ostiary_tools.api import Hints, KnownCollection, Refused, Result, Session, Surface, Text, ToolError, World
 from ostiary_tools.managing import reporting, telling, transfer
 from ostiary_tools.managing.arguments import ManageCollectionArgs, fitting
-from ostiary_tools.managing.creation import chosen, design, layout_of, measured
+from ostiary_tools.managing.creation import NOTHING, chosen, design, layout_of, measured
 from ostiary_tools.vectors import recall
-from ostiary_tools.vectors.collection import Collection, IndexKind
+from ostiary_tools.vectors.collection import Collection, IndexKind, Source
 from ostiary_tools.vectors.known import known
 from ostiary_tools.vectors.port import Capabilities
 
@@ -29,34 +29,35 @@ class ManageCollection:
     args = ManageCollectionArgs
 
     def plan(self, args: ManageCollectionArgs, world: World) -> Intent:
-        """State what the action needs of its collection. Raises Refused."""
+        """State what the action does. Raises Refused for what its store cannot do, before anybody is asked."""
         fitting(args)
-        library = world.library or Library({}, {}, {})
-        accesses = tuple(dict.fromkeys(_accesses(args, library, world)))
         arguments = args.model_dump(mode="json", exclude_unset=True)
-        read = [access.resource.datasource for access in accesses if isinstance(access.resource, Table)]
-        durable = f"collection {args.name}" if args.job else ""
-        return Intent(self.name, arguments, accesses, read[0] if read else None, durable=durable)
+        if args.action == "list":
+            return Intent(self.name, arguments)
+        if args.action == "create":
+            wanted = design(args, world)
+            source, statements = wanted.source, (wanted.statement,) if wanted.statement else ()
+            return Intent(self.name, arguments, wanted.intended, source.datasource if source else None, statements)
+        found = known(args.name, world.library)
+        if args.action == "report" and found.collection.source is not None:
+            lookup, view = reporting.lookup(found.collection.source, world), found.collection.source.datasource
+            return Intent(
+                self.name, arguments, (*_accesses(args, found, world), *lookup.accesses), view, lookups=(lookup.statement,)
+            )
+        durable = f"collection {found.collection.id}" if args.job else ""
+        return Intent(self.name, arguments, _accesses(args, found, world), durable=durable)
 
     async def run(self, permit: Permit, session: Session) -> Result:
         """Do it. Raises ToolError."""
         args = ManageCollectionArgs.model_validate(permit.intent.arguments)
-        library = session.world.library or Library({}, {}, {})
         if args.action == "list":
-            return telling.listing(library)
+            return telling.listing(session.world)
         if args.action == "create":
-            return await _create(args, library, permit, session)
-        return await _RUNS[args.action](args, known(args.name, library), session)
+            return await _create(args, permit, session)
+        return await _RUNS[args.action](args, known(args.name, session.world.library), session)
 
 
-def _accesses(args: ManageCollectionArgs, library: Library, world: World) -> tuple[Access, ...]:
-    """What the action does. Raises Refused for what its store cannot do, before anybody is asked."""
-    if args.action == "list":
-        return ()
-    if args.action == "create":
-        wanted = design(args, library, world)
-        return (Access(Action.MANAGE, wanted.resource), *wanted.reads)
-    found = known(args.name, library)
+def _accesses(args: ManageCollectionArgs, found: KnownCollection, world: World) -> tuple[Access, ...]:
     resource = found.collection.resource
     match args.action:
         case "describe":
@@ -66,22 +67,23 @@ def _accesses(args: ManageCollectionArgs, library: Library, world: World) -> tup
         case "report":
             # It shows texts, as a search does.
             return (Access(Action.MANAGE, resource), Access(Action.SEARCH, resource))
-    return (Access(Action.MANAGE, resource), *(Access(Action.MANAGE, one.resource) for one in _anew(args, found, library)))
+    anew = (Access(Action.MANAGE, one.resource) for one in _anew(args, found, world))
+    return tuple(dict.fromkeys((Access(Action.MANAGE, resource), *anew)))
 
 
-def _anew(args: ManageCollectionArgs, found: KnownCollection, library: Library) -> tuple[Collection, ...]:
+def _anew(args: ManageCollectionArgs, found: KnownCollection, world: World) -> tuple[Collection, ...]:
     """As it is to be afterwards, where the action says so."""
     match args.action:
         case "move":
-            return (_moved(args, found, library),)
+            return (_moved(args, found, world),)
         case "build":
             return (_rebuilt(args, found),)
         case _:
             return ()
 
 
-async def _create(args: ManageCollectionArgs, library: Library, permit: Permit, session: Session) -> Text:
-    wanted = design(args, library, session.world)
+async def _create(args: ManageCollectionArgs, permit: Permit, session: Session) -> Text:
+    wanted = design(args, session.world)
     collection = wanted.collection(permit.principal)
     store = session.manage(args.name, store=wanted.store)
     # Room first: what has a name can be used. Without one, nobody ever finds what a kill leaves.
@@ -102,7 +104,16 @@ async def _describe(_: ManageCollectionArgs, found: KnownCollection, session: Se
             chunks = await session.manage(collection.name).count(collection)
         elif Action.SEARCH in found.may and collection.source is None:  # hidden rows are not counted to anybody
             chunks = await session.search_in(collection.name).count(collection)
-    return Text(telling.description(found, chunks), untrusted=collection.source is not None)
+    reads = collection.source is not None and _reads(collection.source, session.world)
+    return Text(telling.description(found, chunks, reads=reads), untrusted=reads)
+
+
+def _reads(source: Source, world: World) -> bool:
+    """The caller has every column of the rows, so that nothing that their statement names is hidden from it."""
+    try:
+        return not reporting.lookup(source, world).hidden
+    except ToolError:
+        return False
 
 
 async def _build(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
@@ -140,15 +151,13 @@ def _mend(action: str, collection: Collection) -> str:
 
 async def _report(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
     collection = found.collection
-    if collection.source is not None:
-        raise Refused("report", "there are no reports on collections of rows", "search it")
-    place = reporting.Place(collection, session.manage(collection.name), reporting.plain_sight)
+    sight = reporting.sight_of_rows(collection.source, session) if collection.source else reporting.plain_sight
+    place = reporting.Place(collection, session.manage(collection.name), sight)
     return Text(await reporting.reported(args, place, session.progress), untrusted=True)
 
 
 async def _move(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
-    library = session.world.library or Library({}, {}, {})
-    collection, moved = found.collection, _moved(args, found, library)
+    collection, moved = found.collection, _moved(args, found, session.world)
     old, new = session.manage(collection.name), session.manage(collection.name, store=moved.store)
     documents = await transfer.copied(transfer.Place(collection, old), transfer.Place(moved, new), session.progress)
     await session.keep(moved)
@@ -162,10 +171,12 @@ async def _drop(args: ManageCollectionArgs, _: KnownCollection, session: Session
     return Text(f"dropped `{args.name}`")
 
 
-def _moved(args: ManageCollectionArgs, found: KnownCollection, library: Library) -> Collection:
+def _moved(args: ManageCollectionArgs, found: KnownCollection, world: World) -> Collection:
     """As it is to be afterwards, within what the other store can do. Raises Refused."""
     collection = found.collection
-    store, capabilities = chosen(args.store, library.stores, "store of vectors", "configure one under `[vectors]`")
+    store, capabilities = chosen(
+        args.store, (world.library or NOTHING).stores, "store of vectors", "configure one under `[vectors]`"
+    )
     if store == collection.store:
         raise Refused("move", "the collection lies in that store", "name another one")
     measured(collection.embedding, store, capabilities)

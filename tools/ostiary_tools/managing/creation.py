@@ -8,15 +8,19 @@ from typing import TypeVar
 from uuid import uuid4
 
 from ostiary_policies import model
-from ostiary_policies.model import Access, Principal
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access, Principal, Statement
 from ostiary_tools.api import Library, Refused, World
-from ostiary_tools.managing.arguments import ManageCollectionArgs
+from ostiary_tools.managing.arguments import GivenSource, ManageCollectionArgs
 from ostiary_tools.vectors.collection import Collection, Element, Embedding, IndexKind, Layout, Metric, Source, is_name
 from ostiary_tools.vectors.known import taken
 from ostiary_tools.vectors.port import Capabilities
-from ostiary_tools.vectors.rows import source_of
+from ostiary_tools.vectors.rows import every, source_of, unmasked
 
 T = TypeVar("T")
+
+NOTHING = Library({}, {}, {})
+"""What is known where there is no store."""
 
 _TAG = re.compile(r"[a-z][a-z0-9_]{0,40}(:[a-z0-9_]{1,20})?")
 _TAGS = 10
@@ -29,18 +33,21 @@ class Design:
 
     name: str
     store: str
-    capabilities: Capabilities
     embedding: Embedding
     layout: Layout
     tags: tuple[str, ...]
-    source: Source | None = None
-    reads: tuple[Access, ...] = ()
-    """What its rows are made of."""
+    source: Source | None
+    accesses: tuple[Access, ...]
+    """What its rows are read for; its caller has all of them whole."""
+    statement: Statement | None
+    """That reads them."""
 
     @property
-    def resource(self) -> model.Collection:
-        """What policies know it by."""
-        return model.Collection(self.name, self.store, self.source.datasource if self.source else "", frozenset(self.tags))
+    def intended(self) -> tuple[Access, ...]:
+        """All that creating it needs."""
+        datasource = self.source.datasource if self.source else ""
+        resource = model.Collection(self.name, self.store, datasource, frozenset(self.tags))
+        return (Access(Action.MANAGE, resource), *self.accesses)
 
     def collection(self, owner: Principal) -> Collection:
         """A new one, under an id that nothing else has."""
@@ -57,8 +64,9 @@ class Design:
         )
 
 
-def design(args: ManageCollectionArgs, library: Library, world: World) -> Design:
+def design(args: ManageCollectionArgs, world: World) -> Design:
     """What the arguments ask for. Raises Refused, Unavailable."""
+    library = world.library or NOTHING
     if not is_name(args.name):
         hint = "begin with a small letter, go on with small letters, digits and `_`; at most 63"
         raise Refused("collection", "a collection cannot be called so", hint)
@@ -67,14 +75,18 @@ def design(args: ManageCollectionArgs, library: Library, world: World) -> Design
     store, capabilities = chosen(args.store, library.stores, "store of vectors", "configure one under `[vectors]`")
     embedding = measured(_embedding(args, library), store, capabilities)
     layout = layout_of(args, Layout(index=_usual(capabilities)), store, capabilities)
-    plain = Design(args.name, store, capabilities, embedding, layout, _tags(args.tags))
-    if (given := args.source) is None:
-        return plain
+    rows = _rows(args.source, world) if args.source else (None, (), None)
+    return Design(args.name, store, embedding, layout, _tags(args.tags), *rows)
+
+
+def _rows(given: GivenSource, world: World) -> tuple[Source, tuple[Access, ...], Statement]:
+    """The rows as the caller would read them in a query."""
     view = world.view(given.datasource or None)
-    source, reads = source_of(
+    source, accesses = source_of(
         given.sql, key=given.key, template=given.template, metadata=given.metadata, follows=given.follows, view=view
     )
-    return replace(plain, source=source, reads=reads)
+    whole = every(source, unmasked(source, view).columns, view)
+    return source, tuple(dict.fromkeys((*accesses, *whole.accesses))), whole.statement
 
 
 def chosen(name: str, among: Mapping[str, T], what: str, mend: str) -> tuple[str, T]:

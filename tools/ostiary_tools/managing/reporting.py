@@ -5,12 +5,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ostiary_tools.api import Refused
+from ostiary_tools.api import Refused, Session, World
+from ostiary_tools.chunking.template import parsed
 from ostiary_tools.identifiers import one_line
 from ostiary_tools.managing.arguments import ManageCollectionArgs
-from ostiary_tools.vectors.collection import Collection
+from ostiary_tools.vectors.collection import Collection, Source
 from ostiary_tools.vectors.port import Candidate, Managed, Tell
 from ostiary_tools.vectors.recall import id_of
+from ostiary_tools.vectors.sources import Lookup, lookup_of
 
 if TYPE_CHECKING:
     from ostiary_tools.vectors.port import Matrix
@@ -19,12 +21,36 @@ Sight = Callable[[Sequence[Candidate]], Awaitable[Sequence[str | None]]]
 """The text of each chunk as the caller sees it; `None` of one that does not exist for it."""
 
 _TEXT = 80
+_KEYS = 500
+"""Looked up at once."""
 _TYPICAL = 3
 
 
 async def plain_sight(chunks: Sequence[Candidate]) -> Sequence[str | None]:
     """Of documents that were given: the texts as they lie there."""
     return [one.text for one in chunks]
+
+
+def lookup(source: Source, world: World) -> Lookup:
+    """How its rows are looked up for the caller. Raises Refused, Unavailable."""
+    return lookup_of(source, world.view(source.datasource))
+
+
+def sight_of_rows(source: Source, session: Session) -> Sight:
+    """Of rows: each text as it is made of the row that the caller reads, and none of a row that it does not."""
+    found, known = lookup(source, session.world), dict[str, str]()
+    template = parsed(source.template)
+
+    async def seen(chunks: Sequence[Candidate]) -> Sequence[str | None]:
+        keys = list({one.key: None for one in chunks if one.key not in known})
+        for start in range(0, len(keys), _KEYS):
+            rows = await session.lookup(found.statement, keys[start : start + _KEYS])
+            for row in rows.rows:
+                values = dict(zip(found.columns, row, strict=True))
+                known[str(values[source.key])] = template.filled(values)
+        return [known.get(one.key) for one in chunks]
+
+    return seen
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,21 +3,21 @@
 from collections.abc import Iterable
 
 from ostiary_policies.actions import Action
-from ostiary_tools.api import ColumnHead, KnownCollection, Library, Rows
+from ostiary_tools.api import ColumnHead, KnownCollection, Rows, World
 from ostiary_tools.identifiers import one_line
 from ostiary_tools.vectors.collection import Collection, IndexKind, Layout, Source, Tuning
 from ostiary_tools.vectors.recall import told, warnings
 
-_COLUMNS = ("name", "store", "embedder", "dimension", "index", "rows_of", "tags", "you_may")
+_COLUMNS = ("name", "store", "embedder", "dimension", "index", "holds", "tags", "you_may")
 
 
-def listing(library: Library | None) -> Rows:
+def listing(world: World) -> Rows:
     """All that the caller knows."""
-    known = sorted(library.collections.items()) if library else []
-    return Rows(tuple(ColumnHead(name, "text") for name in _COLUMNS), tuple(_row(one) for _, one in known))
+    known = sorted(world.library.collections.items()) if world.library else []
+    return Rows(tuple(ColumnHead(name, "text") for name in _COLUMNS), tuple(_row(one, world) for _, one in known))
 
 
-def _row(known: KnownCollection) -> tuple[str | None, ...]:
+def _row(known: KnownCollection, world: World) -> tuple[str | None, ...]:
     one = known.collection
     return (
         one.name,
@@ -25,10 +25,17 @@ def _row(known: KnownCollection) -> tuple[str | None, ...]:
         one.embedding.embedder or None,
         str(one.embedding.dimension),
         one.layout.index.value,
-        one.source.datasource if one.source else None,
+        _of(one, world),
         " ".join(one.tags) or None,
         " ".join(may(known)),
     )
+
+
+def _of(one: Collection, world: World) -> str:
+    """What it holds; of a datasource that the caller does not know nothing is told."""
+    if one.source is None:
+        return "documents"
+    return f"rows of {one.source.datasource}" if one.source.datasource in world.views else "rows"
 
 
 def may(known: KnownCollection) -> list[str]:
@@ -36,8 +43,8 @@ def may(known: KnownCollection) -> list[str]:
     return [action.value for action in (Action.SEARCH, Action.INDEX, Action.MANAGE, Action.DROP) if action in known.may]
 
 
-def description(known: KnownCollection, chunks: int | None) -> str:
-    """In a few lines. What it is made of is told to those who may manage it."""
+def description(known: KnownCollection, chunks: int | None, *, reads: bool) -> str:
+    """In a few lines. Of what rows it is made is told to those who may manage it and have all columns of them."""
     one = known.collection
     manages = Action.MANAGE in known.may
     lines = (
@@ -45,7 +52,7 @@ def description(known: KnownCollection, chunks: int | None) -> str:
         _embedded(one),
         f"layout: {layout_told(one.layout)}",
         f"recall: {tuning_told(one.tuning)}" if one.layout.index is not IndexKind.EXACT or one.tuning else "",
-        *(_source(one.source) if one.source and manages else ()),
+        *(_source(one.source) if one.source and manages and reads else ()),
         f"tags: {', '.join(one.tags)}" if one.tags else "",
         _made(one) if manages else "",
         f"you may: {', '.join(may(known))}",
@@ -81,8 +88,8 @@ def tuning_told(tuning: Tuning | None) -> str:
 
 def _head(one: Collection, chunks: int | None) -> str:
     size = f", {chunks:,} chunks" if chunks is not None else ""
-    of = f" of rows of `{one.source.datasource}`" if one.source else " of documents"
-    return f"{one.name}: a collection{of} in the store `{one.store}`{size}"
+    of = " of rows" if one.source else " of documents"
+    return f"collection: {one.name},{of} in the store `{one.store}`{size}"
 
 
 def _embedded(one: Collection) -> str:
@@ -92,15 +99,15 @@ def _embedded(one: Collection) -> str:
 
 
 def _source(source: Source) -> Iterable[str]:
-    yield f"source: {one_line(source.statement, 2000)}"
+    yield f"source: in `{source.datasource}`, {one_line(source.statement, 2000)}"
     metadata = f"; metadata {', '.join(map(one_line, source.metadata))}" if source.metadata else ""
-    yield f"key {one_line(source.key)}; text {one_line(source.template, 500)}{metadata}"
+    yield f"rows: key {one_line(source.key)}; text {one_line(source.template, 500)}{metadata}"
     yield f"follows: {one_line(source.follows) or 'nothing; index it anew'}"
 
 
 def _made(one: Collection) -> str:
     by = f" by {one_line(one.owner.agent)}" if one.owner else ""
-    return f"created{by} on {one.created_at:%Y-%m-%d}" if one.created_at else ""
+    return f"created: {one.created_at:%Y-%m-%d}{by}" if one.created_at else ""
 
 
 def _warnings(known: KnownCollection, chunks: int | None) -> Iterable[str]:

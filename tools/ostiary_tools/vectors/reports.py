@@ -4,6 +4,7 @@ Everything is of a sample, so that time and memory have a bound whatever the col
 outliers are numbers over rows of length 1: the same rows give the same report.
 """
 
+import math
 import re
 import time
 from collections import Counter
@@ -28,6 +29,8 @@ _BLOCK = 512
 """Rows that are compared with all others at once: 10 MB of products."""
 _ROUNDS = 30
 _LABEL = 4
+_RARE = 0.01
+"""Added to both shares, so that a word of one text is no label of many."""
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _NEIGHBOUR = 5
 _SEARCHES_S = 60.0
@@ -164,7 +167,7 @@ def _label(words: Counter[str], everywhere: Counter[str], size: int, total: int)
     def weight(word: str) -> float:
         own = words[word] / size
         theirs = (everywhere[word] - words[word]) / max(1, total - size)
-        return own * (own - theirs)
+        return own * math.log((own + _RARE) / (theirs + _RARE))
 
     heavy = sorted(words, key=lambda word: (-weight(word), word))[:_LABEL]
     return tuple(word for word in heavy if weight(word) > 0)
