@@ -22,7 +22,7 @@ def worker(
     import structlog
     import uvloop
 
-    from ostiary.worker import serve_jobs
+    from ostiary.serve import serve_jobs
 
     idle_s = loaded.jobs.idle_s if detached else None
     uvloop.run(serve_jobs(loaded, structlog.get_logger("ostiary").info, idle_s))

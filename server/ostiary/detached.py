@@ -13,7 +13,9 @@ from pathlib import Path
 
 from ostiary.config import Config
 from ostiary.queue import Queue
+from ostiary.shelves import Shelves
 from ostiary_tools.control.connect import JournalError
+from ostiary_tools.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -24,12 +26,15 @@ _START_S = 20.0
 
 
 @asynccontextmanager
-async def worked(queue: Queue, config: Config, file: Path | None) -> AsyncIterator[None]:
-    """While the block lasts, no job waits without a worker. `file` is the configuration that was asked for by name."""
+async def worked(queue: Queue, shelves: Shelves, config: Config, file: Path | None) -> AsyncIterator[None]:
+    """While the block lasts, no job waits without a worker, and no collection follows its rows without one.
+
+    `file` is the configuration that was asked for by name.
+    """
     if config.jobs.worker == "own":
         yield
         return
-    task = asyncio.create_task(_keep(queue, config.home.state, file), name="worker")
+    task = asyncio.create_task(_keep(queue, shelves, config.home.state, file), name="worker")
     try:
         yield
     finally:
@@ -37,7 +42,7 @@ async def worked(queue: Queue, config: Config, file: Path | None) -> AsyncIterat
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _keep(queue: Queue, state: Path, file: Path | None) -> None:
+async def _keep(queue: Queue, shelves: Shelves, state: Path, file: Path | None) -> None:
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_ROUND_S):
@@ -45,10 +50,10 @@ async def _keep(queue: Queue, state: Path, file: Path | None) -> None:
         queue.news.clear()
         try:
             due, there = await queue.table.standing()
-            if due and not there:
+            if not there and (due or await shelves.followed()):
                 await _start(state, file)
                 await asyncio.sleep(_START_S)
-        except (JournalError, OSError) as error:
+        except (JournalError, Unavailable, OSError) as error:
             _log.warning("no worker was started for the jobs that wait: %s", error)
 
 

@@ -1,4 +1,4 @@
-"""Serving what `app` builds: on stdio, over HTTP by one process or several, until a signal asks to stop."""
+"""Serving what `app` builds: on stdio, over HTTP by one process or several, or jobs, until a signal asks to stop."""
 
 import asyncio
 import gc
@@ -33,7 +33,7 @@ async def serve_stdio(config: Config, progress: Progress, file: Path | None = No
     # The SDK costs most of a second to import; commands that only check something do without.
     from ostiary.mcp_app import McpApp
 
-    async with open_house(config, progress) as house, worked(house.queue, config, file):
+    async with open_house(config, progress) as house, worked(house.queue, house.shelves, config, file):
         _spare_what_stays()
         who = house.local
         serving = asyncio.create_task(
@@ -79,6 +79,28 @@ async def serve_as_worker(config: Config, descriptor: int, progress: Progress, f
         await _serve_on(listener, config, progress, line.ready, line, file=file)
 
 
+async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -> None:
+    """Do the work that waits until SIGINT or SIGTERM, or until there was none for so long."""
+    from ostiary.following import Following
+    from ostiary.worker import Worker
+
+    async with open_house(config, progress) as house:
+        stop = asyncio.Event()
+        for asked in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(asked, stop.set)
+        on_hangup(house.policy_watch.ask)
+        worker = Worker(house.queue, house.gate.call, config.jobs.at_once, idle_s)
+        following = asyncio.create_task(
+            Following(house.shelves, house.queue, house.datasources, house.gate.call).follow(worker), name="follow"
+        )
+        progress("waiting for jobs")
+        try:
+            await worker.work(stop)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+
+
 async def _serve_on(
     listener: socket.socket,
     config: Config,
@@ -99,7 +121,7 @@ async def _serve_on(
     keys, worker = (line.told.keys, str(line.told.worker)) if line else (config.http.keys, "")
     async with (
         open_house(config, progress) as house,
-        worked(house.queue, config, file),
+        worked(house.queue, house.shelves, config, file),
         _recognition(config, house) as recognition,
     ):
         unasked = None if recognition.authenticators else house.local

@@ -21,7 +21,7 @@ from ostiary_tools.control.collections import CollectionTable
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.embedders.port import Embedder
 from ostiary_tools.errors import ToolError
-from ostiary_tools.vectors.collection import Collection, is_name
+from ostiary_tools.vectors.collection import Collection, Source, is_name
 from ostiary_tools.vectors.known import KnownCollection, Library, taken
 from ostiary_tools.vectors.port import VectorStore
 
@@ -79,6 +79,11 @@ class Shelves:
     def owned(self, id_: UUID, *, besides: str = "", store: str = "") -> bool:
         """Whether a collection has that id: one of another name than this, if one is given, and in that store, if one is."""
         return any(one.id == id_ and one.name != besides and store in ("", one.store) for one in self._all)
+
+    async def followed(self) -> Sequence[tuple[Collection, Source]]:
+        """Those that follow their rows, on behalf of their owners. Raises Unavailable."""
+        await self._current()
+        return [(one, one.source) for one in self._all if one.source is not None and one.source.follows and one.owner is not None]
 
     async def create(self, one: Collection) -> None:
         """Write down a collection. Raises Refused when the name is taken, and Unavailable."""

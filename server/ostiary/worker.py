@@ -6,18 +6,14 @@ here bears being begun again.
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Literal
 from uuid import uuid4
 
-from ostiary.app import Progress, open_house
 from ostiary.approvals import Asked, CannotAsk
 from ostiary.call import Call
-from ostiary.config import Config
 from ostiary.errors import CallFailed, UnknownTool
-from ostiary.hangup import on_hangup
 from ostiary.queue import NotOurs, Queue
 from ostiary.shape import Reply
 from ostiary_policies.model import Principal
@@ -50,6 +46,8 @@ class Worker:
         self.id = uuid4()
         self.first = False
         """Of several workers, the one that does what needs only one."""
+        self.follows = False
+        """Collections are followed, so it has work even when no job waits."""
         self._queue = queue
         self._call = call
         self._at_once = at_once
@@ -70,7 +68,7 @@ class Worker:
                     await self._take()
                 except JournalError as error:
                     _log.warning("jobs cannot be looked for now: %s", error)
-                if self._works:
+                if self._works or self.follows:
                     busy_at = clock()
                 await self._turn(stop)
         finally:
@@ -205,14 +203,3 @@ async def _cancelled(task: "asyncio.Task[Reply]") -> None:
     if not task.cancelling():
         task.cancel()
     await asyncio.wait({task})
-
-
-async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -> None:
-    """Work until SIGINT or SIGTERM, or idle for so long."""
-    async with open_house(config, progress) as house:
-        stop = asyncio.Event()
-        for asked in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(asked, stop.set)
-        on_hangup(house.policy_watch.ask)
-        progress("waiting for jobs")
-        await Worker(house.queue, house.gate.call, config.jobs.at_once, idle_s).work(stop)

@@ -4,24 +4,28 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from fix_indexing import Desk, OpenDesk, asked
+from fix_indexing import OWNER, SOURCE, Desk, OpenDesk, asked
 from fix_server import HIDES, READS_ALL
 from fix_waiting import until
 from mcp import Client
 
+from ostiary.following import Following
 from ostiary.worker import Worker
+from ostiary_tools.vectors.collection import Collection
 
 
 @asynccontextmanager
-async def working(desk: Desk) -> AsyncIterator[None]:
+async def working(desk: Desk) -> AsyncIterator[Worker]:
     """A worker while the block lasts."""
     stop = asyncio.Event()
-    task = asyncio.create_task(Worker(desk.house.queue, desk.house.gate.call, 2).work(stop))
+    worker = Worker(desk.house.queue, desk.house.gate.call, 2)
+    task = asyncio.create_task(worker.work(stop))
     try:
-        yield
+        yield worker
     finally:
         stop.set()
         await task
@@ -103,5 +107,52 @@ WRONG: dict[str, dict[str, Any]] = {
     "has more than one column `id`": {"sql": "select a.id, b.id, a.title, a.body, a.year from notes a, notes b"},
     "one SELECT without parameters": {"sql": "select id, title, body, year from notes where id = $1"},
     "what the collection follows cannot be read": {"follows": "notify a; drop table notes"},
-    "rows are followed every 10 to 604,800 seconds": {"follows": "every 1 s"},
+    "rows are followed every 10 to 86,400 seconds": {"follows": "every 1 s"},
 }
+
+
+@pytest.mark.asyncio
+async def test_a_collection_follows_its_rows_as_its_owner_when_their_database_says_so(desk: OpenDesk):
+    async with desk() as it, it.client() as ada, working(it) as worker:
+        made = await it.collection(source=replace(SOURCE, follows="notify notes_changed"))
+        following = asyncio.create_task(
+            Following(it.house.shelves, it.house.queue, it.house.datasources, it.house.gate.call).follow(worker)
+        )
+        try:
+            await until(lambda: _holds(it, made))  # what was there before it listened
+            await it.rows("INSERT INTO notes (id, title, body) VALUES (100, 'late', 'row')")
+            await it.rows("NOTIFY notes_changed")
+            await it.rows("DELETE FROM notes WHERE id = 7")
+            await it.rows("NOTIFY notes_changed")
+            await until(lambda: _holds(it, made))
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+        assert worker.follows
+        records = [one for one in await it.site.records() if one.get("tool") == "index_documents" and "decision" in one]
+        assert await asked(ada, collection="notes", documents=[{"key": "x", "text": "y"}]) == (
+            "refused: the documents of this collection are rows\nrule: collection\nhint: change the rows, and give `refresh`"
+        )
+    asks = [one for one in records if one["origin"] == "follow"]
+    assert {(one["agent"], one["decision"], one["transport"]) for one in records} == {("ada", "permit", "worker")}
+    assert 2 <= len(asks) == len(records) - len(asks)
+
+
+async def _holds(it: Desk, made: Collection) -> bool:
+    return await it.stored(made) == await it.expected()
+
+
+@pytest.mark.asyncio
+async def test_a_collection_is_refreshed_every_so_often_and_refusals_are_not_repeated_at_once(desk: OpenDesk):
+    async with desk() as it:
+        made = await it.collection(source=replace(SOURCE, follows="every 3600 s"))
+        nobody = replace(OWNER, roles=("nobody",))
+        await it.collection("orphan", replace(SOURCE, follows="every 10 s"), owner=nobody)
+        following = Following(it.house.shelves, it.house.queue, it.house.datasources, it.house.gate.call)
+        for _ in range(3):
+            assert await following.round() == 2
+        async with working(it):
+            await until(lambda: _holds(it, made))
+        assert await following.round() == 2
+        records = [one for one in await it.site.records() if one.get("origin") == "follow" and "decision" in one]
+    assert sorted(one["decision"] for one in records) == ["permit", "unknown"]

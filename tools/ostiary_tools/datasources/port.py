@@ -1,6 +1,6 @@
 """The contract of a datasource, in words and types. `tests/contract` holds every engine to it."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -202,6 +202,10 @@ class Datasource(Protocol):
 
     async def fate(self, transaction: str) -> Fate:
         """What became of a transaction that a `Changer` named. Raises Unavailable when the database cannot be asked now."""
+        ...
+
+    def listening(self, channels: frozenset[str], hear: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """Hear `NOTIFY` on these channels while the block lasts; `hear` takes one, and all whenever some may have been missed."""
         ...
 
     def state(self) -> PoolState:

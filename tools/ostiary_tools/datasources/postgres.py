@@ -12,7 +12,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
@@ -22,6 +22,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from ostiary_tools.datasources.catalog import RELATION_MARKS, build_snapshot, read_catalog
 from ostiary_tools.datasources.failures import DRIVER_ERRORS, connect_problem, is_lost
+from ostiary_tools.datasources.listening import listening
 from ostiary_tools.datasources.opening import IN_RECOVERY, SESSION, PostgresSettings, milliseconds, opening, seeing
 from ostiary_tools.datasources.pool import RESET_TIMEOUT_S, new_pool
 from ostiary_tools.datasources.port import ChangeLimits, Changer, Fate, PoolState, ReadLimits
@@ -115,6 +116,10 @@ class PostgresDatasource:
     def name(self) -> str:
         """As configured."""
         return self._settings.name
+
+    def listening(self, channels: frozenset[str], hear: Callable[[str], None]) -> AbstractAsyncContextManager[None]:
+        """As the port says."""
+        return listening(self._settings, channels, hear)
 
     def state(self) -> PoolState:
         """Sizes and health."""
