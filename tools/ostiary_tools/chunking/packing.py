@@ -10,6 +10,8 @@ Count = Callable[[str], int]
 """How many tokens a text is."""
 _CHARS_A_TOKEN = 32
 """What is longer than as many for each token is cut uncounted: counting the whole takes as long as counting all its parts."""
+_AROUND = 8
+"""Tokens that a model may put around a text."""
 _OPENING = re.compile(r"(?:[^\S\n]*\n)+")
 _SHARE_OF_PATH = 4
 
@@ -25,8 +27,12 @@ class Pack:
     def whole(self, text: str, head: str = "") -> str | None:
         """The text as one chunk, where it is just one."""
         clean = _clean(text)
-        fits = bool(clean) and len(clean) <= self.size * _CHARS_A_TOKEN and self.count(head + clean) <= self.size
+        fits = bool(clean) and len(clean) <= self.size * _CHARS_A_TOKEN and self._fits(head + clean)
         return head + clean if fits else None
+
+    def _fits(self, text: str) -> bool:
+        """Most documents are short, and are not counted: of ASCII, a token is a character at least."""
+        return (len(text) + _AROUND <= self.size and text.isascii()) or self.count(text) <= self.size
 
     def chunks(self, text: str, joints: Joints, first: str = "", others: str = "") -> Iterator[str]:
         """The text's chunks, none of them blank: the first begins with `first`, each other with `others`, where there is room."""
@@ -82,7 +88,7 @@ class Pack:
         body = _clean("".join(parts))
         if not body:
             return
-        if self.count(head + body) <= self.size:
+        if self._fits(head + body):
             yield head + body
         elif len(parts) > 1:
             middle = len(parts) // 2
