@@ -14,8 +14,10 @@ from ostiary_tools.searching.examples import examples
 from ostiary_tools.searching.question import Mode, Question, Wish, question
 from ostiary_tools.searching.ranking import Searching
 from ostiary_tools.searching.shown import shown
-from ostiary_tools.searching.sight import OfDocuments, Sight
+from ostiary_tools.searching.sight import OfDocuments, OfRows, Sight
+from ostiary_tools.searching.source_rows import may_ask, source_rows, view_of
 from ostiary_tools.vectors.known import known, nearest
+from ostiary_tools.vectors.sources import lookup_of
 
 _IDS = 20
 _NESTED = 40
@@ -88,24 +90,32 @@ class Search:
         if not args.collection:
             raise Refused("unknown_collection", "name the collection", nearest(world.library))
         one = known(args.collection, world.library)
-        accesses = (Access(Action.SEARCH, one.collection.resource),)
+        searches = Access(Action.SEARCH, one.collection.resource)
         arguments = args.model_dump(mode="json")
-        if one.collection.source is not None:
-            raise Refused("collection", "collections of rows cannot be searched yet", "search one of documents")
-        if Action.SEARCH in one.may:
-            question(args.wish, one)
-        return Intent(self.name, arguments, accesses)
+        if Action.SEARCH not in one.may:
+            return Intent(self.name, arguments, (searches,))
+        asked = question(args.wish, one)
+        source = one.collection.source
+        if source is None:
+            return Intent(self.name, arguments, (searches,))
+        lookup = lookup_of(source, view_of(source, world))
+        may_ask(asked.condition, source, lookup)
+        return Intent(self.name, arguments, (searches, *lookup.accesses), source.datasource, lookups=(lookup.statement,))
 
     async def run(self, permit: Permit, session: Session) -> Hits:
         """A page of hits."""
         args = SearchArgs.model_validate(permit.intent.arguments)
         one = known(args.collection, session.world.library)
         asked = question(args.wish, one)
-        sight = OfDocuments()
         k = min(args.k, permit.obligations.limit_rows or args.k)
-        searching = await _searching(asked, one, session, sight, args)
+        searching = await _searching(asked, one, session, _sight(one, session), args)
         window = await searching.window(args.offset + k + 1)
         return await asyncio.to_thread(shown, window, asked, args.offset, k)
+
+
+def _sight(one: KnownCollection, session: Session) -> Sight:
+    source = one.collection.source
+    return OfDocuments() if source is None else OfRows(source_rows(source, view_of(source, session.world)), session)
 
 
 async def _searching(asked: Question, one: KnownCollection, session: Session, sight: Sight, args: SearchArgs) -> Searching:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ostiary_tools.errors import TimedOut
 from ostiary_tools.searching.diversity import diverse
 from ostiary_tools.searching.fusion import fused, ranks
 from ostiary_tools.searching.question import Question
@@ -105,10 +106,14 @@ class Searching:
     async def _best(self, ask: Ask, wanted: int, least: float | None) -> tuple[list[Hit], bool]:
         """The first that exist for the caller, and whether it ended before all was looked at."""
         count = min(_MOST, wanted * 2 if self.sight.hides else wanted + len(self.left_out) * _GROWTH)
+        hits: list[Hit] = []
         while True:
             got = await ask(count, count > _APPROXIMATE)
             near = [one for one in got if least is None or one.score >= least]
-            hits = await self.sight.hits([one for one in near if one.key not in self.left_out])
+            try:
+                hits = await self.sight.hits([one for one in near if one.key not in self.left_out])
+            except TimedOut:
+                return hits, True
             if len(hits) >= wanted or len(near) < len(got):
                 return hits[:wanted], False
             if len(got) < count:

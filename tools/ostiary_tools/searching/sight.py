@@ -38,7 +38,7 @@ class Sight(Protocol):
 
     @property
     def hides(self) -> bool:
-        """Not all that is found exists."""
+        """There may be more than what exists for the caller, and nothing is to tell of it."""
         ...
 
     async def hits(self, candidates: Sequence[Candidate]) -> list[Hit]:
@@ -84,6 +84,11 @@ class Reading(Protocol):
         """Of the permit."""
         ...
 
+    @property
+    def withheld(self) -> bool:
+        """There may be rows that the caller has not."""
+        ...
+
     def rows(self, found: Rows) -> Iterable[tuple[str, Row]]:
         """Each with its key."""
         ...
@@ -95,9 +100,13 @@ class OfRows:
 
     reading: Reading
     session: Session
-    hides: bool = True
     _rows: dict[str, Row] = field(default_factory=dict)
     _asked: set[str] = field(default_factory=set)
+
+    @property
+    def hides(self) -> bool:
+        """Where rows are withheld."""
+        return self.reading.withheld
 
     async def hits(self, candidates: Sequence[Candidate]) -> list[Hit]:
         """Each row once."""

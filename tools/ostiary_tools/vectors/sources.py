@@ -49,11 +49,11 @@ def _lookup_of(source: Source, view: SchemaView) -> Lookup:
         select = picking.Source(source.statement)
         needed = judge(select.by_key(source.key, text), view)
     except Refused as error:
-        raise _not_yours() from error
+        raise not_yours() from error
     if select.takes_values or needed.parameter_count != 1 or needed.catalogs:
         raise Refused("source", "rows of such a statement cannot be looked up", "index them without values, and of tables alone")
     if _masks(needed) or select.reaches_otherwise(tuple(_withheld(needed, view))):
-        raise _not_yours()
+        raise not_yours()
     others = dict.fromkeys(name for name in source.metadata if name not in text)
     judged = {name: _judged(select.by_key(source.key, (*text, name)), view) for name in others}
     hidden = frozenset(name for name, one in judged.items() if one is None)
@@ -85,7 +85,8 @@ def _withheld(judged: Judged, view: SchemaView) -> Iterator[Name]:
                 yield name
 
 
-def _not_yours() -> Refused:
+def not_yours() -> Refused:
+    """The refusal of rows that the caller has not whole, whatever of them it is."""
     return Refused(
         "source", "the texts of this collection are made of what you may not read as it is", "search another collection, or query"
     )
