@@ -45,7 +45,8 @@ when { resource.tags.contains("pii") };
 @id("guest-masks") @mask("constant:***")
 permit (principal in Role::"guest", action == Action::"read_masked", resource is Column) when { resource.tags.contains("pii") };
 @id("guest-rows")
-permit (principal in Role::"guest", action == Action::"read_row", resource is shop::public::notes) when { resource has team && resource.team == "even" };
+permit (principal in Role::"guest", action == Action::"read_row", resource is shop::public::notes)
+when { resource has team && resource.team == "even" };
 @id("keeper-rows") permit (principal in Role::"keeper", action == Action::"read_row", resource is shop::public::notes);
 @id("guest-searches") permit (principal in Role::"guest", action == Action::"search", resource)
 when { !resource.tags.contains("secret") };
@@ -283,12 +284,8 @@ async def test_a_name_is_a_name_and_is_given_once(shop: Open):
                 return Text("kept")
 
             told = await opened.refused(KEEPER, on(Action.MANAGE, one), run)
-            cannot = (
-                "the permit of this call does not cover that collection"
-                if name == "secrets"
-                else "a collection cannot be called so"
-            )
-            assert (name, told) == (name, f"refused: {cannot}")
+            own = "the permit of this call does not cover that collection"
+            assert (name, told) == (name, f"refused: {own if name == 'secrets' else 'a collection cannot be called so'}")
         table = opened.house.gate._shelves._table
         assert not await table.create(new_collection(name="secrets"))
         same = new_collection(name="same")
