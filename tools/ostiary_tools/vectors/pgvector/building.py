@@ -7,6 +7,7 @@ swept away by the next one.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from uuid import UUID
 
 import asyncpg
@@ -17,7 +18,9 @@ from ostiary_tools.vectors.pgvector.relations import INDEXED_DIMENSION, LARGEST_
 from ostiary_tools.vectors.pgvector.sessions import Session, Sessions
 from ostiary_tools.vectors.port import Tell
 
-_LOOK_S = 0.5
+_LOOK_S = 0.25
+_LOOKS = 12
+"""For the lock: longer than a server takes to notice that its client is gone."""
 _LISTS = (1, 32_768)
 _NEIGHBOURS = (2, 100)
 _CANDIDATES = (4, 1_000)
@@ -29,6 +32,7 @@ order by number
 """
 _LOCK = "select pg_try_advisory_lock(hashtextextended($1, 0))"
 _UNLOCK = "select pg_advisory_unlock(hashtextextended($1, 0))"
+_END = "select count(pg_terminate_backend(pid)) from pg_stat_activity where pid = $1 and application_name = 'ostiary ' || $2"
 _ROWS = "select coalesce(sum(chunks), 0)::bigint from {documents}"
 _DROP = "drop index concurrently if exists {schema}.{name}"
 _ENOUGH = "select greatest($1::bigint, pg_size_bytes(current_setting('maintenance_work_mem')) / 1024)::bigint"
@@ -64,10 +68,19 @@ def check(collection: Collection, layout: Layout) -> None:
         raise Refused("layout", f"`lists` is from {_LISTS[0]} to {_LISTS[1]}, or 0 to have it chosen")
 
 
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """An index that is to be."""
+
+    collection: UUID
+    name: str
+    statement: str
+
+
 async def build(sessions: Sessions, collection: Collection, layout: Layout, tell: Tell, memory_mb: int) -> None:
     """Have it lie so. However this ends, no index that is not valid stays as long as the database can be reached."""
     check(collection, layout)
-    async with sessions.alone(f"builds {collection.id}") as session, _alone(session, collection.id):
+    async with sessions.alone(_title(collection.id)) as session, _alone(session, collection.id):
         mine = relations(collection)
         present = await _sweep(session, collection.id)
         rows = await session.fetchval(mine.fill(_ROWS))
@@ -75,7 +88,8 @@ async def build(sessions: Sessions, collection: Collection, layout: Layout, tell
             number = 1 + max(present, default=0)
             await _allow(session, rows * _row_bytes(collection, layout), memory_mb)
             statement = mine.index(layout, number, lists=layout.lists or _lists_for(rows), concurrently=True)
-            await _make(sessions, session, collection.id, statement, tell)
+            work = _Work(collection.id, mine.index_name(number), statement)
+            await _make(sessions, session, work, tell)
         for number in present:
             await session.execute(_drop(mine.index_name(number)))
         # How many rows a filter leaves decides between this index and that of the metadata.
@@ -85,7 +99,12 @@ async def build(sessions: Sessions, collection: Collection, layout: Layout, tell
 
 @asynccontextmanager
 async def _alone(session: Session, id_: UUID) -> AsyncIterator[None]:
-    if not await session.fetchval(_LOCK, _lock_name(id_)):
+    for _ in range(_LOOKS):
+        if await session.fetchval(_LOCK, _lock_name(id_)):
+            break
+        # The server notices a moment later that a builder is gone.
+        await asyncio.sleep(_LOOK_S)
+    else:
         raise LockedOut("the collection's index is being built already", "wait for that, or cancel it")
     try:
         yield
@@ -104,35 +123,32 @@ async def _sweep(session: Session, id_: UUID) -> list[int]:
     return [row["number"] for row in found if row["valid"]]
 
 
-async def _make(sessions: Sessions, session: Session, id_: UUID, statement: str, tell: Tell) -> None:
+async def _make(sessions: Sessions, session: Session, work: _Work, tell: Tell) -> None:
     pid = session.get_server_pid()
     try:
         async with _telling(sessions, pid, tell):
             try:
-                await session.execute(statement)
+                await session.execute(work.statement)
             except asyncpg.PostgresError as error:
                 if str(error.sqlstate) != _NO_SHARED_MEMORY:
                     raise
-                await _sweep(session, id_)
+                await _sweep(session, work.collection)
                 await session.execute(_SET, ["max_parallel_maintenance_workers"], ["0"])
-                await session.execute(statement)
+                await session.execute(work.statement)
     except BaseException:
-        # The session may be the one that was cancelled: another sweeps, and nobody waits for it in vain.
         session.terminate()
         with suppress(ToolError):
-            await asyncio.shield(_swept(sessions, id_))
+            await asyncio.shield(_undone(sessions, work, pid))
         raise
 
 
-async def _swept(sessions: Sessions, id_: UUID) -> None:
-    async with sessions.alone(f"sweeps {id_}") as session:
-        for _ in range(20):
-            # The server notices a moment later that the builder is gone.
-            with suppress(LockedOut):
-                async with _alone(session, id_):
-                    await _sweep(session, id_)
-                    return
-            await asyncio.sleep(_LOOK_S / 2)
+async def _undone(sessions: Sessions, work: _Work, pid: int) -> None:
+    """End the builder, who would go on without us, and drop what it made, also where it was done meanwhile."""
+    async with sessions.alone(f"sweeps {work.collection}") as session:
+        await session.fetchval(_END, pid, _title(work.collection))
+        async with _alone(session, work.collection):
+            await _sweep(session, work.collection)
+            await session.execute(_drop(work.name))
 
 
 @asynccontextmanager
@@ -179,6 +195,10 @@ def _lists_for(rows: int) -> int:
 
 def _drop(name: str) -> str:
     return _DROP.format(schema=SCHEMA, name=name)
+
+
+def _title(id_: UUID) -> str:
+    return f"builds {id_}"
 
 
 def _lock_name(id_: UUID) -> str:
