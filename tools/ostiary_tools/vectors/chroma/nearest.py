@@ -1,14 +1,14 @@
 """The chunks nearest to a vector: by Chroma's index, and by all vectors where that must be or the index leaves some out."""
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ostiary_tools.vectors.chroma.paging import PAGE, batched, get, page, page_buckets
-from ostiary_tools.vectors.chroma.records import candidate, ours, score_of
+from ostiary_tools.vectors.chroma.reading import Found, Parts, get, page, page_buckets, rows, shown, whole
+from ostiary_tools.vectors.chroma.records import candidate, kept, score_of
 from ostiary_tools.vectors.chroma.wanted import Wanted
-from ostiary_tools.vectors.chroma.where import MOST_VALUES, Where
+from ostiary_tools.vectors.chroma.where import Where
 from ostiary_tools.vectors.collection import Metric
 from ostiary_tools.vectors.port import Candidate
 
@@ -23,66 +23,85 @@ EF_SEARCH = 40
 """Of every collection here. More is had by asking for more: Chroma's index looks at no fewer candidates than it is to find."""
 _MOST = 2_000
 """Results of the index; what more of it would be needed for is found by all vectors."""
-Found = tuple[float, str]
-"""A score, and the id of the chunk."""
+_PAGE = 4_000
+"""Vectors at once: each number of one is an object on its way from Chroma."""
 
 
-def by_index(
-    collection: "Collection", vector: "Vector", wanted: Wanted, metric: Metric, count: int, *, asked: int
-) -> Sequence[Found]:
-    """The `count` nearest that Chroma finds among `asked` or more; fewer only where there are no more."""
-    if wanted.where is False:
-        return []
-    while asked <= _MOST:
-        found, seen = _queried(collection, vector, wanted, metric, asked)
-        if len(found) >= count or seen >= _number(collection, wanted.where):
-            return found[:count]
-        asked = asked * 4 if seen == asked else _MOST + 1
-    return by_all(collection, vector, wanted, metric, count)
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is looked for."""
+
+    vector: "Vector" = field(compare=False)
+    metric: Metric
+    k: int
+    wanted: Wanted
+    vectors: bool
+    """Whether they are given too."""
 
 
-def _queried(collection: "Collection", vector: "Vector", wanted: Wanted, metric: Metric, asked: int) -> tuple[Sequence[Found], int]:
+def by_index(collection: "Collection", asked: Question, candidates: int) -> Sequence[Candidate]:
+    """The nearest of so many candidates of Chroma's index, or more; fewer than `k` only where there are no more."""
+    while asked.wanted.where is not False and candidates <= _MOST:
+        found, seen = (_queried if candidates <= asked.k else _queried_widely)(collection, asked, candidates)
+        if len(found) >= asked.k or seen >= _number(collection, asked.wanted.where):
+            return found
+        candidates = candidates * 4 if seen == candidates else _MOST + 1
+    return by_all(collection, asked)
+
+
+def _queried(collection: "Collection", asked: Question, candidates: int) -> tuple[Sequence[Candidate], int]:
     """Those that are wanted, best first, and how many were looked at."""
-    result = collection.query(
-        query_embeddings=vector[None, :],
-        n_results=asked,
-        where=None if wanted.where is True else wanted.where,  # type: ignore[arg-type]  # it is written as they are
-        include=["distances"] if wanted.all else ["distances", "metadatas"],
+    parts = _query(collection, asked, candidates, *whole(vectors=asked.vectors))
+    scores = {chunk: score_of(far, asked.metric) for chunk, far in zip(parts["ids"], parts["distances"], strict=True)}
+    found = [candidate(what, text, scores[chunk], vector) for chunk, what, text, vector in rows(parts)]
+    return [one for one in found if asked.wanted.met_by(one)], len(scores)
+
+
+def _queried_widely(collection: "Collection", asked: Question, candidates: int) -> tuple[Sequence[Candidate], int]:
+    """Likewise, with the texts of the best alone."""
+    parts = _query(collection, asked, candidates, *([] if asked.wanted.all else ["metadatas"]))
+    records = parts.get("metadatas", [None] * len(parts["ids"]))
+    scored = zip((score_of(far, asked.metric) for far in parts["distances"]), parts["ids"], records, strict=True)
+    found = [(score, chunk) for score, chunk, record in scored if asked.wanted.all or asked.wanted.met_by(kept(record))]
+    return shown(collection, found[: asked.k], vectors=asked.vectors), len(records)
+
+
+def _query(collection: "Collection", asked: Question, candidates: int, *include: str) -> Parts:
+    condition = asked.wanted.where
+    found = collection.query(
+        query_embeddings=asked.vector[None, :],
+        n_results=candidates,
+        where=None if condition is True else condition,  # type: ignore[arg-type]  # it is written as they are
+        include=["distances", *include],  # type: ignore[list-item]  # likewise
     )
-    ids, distances = result["ids"][0], (result["distances"] or [[]])[0]
-    if wanted.all:
-        return [(score_of(far, metric), chunk) for chunk, far in zip(ids, distances, strict=True)], len(ids)
-    records = (result["metadatas"] or [[]])[0]
-    found = [
-        (score_of(far, metric), chunk) for chunk, record, far in zip(ids, records, distances, strict=True) if wanted.met_by(record)
-    ]
-    return found, len(ids)
+    return {part: found[part][0] for part in ("ids", "distances", *include)}  # type: ignore[literal-required]  # likewise
 
 
 def _number(collection: "Collection", condition: Where) -> int:
     return collection.count() if condition is True else len(get(collection, condition)["ids"])
 
 
-def by_all(collection: "Collection", vector: "Vector", wanted: Wanted, metric: Metric, count: int) -> Sequence[Found]:
+def by_all(collection: "Collection", asked: Question) -> Sequence[Candidate]:
     """Likewise by comparing every vector, page by page."""
-    if wanted.where is False:
+    if asked.wanted.where is False:
         return []
-    scored = (
-        found for buckets in page_buckets(collection, PAGE) for found in _compared(collection, vector, wanted, metric, buckets)
-    )
-    return heapq.nlargest(count, scored)
+    scored = (found for buckets in page_buckets(collection, _PAGE) for found in _scored(collection, asked, buckets))
+    return shown(collection, heapq.nlargest(asked.k, scored), vectors=asked.vectors)
 
 
-def _compared(
-    collection: "Collection", vector: "Vector", wanted: Wanted, metric: Metric, buckets: Sequence[int]
-) -> Iterator[Found]:
+def _scored(collection: "Collection", asked: Question, buckets: Sequence[int]) -> Iterator[Found]:
     import numpy as np  # an extra, and heavy
 
-    found = page(collection, buckets, wanted.where, "metadatas", "embeddings")
-    met = [place for place, record in enumerate(found["metadatas"]) if wanted.met_by(record)]
-    if met:
-        scores = _scores(np.asarray(found["embeddings"], np.float32)[met], vector, metric)
-        yield from zip(map(float, scores), (found["ids"][place] for place in met), strict=True)
+    if asked.wanted.all:
+        parts = page(collection, buckets, True, "embeddings")  # noqa: FBT003 all of them
+    else:
+        records = page(collection, buckets, asked.wanted.where, "metadatas")
+        named = zip(records["ids"], records["metadatas"], strict=True)
+        met = [chunk for chunk, record in named if asked.wanted.met_by(kept(record))]
+        parts = get(collection, bool(met), "embeddings", ids=met)
+    if parts["ids"]:
+        scores = _scores(np.asarray(parts["embeddings"], np.float32), asked.vector, asked.metric)
+        yield from zip(map(float, scores), parts["ids"], strict=True)
 
 
 def _scores(vectors: "Matrix", vector: "Vector", metric: Metric) -> "NDArray[np.float32]":
@@ -95,24 +114,3 @@ def _scores(vectors: "Matrix", vector: "Vector", metric: Metric) -> "NDArray[np.
         lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(vector)
         products = np.divide(products, lengths, out=np.zeros_like(products), where=lengths > 0)
     return np.asarray(products)
-
-
-def shown(collection: "Collection", found: Sequence[Found], *, vectors: bool) -> Sequence[Candidate]:
-    """With all that is stored of them, in this order; what was taken away meanwhile is left out."""
-    stored = by_ids(collection, [chunk for _, chunk in found], vectors=vectors)
-    return [replace(stored[chunk], score=score) for score, chunk in found if chunk in stored]
-
-
-def by_ids(collection: "Collection", ids: Sequence[str], *, vectors: bool) -> Mapping[str, Candidate]:
-    """Those that are there, with the score 0."""
-    import numpy as np  # an extra, and heavy
-
-    stored: dict[str, Candidate] = {}
-    for some in batched(ids, MOST_VALUES):
-        result = collection.get(
-            ids=some, include=["metadatas", "documents", "embeddings"] if vectors else ["metadatas", "documents"]
-        )
-        whole = np.asarray(result["embeddings"], np.float32) if vectors else [None] * len(result["ids"])
-        parts = zip(result["ids"], result["metadatas"] or [], result["documents"] or [], whole, strict=True)
-        stored.update({chunk: candidate(record, text, 0.0, vector) for chunk, record, text, vector in parts if ours(record)})
-    return stored

@@ -1,11 +1,12 @@
 """A chunk as Chroma keeps it, and read back.
 
-Beside a chunk's text and vector stand its `key`, its `number`, the `digest` and the `total` of its document, the `bucket` that
-its key falls into, what filters ask for (see `where`), and all of its metadata as it was, in JSON.
+Beside its text and vector stand the `key` of its document, the `bucket` that the key falls into, what filters ask for (see
+`where`), and in `chunk` all that it is besides, as JSON: few entries, since each costs Chroma a row.
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -20,18 +21,26 @@ if TYPE_CHECKING:
 
 BUCKETS = 4096
 
-Record = Mapping[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is stored of a chunk beside its text and vector."""
+
+    key: str
+    number: int
+    total: int
+    """How many chunks its document has."""
+    digest: str
+    metadata: Mapping[str, Value]
 
 
 def recorded(chunk: Chunk, total: int) -> dict[str, Any]:
     """Its metadata in Chroma."""
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in chunk.metadata.items()}
     record: dict[str, Any] = {
         "key": chunk.key,
-        "number": chunk.number,
-        "digest": chunk.digest,
-        "total": total,
         "bucket": bucket_of(chunk.key),
-        "metadata": json.dumps({name: _plain(value) for name, value in chunk.metadata.items()}, ensure_ascii=False),
+        "chunk": json.dumps([chunk.number, total, chunk.digest, plain], ensure_ascii=False),
     }
     if chunk.metadata:
         record[FIELDS] = [f"{kind_of(value)}:{name}" for name, value in chunk.metadata.items()]
@@ -46,10 +55,6 @@ def bucket_of(key: str) -> int:
     return crc32(key.encode()) % BUCKETS
 
 
-def _plain(value: Value) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _kept(value: Value) -> Any:
     """Numbers are floats: Chroma compares whole ones with floats wrongly."""
     if isinstance(value, bool | str):
@@ -57,24 +62,23 @@ def _kept(value: Value) -> Any:
     return float(value) if isinstance(value, int | float) else list(value)
 
 
-def ours(record: Record | None) -> bool:
-    """Whether we have put it; others may use the same server."""
-    return bool(record) and "metadata" in (record or {})
+def kept(record: Mapping[str, Any] | None) -> Kept | None:
+    """What we have put; others may use the same server, and what they put is nothing here."""
+    if not record or "chunk" not in record:
+        return None
+    number, total, digest, plain = json.loads(record["chunk"])
+    metadata = {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
+    return Kept(record["key"], number, total, digest, metadata)
 
 
-def metadata_of(record: Record) -> dict[str, Value]:
-    """As the chunk had it."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in json.loads(record["metadata"]).items()}
-
-
-def candidate(record: Record, text: str | None, score: float, vector: "Vector | None") -> Candidate:
+def candidate(what: Kept, text: str | None, score: float, vector: "Vector | None") -> Candidate:
     """What was found."""
-    return Candidate(record["key"], record["number"], score, text or "", metadata_of(record), vector)
+    return Candidate(what.key, what.number, score, text or "", what.metadata, vector)
 
 
-def chunk(record: Record, text: str | None, vector: "Vector") -> Chunk:
+def chunk(what: Kept, text: str | None, vector: "Vector") -> Chunk:
     """As it was put."""
-    return Chunk(record["key"], record["number"], text or "", metadata_of(record), record["digest"], vector)
+    return Chunk(what.key, what.number, text or "", what.metadata, what.digest, vector)
 
 
 def score_of(distance: float, metric: Metric) -> float:
@@ -82,10 +86,10 @@ def score_of(distance: float, metric: Metric) -> float:
     return 1 / (1 + max(distance, 0.0) ** 0.5) if metric is Metric.L2 else 1 - distance
 
 
-def whole(records: Sequence[Record]) -> str | None:
+def whole(chunks: Sequence[Kept]) -> str | None:
     """The digest of the document whose chunks these are, if all of them and no others are there."""
-    digests = {record["digest"] for record in records}
-    numbers = {record["number"] for record in records}
-    if len(digests) == 1 and numbers == set(range(len(records))) and {record["total"] for record in records} == {len(records)}:
-        return str(digests.pop())
+    digests = {one.digest for one in chunks}
+    numbers = {one.number for one in chunks}
+    if len(digests) == 1 and numbers == set(range(len(chunks))) and {one.total for one in chunks} == {len(chunks)}:
+        return digests.pop()
     return None

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ostiary_tools.errors import Refused
 from ostiary_tools.vectors.admission import matrix_of, storable
-from ostiary_tools.vectors.chroma import nearest, paging, words, writing
-from ostiary_tools.vectors.chroma.nearest import Found
+from ostiary_tools.vectors.chroma import nearest, reading, words, writing
 from ostiary_tools.vectors.chroma.opening import Chroma
-from ostiary_tools.vectors.chroma.records import chunk, ours
+from ostiary_tools.vectors.chroma.records import chunk
 from ostiary_tools.vectors.chroma.turns import Turns
-from ostiary_tools.vectors.chroma.wanted import Wanted, wanted
-from ostiary_tools.vectors.collection import Collection, Element, IndexKind, Layout, Metric
+from ostiary_tools.vectors.chroma.wanted import wanted
+from ostiary_tools.vectors.collection import Collection, Element, IndexKind, Layout, Metric, Tuning
 from ostiary_tools.vectors.port import Candidate, Capabilities, Chunk, Reach, Tell
 from ostiary_tools.vectors.settings import ChromaSettings
 
@@ -66,33 +65,27 @@ class ChromaStore:
     async def nearest(self, collection: Collection, vector: "Vector", reach: Reach) -> Sequence[Candidate]:
         """By the index, and where that leaves some out, or it has to be exact, by all vectors."""
         point = matrix_of(collection, [vector])[0]
-        tuning = reach.tuning or collection.tuning
-        asked = max(reach.k * (tuning.overfetch if tuning else 1), tuning.ef_search if tuning else 0, nearest.EF_SEARCH)
-        metric = collection.embedding.metric
-
-        def found(stored: "Stored", what: Wanted) -> Sequence[Found]:
-            if reach.exact:
-                return nearest.by_all(stored, point, what, metric, reach.k)
-            return nearest.by_index(stored, point, what, metric, reach.k, asked=asked)
-
-        return await self._found(collection, reach, found)
+        asked = nearest.Question(point, collection.embedding.metric, reach.k, wanted(reach), reach.vectors)
+        if reach.k < 1:
+            return ()
+        if reach.exact:
+            return await self._read(collection, lambda stored: nearest.by_all(stored, asked))
+        candidates = _candidates(reach, reach.tuning or collection.tuning)
+        return await self._read(collection, lambda stored: nearest.by_index(stored, asked, candidates))
 
     async def matching(self, collection: Collection, words_: str, reach: Reach) -> Sequence[Candidate]:
         """By the words that begin so in a text, rare ones first."""
-        return await self._found(collection, reach, lambda stored, what: words.by_words(stored, words_, what, reach.k))
-
-    async def _found(
-        self, collection: Collection, reach: Reach, find: "Callable[[Stored, Wanted], Sequence[Found]]"
-    ) -> Sequence[Candidate]:
-        if reach.k < 1:
-            return ()
         what = wanted(reach)
-        return await self._read(collection, lambda stored: nearest.shown(stored, find(stored, what), vectors=reach.vectors))
+
+        def found(stored: "Stored") -> Sequence[Candidate]:
+            return reading.shown(stored, words.by_words(stored, words_, what, reach.k), vectors=reach.vectors)
+
+        return await self._read(collection, found)
 
     async def chunks(self, collection: Collection, ids: Sequence[str]) -> Sequence[Candidate]:
         """Those that are there."""
         unique = list(dict.fromkeys(storable(ids)))
-        return await self._read(collection, lambda stored: list(nearest.by_ids(stored, unique, vectors=True).values()))
+        return await self._read(collection, lambda stored: list(reading.by_ids(stored, unique, vectors=True).values()))
 
     async def count(self, collection: Collection) -> int:
         """As Chroma counts."""
@@ -113,8 +106,8 @@ class ChromaStore:
 
     async def keys(self, collection: Collection, *, batch: int) -> AsyncIterator[Sequence[str]]:
         """Bucket by bucket."""
-        for buckets in await self._read(collection, lambda stored: paging.page_buckets(stored, batch)):
-            for found in paging.batched(await self._read(collection, partial(_keys, buckets)), batch):
+        for buckets in await self._read(collection, lambda stored: reading.page_buckets(stored, batch)):
+            for found in reading.batched(await self._read(collection, partial(_keys, buckets)), batch):
                 yield found
 
     async def create(self, collection: Collection) -> None:
@@ -142,7 +135,7 @@ class ChromaStore:
 
     async def scan(self, collection: Collection, *, batch: int) -> AsyncIterator[Sequence[Chunk]]:
         """Bucket by bucket."""
-        for buckets in await self._read(collection, lambda stored: paging.page_buckets(stored, batch)):
+        for buckets in await self._read(collection, lambda stored: reading.page_buckets(stored, batch)):
             if found := await self._read(collection, partial(_chunks, buckets)):
                 yield found
 
@@ -177,24 +170,28 @@ def _hnsw(collection: Collection, layout: Layout) -> dict[str, Any]:
     }
 
 
+def _candidates(reach: Reach, tuning: Tuning | None) -> int:
+    """How many the index is asked for; what it looks at anyway need not be asked for."""
+    if tuning is None:
+        return reach.k
+    return max(reach.k * tuning.overfetch, tuning.ef_search if tuning.ef_search > nearest.EF_SEARCH else 0)
+
+
 def _keys(buckets: Sequence[int], stored: "Stored") -> Sequence[str]:
-    found = paging.page(stored, buckets, True, "metadatas")  # noqa: FBT003 all of them
-    return list(dict.fromkeys(str(record["key"]) for record in found["metadatas"] if ours(record)))
+    ids = reading.page(stored, buckets, True)["ids"]  # noqa: FBT003 all of them
+    return list(dict.fromkeys(chunk.rpartition("#")[0] for chunk in ids))
 
 
 def _chunks(buckets: Sequence[int], stored: "Stored") -> Sequence[Chunk]:
-    import numpy as np  # an extra, and heavy
-
-    found = paging.page(stored, buckets, True, "metadatas", "documents", "embeddings")  # noqa: FBT003 all of them
-    vectors = np.asarray(found["embeddings"], np.float32)
-    parts = zip(found["metadatas"], found["documents"], vectors, strict=True)
-    return sorted((chunk(*part) for part in parts if ours(part[0])), key=lambda one: (one.key, one.number))
+    parts = reading.page(stored, buckets, True, *reading.whole(vectors=True))  # noqa: FBT003 all of them
+    found = [chunk(what, text, vector) for _, what, text, vector in reading.rows(parts) if vector is not None]
+    return sorted(found, key=lambda one: (one.key, one.number))
 
 
 def _sampled(count: int, stored: "Stored") -> Sequence[Candidate]:
-    pages = list(paging.page_buckets(stored, max(1, count // 20)))
+    pages = list(reading.page_buckets(stored, max(1, count // 20)))
     random.shuffle(pages)
     ids: list[str] = []
     while pages and len(ids) < count:
-        ids += paging.page(stored, pages.pop(), True)["ids"]  # noqa: FBT003 all of them
-    return list(nearest.by_ids(stored, random.sample(ids, min(count, len(ids))), vectors=True).values())
+        ids += reading.page(stored, pages.pop(), True)["ids"]  # noqa: FBT003 all of them
+    return list(reading.by_ids(stored, random.sample(ids, min(count, len(ids))), vectors=True).values())

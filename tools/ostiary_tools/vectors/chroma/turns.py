@@ -14,7 +14,7 @@ from ostiary_tools.vectors.chroma.opening import Chroma, connected, opened
 from ostiary_tools.vectors.settings import ChromaSettings
 
 T = TypeVar("T")
-_READERS = 4
+_READERS = 8
 _LOOK_S = 0.25
 """How often who holds a folder looks whether another process wants it."""
 

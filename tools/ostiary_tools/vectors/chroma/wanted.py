@@ -1,15 +1,13 @@
 """What of a collection is looked for, as Chroma is asked and as what it finds is looked at."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ostiary_tools.vectors.admission import admit_filter, storable
-from ostiary_tools.vectors.chroma.records import metadata_of, ours
+from ostiary_tools.vectors.chroma.records import Kept
 from ostiary_tools.vectors.chroma.where import MOST_VALUES, Where, both, where
 from ostiary_tools.vectors.filters import Filter
 from ostiary_tools.vectors.holding import holds
-from ostiary_tools.vectors.port import Reach
+from ostiary_tools.vectors.port import Candidate, Reach
 
 _CONDITIONS = 50
 """What Chroma is asked at most; whether more of them hold is for us alone to say."""
@@ -29,11 +27,11 @@ class Wanted:
         """No chunk is left out."""
         return self.condition is None and self.keys is None
 
-    def met_by(self, record: Mapping[str, Any]) -> bool:
-        """Whether it is one. What others have put into the collection is none."""
-        if not ours(record) or (self.keys is not None and record["key"] not in self.keys):
+    def met_by(self, what: Kept | Candidate | None) -> bool:
+        """Whether it is one."""
+        if what is None or (self.keys is not None and what.key not in self.keys):
             return False
-        return self.condition is None or holds(self.condition, metadata_of(record))
+        return self.condition is None or holds(self.condition, what.metadata)
 
 
 def wanted(reach: Reach) -> Wanted:

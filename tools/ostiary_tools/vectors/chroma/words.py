@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from math import log
 from typing import TYPE_CHECKING
 
-from ostiary_tools.vectors.chroma.nearest import Found
-from ostiary_tools.vectors.chroma.paging import batched, get
+from ostiary_tools.vectors.chroma.reading import Found, batched, get
+from ostiary_tools.vectors.chroma.records import kept
 from ostiary_tools.vectors.chroma.wanted import Wanted
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _best(
     for ids in batched([chunk for chunk, _ in sorted(scores.items(), key=lambda one: -one[1])], max(_LOOKED_AT, 4 * count)):
         parts = collection.get(ids=ids, include=["metadatas", "documents"])
         texts = zip(parts["ids"], parts["documents"] or [], parts["metadatas"] or [], strict=True)
-        found += [(_score(text or "", weights), chunk) for chunk, text, record in texts if wanted.met_by(record)]
+        found += [(_score(text or "", weights), chunk) for chunk, text, record in texts if wanted.met_by(kept(record))]
         if len(found) >= count:
             break
     return sorted(found, key=lambda one: (-one[0], one[1]))[:count]

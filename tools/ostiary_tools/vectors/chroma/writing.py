@@ -6,12 +6,11 @@ there: as many chunks as each of them says, numbered from 0, all of one digest.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from ostiary_tools.vectors.admission import admit, matrix_of
-from ostiary_tools.vectors.chroma.paging import batched, get
-from ostiary_tools.vectors.chroma.records import Record, ours, recorded, whole
+from ostiary_tools.vectors.chroma.reading import batched, get
+from ostiary_tools.vectors.chroma.records import Kept, kept, recorded, whole
 from ostiary_tools.vectors.collection import Collection as Described
 from ostiary_tools.vectors.port import Chunk
 
@@ -56,10 +55,11 @@ def put(collection: "Collection", batch: Batch) -> None:
             documents=[one.text for one in some],
             metadatas=[_instead(recorded(one, batch.totals[one.key]), old.get(one.id, {})) for one in some],
         )
-    _remove(collection, sorted(old.keys() - {one.id for one in batch.chunks}))
+    new = {one.id for one in batch.chunks}
+    _remove(collection, [chunk for chunk, record in old.items() if chunk not in new and kept(record)])
 
 
-def _instead(record: dict[str, Any], old: Record) -> dict[str, Any]:
+def _instead(record: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
     """Chroma lays new metadata over old: what is not said to be gone stays."""
     return dict.fromkeys(old) | record
 
@@ -75,27 +75,35 @@ def _calls(chunks: Sequence[Chunk]) -> Iterator[slice]:
     yield slice(start, len(chunks))
 
 
-def stored(collection: "Collection", keys: Sequence[str]) -> Mapping[str, Record]:
+def stored(collection: "Collection", keys: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
     """What there is of these documents, by the ids of the chunks."""
-    found: dict[str, Record] = {}
-    for some in batched(keys, _KEYS):
+    found: dict[str, Mapping[str, Any]] = {}
+    for some in batched(list(dict.fromkeys(keys)), _KEYS):
         parts = get(collection, {"key": {"$in": some}}, "metadatas")
-        found.update({chunk: record for chunk, record in zip(parts["ids"], parts["metadatas"], strict=True) if ours(record)})
+        found.update(zip(parts["ids"], parts["metadatas"], strict=True))
     return found
+
+
+def _documents(collection: "Collection", keys: Sequence[str]) -> Mapping[str, Mapping[str, Kept]]:
+    """Likewise as chunks of ours, by document."""
+    documents: dict[str, dict[str, Kept]] = {}
+    for chunk, record in stored(collection, keys).items():
+        if what := kept(record):
+            documents.setdefault(what.key, {})[chunk] = what
+    return documents
 
 
 def digests(collection: "Collection", keys: Sequence[str]) -> Mapping[str, str]:
     """Of those that are whole."""
-    records = sorted(stored(collection, list(dict.fromkeys(keys))).values(), key=lambda one: str(one["key"]))
-    documents = {key: whole(list(of_key)) for key, of_key in groupby(records, key=lambda one: str(one["key"]))}
-    return {key: digest for key, digest in documents.items() if digest is not None}
+    told = {key: whole(list(chunks.values())) for key, chunks in _documents(collection, keys).items()}
+    return {key: digest for key, digest in told.items() if digest is not None}
 
 
 def delete(collection: "Collection", keys: Sequence[str]) -> int:
     """How many documents there were, whole or not."""
-    found = stored(collection, list(dict.fromkeys(keys)))
-    _remove(collection, list(found))
-    return len({record["key"] for record in found.values()})
+    documents = _documents(collection, keys)
+    _remove(collection, [chunk for chunks in documents.values() for chunk in chunks])
+    return len(documents)
 
 
 def _remove(collection: "Collection", ids: Sequence[str]) -> None:
