@@ -191,7 +191,7 @@ async def test_a_filter_takes_nothing_away_from_k(store: VectorStore, index: Ind
 async def test_only_documents_that_were_named_are_looked_into(store: VectorStore, collection: Collection):
     chunks = documents(40)
     await store.put(collection, chunks)
-    keys = ("d00003", "d00009", "nowhere", SQL)
+    keys = ("d00003", "d00009", "nowhere", SQL, "\0", "\ud800")
     assert {one.key for one in await store.nearest(collection, chunks[0].vector, Reach(10, keys=keys))} == {"d00003", "d00009"}
     assert {one.key for one in await store.matching(collection, "number", Reach(10, keys=keys))} == {"d00003", "d00009"}
     assert list(await store.nearest(collection, chunks[0].vector, Reach(10, keys=()))) == []
@@ -263,7 +263,7 @@ async def test_words_find_the_chunks_that_hold_them(store: VectorStore, collecti
     assert ids(await store.matching(collection, "FOX dog", Reach(1))) == ["k2#0"]
     for words in ("", "  ", "zebra", "!", "\0"):
         assert list(await store.matching(collection, words, ALL)) == []
-    for words in (*ODD, "fox & | ! <-> :*", "fox' | 'dog", "fox\0", "\\'", "$contains", "(" * 2_000, "fox " * 20_000):
+    for words in (*ODD, "fox & | ! <-> :*", "fox' | 'dog", "fox\0", "fox\ud800", "\\'", "$contains", "(" * 2_000, "fox " * 20_000):
         await store.matching(collection, words, Reach(5))
 
 

@@ -26,13 +26,21 @@ where e.extname in ('vector', 'pg_trgm')
 """
 _SET = "select set_config(name, value, false) from unnest($1::text[], $2::text[]) as s (name, value)"
 _IN_WORDS = {
+    "22003": "a vector holds a number that the collection's index cannot hold",
     "40001": "two writers met in the store",
     "40P01": "two writers met in the store",
     "42501": "the store's login lacks a privilege in its database",
     "53100": "the store's database has no disk space left",
     "53200": "the store's database has no memory left for it",
 }
+_REFUSALS = {
+    "28": "it refuses the configured login",
+    "3D": "the configured database does not exist",
+    "42": "the configured role may not connect",
+    "53": "it has no connection left",
+}
 _HINTS = {
+    "22003": "scale the vectors, or index whole ones instead of `halfvec`",
     "40001": "try again",
     "40P01": "try again",
     "42501": "the login needs CREATE on the database, or a schema `ostiary_vectors` that it owns",
@@ -188,6 +196,8 @@ class Sessions:
 
     def _unreachable(self, error: BaseException) -> Unavailable:
         why = "it did not answer in time" if isinstance(error, TimeoutError) else "it gave no connection"
+        if isinstance(error, asyncpg.PostgresError):
+            why = _REFUSALS.get(str(error.sqlstate)[:2], why)
         return Unavailable(f"the store `{self._settings.name}` cannot be reached: {why}", "try again, or ask its operator")
 
 
@@ -209,7 +219,7 @@ def in_words(error: BaseException) -> ToolError:
         return Unavailable("the store did not answer in time" if late else "the connection to the store broke", "try again")
     sqlstate = str(error.sqlstate)
     if sqlstate in ("42P01", "3F000") or (sqlstate == "XX000" and str(error).startswith(_GONE_RELATION)):
-        return NoCollection("the store does not hold this collection", "it was dropped; `search` lists those that are there")
+        return NoCollection("the store does not hold this collection", "it was dropped meanwhile")
     if sqlstate == "57014":
         return TimedOut("the store took longer than its time limit", "ask for less, or search with an index")
     if sqlstate == "55P03":

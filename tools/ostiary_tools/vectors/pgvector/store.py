@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ostiary_tools.vectors.admission import admit_filter, matrix_of, storable
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _CAPABILITIES = Capabilities(
     frozenset(IndexKind), frozenset(Element), frozenset(Metric), full_text=True, max_dimension=LARGEST_DIMENSION, rebuilds=True
 )
+_WRITES_S = 10
+"""How many times as long as a search documents may take to be stored: an index that is written to is slow."""
 _TURN = "select pg_advisory_xact_lock(hashtextextended('ostiary makes ' || $1, 0))"
 _HAS_SCHEMA = "select to_regnamespace($1) is not null"
 _HAS_TABLE = "select to_regclass($1) is not null"
@@ -50,6 +53,7 @@ class PgvectorStore:
     async def nearest(self, collection: Collection, vector: "Vector", reach: Reach) -> Sequence[Candidate]:
         """See `port.Searched`."""
         asked = matrix_of(collection, [vector])[0]
+        reach = _admitted(reach)
         if not _asks(reach):
             return ()
         async with self._sessions.one() as session:
@@ -59,10 +63,12 @@ class PgvectorStore:
 
     async def matching(self, collection: Collection, words: str, reach: Reach) -> Sequence[Candidate]:
         """See `port.Searched`."""
+        reach = _admitted(reach)
         if not _asks(reach):
             return ()
+        readable = words.encode("utf-8", "replace").decode().replace("\0", " ")
         async with self._sessions.one() as session:
-            rows = await matching(session, collection, words.replace("\0", " "), reach)
+            rows = await matching(session, collection, readable, reach)
         return [reading.candidate(row, row["rank"], vector=reach.vectors) for row in rows]
 
     async def chunks(self, collection: Collection, ids: Sequence[str]) -> Sequence[Candidate]:
@@ -85,7 +91,7 @@ class PgvectorStore:
         batch = await asyncio.to_thread(writing.batch_of, collection, chunks)
         if batch.rows:
             async with self._sessions.one() as session:
-                await writing.put(session, collection, batch)
+                await writing.put(session, collection, batch, _WRITES_S * self._settings.timeout_s)
 
     async def delete(self, collection: Collection, keys: Sequence[str]) -> int:
         """See `port.Indexed`."""
@@ -129,8 +135,12 @@ class PgvectorStore:
             await session.execute(relations(collection).fill(_DROP))
 
 
-def _asks(reach: Reach) -> bool:
-    """Whether anything is asked for. Raises Refused for a filter that none could be."""
+def _admitted(reach: Reach) -> Reach:
+    """Without keys that no document could have. Raises Refused for a filter that none could be."""
     if reach.condition is not None:
         admit_filter(reach.condition)
+    return reach if reach.keys is None else replace(reach, keys=tuple(storable(reach.keys)))
+
+
+def _asks(reach: Reach) -> bool:
     return reach.k > 0 and (reach.keys is None or bool(reach.keys))

@@ -10,6 +10,7 @@ from ostiary_tools.vectors.pgvector.relations import SCHEMA, relations
 from ostiary_tools.vectors.pgvector.sessions import Session, wire
 from ostiary_tools.vectors.port import Chunk
 
+_PATIENCE = "select set_config('statement_timeout', $1, true)"
 _COLUMNS = ("key", "number", "text", "metadata", "embedding")
 # In the order of keys, so that of two writers of the same documents one waits for the other, and none for each other.
 _DOCUMENTS = """
@@ -68,15 +69,17 @@ def batch_of(collection: Collection, chunks: Sequence[Chunk]) -> Batch:
     )
 
 
-async def put(session: Session, collection: Collection, batch: Batch) -> None:
+async def put(session: Session, collection: Collection, batch: Batch, timeout_s: float) -> None:
     """All of it or nothing."""
     mine = relations(collection)
     async with session.transaction():
-        await session.execute(mine.fill(_DOCUMENTS), batch.keys, batch.digests, batch.counts)
-        await session.execute(mine.fill(_OLD_CHUNKS), batch.keys)
-        await session.copy_records_to_table(mine.chunks, schema_name=SCHEMA, records=batch.rows, columns=_COLUMNS)
+        await session.execute(_PATIENCE, str(int(timeout_s * 1000)))
+        await session.execute(mine.fill(_DOCUMENTS), batch.keys, batch.digests, batch.counts, timeout=timeout_s)
+        await session.execute(mine.fill(_OLD_CHUNKS), batch.keys, timeout=timeout_s)
+        rows = {"schema_name": SCHEMA, "columns": _COLUMNS, "records": batch.rows}
+        await session.copy_records_to_table(mine.chunks, **rows, timeout=timeout_s)
         if session.abilities.like_words:
-            await session.execute(mine.fill(_WORDS), batch.keys)
+            await session.execute(mine.fill(_WORDS), batch.keys, timeout=timeout_s)
 
 
 async def delete(session: Session, collection: Collection, keys: Sequence[str]) -> int:
