@@ -15,7 +15,7 @@ from ostiary.config import Config
 
 HOME = Path(__file__).parent / "frameworks"
 PAGE = ROOT / "docs/how-to/use-an-agent-framework.md"
-ANALYST = ["describe", "explain", "query", "search_schema", "whoami"]
+ANALYST = ["describe", "explain", "query", "search", "search_schema", "whoami"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("framework", ["langchain", "openai_agents", "pydantic_ai"])]
 

@@ -28,7 +28,7 @@ async def test_a_client_asks_through_each_door(ostiary_config: Config, door: str
             tools = [tool.name for tool in (await client.list_tools()).tools]
             reply = await client.call_tool("query", {"sql": "select 6 * 7 as answer"})
 
-    assert tools == ["describe", "explain", "query", "search_schema", "whoami"]
+    assert tools == ["describe", "explain", "query", "search", "search_schema", "whoami"]
     assert "\nanswer\n42\n" in reply.content[0].text  # type: ignore[union-attr]  # our replies are text
 
 

@@ -27,7 +27,7 @@ DOORS = {
     "sse": ("/sse", "--transport", "sse"),
 }
 """Where each door is, and what makes the inspector take it."""
-ANALYST = ["describe", "explain", "query", "search_schema", "whoami"]
+ANALYST = ["describe", "explain", "query", "search", "search_schema", "whoami"]
 ANSWER = ("--method", "tools/call", "--tool-name", "query", "--tool-arg", "sql=select 6 * 7 as answer")
 
 

@@ -56,7 +56,7 @@ async def test_an_analyst_is_offered_few_tools_in_few_characters(ostiary_config:
         listed = await client.list_tools()
 
     tools = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed.tools]
-    assert [tool["name"] for tool in tools] == ["describe", "explain", "query", "search_schema", "whoami"]
+    assert [tool["name"] for tool in tools] == ["describe", "explain", "query", "search", "search_schema", "whoami"]
     assert len(json.dumps({"tools": tools})) <= 10_000
     assert all(tool["annotations"]["readOnlyHint"] and tool["inputSchema"]["additionalProperties"] is False for tool in tools)
     assert all(field.get("description") for tool in tools for field in tool["inputSchema"]["properties"].values())
