@@ -84,13 +84,13 @@ def test_commands_that_are_not_run_exist():
     told = set()
     for page in PAGES:
         text = page.read_text()
-        told |= set(re.findall(r"`ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate )?[a-z]+)", text))
+        told |= set(re.findall(r"`ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors )?[a-z]+)", text))
         told |= {
             w
             for b in blocks(page)
             if b.language == "console"
             for w in re.findall(
-                r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate )?[a-z]+)", b.text, re.MULTILINE
+                r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors )?[a-z]+)", b.text, re.MULTILINE
             )
         }
     assert {"demo", "serve", "audit seal"} <= told
@@ -102,7 +102,8 @@ def test_options_that_are_told_exist():
     helps: dict[str, str] = {}
     for page in PAGES:
         for words, rest in re.findall(
-            r"ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate )?[a-z]+)((?: [^`\n]*)?)", page.read_text()
+            r"ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors )?[a-z]+)((?: [^`\n]*)?)",
+            page.read_text(),
         ):
             for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
                 if words not in helps:
