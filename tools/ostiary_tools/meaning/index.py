@@ -31,6 +31,7 @@ _NAME, _COMMENT, _COLUMN, _COLUMN_COMMENT, _SCHEMA = 1.0, 1.0, 0.6, 0.7, 0.5
 _SYNONYM = 0.9
 _LIKE = 0.5
 """From here on a word counts as being near, when it is asked how many things it is near to."""
+_DIGITS = 4
 _MOST_WORDS = 60
 """Of a question that are compared."""
 
@@ -96,7 +97,7 @@ def meanings(snapshot: Snapshot, before: Meanings | None = None) -> Meanings:
 
 
 def near(known: Meanings, view: SchemaView, question: str, letters: Likeness) -> dict[int, float]:
-    """How near each visible thing is, from 0 to 1, by its place among `things`; of the question its first words."""
+    """How near each visible thing is, more is nearer, by its place among `things`; of the question its first words."""
     import numpy as np  # heavy
 
     from ostiary_tools.embedders.wordllama import sums  # heavy
@@ -106,16 +107,17 @@ def near(known: Meanings, view: SchemaView, question: str, letters: Likeness) ->
     if not asked or not shown.exists.any():
         return {}
     summed = sums([spelled(word) for word in asked])
-    lengths = np.linalg.norm(summed, axis=1)
-    alike: Matrix = np.maximum((summed / lengths[:, None]) @ known.vectors.T, 0)
+    norms = np.linalg.norm(summed, axis=1)
+    alike: Matrix = np.maximum((summed / norms[:, None]) @ known.vectors.T, 0)
+    says = np.sqrt(norms) / np.sqrt(norms).sum()
     scores = np.zeros(len(known.things), np.float32)
-    for word, by_meaning, length in zip(asked, alike, lengths, strict=True):
+    for word, by_meaning, share in zip(asked, alike, says, strict=True):
         likeness = _likeness(known, word, by_meaning, letters)
         best = np.maximum.reduceat(likeness[known.term] * shown.weight, known.starts)
         rarity = np.log(1 + shown.exists.sum() / (1 + (best > _LIKE).sum()))
-        scores += best * (length * rarity / lengths.sum())
-    top = max(float(scores.max()), 1.0)
-    return {int(known.things[place]): float(scores[place]) / top for place in np.flatnonzero(shown.exists)}
+        scores += best * (rarity * share)
+    # Rounded, since how the last digits of a product fall out depends on how many words there are, hidden ones too.
+    return {int(known.things[place]): round(float(scores[place]), _DIGITS) for place in np.flatnonzero(shown.exists)}
 
 
 def _likeness(known: Meanings, word: str, by_meaning: "Scores", letters: Likeness) -> "Scores":

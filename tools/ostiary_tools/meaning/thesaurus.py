@@ -49,12 +49,12 @@ def groups(term: str) -> frozenset[int]:
 
 def _joined(found: tuple[str, ...]) -> Iterator[str]:
     lists = _lists()
-    stems = [_stem(lists.abbreviations.get(word, word)) for word in found]
+    stems = tuple(_stem(lists.abbreviations.get(word, word)) for word in found)
     place = 0
     while place < len(found):
-        lengths = range(min(_LONGEST, len(found) - place), 1, -1)
-        length = next((each for each in lengths if tuple(stems[place : place + each]) in lists.phrases), 1)
-        yield found[place] if length == 1 else lists.phrases[tuple(stems[place : place + length])]
+        longest = min(_LONGEST, len(found) - place)
+        length = next((each for each in range(longest, 1, -1) if stems[place : place + each] in lists.phrases), 1)
+        yield found[place] if length == 1 else lists.phrases[stems[place : place + length]]
         place += length
 
 
@@ -84,7 +84,7 @@ def _lines(name: str) -> list[str]:
 
 def _stem(word: str) -> str:
     """Without the ending of a verb; both sides of a comparison are cut alike, so what is left need not be a word."""
-    for ending in ("ing", "ed", "e"):
+    for ending in ("ing", "ed", "er", "e"):
         cut = word.removesuffix(ending)
         if cut != word and len(cut) >= _SHORTEST_STEM:
             return cut[:-1] if ending != "e" and cut[-1] == cut[-2] and cut[-1] not in "sl" else cut.removesuffix("e")
