@@ -20,8 +20,8 @@ from ostiary_tools.words import FILLERS, words
 _NAME, _COLUMN, _SCHEMA, _COMMENT, _NEIGHBOUR = 6.0, 3.0, 1.0, 1.5, 1.0
 _PREFIX = 0.7
 _LEAST_SIMILAR = 0.45
-_NEAR, _LEAST_NEAR = 0.7, 0.3
-"""Of the best score by meaning, and of the highest there is: what a thing needs that shares no letters with the query."""
+_NEAR = 0.4
+"""What a thing needs that has no word spelled like one of the query: so near to one of its words, and so much of the best score."""
 _SHORTEST_PREFIX = 3
 _MOST_COLUMNS = 5
 """Columns named with a hit."""
@@ -82,13 +82,12 @@ def search(view: SchemaView, query: str, meanings: Meanings | None = None) -> li
         return [Hit(thing, 0.0) for thing, resource in index.things if resource in view.visible]
     hits = _spelled(index, view, query)
     if meanings is not None:
-        scores = near(meanings, view, query, partial(_near, index))
-        enough = max(_NEAR * max(scores.values(), default=0.0), _LEAST_NEAR)
-        found = {thing for thing, score in scores.items() if score >= enough}
-        hits = {
-            thing: Hit(index.things[thing][0], scores.get(thing, 0.0), hits[thing].columns if thing in hits else ())
-            for thing in found.union(hits)
-        }
+        nearness = near(meanings, view, query, partial(_near, index))
+        enough = _NEAR * max((one.score for one in nearness.values()), default=0.0)
+        found = {thing for thing, one in nearness.items() if one.score >= enough and one.nearest >= _NEAR}
+        scores = {thing: nearness[thing].score if thing in nearness else 0.0 for thing in found.union(hits)}
+        columns = {thing: hit.columns for thing, hit in hits.items()}
+        hits = {thing: Hit(index.things[thing][0], score, columns.get(thing, ())) for thing, score in scores.items()}
     return [hits[thing] for thing in sorted(hits, key=lambda thing: (-hits[thing].score, thing))]
 
 

@@ -8,7 +8,7 @@ see, and of no other. So a hidden column's comment lifts nothing, nor is a word 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ostiary_policies.model import Resource
 from ostiary_tools.meaning.thesaurus import groups, spelled, terms
@@ -32,6 +32,7 @@ _SYNONYM = 0.9
 _LIKE = 0.5
 """From here on a word counts as being near, when it is asked how many things it is near to."""
 _DIGITS = 4
+_TINY = 1e-6
 _MOST_WORDS = 60
 """Of a question that are compared."""
 
@@ -59,6 +60,15 @@ class Meanings:
     wheres: tuple[Resource, ...] = field(repr=False)
     owner: "Numbers" = field(repr=False)
     """Of each thing, the resource that must be visible for it to exist."""
+
+
+class Nearness(NamedTuple):
+    """Of one thing, from 0 to 1."""
+
+    score: float
+    """Of all words of the question."""
+    nearest: float
+    """Of the word that it is nearest to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +106,8 @@ def meanings(snapshot: Snapshot, before: Meanings | None = None) -> Meanings:
     )
 
 
-def near(known: Meanings, view: SchemaView, question: str, letters: Likeness) -> dict[int, float]:
-    """How near each visible thing is, more is nearer, by its place among `things`; of the question its first words."""
+def near(known: Meanings, view: SchemaView, question: str, letters: Likeness) -> dict[int, Nearness]:
+    """How near each visible thing is, by its place among `things`; of the question its first words."""
     import numpy as np  # heavy
 
     from ostiary_tools.embedders.wordllama import sums  # heavy
@@ -107,17 +117,23 @@ def near(known: Meanings, view: SchemaView, question: str, letters: Likeness) ->
     if not asked or not shown.exists.any():
         return {}
     summed = sums([spelled(word) for word in asked])
-    norms = np.linalg.norm(summed, axis=1)
+    norms = np.maximum(np.linalg.norm(summed, axis=1), _TINY)
     alike: Matrix = np.maximum((summed / norms[:, None]) @ known.vectors.T, 0)
-    says = np.sqrt(norms) / np.sqrt(norms).sum()
-    scores = np.zeros(len(known.things), np.float32)
-    for word, by_meaning, share in zip(asked, alike, says, strict=True):
+    weights = np.sqrt(norms)
+    scores, nearest = np.zeros((2, len(known.things)), np.float32)
+    for place, (word, by_meaning) in enumerate(zip(asked, alike, strict=True)):
         likeness = _likeness(known, word, by_meaning, letters)
         best = np.maximum.reduceat(likeness[known.term] * shown.weight, known.starts)
-        rarity = np.log(1 + shown.exists.sum() / (1 + (best > _LIKE).sum()))
-        scores += best * (rarity * share)
+        # A word that is near to few things says more than one that is near to all.
+        weights[place] *= np.log(1 + shown.exists.sum() / (1 + (best > _LIKE).sum()))
+        scores += best * weights[place]
+        nearest = np.maximum(nearest, best)
+    scores /= weights.sum()
     # Rounded, since how the last digits of a product fall out depends on how many words there are, hidden ones too.
-    return {int(known.things[place]): round(float(scores[place]), _DIGITS) for place in np.flatnonzero(shown.exists)}
+    return {
+        int(known.things[place]): Nearness(round(float(scores[place]), _DIGITS), round(float(nearest[place]), _DIGITS))
+        for place in np.flatnonzero(shown.exists)
+    }
 
 
 def _likeness(known: Meanings, word: str, by_meaning: "Scores", letters: Likeness) -> "Scores":
@@ -170,7 +186,7 @@ def _vectors(numbers: Mapping[str, int], before: Meanings | None) -> "Matrix":
     new = [term for term in numbers if before is None or term not in before.terms]
     if new:
         found = sums([spelled(term) for term in new])
-        rows[[numbers[term] for term in new]] = found / np.linalg.norm(found, axis=1, keepdims=True)
+        rows[[numbers[term] for term in new]] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), _TINY)
     return rows
 
 
