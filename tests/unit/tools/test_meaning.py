@@ -8,6 +8,7 @@ tables that the first does not ask for, and nothing was changed after it was ask
 
 import random
 import tracemalloc
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from time import perf_counter
 
@@ -38,7 +39,7 @@ def by_meaning_alone(text: str) -> list[str]:
 
 def found(asked: list[AskedTables], how: str) -> int:
     """How many of them have a right table among the first three."""
-    ways = {
+    ways: Mapping[str, Callable[[str], list[str]]] = {
         "letters alone": lambda text: names(search(ALL, text)),
         "meaning alone": by_meaning_alone,
         "both": lambda text: names(search(ALL, text, KNOWN)),
