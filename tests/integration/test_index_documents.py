@@ -15,7 +15,7 @@ from mcp import Client
 
 from ostiary.following import Following
 from ostiary.worker import Worker
-from ostiary_tools.vectors.collection import Collection
+from ostiary_tools.vectors.collection import Collection, Embedding
 
 
 @asynccontextmanager
@@ -156,3 +156,88 @@ async def test_a_collection_is_refreshed_every_so_often_and_refusals_are_not_rep
         assert await following.round() == 2
         records = [one for one in await it.site.records() if one.get("origin") == "follow" and "decision" in one]
     assert sorted(one["decision"] for one in records) == ["permit", "unknown"]
+
+
+CANARY = "canary text"
+BAD: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"documents": [{"key": "a", "text": CANARY}, {"key": "b", "text": " \n"}]}, "refused: document 2 (`b`) has no text"),
+    ({"documents": [{"key": "", "text": CANARY}]}, "refused: document 1 needs a key of 1 to 1000 bytes"),
+    ({"documents": [{"key": "k" * 1001, "text": CANARY}]}, "refused: document 1 (`kkk"),
+    ({"documents": [{"key": "a", "text": CANARY}] * 2}, "refused: document 2 (`a`) has the key of another one"),
+    ({"documents": [{"key": "a", "text": CANARY}], "delete": ["a"]}, "refused: 1 keys are to be stored and deleted"),
+    ({"documents": [{"key": "a", "text": "x" * 5_000_001}]}, "refused: the texts of one call are longer than 5 MB"),
+    ({"documents": [{"key": "a", "text": "{" + CANARY, "kind": "json"}]}, "refused: document 1 (`a`): "),
+    ({"documents": [{"key": "a\0", "text": CANARY}]}, "refused: "),
+    ({"documents": [{"key": "a", "text": CANARY, "kind": "pdf"}]}, "invalid_arguments: `documents.0.kind`"),
+    ({"documents": [{"key": "a", "text": CANARY, "metadata": {"m": ["x", 1]}}]}, "invalid_arguments: `documents.0.metadata.m"),
+    ({"documents": [{"key": "a", "text": CANARY, "metadata": {"m": None}}]}, "invalid_arguments: `documents.0.metadata.m"),
+    ({"documents": [{"key": "a", "text": CANARY, "metadata": {"m": float("nan")}}]}, "invalid_arguments: `documents.0.metadata.m"),
+    ({"documents": [{"key": "a", "text": CANARY, "metadata": {"m": 2**70}}]}, "refused: document 1 (`a`): a number of metadata"),
+    ({"documents": [{"key": "a", "text": CANARY, "vector": [0.5] * 256}]}, "refused: document 1 (`a`) brings a vector"),
+    ({"documents": [{"key": str(n), "text": CANARY} for n in range(1001)]}, "invalid_arguments: `documents`"),
+    ({"documents": [], "delete": []}, "refused: there is nothing to index"),
+    ({"refresh": True}, "refused: this collection is of documents that are given to it"),
+    ({"collection": "nothing", "delete": ["a"]}, "refused: unknown collection `nothing`"),
+    ({"collection": 'a"; drop table notes; --', "delete": ["a"]}, "refused: unknown collection"),
+    ({"collection": "../a", "delete": ["a"]}, "refused: unknown collection"),
+    ({"collection": "brought", "documents": [{"key": "a", "text": CANARY}]}, "refused: document 1 (`a`) needs a vector of 3"),
+    (
+        {"collection": "brought", "documents": [{"key": "a", "text": CANARY, "vector": [1, 2]}]},
+        "refused: document 1 (`a`) needs a vector of 3 dimensions and has 2",
+    ),
+    (
+        {"collection": "brought", "documents": [{"key": "a", "text": CANARY, "vector": [1, float("inf"), 2]}]},
+        "invalid_arguments: `documents.0.vector.1`",
+    ),
+    ({"collection": "brought", "documents": [{"key": "a", "text": CANARY, "vector": [0, 0, 0]}]}, "refused: a vector of zeros"),
+    ({"collection": "old", "documents": [{"key": "a", "text": CANARY}]}, "refused: the collection was made with the embedder"),
+    ({"collection": "vault", "delete": ["a"]}, "refused: unknown collection `vault`"),
+)
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_indexed_is_refused_by_its_number_and_key_and_never_quoted(desk: OpenDesk):
+    policy = READS_ALL + '@id("hides") forbid (principal, action, resource is Collection) when { resource.name == "vault" };'
+    async with desk(policy=policy) as it, it.client() as ada:
+        made = await it.collection("docs", None)
+        brought = await it.collection("brought", None, embedding=Embedding("", "", 3, normalised=False))
+        await it.collection("old", None, embedding=replace(made.embedding, model="another"))
+        await it.collection("vault", None)
+        replies = [await asked(ada, **{"collection": "docs"} | wrong) for wrong, _ in BAD]
+        good = {"key": "v", "text": "anything", "vector": [1, 2, 3]}
+        assert "1 added" in await asked(ada, collection="brought", documents=[good])
+        assert "1 unchanged" in await asked(ada, collection="brought", documents=[good])
+        assert "1 changed" in await asked(ada, collection="brought", documents=[good | {"vector": [1, 2, 4]}])
+        assert (await it.stored(made), await it.stored(brought)) == ({}, {"v": "anything"})
+        assert CANARY not in str(await it.site.records())
+    assert [reply for reply, (_, told) in zip(replies, BAD, strict=True) if not reply.startswith(told)] == []
+    assert not any(CANARY in reply for reply in replies)
+    assert replies[-1].replace("vault", "nothing") == replies[17]
+
+
+SAME = "SELECT id % 3000 AS id, 'a' AS title, 'b' AS body, 1 AS year, 1 AS rate, true AS done FROM "
+BIG = "(SELECT n AS id FROM pg_catalog.generate_series(1, 3500) n) AS big"
+SOURCES: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"statement": "SELECT id % 3 AS id, title, body, year, rate, done FROM public.notes"}, "some rows have the same key"),
+    (
+        {"statement": SAME + BIG},
+        "same key",
+    ),
+    ({"statement": "SELECT nullif(id, 5) AS id, title, body, year, rate, done FROM public.notes"}, "row 5 has no key"),
+    (
+        {"statement": "SELECT id, title, body, year, rate, done FROM public.nothing"},
+        "the texts of this collection are made of what",
+    ),
+)
+
+
+@pytest.mark.asyncio
+async def test_rows_that_cannot_be_told_apart_or_read_are_not_indexed(desk: OpenDesk):
+    async with desk() as it, it.client() as ada, working(it):
+        for number, (given, _) in enumerate(SOURCES):
+            await it.collection(f"c{number}", replace(SOURCE, **given))
+        replies = []
+        for number, _ in enumerate(SOURCES):
+            reply = await asked(ada, collection=f"c{number}", refresh=True)
+            replies.append(reply if reply.startswith("refused") else await refreshed(ada, f"c{number}"))
+    assert [reply for reply, (_, told) in zip(replies, SOURCES, strict=True) if told not in reply] == []

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from ostiary_policies.model import Statement
 from ostiary_tools.api import Session
-from ostiary_tools.errors import Refused
 from ostiary_tools.indexing.counts import Counts
 from ostiary_tools.indexing.documents import Document
 from ostiary_tools.indexing.flow import Flow, Portion
-from ostiary_tools.indexing.rows import Rendering, Seen
+from ostiary_tools.indexing.rows import Rendering, Seen, ambiguous
 
 PAGE = 1_000
 """Rows."""
@@ -49,8 +48,7 @@ class Refreshing:
             await self.flow.run(portions)
         unique = await asyncio.to_thread(self.seen.sort)
         if not unique:
-            hint = f"choose another key than `{self.rendering.source.key}`, or rows that it tells apart"
-            raise Refused("key", "some rows have the same key, so that it is not certain which of them is found", hint)
+            raise ambiguous(self.rendering.source)
         told = self.counts.told
         name = self.rendering.collection.name
         if not self.whole:

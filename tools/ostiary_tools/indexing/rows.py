@@ -91,6 +91,8 @@ class Rendering:
                 raise Refused("size", f"{called} has a text longer than {MOST_BYTES // 10**6} MB", "take part of it with substr()")
             metadata = self._metadata(values, types, called)
             found.append(Document(key, text, metadata, chunking, digest_of(text, metadata, chunking, model), called))
+        if len({one.key for one in found}) < len(found):
+            raise ambiguous(self.source)
         return found, empty
 
     def _metadata(self, values: Mapping[str, str | None], types: Sequence[str], called: str) -> dict[str, Value]:
@@ -102,6 +104,12 @@ class Rendering:
         except Refused as error:
             raise about(called, error) from error
         return given
+
+
+def ambiguous(source: Source) -> Refused:
+    """The refusal of rows that share a key."""
+    hint = f"choose another key than `{source.key}`, or rows that it tells apart"
+    return Refused("key", "some rows have the same key, so that it is not certain which of them is found", hint)
 
 
 def mark(key: str) -> int:
