@@ -170,7 +170,8 @@ async def stored(store: VectorStore, shelves: Shelves, name: str, data: Data) ->
     """The vectors in a collection of ours, its index built and tuned; rows a second, and seconds of the build."""
     layout = Layout(IndexKind.EXACT if IndexKind.EXACT in store.capabilities.indexes else IndexKind.HNSW)
     one = Collection(uuid4(), name, store.name, Embedding("", "", DIMENSION, normalised=True), layout)
-    await shelves.create(one)
+    made = one
+    await shelves.create(made)
     await store.create(one)
     chunks = [
         Chunk(str(number), 0, f"text {number}", {"bucket": int(data.bucket[number])}, "digest", data.vectors[number])
@@ -185,9 +186,9 @@ async def stored(store: VectorStore, shelves: Shelves, name: str, data: Data) ->
         await store.build(one, Layout(), _silent)
         one = replace(one, layout=Layout())
     built = time.perf_counter() - began
-    one = replace(one, tuning=await recall_of.tune(store, one, TARGET, questions=100, tell=_silent))
-    await shelves.change(one)
-    return one, rate, built
+    tuned = replace(one, tuning=await recall_of.tune(store, one, TARGET, questions=100, tell=_silent))
+    await shelves.change(tuned, made)
+    return tuned, rate, built
 
 
 async def _silent(_done: float, _total: float | None, _message: str) -> None:

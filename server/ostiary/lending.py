@@ -5,7 +5,7 @@ permit's accesses say.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -16,7 +16,6 @@ from ostiary_policies.model import Access, Permit
 from ostiary_tools.api import World
 from ostiary_tools.errors import Refused
 from ostiary_tools.vectors.collection import Collection, Layout
-from ostiary_tools.vectors.known import gone
 from ostiary_tools.vectors.port import Candidate, Chunk, Indexed, Managed, Reach, Searched, Tell, VectorStore
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ class Lending:
     permit: Permit
     world: World
     shelves: Shelves
+    kept: dict[str, Collection] = field(default_factory=dict)
+    """As this run itself has written them down."""
 
     def search_in(self, name: str) -> Searched:
         """To look into it. Raises Refused, and Unavailable."""
@@ -64,8 +65,9 @@ class Lending:
             await self.shelves.create(one)
         elif one.id != found.collection.id or found.collection.resource not in stated:
             raise _not_covered()
-        elif not await self.shelves.change(one):
-            raise gone(one.name)
+        else:
+            await self.shelves.change(one, self.kept.get(one.name, found.collection))
+        self.kept[one.name] = one
 
     async def drop(self, name: str) -> None:
         """First its name, then what is in it."""

@@ -22,7 +22,7 @@ from ostiary_tools.control.connect import JournalError
 from ostiary_tools.embedders.port import Embedder
 from ostiary_tools.errors import ToolError
 from ostiary_tools.vectors.collection import Collection, Source, is_name
-from ostiary_tools.vectors.known import KnownCollection, Library, taken
+from ostiary_tools.vectors.known import KnownCollection, Library, changed_meanwhile, gone, taken
 from ostiary_tools.vectors.port import VectorStore
 
 T = TypeVar("T")
@@ -94,17 +94,19 @@ class Shelves:
             raise taken(one.name)
         await self._anew()
 
-    async def change(self, one: Collection) -> bool:
-        """Whether it was still there to be changed. Raises Unavailable."""
-        changed = await self._asked(self._table.change(one))
+    async def change(self, one: Collection, before: Collection) -> None:
+        """Write down what has changed of it. Raises Refused when it is not as before any more, and Unavailable."""
+        changed = await self._asked(self._table.change(one, before))
         await self._anew()
-        return changed
+        if not changed:
+            raise changed_meanwhile(one.name) if self.owned(one.id) else gone(one.name)
 
     async def drop(self, one: Collection) -> None:
         """Take it away. Raises Unavailable: then nobody finds it any more, and the rest is done later."""
         await self._asked(self._table.release(one.id))
         await self._anew()
         await self._drop(one)
+        self._finish()
 
     async def finish(self) -> None:
         """Drop what somebody began to drop. What cannot be done now stays for the next."""
@@ -132,11 +134,16 @@ class Shelves:
         """Have what is known be what there is, as far as cues tell."""
         if self._finishing is None:
             self._bus.listen_to_collections(self._stirred)
-            self._finishing = asyncio.create_task(self.finish(), name="drop collections")
+            self._finish()
         if self._seen != self._cues:
             async with self._reading:
                 if self._seen != self._cues:
                     await self._read()
+
+    def _finish(self) -> None:
+        """Beside the calls, what others have left."""
+        if self._finishing is None or self._finishing.done():
+            self._finishing = asyncio.create_task(self.finish(), name="drop collections")
 
     async def _read(self) -> None:
         cues = self._cues

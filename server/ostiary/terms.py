@@ -11,6 +11,8 @@ from ostiary_tools.datasources.port import ChangeLimits, ReadLimits
 
 _FILE_VALUE_CHARS = 1_000_000
 """A longer value is not exported: some hundred rows of them are held in memory at once."""
+_EMBEDDED = 6
+"""Times as long as rows for a file may take those for a collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Terms:
         terms, intent = permit.obligations, permit.intent
         apart = intent.to_file or intent.to_collection
         rows, timeout_s = (self.file.rows, self.file_timeout_s) if apart else (self.max_rows, self.timeout_s)
+        if intent.to_collection:  # each row is embedded while the next ones wait
+            timeout_s *= _EMBEDDED
         held = reservation.bounds if reservation else None
         return ReadLimits(
             timeout_s=min(timeout_s, terms.timeout_s or timeout_s, held.seconds if held else timeout_s),

@@ -22,7 +22,7 @@ from ostiary_tools.api import Args, CollectionName, Hints, Hits, Result, Session
 from ostiary_tools.control.collections import CollectionTable
 from ostiary_tools.errors import NoCollection
 from ostiary_tools.sql import judge
-from ostiary_tools.vectors.collection import Collection, Source
+from ostiary_tools.vectors.collection import Collection, Source, Tuning
 from ostiary_tools.vectors.known import known
 from ostiary_tools.vectors.port import Reach
 from ostiary_tools.vectors.settings import PgvectorSettings
@@ -290,6 +290,9 @@ async def test_a_name_is_a_name_and_is_given_once(shop: Open):
         assert not await table.create(new_collection(name="secrets"))
         same = new_collection(name="same")
         assert [await table.create(one) for one in (same, same, replace(same, id=uuid4()))] == [True, True, False]
+        tuned, moved = replace(same, tuning=Tuning(0.95, 0.96)), replace(same, store="elsewhere")
+        changes = ((moved, same), (moved, same), (tuned, same), (replace(moved, tags=("a",)), moved))
+        assert [await table.change(*one) for one in changes] == [True, True, False, True]
 
 
 @pytest.mark.asyncio

@@ -20,9 +20,11 @@ WITH new AS (
 )
 SELECT id FROM new UNION ALL SELECT id FROM collections.collection WHERE id = $1 AND name = $2 AND state = 'kept'
 """
+# Of two who change the same one the second has to look again; asked a second time, a change that was made is found made.
+# What a newer version writes of an older one's row holds more than that did.
 _CHANGE = """
 UPDATE collections.collection SET body = $3::jsonb, changed_at = clock_timestamp()
-WHERE id = $1 AND name = $2 AND state = 'kept' RETURNING id
+WHERE id = $1 AND name = $2 AND state = 'kept' AND ($4::jsonb @> body OR $3::jsonb = body) RETURNING id
 """
 _RELEASE = "UPDATE collections.collection SET state = 'dropping', changed_at = clock_timestamp() WHERE id = $1"
 _FORGET = "DELETE FROM collections.collection WHERE id = $1 AND state = 'dropping'"
@@ -47,9 +49,9 @@ class CollectionTable:
         """Whether it is there under its name; false when the name or the id is another's."""
         return bool(await self._link.ask(_CREATE, one.id, one.name, _written(one)))
 
-    async def change(self, one: Collection) -> bool:
-        """Whether it was still there to be changed; its name stays."""
-        return bool(await self._link.ask(_CHANGE, one.id, one.name, _written(one)))
+    async def change(self, one: Collection, before: Collection) -> bool:
+        """Whether it was still there as it was before; its name stays."""
+        return bool(await self._link.ask(_CHANGE, one.id, one.name, _written(one), _written(before)))
 
     async def release(self, id_: UUID) -> None:
         """Nobody finds it any more; `forget` it when its store has nothing of it."""

@@ -57,6 +57,11 @@ def gone(name: str) -> Refused:
     return Refused("unknown_collection", f"unknown collection `{name}`", "it was dropped a moment ago")
 
 
+def changed_meanwhile(name: str) -> Refused:
+    """The refusal of a change to one that somebody else has changed since the call was planned."""
+    return Refused("collection", f"collection `{name}` was changed by somebody else meanwhile", "describe it, and repeat the call")
+
+
 def taken(name: str) -> Refused:
     """The refusal of a name that another collection has, whether or not it exists for the caller."""
     return Refused("collection", f"a collection cannot be created as `{name}`: the name is taken", "choose another name")
