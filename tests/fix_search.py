@@ -21,6 +21,7 @@ from mcp import Client
 
 from ostiary.app import House, open_house
 from ostiary.mcp_app import McpApp
+from ostiary.stores import stores
 from ostiary_policies.attributes import Attribute
 from ostiary_policies.model import Principal
 from ostiary_tools.control.collections import CollectionTable
@@ -29,7 +30,7 @@ from ostiary_tools.vectors.collection import Collection, Embedding, IndexKind, L
 from ostiary_tools.vectors.filters import Value
 from ostiary_tools.vectors.opening import open_stores
 from ostiary_tools.vectors.port import Chunk
-from ostiary_tools.vectors.settings import PgvectorSettings, StoreSettings
+from ostiary_tools.vectors.settings import StoreSettings
 
 STORE = "main"
 BROUGHT = Embedding("", "", 8, normalised=False, metric=Metric.COSINE)
@@ -95,10 +96,10 @@ class Shelf:
 
     async def put(self, one: Collection, documents: Sequence[Document]) -> None:
         """These, in the place of what there was under their keys."""
-        async with open_stores([self.store]) as stores:
-            await stores[STORE].create(one)
+        async with open_stores([self.store]) as opened_stores:
+            await opened_stores[STORE].create(one)
             for start in range(0, len(documents), 500):
-                await stores[STORE].put(one, await _chunks(documents[start : start + 500]))
+                await opened_stores[STORE].put(one, await _chunks(documents[start : start + 500]))
 
     @asynccontextmanager
     async def house(self) -> AsyncIterator[House]:
@@ -131,7 +132,7 @@ async def _chunks(documents: Sequence[Document]) -> list[Chunk]:
 
 
 @contextmanager
-def shelved(server: PostgresServer, template: str, sources: str = "", **wishes: Any) -> Iterator[Shelf]:
+def shelved(server: PostgresServer, template: str, sources: str = "", *, kind: str = "pgvector", **wishes: Any) -> Iterator[Shelf]:
     """A site with a store in PostgreSQL, and a datasource `shop` made of these statements; other wishes are the site's."""
     names = [f"{kind}_{uuid.uuid4().hex[:8]}" for kind in ("store", "source")]
     server.sql(
@@ -140,11 +141,12 @@ def shelved(server: PostgresServer, template: str, sources: str = "", **wishes: 
     )
     names.append(copied(server, template))
     folder = Path(tempfile.mkdtemp(prefix="ostiary-shelf-"))
-    dsn = server.dsn(database=names[0])
+    where = f'dsn = "{server.dsn(database=names[0])}"' if kind == "pgvector" else f'path = "{folder / "chroma"}"'
     try:
-        more = f'[vectors.{STORE}]\nkind = "pgvector"\ndsn = "{dsn}"\n' + wishes.pop("more", "")
+        more = f'[vectors.{STORE}]\nkind = "{kind}"\n{where}\n' + wishes.pop("more", "")
         config = site_config(folder, server, names[2], {"shop": server.dsn(database=names[1])}, more=more, **wishes)
-        yield Shelf(Site(server, names[2], config), PgvectorSettings(STORE, dsn), names[1])
+        [store] = stores(config, None)
+        yield Shelf(Site(server, names[2], config), store, names[1])
     finally:
         shutil.rmtree(folder)
         server.drop(names)

@@ -15,7 +15,7 @@ from fix_search import BROUGHT, Document, Shelf, client_of, collection, found, r
 
 from ostiary.app import House
 from ostiary_policies.attributes import Attribute, AttributeType, attribute
-from ostiary_tools.vectors.collection import Collection, Source
+from ostiary_tools.vectors.collection import Collection, Layout, Source
 
 ROWS = 400
 WORDS = ["red", "green", "blue", "apple", "pear", "plum", "house", "river", "stone", "cloud"]
@@ -135,10 +135,10 @@ async def written(shelf: Shelf, rows: Sequence[Note]) -> None:
         await connection.close()
 
 
-async def filled(shelf: Shelf, rows: Sequence[Note], name: str = "notes") -> Collection:
+async def filled(shelf: Shelf, rows: Sequence[Note], name: str = "notes", **more: Any) -> Collection:
     """The table, and a new collection of its rows."""
     await written(shelf, rows)
-    one = collection(name, BROUGHT, source=SOURCE)
+    one = collection(name, BROUGHT, source=SOURCE, **more)
     await shelf.keep(one, [Document(str(n.id), [f"{n.title or ''}: {n.body}"], n.kept, [n.vector]) for n in rows])
     return one
 
@@ -222,6 +222,16 @@ def as_read(hit: Mapping[str, str], note: Note, agent: Agent) -> bool:
 @pytest.mark.asyncio
 async def test_no_hit_is_of_a_hidden_row_no_mask_is_lifted_and_none_is_missing(shelf: Shelf):
     await oracle(shelf, notes(1), seed=20, count=30)
+
+
+@pytest.mark.asyncio
+async def test_the_same_holds_in_chroma(postgres_server: PostgresServer, audit_template: str):
+    tagged = {"public.notes.pay": ["pii"]}
+    wishes: dict[str, Any] = {"policy": POLICY, "tagged": tagged, "more": ATTRIBUTES, "kind": "chroma"}
+    with shelved(postgres_server, audit_template, SCHEMA, **wishes) as shelf:
+        rows = notes(5, 100)
+        await filled(shelf, rows, layout=Layout())
+        await oracle(shelf, rows, seed=21, count=10)
 
 
 @pytest.mark.slow

@@ -78,7 +78,8 @@ class ChromaStore:
         what = wanted(reach)
 
         def found(stored: "Stored") -> Sequence[Candidate]:
-            return reading.shown(stored, words.by_words(stored, words_, what, reach.k), vectors=reach.vectors)
+            best = words.by_words(stored, words_, what, reach.k, alone=reach.alone)
+            return reading.shown(stored, best, vectors=reach.vectors)
 
         return await self._read(collection, found)
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from ostiary_tools.vectors.chroma.reading import Found, batched, get
 from ostiary_tools.vectors.chroma.records import kept
 from ostiary_tools.vectors.chroma.wanted import Wanted
+from ostiary_tools.words import FILLERS
+from ostiary_tools.words import words as as_searched
 
 if TYPE_CHECKING:
     from chromadb.api.models.Collection import Collection
@@ -27,14 +29,16 @@ _LOOKED_AT = 200
 Pattern = Mapping[str, str | Sequence[Mapping[str, str]]]
 
 
-def by_words(collection: "Collection", words: str, wanted: Wanted, count: int) -> Sequence[Found]:
-    """The `count` best, best first."""
+def by_words(collection: "Collection", words: str, wanted: Wanted, count: int, *, alone: bool) -> Sequence[Found]:
+    """The `count` best, best first; `alone`: a word weighs the same however many chunks hold it, and fillers find nothing."""
     asked = list(dict.fromkeys(word.lower() for word in re.findall(r"\w+", words)))[:_WORDS]
+    if alone:
+        asked = [word for word in asked if not FILLERS.issuperset(as_searched(word))] or asked
     if not asked or wanted.where is False or count < 1:
         return []
     holders = _holders(collection, [word for word in asked if len(word) >= _SHORT] or asked, wanted)
     total = max(collection.count(), 1)
-    weights = {word: log(1 + total / max(len(holders.get(word, ())), 1)) for word in asked}
+    weights = {word: 1.0 if alone else log(1 + total / max(len(holders.get(word, ())), 1)) for word in asked}
     scores: dict[str, float] = defaultdict(float)
     for word, ids in holders.items():
         for chunk in ids:
@@ -64,7 +68,9 @@ def _best(
 ) -> Sequence[Found]:
     """Looks at texts from the best one down, until there are enough that are wanted."""
     found: list[Found] = []
-    for ids in batched([chunk for chunk, _ in sorted(scores.items(), key=lambda one: -one[1])], max(_LOOKED_AT, 4 * count)):
+    for ids in batched(
+        [chunk for chunk, _ in sorted(scores.items(), key=lambda one: (-one[1], one[0]))], max(_LOOKED_AT, 4 * count)
+    ):
         parts = collection.get(ids=ids, include=["metadatas", "documents"])
         texts = zip(parts["ids"], parts["documents"] or [], parts["metadatas"] or [], strict=True)
         found += [(_score(text or "", weights), chunk) for chunk, text, record in texts if wanted.met_by(kept(record))]
