@@ -1,6 +1,7 @@
 """The `manage_collection` tool: what a collection is, how it lies and is searched, where, and whether it is there at all."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from ostiary_policies.actions import Action
@@ -97,15 +98,25 @@ async def _create(args: ManageCollectionArgs, permit: Permit, session: Session) 
 
 
 async def _describe(_: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
+    source, problem, chunks = found.collection.source, "", None
+    try:
+        chunks = await _counted(found, session)
+    except ToolError as error:  # what it is stands elsewhere, and is told while its store is away
+        problem = error.message
+    reads = source is not None and _reads(source, session.world)
+    return Text(telling.description(found, chunks, reads=reads, problem=problem), untrusted=reads)
+
+
+async def _counted(found: KnownCollection, session: Session) -> int | None:
+    """How many chunks there are; of rows, some of which may be hidden, for who manages them alone."""
     collection = found.collection
-    chunks = None
-    if found.capabilities is not None:
-        if Action.MANAGE in found.may:
-            chunks = await session.manage(collection.name).count(collection)
-        elif Action.SEARCH in found.may and collection.source is None:  # hidden rows are not counted to anybody
-            chunks = await session.search_in(collection.name).count(collection)
-    reads = collection.source is not None and _reads(collection.source, session.world)
-    return Text(telling.description(found, chunks, reads=reads), untrusted=reads)
+    if found.capabilities is None:
+        return None
+    if Action.MANAGE in found.may:
+        return await session.manage(collection.name).count(collection)
+    if Action.SEARCH in found.may and collection.source is None:
+        return await session.search_in(collection.name).count(collection)
+    return None
 
 
 def _reads(source: Source, world: World) -> bool:
@@ -160,7 +171,13 @@ async def _move(args: ManageCollectionArgs, found: KnownCollection, session: Ses
     collection, moved = found.collection, _moved(args, found, session.world)
     old, new = session.manage(collection.name), session.manage(collection.name, store=moved.store)
     documents = await transfer.copied(transfer.Place(collection, old), transfer.Place(moved, new), session.progress)
-    await session.keep(moved)
+    try:
+        await session.keep(moved)
+    except Refused:
+        # It was changed or dropped meanwhile: nobody will look there.
+        with suppress(Refused):
+            await new.drop(moved)
+        raise
     # Nobody finds it there any more.
     await old.drop(collection)
     return Text(f"moved `{collection.name}` to the store `{moved.store}`: {documents:,} documents copied")

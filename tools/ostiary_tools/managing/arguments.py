@@ -41,7 +41,7 @@ class ManageCollectionArgs(Args):
     """Arguments of `manage_collection`."""
 
     action: Action
-    name: Annotated[str, CollectionName()] = ""
+    name: Annotated[str, CollectionName(), Field(max_length=63)] = ""
     store: Annotated[str, Field(description="For create and move.")] = ""
     embedder: str = ""
     dimension: Annotated[int, Field(description="Of vectors that you bring.")] = 0

@@ -43,7 +43,7 @@ def may(known: KnownCollection) -> list[str]:
     return [action.value for action in (Action.SEARCH, Action.INDEX, Action.MANAGE, Action.DROP) if action in known.may]
 
 
-def description(known: KnownCollection, chunks: int | None, *, reads: bool) -> str:
+def description(known: KnownCollection, chunks: int | None, *, reads: bool, problem: str = "") -> str:
     """In a few lines. Of what rows it is made is told to those who may manage it and have all columns of them."""
     one = known.collection
     manages = Action.MANAGE in known.may
@@ -56,7 +56,7 @@ def description(known: KnownCollection, chunks: int | None, *, reads: bool) -> s
         f"tags: {', '.join(one.tags)}" if one.tags else "",
         _made(one) if manages else "",
         f"you may: {', '.join(may(known))}",
-        *(f"warning: {words}" for words in _warnings(known, chunks)),
+        *(f"warning: {words}" for words in (problem, *_warnings(known, chunks)) if words),
     )
     return "\n".join(filter(None, lines))
 

@@ -28,6 +28,8 @@ SAMPLE = 5000
 _BLOCK = 512
 """Rows that are compared with all others at once: 10 MB of products."""
 _ROUNDS = 30
+_STARTS = 4
+"""Of which the one whose rows are nearest to their centres is kept; the seeds are fixed, so that the same rows give the same."""
 _LABEL = 4
 _RARE = 0.01
 """Added to both shares, so that a word of one text is no label of many."""
@@ -112,7 +114,8 @@ def clusters(matrix: "Matrix", texts: Sequence[str], count: int) -> list[Cluster
     """So many groups of rows at most, the largest first: spherical k-means, begun with rows far from each other."""
     if not len(matrix):
         return []
-    belongs, centres = _grouped(matrix, min(count, len(matrix)))
+    tries = [_grouped(matrix, min(count, len(matrix)), seed) for seed in range(_STARTS)]
+    belongs, centres = max(tries, key=lambda one: float(np.einsum("ij,ij->", matrix, one[1][one[0]])))
     labels = labelled(texts, belongs, len(centres))
     found = []
     for number, centre in enumerate(centres):
@@ -124,9 +127,9 @@ def clusters(matrix: "Matrix", texts: Sequence[str], count: int) -> list[Cluster
     return sorted(found, key=lambda cluster: -len(cluster.rows))
 
 
-def _grouped(matrix: "Matrix", count: int) -> "tuple[NDArray[np.intp], Matrix]":
+def _grouped(matrix: "Matrix", count: int, seed: int) -> "tuple[NDArray[np.intp], Matrix]":
     """To which centre each row belongs, and the centres."""
-    centres = _begun(matrix, count)
+    centres = _begun(matrix, count, seed)
     belongs = np.argmax(matrix @ centres.T, axis=1)
     for _ in range(_ROUNDS):
         sums = np.zeros_like(centres)
@@ -140,9 +143,9 @@ def _grouped(matrix: "Matrix", count: int) -> "tuple[NDArray[np.intp], Matrix]":
     return belongs, centres
 
 
-def _begun(matrix: "Matrix", count: int) -> "Matrix":
-    """First centres by k-means++: each is drawn by how far it is from those before. The seed is fixed, so a report repeats."""
-    drawn = np.random.default_rng(1)
+def _begun(matrix: "Matrix", count: int, seed: int) -> "Matrix":
+    """First centres by k-means++: each is drawn by how far it is from those before."""
+    drawn = np.random.default_rng(seed)
     chosen = [int(drawn.integers(len(matrix)))]
     far = np.maximum(0.0, 1.0 - matrix @ matrix[chosen[0]]).astype(np.float64)
     while len(chosen) < count and far.sum() > 0:
