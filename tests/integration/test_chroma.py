@@ -2,15 +2,19 @@
 
 import asyncio
 import fcntl
+import json
 import os
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_chroma import ChromaServer
+from fix_postgres import PostgresServer
+from fix_server import MakeSite
 from fix_vectors import document, documents, ids, new_collection, vectors
 from fix_waiting import ended
 
@@ -23,6 +27,22 @@ from ostiary_tools.vectors.settings import ChromaSettings
 
 pytestmark = pytest.mark.asyncio
 
+_HALVES = """
+import sys, threading
+from pathlib import Path
+from ostiary_tools.vectors.chroma.turns import Turns
+from ostiary_tools.vectors.settings import ChromaSettings
+
+failures = []
+threading.excepthook = lambda failed: failures.append(failed.exc_value)
+turns = Turns(ChromaSettings("tried", path=Path(sys.argv[1])))
+threads = [threading.Thread(target=turns._open), threading.Thread(target=lambda: __import__("numpy"))]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+sys.exit(str(failures) if failures else 0)
+"""
 _OTHER = """
 import asyncio, sys
 from pathlib import Path
@@ -99,6 +119,12 @@ def kept(tmp_path: Path) -> Iterator[int]:
     with (tmp_path / "ostiary.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
+
+
+async def test_chroma_is_loaded_beside_a_thread_that_loads_numpy(tmp_path: Path):
+    """Chroma begins with a part of numpy, and Python gave both threads halves of it: seen at every start of a server."""
+    process = await asyncio.create_subprocess_exec(*(sys.executable, "-c", _HALVES, str(tmp_path)), stderr=asyncio.subprocess.PIPE)
+    assert (await ended(process))[1] == ""
 
 
 async def test_a_folder_that_another_process_keeps_is_told_with_a_way_out(tmp_path: Path, kept: int):
@@ -307,3 +333,58 @@ async def test_rare_words_weigh_more_than_common_ones(chroma_settings: ChromaSet
         assert ids(await store.matching(collection, "straße", Reach(9))) == ["k41#0"]
         assert len(await store.matching(collection, "the of", Reach(100))) == 41
         await store.drop(collection)
+
+
+STORE = """
+[agent]
+role = "reader"
+roles = ["reader"]
+[vectors.here]
+kind = "chroma"
+path = "chroma"
+"""
+
+
+def _calls() -> Iterator[dict[str, Any]]:
+    """What a client says that makes a collection, puts into it and searches it."""
+    client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "tried", "version": "1"}}
+    yield {"id": 1, "method": "initialize", "params": client}
+    yield {"method": "notifications/initialized"}
+    documents = [
+        {"key": "refunds", "text": "Money goes back within five days."},
+        {"key": "tea", "text": "Water at eighty degrees."},
+    ]
+    for number, (tool, arguments) in enumerate(
+        [
+            ("manage_collection", {"action": "create", "name": "notes"}),
+            ("index_documents", {"collection": "notes", "documents": documents}),
+            ("search", {"collection": "notes", "text": "when do I get my money?", "k": 1}),
+        ],
+        2,
+    ):
+        yield {"id": number, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+
+
+async def test_a_server_with_chroma_says_nothing_but_the_protocol(
+    make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
+):
+    site = await make_site({"empty": postgres_server.dsn("postgres", await make_database(""))}, more=STORE)
+    command = [sys.executable, "-m", "ostiary", "serve", "--config", str(site.folder / "ostiary.toml")]
+    variables = {"PATH": os.environ["PATH"], "HOME": str(site.folder)}
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE, "stderr": asyncio.subprocess.PIPE}
+    process = await asyncio.create_subprocess_exec(*command, env=variables, cwd=site.folder, **pipes, limit=2**20)  # type: ignore[arg-type]  # pipes
+    assert process.stdin is not None
+    assert process.stdout is not None
+    said = []
+    for call in _calls():
+        process.stdin.write(json.dumps({"jsonrpc": "2.0", **call}).encode() + b"\n")
+        if "id" in call:
+            async with asyncio.timeout(60):
+                said.append(json.loads(await process.stdout.readline()))
+    process.stdin.close()
+    out, err = await ended(process)
+    assert out == ""
+    assert [reply.get("id") for reply in said] == [1, 2, 3, 4]
+    assert not [reply for reply in said if reply["result"].get("isError")]
+    assert "refunds" in said[-1]["result"]["content"][0]["text"]
+    assert all(json.loads(line)["level"] == "info" for line in err.splitlines())

@@ -80,6 +80,9 @@ class Turns:
             self._idle.set()
 
     def _open(self) -> Chroma:
+        # Chroma begins with parts of numpy: a thread that imports numpy itself at this moment would be given halves of it.
+        import numpy as np  # noqa: F401 an extra, and heavy
+
         if not self._settings.path or not self._hold:
             return connected(self._settings)
         prepared(self._settings.path)
