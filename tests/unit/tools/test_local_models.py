@@ -136,7 +136,7 @@ async def test_without_the_extra_there_is_no_embedder_and_no_failure(monkeypatch
 @NEEDS_TORCH
 async def test_a_model_of_sentence_transformers_is_read_from_its_folder(tmp_path: Path):
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import BoW  # the one kind that needs no weights
+    from sentence_transformers.sentence_transformer.modules import BoW  # the one kind that needs no weights
 
     folder = tmp_path / "bow"
     SentenceTransformer(modules=[BoW(vocab=VOCABULARY)]).save(str(folder))

@@ -47,7 +47,9 @@ class SentenceTransformersEmbedder:
     @cached_property
     def _loaded(self) -> Any:
         from sentence_transformers import SentenceTransformer  # heavy
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()  # it draws on stderr whatever logging says
         # No code of the folder's own is run, and no weights that would be unpickled are read.
         found = SentenceTransformer(
             str(self._folder.absolute()),
