@@ -15,6 +15,7 @@ from fix_search import BROUGHT, Document, Shelf, client_of, collection, found, r
 
 from ostiary.app import House
 from ostiary_policies.attributes import Attribute, AttributeType, attribute
+from ostiary_tools.searching import ranking
 from ostiary_tools.vectors.collection import Collection, Layout, Source
 
 ROWS = 400
@@ -47,6 +48,7 @@ unless { resource is Column && resource.tags.contains("pii") };
 @id("masks-titles") @mask("null") permit (principal in Role::"untitled", action == Action::"read_masked",
     resource == Column::"shop.public.notes.title");
 @id("nothing") forbid (principal in Role::"barred", action == Action::"read", resource == Table::"shop.public.notes");
+@id("few") @limit_rows("4") permit (principal in Role::"limited", action == Action::"read", resource == Table::"shop.public.notes");
 @id("rows-all") permit (principal in Role::"everything", action == Action::"read_row", resource is shop::public::notes);
 @id("rows-of-regions") permit (principal in Role::"reader", action == Action::"read_row", resource is shop::public::notes)
 when { principal has regions && resource has region && principal.regions.contains(resource.region) };
@@ -333,6 +335,39 @@ async def test_a_row_is_shown_as_it_is_now_and_one_that_is_gone_is_no_hit(shelf:
     [changed] = [hit for hit in result.hits if hit["id"] == "0"]
     assert (changed["snippet"], changed["year"]) == (f"{rows[0].title or ''}: written anew", "1999")
     assert gone.startswith("refused: `like` holds an id that is none of this collection")
+
+
+@pytest.mark.asyncio
+async def test_an_id_that_is_no_key_at_all_is_told_as_one_that_is_unknown(shelf: Shelf):
+    await written(shelf, notes(1))
+    ids = ("999999", "abc", "9" * 30, "1,2", "{1}", '1"', "1#0", " ")
+    told = await answers(shelf, everything(), *({"like": [id_], "k": 1} for id_ in ids))
+    assert len(set(told)) == 1
+    assert told[0].startswith("refused: `like` holds an id that is none of this collection")
+
+
+@pytest.mark.asyncio
+async def test_a_term_on_rows_bounds_what_is_shown_and_not_what_is_found(shelf: Shelf):
+    await written(shelf, notes(1))
+    async with shelf.asked(roles=everything("limited").roles) as client:
+        first = await found(client, collection="notes", vector=[1.0] * 8, k=10)
+        second = await found(client, collection="notes", vector=[1.0] * 8, k=10, offset=first.next)
+    async with shelf.asked(roles=everything().roles) as client:
+        whole = await found(client, collection="notes", vector=[1.0] * 8, k=10)
+    assert (len(first.ids), first.next) == (4, 4)
+    assert [*first.ids, *second.ids] == whole.ids[:8]
+
+
+@pytest.mark.asyncio
+async def test_a_search_that_ends_at_its_limit_says_so(shelf: Shelf, monkeypatch: pytest.MonkeyPatch):
+    rows = notes(1)
+    monkeypatch.setattr(ranking, "_MOST", 100)
+    only = replace(rows[7], id=7_777, region="island", level=None, vector=tuple(-1.0 for _ in range(8)))
+    one = await filled(shelf, [*rows, only], "endless")
+    async with shelf.asked(*Agent((), ("island",), None).attributes) as client:
+        result = await found(client, collection=one.name, vector=[1.0] * 8, k=1)
+    assert result.ids == []
+    assert result.notes.startswith("the search ended at its limit")
 
 
 @pytest.mark.asyncio

@@ -50,7 +50,7 @@ _Ids = Annotated[tuple[Annotated[str, Field(max_length=1_000)], ...], Field(max_
 class SearchArgs(Args):
     """Arguments of `search`."""
 
-    collection: Annotated[str, CollectionName(), Field(max_length=63, description="Which; empty: told.")] = ""
+    collection: Annotated[str, CollectionName(), Field(max_length=63, description="Its name; empty: the reply names them.")] = ""
     text: Annotated[str, Redacted(), Field(max_length=4_000, description="What to find, in words.")] = ""
     vector: Annotated[tuple[float, ...], Redacted(), Field(max_length=16_000, description="Instead of embedding `text`.")] = ()
     like: Annotated[_Ids, Redacted(), Field(description="Ids of hits to resemble.")] = ()

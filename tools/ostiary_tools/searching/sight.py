@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ostiary_policies.model import Statement
-from ostiary_tools.api import Rows, Session
+from ostiary_tools.api import DatabaseError, Rows, Session
 from ostiary_tools.vectors.filters import Value
 from ostiary_tools.vectors.port import Candidate
 
@@ -118,7 +118,11 @@ class OfRows:
 
     async def ids(self, given: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The first chunk of a row that exists."""
-        await self._look(given)
+        try:
+            await self._look(given)
+        except DatabaseError:
+            # What is no value of the key's type is the key of no row.
+            return dict.fromkeys(given, ())
         return {id_: (f"{id_}#0",) if id_ in self._rows else () for id_ in given}
 
     async def _look(self, keys: Iterable[str]) -> None:

@@ -4,7 +4,6 @@ import re
 
 from ostiary_tools.words import FILLERS, words
 
-_TOKEN = re.compile(r"\w+")
 _BREAK = re.compile(r"\s+")
 _READ = 50_000
 """Characters that are looked at."""
@@ -29,8 +28,9 @@ def snippet(text: str, asked: str, length: int) -> str:
 
 def _start(line: str, asked: frozenset[str], room: int) -> int:
     """Where a stretch of that length begins, some words before the first of those that count."""
-    found = [(match.start(), word) for match in _TOKEN.finditer(line) for word in asked.intersection(words(match.group()))]
-    best, most, first, counts = 0, 0, 0, dict.fromkeys(asked, 0)
+    found = [(match.start(), match[1].lower()) for match in re.finditer(_pattern(asked), line)] if asked else []
+    best, most, first = 0, 0, 0
+    counts = dict.fromkeys((word for _, word in found), 0)
     for place, word in found:
         counts[word] += 1
         while place - found[first][0] > room // 2:
@@ -39,3 +39,9 @@ def _start(line: str, asked: frozenset[str], room: int) -> int:
         if (held := sum(count > 0 for count in counts.values())) > most:
             best, most = found[first][0], held
     return max(0, min(best - room // 4, len(line) - room))
+
+
+def _pattern(asked: frozenset[str]) -> str:
+    """What begins like one of the words and has an ending at most: a plural of `y` is `ies`."""
+    beginnings = sorted((word.removesuffix("y") or word for word in asked), key=len, reverse=True)
+    return rf"(?i)(?<![^\W_])({'|'.join(map(re.escape, beginnings))})[^\W_]{{0,3}}(?![^\W_])"
