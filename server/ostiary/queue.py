@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -68,11 +68,19 @@ class Queue:
             raise Unavailable("jobs cannot be written down now", "try again later") from error
         if put is None:
             raise Refused("jobs", "too many jobs of yours wait or run", "wait for one to end, or cancel one")
-        job, own = put
-        if not own:
-            raise Refused("jobs", "the same work was asked for by another caller and waits for a worker", "try again later")
+        job, kept = put
+        if job.id != call.id and not self._same(kept, who, call):
+            raise Refused("jobs", "other work on the same waits for a worker", "try again when that has ended")
         self.news.set()
         return job
+
+    def _same(self, kept: Claimed, who: Principal, call: Call) -> bool:
+        """Whether it is the very call, by the same caller."""
+        try:
+            owner, other = self.opened(kept)
+        except NotOurs:
+            return False
+        return (owner, other.tool, other.arguments) == (replace(who, taints=frozenset()), call.tool, call.arguments)
 
     def opened(self, claimed: Claimed) -> tuple[Principal, Call]:
         """The call, and as whom it is made. Raises NotOurs."""

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
+import mcp.types as t
 import pytest
 from fix_pages import Library, OpenLibrary, asked
 from fix_waiting import until
@@ -38,11 +39,14 @@ ASKS = (
 @id("asks") @approval("human") permit (principal in Role::"reader", action == Action::"call", resource == Tool::"dig");
 """
 )
+ALSO = '@id("also") permit (principal in Role::"other", action == Action::"call", resource == Tool::"whoami");'
+ADA = Principal("ada", ("reader",))
 UNKNOWN = "refused: unknown job, or one that ended long ago\nrule: job\nhint: call the tool again"
 
 
 class DigArgs(Args):
     where: Annotated[str, Field(description="A place.")] = "garden"
+    deep: bool = False
 
 
 @dataclass
@@ -294,6 +298,7 @@ async def test_one_job_at_a_time_works_on_one_thing_and_one_waits_behind_it(yard
         second = await dug(ada)
         again = await dug(ada)
         others = await asked(eve, "dig")
+        differs = await asked(ada, "dig", deep=True)
         other = await dug(eve, "elsewhere")
         await until(lambda: it.dig.runs == 2)  # the one elsewhere, and not the second here
         it.dig.go.set()
@@ -301,7 +306,8 @@ async def test_one_job_at_a_time_works_on_one_thing_and_one_waits_behind_it(yard
             await until(partial(says, ada, id_, "dig completed"))
         await until(lambda: says(eve, other, "dig completed"))
     assert first != second == again
-    assert others.startswith("refused: the same work was asked for by another caller")
+    assert others.startswith("refused: other work on the same waits for a worker")
+    assert differs.startswith("refused: other work on the same waits for a worker")
     assert (it.dig.runs, it.dig.most) == (3, 2)
 
 
@@ -337,3 +343,28 @@ async def test_a_worker_without_work_ends_when_it_has_been_idle(yard: Any):
         async with asyncio.timeout(20):
             await Worker(it.house.queue, it.gate.call, 1, idle_s=0.5).work(asyncio.Event())
         assert await it.house.queue.table.standing() == (False, False)
+
+
+@pytest.mark.asyncio
+async def test_a_humans_yes_to_the_call_is_good_for_its_job_and_for_nothing_else(yard: Any):
+    asked_for: list[str] = []
+
+    async def yes(context: Any, params: Any) -> t.ElicitResult:
+        asked_for.append(params.message)
+        return t.ElicitResult(action="accept", content={"approve": True})
+
+    async with yard(policy=ASKS) as it:
+        app = McpApp(it.gate, lambda _: ADA)
+        async with Client(app.server, elicitation_callback=yes) as ada:
+            it.dig.go.set()
+            first = await dug(ada)
+            async with it.worker():
+                await until(lambda: says(ada, first, "dig completed"))
+            second = await dug(ada)
+            (it.opened.site.folder / "policies" / "own.cedar").write_text(ASKS + "// another text\n" + ALSO)
+            async with open_house(it.opened.site.config, lambda _: None) as later, it.worker(gate_with(later, it.dig)):
+                await until(lambda: says(ada, second, "dig failed\nnot_approved"))
+        records = [one for one in await it.opened.site.records() if one.get("tool") == "dig" and one.get("decision") == "permit"]
+    assert len(asked_for) == 2
+    assert [bool(one.get("approval")) for one in records] == [True, True, True]
+    assert it.dig.runs == 1

@@ -28,11 +28,11 @@ WITH put AS (
     SELECT $1, $2, $3, $4, $5, 'queued', $6, $7, $8
     WHERE (SELECT count(*) FROM jobs.job WHERE agent = $2 AND body IS NOT NULL) < {MOST_OF_AN_AGENT}
     ON CONFLICT DO NOTHING
-    RETURNING id, tool, state, message, reply, created_at, updated_at, agent, roles, attributes
+    RETURNING id, tool, state, message, reply, created_at, updated_at, agent, roles, attributes, body
 )
 SELECT * FROM put
 UNION ALL
-SELECT id, tool, state, message, reply, created_at, updated_at, agent, roles, attributes
+SELECT id, tool, state, message, reply, created_at, updated_at, agent, roles, attributes, body
 FROM jobs.job WHERE body IS NOT NULL AND (id = $1 OR (about = $6 AND about <> '' AND state = 'queued'))
 """  # noqa: S608  the constant above
 _FREE = "(j.state = 'queued' OR j.state = 'working') AND (j.leased_until IS NULL OR j.leased_until < now())"
@@ -83,7 +83,7 @@ _LAST = "SELECT extract(epoch FROM now() - max(created_at))::float8 AS ago FROM 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A job that is a worker's now."""
+    """A job as it is written down."""
 
     id: UUID
     agent: str
@@ -94,7 +94,7 @@ class Claimed:
     body: bytes
     attempts: int
     takeovers: int
-    cancel_asked: bool
+    cancel_asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ class QueueTable:
     link: Link
     key: str
 
-    async def put(self, id_: UUID, owner: Principal, tool: str, about: str, body: bytes) -> tuple[Job, bool] | None:
-        """A job that waits, durable when this returns; or the one that waits already for the same, and whether it is the owner's.
+    async def put(self, id_: UUID, owner: Principal, tool: str, about: str, body: bytes) -> tuple[Job, "Claimed"] | None:
+        """A job that waits, durable when this returns; or the one that waits already for work on the same.
 
         `None` when so many of the owner's wait or run that one more may not.
         """
@@ -114,8 +114,8 @@ class QueueTable:
         if not rows:
             return None
         row = dict(rows[0])
-        theirs = (row.pop("agent"), tuple(row.pop("roles")), row.pop("attributes"))
-        return Job(**row), theirs == known
+        kept = (row.pop("agent"), tuple(row.pop("roles")), row.pop("attributes"))
+        return Job(**{name: row[name] for name in row if name != "body"}), Claimed(row["id"], *kept, row["tool"], row["body"], 0, 0)
 
     async def claim(self, worker: UUID) -> Claimed | None:
         """The oldest that may be taken, which is that worker's from now on."""
