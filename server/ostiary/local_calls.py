@@ -66,7 +66,14 @@ class LocalCalls:
             raise CannotAsk
         async with waiting():
             say(question)
-            return Answer(approved=await asyncio.to_thread(typer.confirm, "Approve this?", err=True))
+            return Answer(approved=await asyncio.to_thread(_confirmed))
+
+
+def _confirmed() -> bool:
+    try:
+        return typer.confirm("Approve this?", err=True)
+    except typer.Abort:
+        return False
 
 
 @asynccontextmanager

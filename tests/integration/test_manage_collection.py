@@ -1,5 +1,6 @@
 """`manage_collection` through a real client: every action on real stores, what it refuses, and what it tells to whom."""
 
+import asyncio
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,10 @@ from uuid import uuid4
 
 import pytest
 from fix_indexing import Desk, OpenDesk, asked
+from fix_waiting import until
 from mcp import Client
 
+from ostiary.worker import Worker
 from ostiary_tools.errors import ToolError
 from ostiary_tools.managing import transfer
 
@@ -69,6 +72,28 @@ async def test_the_life_of_a_collection(desk: OpenDesk):
 
         assert await told(ada, "drop", "notes") == "dropped `notes`"
         assert "unknown collection `notes`" in await told(ada, "describe", "notes")
+
+
+async def test_what_takes_long_is_done_by_a_worker(desk: OpenDesk):
+    async with desk() as it, it.client() as ada:
+        await filled(ada)
+        queued = await told(ada, "tune", "notes", recall=0.9, job=True)
+        [job] = re.findall(r'job\(id="([0-9a-f-]+)"\)', queued)
+        assert "not measured" in await told(ada, "describe", "notes")
+        stop = asyncio.Event()
+        working = asyncio.create_task(Worker(it.house.queue, it.house.gate.call, 1).work(stop))
+        ended = ""
+
+        async def over() -> bool:
+            nonlocal ended
+            ended = await asked(ada, "job", id=job)
+            return ended.startswith(("manage_collection completed", "manage_collection failed"))
+
+        await until(over)
+        stop.set()
+        await working
+        assert "tuned for 0.9" in ended
+        assert "tuned for 0.9" in await told(ada, "describe", "notes")
 
 
 WRONG: dict[str, dict[str, Any]] = {

@@ -9,7 +9,7 @@ from ostiary_policies.model import Access, Intent, Permit
 from ostiary_tools.api import Hints, KnownCollection, Refused, Result, Session, Surface, Text, ToolError, World
 from ostiary_tools.managing import reporting, telling, transfer
 from ostiary_tools.managing.arguments import ManageCollectionArgs, fitting
-from ostiary_tools.managing.creation import NOTHING, chosen, design, layout_of, measured
+from ostiary_tools.managing.creation import NOTHING, STORES, chosen, design, layout_of, measured
 from ostiary_tools.vectors import recall
 from ostiary_tools.vectors.collection import Collection, IndexKind, Source
 from ostiary_tools.vectors.known import known
@@ -191,9 +191,7 @@ async def _drop(args: ManageCollectionArgs, _: KnownCollection, session: Session
 def _moved(args: ManageCollectionArgs, found: KnownCollection, world: World) -> Collection:
     """As it is to be afterwards, within what the other store can do. Raises Refused."""
     collection = found.collection
-    store, capabilities = chosen(
-        args.store, (world.library or NOTHING).stores, "store of vectors", "configure one under `[vectors]`"
-    )
+    store, capabilities = chosen(args.store, (world.library or NOTHING).stores, *STORES)
     if store == collection.store:
         raise Refused("move", "the collection lies in that store", "name another one")
     measured(collection.embedding, store, capabilities)

@@ -24,7 +24,9 @@ NOTHING = Library({}, {}, {})
 
 _TAG = re.compile(r"[a-z][a-z0-9_]{0,40}(:[a-z0-9_]{1,20})?")
 _TAGS = 10
-_EXTRA = "install it with `pip install 'ostiary[vector]'`"
+_EXTRA = "run `pip install 'ostiary[vector]'`"
+STORES = ("store of vectors", f"{_EXTRA}, or configure one under `[vectors]`")
+"""What they are called, and what to do where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def design(args: ManageCollectionArgs, world: World) -> Design:
         raise Refused("collection", "a collection cannot be called so", hint)
     if args.name in library.collections:
         raise taken(args.name)
-    store, capabilities = chosen(args.store, library.stores, "store of vectors", "configure one under `[vectors]`")
+    store, capabilities = chosen(args.store, library.stores, *STORES)
     embedding = measured(_embedding(args, library), store, capabilities)
     layout = layout_of(args, Layout(index=_usual(capabilities)), store, capabilities)
     rows = _rows(args.source, world) if args.source else (None, (), None)
