@@ -4,14 +4,18 @@ import asyncpg
 import pytest
 from acceptance.pages import ROOT, blocks
 from fix_postgres import PostgresServer
+from fix_vectors import documents, new_collection
 
 from ostiary_policies.model import Statement
 from ostiary_tools.datasources.port import ChangeLimits
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.errors import DatabaseError
 from ostiary_tools.powers import Power
+from ostiary_tools.vectors.pgvector.store import PgvectorStore
+from ostiary_tools.vectors.settings import PgvectorSettings
 
 PAGE = ROOT / "docs/how-to/use-your-own-database.md"
+STORES = ROOT / "docs/how-to/keep-collections-in-your-own-store.md"
 CHANGES = ROOT / "docs/how-to/make-a-login-for-changes.md"
 
 
@@ -76,3 +80,26 @@ async def test_the_login_for_changes_of_the_how_to_writes_rows_and_nothing_else(
         await owner.execute("drop database shop with (force)")
         await owner.execute("drop role changer")
         await owner.close()
+
+
+@pytest.mark.asyncio
+async def test_the_login_of_the_how_to_keeps_collections_and_does_nothing_else(postgres_server: PostgresServer):
+    [script] = (block.text for block in blocks(STORES) if block.language == "sql")
+    postgres_server.sql("create database vectors")
+    try:
+        postgres_server.sql(script, "vectors")
+        dsn = postgres_server.dsn("collections", "vectors")
+        store, made = PgvectorStore(PgvectorSettings("house", dsn)), new_collection()
+        await store.create(made)
+        await store.put(made, documents(3))
+        assert await store.count(made) == 3
+        await store.close()
+        login = await asyncpg.connect(dsn)
+        try:
+            for forbidden in ("create schema mine", "create table public.mine ()", "create temporary table mine ()"):
+                with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                    await login.execute(forbidden)
+        finally:
+            await login.close()
+    finally:
+        postgres_server.sql("drop database vectors with (force); drop role if exists collections")
