@@ -143,7 +143,8 @@ def _near(index: _Index, word: str) -> Iterator[tuple[str, float]]:
     for trigram in own:
         for term in index.trigrams.get(trigram, ()):
             shared[term] += 1
-    for term, count in shared.items():
+    # In an order of their own: which columns are named where many match must not hang on terms that nobody sees.
+    for term, count in sorted(shared.items()):
         if term == word:
             yield term, 1.0
         elif len(word) >= _SHORTEST_PREFIX and term.startswith(word):
