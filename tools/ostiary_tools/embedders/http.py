@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from ostiary_tools.embedders.lengths import unit
+from ostiary_tools.embedders.local_model import encodable
 from ostiary_tools.errors import EmbeddingFailed, Unavailable
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class HttpEmbedder:
         return await asyncio.to_thread(self._vectors, answer, len(texts))
 
     def _body(self, texts: Sequence[str]) -> bytes:
-        return json.dumps({"model": self._asked, "input": list(texts), "encoding_format": "float"}).encode()
+        return json.dumps({"model": self._asked, "input": [encodable(text) for text in texts], "encoding_format": "float"}).encode()
 
     async def _answer(self, body: bytes, most: int, until: float) -> bytes:
         tries = 0
