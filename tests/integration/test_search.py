@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from fix_postgres import PostgresServer
-from fix_search import BROUGHT, Document, Shelf, bundled, collection, found, refused, shelved
+from fix_search import BROUGHT, STORE, Document, Shelf, bundled, collection, found, refused, shelved
 from mcp import Client
 
 from ostiary_tools.vectors.collection import Embedding
+from ostiary_tools.vectors.opening import open_stores
 
 TEXTS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "refunds": (
@@ -274,3 +275,22 @@ async def test_what_was_searched_for_is_not_in_the_audit_log_and_hits_are_counte
     records = (await library.site.records())[known:]
     assert "canary" not in json.dumps(records)
     assert [record.get("rows") for record in records if record["kind"] == "o"] == [None, 1]
+
+
+@pytest.mark.asyncio
+async def test_a_collection_that_its_store_no_longer_holds_is_told_so(library: Shelf):
+    one = collection("dropped", BROUGHT)
+    await library.keep(one, [Document("a", ["one"], {}, [pointing(1)])])
+    async with library.asked() as reader, open_stores([library.store]) as stores:
+        assert (await found(reader, collection="dropped", vector=pointing(1))).ids == ["a#0"]
+        await stores[STORE].drop(one)
+        for asked in ({"vector": pointing(1)}, {"text": "one", "mode": "text"}, {"like": ["a"]}):
+            told = await refused(reader, collection="dropped", **asked)
+            assert told.startswith("no_collection: the store does not hold this collection"), asked
+
+
+@pytest.mark.asyncio
+async def test_without_the_extra_the_hint_says_how_it_is_installed(library: Shelf, monkeypatch: pytest.MonkeyPatch):
+    async with library.asked() as reader:
+        monkeypatch.setattr("ostiary_tools.searching.question.find_spec", lambda _: None)
+        assert "pip install 'ostiary[vector]'" in await refused(reader, collection="brought", vector=pointing(1))
