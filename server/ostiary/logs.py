@@ -21,7 +21,7 @@ _SECRET_NAME = re.compile(
 )
 _HIDDEN = "***"
 _LIBRARIES = (
-    *("asyncio", "asyncpg", "httpcore2", "httpx2", "mcp", "opentelemetry"),
+    *("asyncio", "asyncpg", "chromadb", "httpcore", "httpcore2", "httpx", "httpx2", "mcp", "opentelemetry"),
     *("requests", "sse_starlette", "starlette", "urllib3", "uvicorn"),
 )
 _TOLD_ELSEWHERE = ("mcp.server.sse", "mcp.server.streamable_http_manager", "mcp.server.transport_security", "uvicorn.error")

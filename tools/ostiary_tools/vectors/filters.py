@@ -2,7 +2,8 @@
 
 A field that a chunk does not have is null: `IsNull` finds it, and no comparison does, `Not` of one
 included, as in SQL. Values compare with values of their own kind: texts with texts, numbers with
-numbers, booleans with booleans; a field of another kind than the value asked for does not match.
+numbers, booleans with booleans; a field of another kind than the value asked for does not match,
+and `Not` of that does.
 """
 
 from dataclasses import dataclass
