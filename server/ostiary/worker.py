@@ -33,7 +33,10 @@ _LAST_WORDS_S = 10.0
 _MAY_PASS = frozenset(("busy", "not_recorded", "unavailable"))
 """Codes of failures after which a job is tried again."""
 _MOST_ATTEMPTS = 5
-_FIRST_PAUSE_S = 2.0
+_MOST_LONG_ATTEMPTS = 50
+"""Of a job that has worked for so long each time, and so has come further:"""
+_LONG_S = 60.0
+_FIRST_PAUSE_S, _LAST_PAUSE_S = 2.0, 60.0
 
 
 class Worker:
@@ -119,10 +122,12 @@ class Worker:
         async def tell(_done: float, _total: float | None, message: str) -> None:
             said[0] = message
 
+        began = asyncio.get_running_loop().time()
         task = asyncio.create_task(self._call(who, replace(call, tell=tell)), name="call")
         match await self._watch(claimed, task, said):
             case "ended":
-                await self._concluded(claimed, task)
+                most = _MOST_LONG_ATTEMPTS if asyncio.get_running_loop().time() - began > _LONG_S else _MOST_ATTEMPTS
+                await self._concluded(claimed, task, most)
             case "leaving":
                 await self._give_back(claimed, "its worker has ended")
             case "lost":
@@ -154,15 +159,16 @@ class Worker:
             if asked and not task.cancelling():
                 task.cancel()
 
-    async def _concluded(self, claimed: Claimed, task: "asyncio.Task[Reply]") -> None:
+    async def _concluded(self, claimed: Claimed, task: "asyncio.Task[Reply]", most: int) -> None:
+        """Say how it ended, or have it tried again, where it was tried fewer than `most` times."""
         if task.cancelled():
             await self._end(claimed, "cancelled", "")
             return
         match task.exception():
             case None:
                 await self._end(claimed, "completed", task.result().text)
-            case CallFailed() as error if error.code in _MAY_PASS and claimed.attempts + 1 < _MOST_ATTEMPTS:
-                pause_s = _FIRST_PAUSE_S * 2**claimed.attempts
+            case CallFailed() as error if error.code in _MAY_PASS and claimed.attempts + 1 < most:
+                pause_s = min(_FIRST_PAUSE_S * 2**claimed.attempts, _LAST_PAUSE_S)
                 await self._give_back(claimed, f"it is tried again: {error.message}", pause_s=pause_s, failed=True)
             case CallFailed() as error:
                 await self._end(claimed, "failed", error.text())

@@ -241,3 +241,35 @@ async def test_rows_that_cannot_be_told_apart_or_read_are_not_indexed(desk: Open
             reply = await asked(ada, collection=f"c{number}", refresh=True)
             replies.append(reply if reply.startswith("refused") else await refreshed(ada, f"c{number}"))
     assert [reply for reply, (_, told) in zip(replies, SOURCES, strict=True) if told not in reply] == []
+
+
+NARROWED = """
+@id("calls") permit (principal in Role::"reader", action == Action::"call", resource);
+@id("collects") permit (principal in Role::"reader", action, resource is Collection);
+@id("sees") permit (principal in Role::"reader", action == Action::"see", resource);
+@id("reads") permit (principal in Role::"reader", action == Action::"read", resource)
+unless { resource is Column && resource.tags.contains("hidden") };
+@id("masks") @mask("redact") permit (principal in Role::"reader", action == Action::"read_masked", resource is Column)
+when { resource.tags.contains("hidden") };
+@id("rows") permit (principal in Role::"reader", action == Action::"read_row", resource is shop::public::notes)
+when { resource has year && resource.year == 2007 };
+"""
+
+
+@pytest.mark.asyncio
+async def test_what_is_indexed_is_what_its_owner_may_read_and_no_mask(desk: OpenDesk):
+    async with (
+        desk(tags=("hidden",), tagged={"public.notes.secret": ["hidden"]}, policy=NARROWED) as it,
+        it.client() as ada,
+        working(it),
+    ):
+        made = await it.collection()
+        told = await refreshed(ada)
+        await it.collection(
+            "secrets", replace(SOURCE, statement="SELECT id, secret AS title, body, year, rate, done FROM public.notes")
+        )
+        refused = await asked(ada, collection="secrets", refresh=True)
+        stored = await it.stored(made)
+    assert "2 added" in told
+    assert stored.keys() == {"7", "27"}
+    assert refused.startswith("refused: the texts of this collection are made of what you may not read as it is")
