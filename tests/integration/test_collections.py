@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from fix_postgres import PostgresServer
 from fix_server import MakeSite, Site
@@ -363,6 +364,19 @@ async def test_rows_are_looked_up_as_the_caller_has_them_whatever_their_keys_are
     assert last["collections"] == ["search notes"]
     assert last["sql"] == "SELECT id, body, author FROM public.notes WHERE id = ANY($1)"
     assert "guest-rows" in last["rules"]
+
+
+@pytest.mark.asyncio
+async def test_a_lookup_is_served_by_the_index_of_its_key_inside_the_fence(shop: Open):
+    async with shop() as opened:
+        world = await opened.house.worlds.world(opened.house.policies.engine, GUEST)
+        statement = lookup_of(SOURCE, world.view("shop")).statement
+        connection = await asyncpg.connect(opened.site.config.datasources["shop"].dsn.get_secret_value())
+        plans = [await connection.fetch(f"EXPLAIN {text}", ["n1", "n2"]) for text in (statement.fenced, statement.estimated)]
+        await connection.close()
+    for plan in plans:
+        told = "\n".join(row[0] for row in plan)
+        assert "Index Cond: (id = ANY" in told or "Recheck Cond: (id = ANY" in told, told
 
 
 @pytest.mark.asyncio
