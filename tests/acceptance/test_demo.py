@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 PROMISES = {
     "what each sees": r"observer +describe, search_schema, whoami +sees 12, reads 0",
-    "what an analyst sees": r"analyst +describe, explain, query, search_schema, whoami +sees 12, reads 12",
+    "what an analyst sees": r"analyst +describe, explain, query, search, search_schema, whoami +sees 12, reads 12",
     "an answer": r"category,orders,turnover\n.*\d+,\d+\.\d\d\n",
     "how it ends": r"5 rows. types: text,bigint,numeric",
     "masks": r"full_name,email,segment\n *,\w\*\*\*@example\.org,\w+\n",

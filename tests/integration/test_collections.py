@@ -14,6 +14,7 @@ from fix_vectors import document, new_collection, vectors
 from fix_waiting import until
 
 from ostiary.app import House, open_house
+from ostiary.approvals import about
 from ostiary.call import Call
 from ostiary.errors import CallFailed
 from ostiary_policies import model
@@ -294,6 +295,27 @@ async def test_a_name_is_a_name_and_is_given_once(shop: Open):
         tuned, moved = replace(same, tuning=Tuning(0.95, 0.96)), replace(same, store="elsewhere")
         changes = ((moved, same), (moved, same), (tuned, same), (replace(moved, tags=("a",)), moved))
         assert [await table.change(*one) for one in changes] == [True, True, False, True]
+
+
+@pytest.mark.asyncio
+async def test_a_yes_is_good_for_the_collection_that_had_the_name_then(shop: Open):
+    async with shop() as opened:
+        digests = []
+
+        async def seen(permit: Permit, session: Session) -> Result:
+            digests.append(about(permit, session.world))
+            return Text("seen")
+
+        async def drop(_: Permit, session: Session) -> Result:
+            await session.drop("notes")
+            return Text("dropped")
+
+        for _ in range(2):
+            notes = await opened.make("notes")
+            await opened.do(KEEPER, on(Action.DROP, notes), seen)
+            await opened.do(KEEPER, on(Action.DROP, notes), seen)
+            await opened.do(KEEPER, on(Action.DROP, notes), drop)
+    assert digests[0] == digests[1] != digests[2] == digests[3]
 
 
 @pytest.mark.asyncio
