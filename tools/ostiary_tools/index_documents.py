@@ -15,7 +15,7 @@ from ostiary_tools.indexing.refreshing import Refreshing
 from ostiary_tools.indexing.rows import Rendering, Seen
 from ostiary_tools.vectors.known import known
 from ostiary_tools.vectors.rows import every, unmasked
-from ostiary_tools.vectors.sources import lookup_of
+from ostiary_tools.vectors.sources import lookup_of, view_of
 
 _PORTION = 250
 
@@ -63,7 +63,7 @@ class IndexDocuments:
             raise Refused("collection", "this collection is of documents that are given to it", "give `documents`")
         if args.documents or args.delete:
             raise Refused("arguments", "a refresh takes no documents", "give `refresh` alone")
-        view = world.view(collection.source.datasource)
+        view = view_of(collection.source, world)
         lookup = unmasked(collection.source, view)
         whole = every(collection.source, lookup.columns, view)
         return Intent(

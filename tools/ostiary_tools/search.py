@@ -15,9 +15,9 @@ from ostiary_tools.searching.question import Mode, Question, Wish, question
 from ostiary_tools.searching.ranking import Searching
 from ostiary_tools.searching.shown import shown
 from ostiary_tools.searching.sight import OfDocuments, OfRows, Sight
-from ostiary_tools.searching.source_rows import may_ask, source_rows, view_of
+from ostiary_tools.searching.source_rows import may_ask, source_rows
 from ostiary_tools.vectors.known import known, nearest
-from ostiary_tools.vectors.sources import lookup_of
+from ostiary_tools.vectors.sources import lookup_of, view_of
 
 _IDS = 20
 _NESTED = 40

@@ -12,7 +12,7 @@ from ostiary_tools.managing.arguments import ManageCollectionArgs
 from ostiary_tools.vectors.collection import Collection, Source
 from ostiary_tools.vectors.port import Candidate, Managed, Tell
 from ostiary_tools.vectors.recall import id_of
-from ostiary_tools.vectors.sources import Lookup, lookup_of
+from ostiary_tools.vectors.sources import Lookup, lookup_of, view_of
 
 if TYPE_CHECKING:
     from ostiary_tools.vectors.port import Matrix
@@ -33,7 +33,7 @@ async def plain_sight(chunks: Sequence[Candidate]) -> Sequence[str | None]:
 
 def lookup(source: Source, world: World) -> Lookup:
     """How its rows are looked up for the caller. Raises Refused, Unavailable."""
-    return lookup_of(source, world.view(source.datasource))
+    return lookup_of(source, view_of(source, world))
 
 
 def sight_of_rows(source: Source, session: Session) -> Sight:

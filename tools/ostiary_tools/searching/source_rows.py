@@ -10,8 +10,8 @@ from ostiary_tools.result import Rows
 from ostiary_tools.searching.sight import Row
 from ostiary_tools.vectors.collection import Source
 from ostiary_tools.vectors.filters import Filter, fields_of
-from ostiary_tools.vectors.sources import Lookup, lookup_of, not_yours
-from ostiary_tools.view import SchemaView, World
+from ostiary_tools.vectors.sources import Lookup, lookup_of
+from ostiary_tools.view import SchemaView
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +37,6 @@ class SourceRows:
             key = row[self.lookup.columns[0]]
             if key is not None:
                 yield key, Row(self.template.filled(row), {name: row[name] for name in self.metadata})
-
-
-def view_of(source: Source, world: World) -> SchemaView:
-    """The caller's view of where the rows are. Raises Refused, in the same words where that does not exist for the caller."""
-    if source.datasource not in {*world.views, *world.unavailable}:
-        raise not_yours()
-    return world.view(source.datasource)
 
 
 def source_rows(source: Source, view: SchemaView) -> SourceRows:

@@ -15,7 +15,7 @@ from ostiary_tools.snapshot import Name
 from ostiary_tools.sql import picking
 from ostiary_tools.sql.judge import Judged, judge
 from ostiary_tools.vectors.collection import Source
-from ostiary_tools.view import SchemaView
+from ostiary_tools.view import SchemaView, World
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,13 @@ def _withheld(judged: Judged, view: SchemaView) -> Iterator[Name]:
             inside = view.insides.get(name)
             if name in view.rows or (inside is not None and inside.rules):
                 yield name
+
+
+def view_of(source: Source, world: World) -> SchemaView:
+    """The caller's view of where the rows are. Raises Refused, in the same words where that does not exist for the caller."""
+    if source.datasource not in {*world.views, *world.unavailable}:
+        raise not_yours()
+    return world.view(source.datasource)
 
 
 def not_yours() -> Refused:
