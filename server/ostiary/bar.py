@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from ostiary.progress import Tell
 
@@ -18,10 +18,14 @@ def barred() -> Iterator[Tell | None]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None)
+    with ExitStack() as stack:
 
         async def tell(done: float, total: float | None, words: str) -> None:
+            # Not before there is something to tell: a question that is asked first would be drawn over.
+            if not bar.live.is_started:
+                stack.enter_context(bar)
             bar.update(task, completed=done, total=total, description=words)
 
         yield tell

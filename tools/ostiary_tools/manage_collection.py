@@ -146,18 +146,18 @@ async def _tune(args: ManageCollectionArgs, found: KnownCollection, session: Ses
     await session.keep(replace(collection, tuning=tuning))
     lines = [f"recall of `{collection.name}`: {telling.tuning_told(tuning)}"]
     if tuning.recall < tuning.target:
-        lines.append(f"warning: below the target of {tuning.target:g}; {_mend(args.action, collection)}")
+        lines.append(f"warning: below the target of {tuning.target:g}; {_mend(args.action, found)}")
     return Text("\n".join(lines))
 
 
-def _mend(action: str, collection: Collection) -> str:
+def _mend(action: str, found: KnownCollection) -> str:
     if action == "check":
         return "tune it again"
-    return "this is the most that its index gives" + (
-        ""
-        if collection.layout.index is IndexKind.EXACT
-        else "; build it anew with more (`m`, `ef_construction`, `lists`), or exact"
-    )
+    more = "with more (`m`, `ef_construction`, `lists`), or exact"
+    if found.collection.layout.index is IndexKind.EXACT or found.capabilities is None:
+        return "this is the most that it gives"
+    how = "build it anew" if found.capabilities.rebuilds else "create another one"
+    return f"this is the most that its index gives; {how} {more}"
 
 
 async def _report(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
