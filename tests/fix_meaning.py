@@ -62,17 +62,14 @@ def tables() -> Iterator[Relation]:
             yield _table(schema, name, comment, [column.strip() for column in columns.split(";")])
 
 
-def sql() -> str:
-    """Statements that make them, without the foreign keys."""
-    made = [f"CREATE SCHEMA {name}; COMMENT ON SCHEMA {name} IS {_literal(comment)}" for name, comment, _ in _sections()]
+def sql(*schemas: str) -> str:
+    """Statements that make those of these schemas, without the foreign keys."""
+    comments = {name: comment for name, comment, _ in _sections()}
+    made = [f"CREATE SCHEMA {name}; COMMENT ON SCHEMA {name} IS {_literal(comments[name])}" for name in schemas]
     for one in tables():
-        made.append(f"CREATE TABLE {one.schema}.{one.name} ({', '.join(f'{column.name} text' for column in one.columns)})")
-        made.append(f"COMMENT ON TABLE {one.schema}.{one.name} IS {_literal(one.comment)}")
-        made += [
-            f"COMMENT ON COLUMN {one.schema}.{one.name}.{column.name} IS {_literal(column.comment)}"
-            for column in one.columns
-            if column.comment
-        ]
+        if one.schema in schemas:
+            made.append(f"CREATE TABLE {one.schema}.{one.name} ({', '.join(f'{column.name} text' for column in one.columns)})")
+            made.append(f"COMMENT ON TABLE {one.schema}.{one.name} IS {_literal(one.comment)}")
     return ";\n".join(made)
 
 

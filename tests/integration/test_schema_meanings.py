@@ -28,7 +28,7 @@ async def ask(house: House, query: str, *roles: str, **more: str) -> str:
 async def test_the_first_answer_goes_by_letters_and_later_ones_by_meaning_too_after_every_change(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
 ):
-    dsn = postgres_server.dsn(database=await make_database(sql()))
+    dsn = postgres_server.dsn(database=await make_database(sql("sales", "bank", "it")))
     site = await make_site({"kept": dsn}, policy=POLICY)
     async with open_house(site.config, lambda _: None) as house:
         assert "sales.credit_notes" not in await ask(house, "refunds")

@@ -19,12 +19,13 @@ from fix_meaning import AskedTables, questions, snapshot, tables, view
 from ostiary_policies.model import Resource
 from ostiary_tools.meaning.index import Meanings, meanings, near
 from ostiary_tools.ranking import Hit, search
-from ostiary_tools.snapshot import ColumnInfo, ForeignKey, Relation, RelationKind
+from ostiary_tools.snapshot import ColumnInfo, ForeignKey, FunctionInfo, Relation, RelationKind, TypeInfo
 from ostiary_tools.view import SchemaView
 
 ALL = view(snapshot())
 KNOWN = meanings(ALL.snapshot)
 AMONG_FIRST = 3
+MOOD = TypeInfo("hr", "mood", "enum", ("well", "ill", "illness"))
 
 
 def names(hits: list[Hit]) -> list[str]:
@@ -122,6 +123,16 @@ def test_what_means_nothing_of_the_schema_finds_nothing():
 def test_words_without_an_empty_query_or_with_nothing_but_fillers_are_answered():
     assert len(search(ALL, "", KNOWN)) == 300
     assert search(ALL, "where is it", KNOWN) is not None
+
+
+def test_functions_and_types_are_found_by_meaning_and_an_empty_schema_has_nothing():
+    total = FunctionInfo("sales", "f1", "", "numeric", "function", "stable", "sql", comment="What a refund amounts to")
+    of = replace(snapshot(), relations={}, functions={("sales", "f1"): (total,)}, types={("hr", "mood"): MOOD}, version="small")
+    known = meanings(of)
+    assert [hit.thing for hit in search(view(of), "reimbursement", known)] == [(total,)]
+    assert [hit.thing for hit in search(view(of), "sick", known)] == [MOOD]
+    nothing = replace(of, functions={}, types={}, version="nothing")
+    assert search(view(nothing), "refunds", meanings(nothing)) == []
 
 
 def test_a_change_of_the_schema_costs_the_vectors_of_its_new_words_alone():

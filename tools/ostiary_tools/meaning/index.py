@@ -7,7 +7,7 @@ see, and of no other. So a hidden column's comment lifts nothing, nor is a word 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from ostiary_policies.model import Resource
@@ -71,38 +71,26 @@ class Nearness(NamedTuple):
     """Of the word that it is nearest to."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Posting:
-    thing: int
-    term: str
-    weight: float
-    where: Resource
-
-
 def meanings(snapshot: Snapshot, before: Meanings | None = None) -> Meanings:
     """Of this schema; vectors of words that stood in the one before are taken from there. Takes a thread's time, not the loop's."""
     import numpy as np  # heavy
 
-    known = tuple(things(snapshot))
-    postings = list(chain.from_iterable(_postings(snapshot, number, *one) for number, one in enumerate(known)))
-    numbers = {term: number for number, term in enumerate(dict.fromkeys(posting.term for posting in postings))}
-    wheres = {
-        where: number for number, where in enumerate(dict.fromkeys(chain((p.where for p in postings), (r for _, r in known))))
-    }
-    count = len(postings)
-    found, starts = np.unique(np.fromiter((p.thing for p in postings), np.int32, count), return_index=True)
+    gathered = _Gathered()
+    kinds = np.dtype([("thing", np.int32), ("term", np.int32), ("weight", np.float32), ("where", np.int32)])
+    postings = np.fromiter(gathered.postings(snapshot), kinds)
+    found, starts = np.unique(postings["thing"], return_index=True)
     return Meanings(
         version=snapshot.version,
-        terms=numbers,
-        vectors=_vectors(numbers, before),
-        grouped=_grouped(numbers),
+        terms=gathered.terms,
+        vectors=_vectors(gathered.terms, before),
+        grouped=_grouped(gathered.terms),
         things=found,
         starts=starts.astype(np.int32),
-        term=np.fromiter((numbers[p.term] for p in postings), np.int32, count),
-        weight=np.fromiter((p.weight for p in postings), np.float32, count),
-        where=np.fromiter((wheres[p.where] for p in postings), np.int32, count),
-        wheres=tuple(wheres),
-        owner=np.fromiter((wheres[known[thing][1]] for thing in found), np.int32, len(found)),
+        term=postings["term"].copy(),
+        weight=postings["weight"].copy(),
+        where=postings["where"].copy(),
+        wheres=tuple(gathered.wheres),
+        owner=np.array(gathered.owners, np.int32)[found],
     )
 
 
@@ -118,7 +106,7 @@ def near(known: Meanings, view: SchemaView, question: str, letters: Likeness) ->
         return {}
     summed = sums([spelled(word) for word in asked])
     norms = np.maximum(np.linalg.norm(summed, axis=1), _TINY)
-    alike: Matrix = np.maximum((summed / norms[:, None]) @ known.vectors.T, 0)
+    alike: Matrix = np.ascontiguousarray((known.vectors @ (summed / norms[:, None]).T).T).clip(min=0)
     weights = np.sqrt(norms)
     scores, nearest = np.zeros((2, len(known.things)), np.float32)
     for place, (word, by_meaning) in enumerate(zip(asked, alike, strict=True)):
@@ -200,10 +188,25 @@ def _grouped(numbers: Mapping[str, int]) -> dict[int, "Numbers"]:
     return {group: np.array(members, np.int32) for group, members in found.items()}
 
 
-def _postings(snapshot: Snapshot, number: int, thing: Thing, resource: Resource) -> Iterator[_Posting]:
-    for weight, text, where in _texts(snapshot, thing, resource):
-        for term in dict.fromkeys(terms(text)):
-            yield _Posting(number, term, weight, where)
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What postings point to, as it is found."""
+
+    terms: dict[str, int] = field(default_factory=dict)
+    wheres: list[Resource] = field(default_factory=list)
+    owners: list[int] = field(default_factory=list)
+
+    def postings(self, snapshot: Snapshot) -> Iterator[tuple[int, int, float, int]]:
+        """Of each word its thing, its term, its weight, and where it stands."""
+        remembered = cache(terms)  # columns of many tables have the same names
+        for number, (thing, resource) in enumerate(things(snapshot)):
+            self.owners.append(len(self.wheres))
+            self.wheres.append(resource)
+            for weight, text, where in _texts(snapshot, thing, resource):
+                if where is not self.wheres[-1]:
+                    self.wheres.append(where)
+                for term in dict.fromkeys(remembered(text)):
+                    yield number, self.terms.setdefault(term, len(self.terms)), weight, len(self.wheres) - 1
 
 
 def _texts(snapshot: Snapshot, thing: Thing, resource: Resource) -> Iterator[tuple[float, str, Resource]]:
@@ -213,9 +216,9 @@ def _texts(snapshot: Snapshot, thing: Thing, resource: Resource) -> Iterator[tup
     yield _NAME, one.name, resource
     yield _COMMENT, comments(thing), resource
     yield _SCHEMA, one.schema, resource
-    yield _SCHEMA, snapshot.schemas.get(one.schema, ""), schema
     if isinstance(thing, TypeInfo):
         yield _COLUMN, " ".join(thing.labels), resource
+    yield _SCHEMA, snapshot.schemas.get(one.schema, ""), schema
     if isinstance(thing, Relation):
         for column in thing.columns:
             where = thing.column_resource(snapshot.datasource, column)
