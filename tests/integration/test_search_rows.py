@@ -264,9 +264,9 @@ def everything(*roles: str) -> Agent:
     return Agent(tuple(sorted({"reader", "everything", *roles})), None, None)
 
 
-async def answers(shelf: Shelf, agent: Agent, *asked: Mapping[str, Any]) -> list[str]:
+async def answers(house: House, agent: Agent, *asked: Mapping[str, Any]) -> list[str]:
     """What `search` says to each, without the name of the fence, which is drawn."""
-    async with shelf.house() as house, client_of(house, *agent.attributes, roles=agent.roles) as client:
+    async with client_of(house, *agent.attributes, roles=agent.roles) as client:
         told = [(await said(client, **{"collection": "notes", **one}))[0] for one in asked]
     return [re.sub("data-[0-9a-f]{6}", "data", text) for text in told]
 
@@ -295,7 +295,8 @@ async def test_what_is_hidden_changes_no_byte_of_an_answer(postgres_server: Post
     for rows in (seen, [*unseen, *seen, replace(unseen[0], id=999)]):
         with shelved(postgres_server, audit_template, SCHEMA, policy=POLICY, more=ATTRIBUTES) as shelf:
             await filled(shelf, rows)
-            told.append(await answers(shelf, agent, *QUESTIONS))
+            async with shelf.house() as house:
+                told.append(await answers(house, agent, *QUESTIONS))
     assert told[0] == told[1]
     assert "20 hits; next: offset 20" in told[0][0]
     assert told[0][-1].startswith("refused: `like`")
@@ -318,21 +319,22 @@ async def test_what_may_not_be_read_is_refused_as_what_is_not_there(shelf: Shelf
     await written(shelf, notes(1))
     vector: dict[str, Any] = {"vector": [1.0] * 8, "k": 1}
     of_pay, of_nothing = ({**vector, "filter": {"field": name, "eq": 1}} for name in ("pay", "gold"))
-    for roles in (("everything",), ("everything", "masked")):
-        told = await answers(shelf, everything(*roles), of_pay, of_nothing)
-        assert told[0] == told[1].replace("gold", "pay")
-        assert "`region`, `level`, `year`" not in told[0]
-        assert told[0].endswith("fields that you may ask for: region, level, year")
-    [allowed] = await answers(shelf, everything("payroll"), of_pay)
-    assert "1 hit" in allowed
-    refusals = [
-        (await answers(shelf, everything("untitled"), vector))[0],
-        (await answers(shelf, everything(), {**vector, "collection": "pins"}))[0],
-    ]
-    assert refusals[0] == refusals[1]
-    assert refusals[0].startswith("refused: the texts of this collection are made of what you may not read as it is")
-    [barred] = await answers(shelf, everything("barred"), vector)
-    assert barred.startswith("denied: you may not read table `public.notes`")
+    async with shelf.house() as house:
+        for roles in (("everything",), ("everything", "masked")):
+            told = await answers(house, everything(*roles), of_pay, of_nothing)
+            assert told[0] == told[1].replace("gold", "pay")
+            assert "`region`, `level`, `year`" not in told[0]
+            assert told[0].endswith("fields that you may ask for: region, level, year")
+        [allowed] = await answers(house, everything("payroll"), of_pay)
+        assert "1 hit" in allowed
+        refusals = [
+            (await answers(house, everything("untitled"), vector))[0],
+            (await answers(house, everything(), {**vector, "collection": "pins"}))[0],
+        ]
+        assert refusals[0] == refusals[1]
+        assert refusals[0].startswith("refused: the texts of this collection are made of what you may not read as it is")
+        [barred] = await answers(house, everything("barred"), vector)
+        assert barred.startswith("denied: you may not read table `public.notes`")
 
 
 @pytest.mark.asyncio
@@ -358,7 +360,8 @@ async def test_a_row_is_shown_as_it_is_now_and_one_that_is_gone_is_no_hit(shelf:
 async def test_an_id_that_is_no_key_at_all_is_told_as_one_that_is_unknown(shelf: Shelf):
     await written(shelf, notes(1))
     ids = ("999999", "abc", "9" * 30, "1,2", "{1}", '1"', "1#0", " ")
-    told = await answers(shelf, everything(), *({"like": [id_], "k": 1} for id_ in ids))
+    async with shelf.house() as house:
+        told = await answers(house, everything(), *({"like": [id_], "k": 1} for id_ in ids))
     assert len(set(told)) == 1
     assert told[0].startswith("refused: `like` holds an id that is none of this collection")
 

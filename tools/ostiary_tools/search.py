@@ -56,7 +56,7 @@ class SearchArgs(Args):
     like: Annotated[_Ids, Redacted(), Field(description="Ids of hits to resemble.")] = ()
     unlike: Annotated[_Ids, Redacted(), Field(description="Ids to keep away from.")] = ()
     mode: Annotated[Mode, Field(description="By both, meaning or words.")] = "auto"
-    weights: Annotated[tuple[float, ...], Field(min_length=2, max_length=2, description="Of hybrid: meaning, words.")] = (1.0, 1.0)
+    weights: Annotated[tuple[float, ...], Field(max_length=2, description="Of hybrid: meaning, words; else alike.")] = ()
     filter: Annotated[
         dict[str, Any],
         Redacted(),

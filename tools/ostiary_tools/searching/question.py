@@ -27,7 +27,8 @@ class Wish:
     like: tuple[str, ...] = ()
     unlike: tuple[str, ...] = ()
     mode: Mode = "auto"
-    weights: Sequence[float] = (1.0, 1.0)
+    weights: Sequence[float] = ()
+    """None weigh alike."""
     filter: Mapping[str, Any] | None = None
 
 
@@ -96,11 +97,12 @@ def _mode(wish: Wish, words: str, known: KnownCollection) -> Literal["hybrid", "
 
 
 def _weights(given: Sequence[float]) -> tuple[float, float]:
-    by_vector, by_words = given
-    if not (math.isfinite(by_vector) and math.isfinite(by_words) and min(given) >= 0 and max(given) > 0):
+    if not given:
+        return 1.0, 1.0
+    if len(given) != 2 or not all(map(math.isfinite, given)) or min(given) < 0 or max(given) == 0:  # noqa: PLR2004 by two rankings
         raise Refused("weights", "weights are two numbers from 0, and not both 0", "give that by vectors and that by words")
     # As shares: of two very large ones the sum would be infinite.
-    return by_vector / max(given), by_words / max(given)
+    return given[0] / max(given), given[1] / max(given)
 
 
 def _embeddable(known: KnownCollection) -> None:
