@@ -38,7 +38,7 @@ class IndexKind(StrEnum):
 
 
 class Element(StrEnum):
-    """What the index holds of a vector; what is stored keeps four bytes a dimension where it is `bit`."""
+    """What the index holds of a vector; what is stored keeps four bytes a dimension, so that another index loses nothing."""
 
     VECTOR = "vector"
     HALFVEC = "halfvec"

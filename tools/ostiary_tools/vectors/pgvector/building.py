@@ -93,7 +93,7 @@ async def build(sessions: Sessions, collection: Collection, layout: Layout, tell
         for number in present:
             await session.execute(_drop(mine.index_name(number)))
         # How many rows a filter leaves decides between this index and that of the metadata.
-        await session.execute(mine.fill("analyze {chunks}"))
+        await session.execute(mine.fill("analyze {chunks} (metadata)"))
         await tell(float(rows), float(rows), "built")
 
 
