@@ -12,8 +12,9 @@ from typing import Any
 from ostiary.bar import barred
 from ostiary.cli_options import say
 from ostiary.document_files import DocumentFile, Found, found_in, text_of
+from ostiary.errors import CallFailed
 from ostiary.exits import CommandFailed, Exit
-from ostiary.local_calls import LocalCalls, table_of
+from ostiary.local_calls import LocalCalls
 from ostiary.progress import Tell
 from ostiary_tools.chunking.cutting import Kind, kind_of
 
@@ -65,8 +66,12 @@ async def refreshed(name: str, calls: LocalCalls) -> str:
 
 
 async def _there(name: str, calls: LocalCalls) -> None:
-    known, _ = table_of(await calls("manage_collection", {"action": "list"}))
-    if name not in {row["name"] for row in known}:
+    """Create it, unless the caller knows it."""
+    try:
+        await calls("manage_collection", {"action": "describe", "name": name})
+    except CommandFailed as no:
+        if not (isinstance(no.__cause__, CallFailed) and "unknown_collection" in no.__cause__.rules):
+            raise
         say(await calls("manage_collection", {"action": "create", "name": name}))
 
 

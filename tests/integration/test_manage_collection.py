@@ -218,6 +218,7 @@ class Killed(Exception):
     """The process is gone."""
 
 
+@pytest.mark.fault
 async def test_a_move_that_is_broken_off_leaves_the_old_store_in_force_and_goes_on_later(
     desk: OpenDesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -111,7 +111,7 @@ async def test_a_folder_is_indexed_by_one_command_and_dropped_by_a_yes_and_all_i
 
     records = [record for record in await site.records() if record.get("transport") == "command"]
     called = [(record["tool"], record["decision"]) for record in records if record["kind"] != "outcome"]
-    assert called[:3] == [("manage_collection", "permit"), ("manage_collection", "permit"), ("index_documents", "permit")]
+    assert called[:3] == [("manage_collection", "refused"), ("manage_collection", "permit"), ("index_documents", "permit")]
     assert set(called[3:-1]) <= {("manage_collection", "asked"), ("manage_collection", "deny")}, "nothing is dropped without a yes"
     assert called[-1] == ("manage_collection", "permit")
     assert {record["agent"] for record in records} == {"local"}
