@@ -7,12 +7,16 @@ from dataclasses import replace
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Intent
 from ostiary_tools.datasources.port import ReadLimits, RowStream
+from ostiary_tools.errors import DatabaseError
 from ostiary_tools.result import Hits, Result, Rows
 
 LOOKUP_ROWS = 1_000
 """Looked up at once at most."""
 _LOOKUP_CHARS = 250_000
 """Of one row."""
+
+_DATA = "22"
+"""SQLSTATE's class of values that are none of their type."""
 
 Row = tuple[str | None, ...]
 
@@ -42,6 +46,15 @@ def array(keys: Sequence[str]) -> str:
     """The keys as one array in PostgreSQL's input syntax, each quoted: nothing in a key is read as anything but the key."""
     quoted = (key.replace("\\", "\\\\").replace('"', '\\"') for key in keys)
     return "{" + ",".join(f'"{key}"' for key in quoted) + "}"
+
+
+def not_looked_up(error: DatabaseError) -> DatabaseError:
+    """The error without its words: the server quotes what it stumbles over, and a key may be of a row that the caller has not."""
+    if error.sqlstate.startswith(_DATA):
+        hint = "give ids as they were told; if none was given, index the rows anew"
+        return DatabaseError(error.sqlstate, "one of the keys is none that a row of this collection can have", hint)
+    message = "the rows behind this collection cannot be looked up"
+    return DatabaseError(error.sqlstate, message, "what they are read from has changed: index them anew")
 
 
 async def paged(stream: RowStream, size: int, most: int) -> AsyncGenerator[Rows, None]:

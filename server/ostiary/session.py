@@ -14,7 +14,7 @@ from ostiary.costs import prepared, streamed
 from ostiary.explanation import narrowing
 from ostiary.export.exporter import Bounds, export
 from ostiary.lending import Lending
-from ostiary.paging import LOOKUP_ROWS, array, paged
+from ostiary.paging import LOOKUP_ROWS, array, not_looked_up, paged
 from ostiary.planning import away
 from ostiary.progress import Tell, beating
 from ostiary_policies.actions import Action
@@ -161,9 +161,7 @@ class PermittedSession:
             try:
                 rows = await (await prepared(self.reader, bound, self.permit, self.world, self.engine)).rows()
             except DatabaseError as error:
-                # The server quotes what it stumbles over, and a key may be of a row that the caller does not have.
-                message = "the rows behind this collection cannot be looked up"
-                raise DatabaseError(error.sqlstate, message, "what they are read from has changed: index them anew") from None
+                raise not_looked_up(error) from None
         self.tally.rows += len(rows.rows)
         return rows
 

@@ -460,7 +460,7 @@ async def test_an_error_of_a_lookup_quotes_no_key(shop: Open, postgres_server: P
         await opened.house.datasources["shop"].refresh()
         await opened.make("notes", source=numbers)
         told = await opened.refused(KEEPER, looking_up, finding("canary"))
-    assert told == "database_error: the rows behind this collection cannot be looked up"
+    assert told == "database_error: one of the keys is none that a row of this collection can have"
 
 
 @pytest.mark.asyncio
