@@ -25,6 +25,8 @@ Portion = Sequence[Document]
 _ROOM = 2
 _TEXTS = 256
 """Embedded at once."""
+_WRITERS = 2
+"""Portions that are written at once: to put a vector into an index that is searched takes the store more time than all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,8 @@ class Flow:
         """Take in all of it. Raises the first failure of any stage; what was stored until then stays."""
         compared: asyncio.Queue[_Cut | None] = asyncio.Queue(_ROOM)
         embedded: asyncio.Queue[list[Chunk] | None] = asyncio.Queue(_ROOM)
-        await all_of(self._compare(portions, compared), self._embed(compared, embedded), self._write(embedded))
+        writing = [self._write(embedded) for _ in range(_WRITERS)]
+        await all_of(self._compare(portions, compared), self._embed(compared, embedded), *writing)
 
     async def _compare(self, portions: AsyncIterator[Portion], out: "asyncio.Queue[_Cut | None]") -> None:
         async for portion in portions:
@@ -75,7 +78,8 @@ class Flow:
             self.counts.added += new
             self.counts.changed += len(portion.documents) - new
             await out.put(chunks)
-        await out.put(None)
+        for _ in range(_WRITERS):
+            await out.put(None)
 
     async def _vectors(self, portion: _Cut) -> "Matrix":
         import numpy as np  # an extra
