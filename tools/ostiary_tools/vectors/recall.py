@@ -7,7 +7,7 @@ measures what is told.
 
 import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -119,24 +119,18 @@ def _probes(lists: int, chunks: int) -> tuple[int, ...]:
 
 async def asked(store: Managed, collection: Collection, count: int, tell: Tell) -> list[Question]:
     """So many questions with their true answers, fewer where that takes too long. Raises Refused for too few chunks."""
-    sample = [one for one in await store.sample(collection, count) if one.vector is not None]
+    sample = [(one, one.vector) for one in await store.sample(collection, count) if one.vector is not None]
     if len(sample) < 2:  # noqa: PLR2004  one has no neighbour
         raise Refused("recall", "the collection holds too little to measure", "index documents first")
     questions: list[Question] = []
     until = time.monotonic() + _EXACT_S
-    async for question in _answered(store, collection, sample):
-        questions.append(question)
+    for one, vector in sample:
+        exact = await store.nearest(collection, vector, Reach(AT + 1, exact=True))
+        questions.append(Question(id_of(one), vector, truth_of(others(exact, id_of(one)))))
         await tell(len(questions), len(sample), f"{len(questions)} of {len(sample)} questions answered exactly")
         if len(questions) >= _LEAST_QUESTIONS and time.monotonic() > until:
             break
     return questions
-
-
-async def _answered(store: Searched, collection: Collection, sample: Sequence[Candidate]) -> AsyncIterator[Question]:
-    for one in sample:
-        if one.vector is not None:
-            exact = await store.nearest(collection, one.vector, Reach(AT + 1, exact=True))
-            yield Question(id_of(one), one.vector, truth_of(others(exact, id_of(one))))
 
 
 async def measure(store: Searched, collection: Collection, questions: Sequence[Question], effort: Tuning | None) -> Measured:
