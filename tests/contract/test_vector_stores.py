@@ -209,6 +209,23 @@ async def test_a_document_put_again_is_there_once_with_its_new_chunks(store: Vec
     assert await store.count(collection) == 3
 
 
+@pytest.mark.parametrize("new", [{}, {"b": "y"}, {"a": "1"}])
+async def test_a_document_put_again_has_its_new_metadata_alone(store: VectorStore, collection: Collection, new: dict[str, Value]):
+    first = document("k", "text", metadata={"a": 1, "b": "x", "c": ("m",)})
+    await store.put(collection, first)
+    await store.put(collection, [replace(first[0], metadata=new, digest="2")])
+    found = await all_of(store, collection)
+    assert [dict(one.metadata) for one in found] == [new]
+    for condition in (
+        *map(IsNull, "abc"),
+        *(Not(IsNull(field)) for field in "abc"),
+        Compare("a", "eq", 1),
+        Compare("b", "eq", "x"),
+    ):
+        hits = await store.nearest(collection, first[0].vector, Reach(1, condition))
+        assert bool(hits) == (holds(condition, new) is True), condition
+
+
 async def test_documents_are_taken_away_with_all_that_is_of_them(store: VectorStore, collection: Collection):
     await store.put(collection, [*document("a", "one", "two"), *document("b", "three")])
     assert await store.delete(collection, ["a", "absent"]) == 1

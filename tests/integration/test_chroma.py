@@ -37,8 +37,10 @@ failures = []
 threading.excepthook = lambda failed: failures.append(failed.exc_value)
 turns = Turns(ChromaSettings("tried", path=Path(sys.argv[1])))
 threads = [threading.Thread(target=turns._open), threading.Thread(target=lambda: __import__("numpy"))]
-for thread in threads:
-    thread.start()
+threads[0].start()
+while "chromadb" not in sys.modules and threads[0].is_alive():
+    pass  # it has begun
+threads[1].start()
 for thread in threads:
     thread.join()
 sys.exit(str(failures) if failures else 0)
