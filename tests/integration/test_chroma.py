@@ -27,23 +27,26 @@ from ostiary_tools.vectors.settings import ChromaSettings
 
 pytestmark = pytest.mark.asyncio
 
-_HALVES = """
-import sys, threading
+_ORDER = """
+import asyncio, sys
 from pathlib import Path
-from ostiary_tools.vectors.chroma.turns import Turns
+from uuid import uuid4
+from ostiary_tools.vectors.chroma.store import ChromaStore
 from ostiary_tools.vectors.settings import ChromaSettings
 
-failures = []
-threading.excepthook = lambda failed: failures.append(failed.exc_value)
-turns = Turns(ChromaSettings("tried", path=Path(sys.argv[1])))
-threads = [threading.Thread(target=turns._open), threading.Thread(target=lambda: __import__("numpy"))]
-threads[0].start()
-while "chromadb" not in sys.modules and threads[0].is_alive():
-    pass  # it has begun
-threads[1].start()
-for thread in threads:
-    thread.join()
-sys.exit(str(failures) if failures else 0)
+class Watch:
+    def find_spec(self, name, path, target=None):
+        if name == "chromadb":
+            assert hasattr(sys.modules.get("numpy"), "array"), "numpy is not loaded"
+
+async def main():
+    store = ChromaStore(ChromaSettings("tried", path=Path(sys.argv[1])))
+    await store._turns.read(lambda chroma: None)
+    await store.close()
+
+sys.meta_path.insert(0, Watch())
+asyncio.run(main())
+assert "chromadb" in sys.modules
 """
 _OTHER = """
 import asyncio, sys
@@ -113,6 +116,20 @@ async def test_processes_take_turns_on_a_folder_and_see_what_others_wrote(tmp_pa
         assert ids(found) == ["theirs#0"]
         await asyncio.gather(other(tmp_path / "chroma", collection), *(store.put(collection, documents(9)) for _ in range(5)))
         assert await store.count(collection) == 10
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Iterator[int]:
+    """Somebody else's lock on the folder."""
+    with (tmp_path / "ostiary.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()
+
+
+async def test_numpy_is_whole_before_chroma_is_loaded(tmp_path: Path):
+    """Chroma begins with a part of numpy, and Python gives a thread that loads numpy meanwhile half of it: seen when a server started."""
+    process = await asyncio.create_subprocess_exec(*(sys.executable, "-c", _ORDER, str(tmp_path)), stderr=asyncio.subprocess.PIPE)
+    assert (await ended(process))[1] == ""
 
 
 @pytest.fixture
