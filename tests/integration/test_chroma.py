@@ -118,16 +118,8 @@ async def test_processes_take_turns_on_a_folder_and_see_what_others_wrote(tmp_pa
         assert await store.count(collection) == 10
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Iterator[int]:
-    """Somebody else's lock on the folder."""
-    with (tmp_path / "ostiary.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield lock.fileno()
-
-
 async def test_numpy_is_whole_before_chroma_is_loaded(tmp_path: Path):
-    """Chroma begins with a part of numpy, and Python gives a thread that loads numpy meanwhile half of it: seen when a server started."""
+    """Chroma begins with a part of numpy, and Python gives who loads numpy meanwhile half of it: seen at a server's start."""
     process = await asyncio.create_subprocess_exec(*(sys.executable, "-c", _ORDER, str(tmp_path)), stderr=asyncio.subprocess.PIPE)
     assert (await ended(process))[1] == ""
 
@@ -138,12 +130,6 @@ def kept(tmp_path: Path) -> Iterator[int]:
     with (tmp_path / "ostiary.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield lock.fileno()
-
-
-async def test_chroma_is_loaded_beside_a_thread_that_loads_numpy(tmp_path: Path):
-    """Chroma begins with a part of numpy, and Python gave both threads halves of it: seen at every start of a server."""
-    process = await asyncio.create_subprocess_exec(*(sys.executable, "-c", _HALVES, str(tmp_path)), stderr=asyncio.subprocess.PIPE)
-    assert (await ended(process))[1] == ""
 
 
 async def test_a_folder_that_another_process_keeps_is_told_with_a_way_out(tmp_path: Path, kept: int):
