@@ -15,6 +15,7 @@ from mcp import Client
 from ostiary.worker import Worker
 from ostiary_tools.errors import ToolError
 from ostiary_tools.managing import transfer
+from ostiary_tools.vectors.collection import Tuning
 
 pytestmark = pytest.mark.asyncio
 
@@ -145,14 +146,15 @@ async def test_who_may_only_search_is_told_no_more_than_that_it_may(desk: OpenDe
     async with desk(policy=POLICY, tags=("inner",)) as it, it.client() as ada, it.client("searcher", "bob") as bob:
         await filled(ada)
         await told(ada, "create", "hidden", tags=["inner"])
-        await it.collection("rows")
+        await it.collection("rows", tuning=Tuning(0.9, 0.95, chunks=4_711, questions=47))
 
         listed = await told(bob, "list")
         assert "hidden" not in listed
         assert "rows,local,wordllama,256,exact,rows,,search" in listed
         described = await told(bob, "describe", "rows")
         assert "you may: search" in described
-        for secret in ("SELECT", "title", "shop", "chunks", "ada"):
+        assert "recall: 0.950 at 10; tuned for 0.9" in described
+        for secret in ("SELECT", "title", "shop", "chunks", "ada", "4,711", "47"):
             assert secret not in described
         assert "30 chunks" in await told(bob, "describe", "notes")
         assert "denied" in await told(bob, "build", "notes")

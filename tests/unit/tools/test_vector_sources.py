@@ -137,6 +137,9 @@ ORDERS, CUSTOMER = ("public", "orders"), ("public", "customers")
         "select a.id, a.note as text from orders a where not exists (select from orders b where b.id > a.id)",
         "select id, note as text from orders order by id limit 3",
         "select s.id, s.note as text from (select id, note from orders) s",
+        "select 'all' as id, string_agg(note, ' ') as text from orders",
+        "select max(id) as id, string_agg(note, ' ') as text from orders",
+        "select max(id) as id, (select min(name) from customers) || string_agg(note, ' ') as text from orders",
     ],
 )
 def test_texts_in_which_hidden_rows_may_have_a_part_are_refused(sql: str) -> None:

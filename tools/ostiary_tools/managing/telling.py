@@ -51,7 +51,9 @@ def description(known: KnownCollection, chunks: int | None, *, reads: bool, prob
         _head(one, chunks),
         _embedded(one),
         f"layout: {layout_told(one.layout)}",
-        f"recall: {tuning_told(one.tuning)}" if one.layout.index is not IndexKind.EXACT or one.tuning else "",
+        f"recall: {tuning_told(one.tuning, sized=manages or one.source is None)}"
+        if one.layout.index is not IndexKind.EXACT or one.tuning
+        else "",
         *(_source(one.source) if one.source and manages and reads else ()),
         f"tags: {', '.join(one.tags)}" if one.tags else "",
         _made(one) if manages else "",
@@ -76,13 +78,14 @@ def layout_told(layout: Layout) -> str:
     return f"{layout.index} over {layout.element}{numbers[layout.index]}"
 
 
-def tuning_told(tuning: Tuning | None) -> str:
-    """In words."""
+def tuning_told(tuning: Tuning | None, *, sized: bool = True) -> str:
+    """In words. Of how many chunks it was measured tells of rows, also of those that a caller has not."""
     if tuning is None:
         return "not measured; tune it"
     when = f", {tuning.at:%Y-%m-%d}" if tuning.at else ""
     effort = told(tuning)
-    measured = f"{tuning.recall:.3f} at 10, on {tuning.questions:,} questions of {tuning.chunks:,} chunks{when}"
+    size = f", on {tuning.questions:,} questions of {tuning.chunks:,} chunks" if sized else ""
+    measured = f"{tuning.recall:.3f} at 10{size}{when}"
     return f"{measured}; tuned for {tuning.target:g}{f' by {effort}' if effort else ''}"
 
 

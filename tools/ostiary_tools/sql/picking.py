@@ -73,8 +73,11 @@ def _is_plain(tree: Any) -> bool:
     if tree.op != enums.SetOperation.SETOP_NONE or any(getattr(tree, clause) for clause in _GATHERS):
         return False
     nodes = [node for target in tree.targetList or () for level in levels(target) for node in level]
-    looks_around = any(isinstance(node, ast.FuncCall) and node.over is not None for node in nodes)
-    return bool(tree.targetList) and not looks_around and all(_called(target) for target in tree.targetList)
+    if any(isinstance(node, ast.FuncCall) and node.over is not None for node in nodes):
+        return False
+    # Without GROUP BY no column stands bare beside an aggregate; without a bare column, any function may be one.
+    targets = tree.targetList or ()
+    return any(_is_of_row(target.val) for target in targets) and all(_called(target) for target in targets)
 
 
 def _called(target: Any) -> str | None:
