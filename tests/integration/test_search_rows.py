@@ -349,7 +349,7 @@ async def test_a_row_is_shown_as_it_is_now_and_one_that_is_gone_is_no_hit(shelf:
     one = await filled(shelf, rows, "changing")
     connection = await asyncpg.connect(shelf.site.server.dsn(database=shelf.source))
     try:
-        await connection.execute("UPDATE notes SET body = 'written anew', year = 1999 WHERE id = 0")
+        await connection.execute("UPDATE notes SET body = body || ' written anew', year = 1999 WHERE id = 0")
         await connection.execute("DELETE FROM notes WHERE id = 1")
     finally:
         await connection.close()
@@ -358,8 +358,27 @@ async def test_a_row_is_shown_as_it_is_now_and_one_that_is_gone_is_no_hit(shelf:
         gone = await refused(client, collection=one.name, like=["1"])
     assert sorted(result.ids) == ["0", "2", "3", "4"]
     [changed] = [hit for hit in result.hits if hit["id"] == "0"]
-    assert (changed["snippet"], changed["year"]) == (f"{rows[0].title or ''}: written anew", "1999")
+    assert (changed["snippet"], changed["year"]) == (f"{rows[0].title or ''}: {rows[0].body}", "1999")
     assert gone.startswith("refused: `like` holds an id that is none of this collection")
+
+
+@pytest.mark.asyncio
+async def test_a_text_of_before_tells_nothing_to_who_may_never_have_had_it(shelf: Shelf):
+    rows = [replace(note, region="south") for note in notes(8, 30)]
+    rows[3] = replace(rows[3], body="the unseen merger", vector=tuple([1.0] * 8))
+    rows[4] = replace(rows[4], region="north", level=None, body="plain")
+    one = await filled(shelf, rows, "moved")
+    connection = await asyncpg.connect(shelf.site.server.dsn(database=shelf.source))
+    try:
+        await connection.execute("UPDATE notes SET region = 'north', level = NULL, body = 'cleaned' WHERE id = 3")
+    finally:
+        await connection.close()
+    async with shelf.asked(*Agent((), ("north",), None).attributes) as client:
+        worded = await found(client, collection=one.name, text="merger", mode="text")
+        near = await found(client, collection=one.name, vector=[1.0] * 8)
+        liked, nothing = [await refused(client, collection=one.name, like=[id_]) for id_ in ("3", "999999")]
+    assert (worded.ids, near.ids) == ([], ["4"])
+    assert liked == nothing
 
 
 @pytest.mark.asyncio

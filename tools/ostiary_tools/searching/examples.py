@@ -28,7 +28,8 @@ async def examples(asked: Question, collection: Collection, store: Searched, sig
     """Raises Refused for what does not exist, in the same words where it only does not for the caller."""
     meant = await sight.ids((*asked.like, *asked.unlike))
     wanted = [id_ for ids in meant.values() for id_ in ids]
-    stored = {f"{one.key}#{one.number}": one for one in await store.chunks(collection, wanted)} if wanted else {}
+    kept = await store.chunks(collection, wanted) if wanted else ()
+    stored = {f"{one.key}#{one.number}": one for one in kept if sight.has(one)}
     liked = [_found("like", meant[id_], stored) for id_ in asked.like]
     unliked = [_found("unlike", meant[id_], stored) for id_ in asked.unlike]
     dimension = collection.embedding.dimension

@@ -49,6 +49,10 @@ class Sight(Protocol):
         """Of each of these ids of hits the chunks that it may mean, best guess first; none for what does not exist."""
         ...
 
+    def has(self, candidate: Candidate) -> bool:
+        """Whether it is a part of what exists for the caller, as that is now; asked of what was looked for."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class OfDocuments:
@@ -66,6 +70,10 @@ class OfDocuments:
     async def ids(self, given: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The chunk of that id, or the first of the document of that key."""
         return {id_: (id_, f"{id_}#0") for id_ in given}
+
+    def has(self, candidate: Candidate) -> bool:  # noqa: ARG002  the protocol's shape
+        """What lies there is the document."""
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +118,11 @@ class OfRows:
 
     async def hits(self, candidates: Sequence[Candidate]) -> list[Hit]:
         """Each row once."""
+        await self._look(one.key for one in candidates)
         first: dict[str, Candidate] = {}
-        for one in candidates:
+        for one in filter(self.has, candidates):
             first.setdefault(one.key, one)
-        await self._look(first)
-        return [Hit(key, one, row.text, row.metadata) for key, one in first.items() if (row := self._rows.get(key)) is not None]
+        return [Hit(key, one, (row := self._rows[key]).text, row.metadata) for key, one in first.items()]
 
     async def ids(self, given: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
         """The first chunk of a row that exists."""
@@ -124,6 +132,11 @@ class OfRows:
             # What is no value of the key's type is the key of no row.
             return dict.fromkeys(given, ())
         return {id_: (f"{id_}#0",) if id_ in self._rows else () for id_ in given}
+
+    def has(self, candidate: Candidate) -> bool:
+        """Of a row that comes back; where rows are withheld, of its text now: one of before may be what the caller never had."""
+        row = self._rows.get(candidate.key)
+        return row is not None and (not self.hides or candidate.text in row.text)
 
     async def _look(self, keys: Iterable[str]) -> None:
         unknown = [key for key in dict.fromkeys(keys) if key not in self._asked]
