@@ -3,8 +3,9 @@
 Of the questions in `cases/meaning/tables_questions.txt` the first hundred were written before any was asked, and none was changed
 since. The lists of synonyms and abbreviations were written by the same author after them, as general words of business, and were
 extended once more after a look at what failed of every second question. So a second set was written when the lists stood, for
-tables that the first does not ask for. After it was asked, how scores are put on one scale was changed and the least score that counts was
-chosen with both sets in view, which gave 48 instead of 46 of 70: what it reaches, about two of three, is what to expect elsewhere.
+tables that the first does not ask for. After it was asked, how scores are put on one scale was changed and the
+least score that counts was chosen with both sets in view, which gave 48 instead of 46 of 70: what it reaches, about two of
+three, is what to expect elsewhere.
 """
 
 import random
