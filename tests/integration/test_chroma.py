@@ -19,6 +19,7 @@ from fix_vectors import document, documents, ids, new_collection, vectors
 from fix_waiting import ended
 
 from ostiary_tools.errors import Refused, ToolError, Unavailable
+from ostiary_tools.vectors.chroma import words
 from ostiary_tools.vectors.chroma.store import ChromaStore
 from ostiary_tools.vectors.collection import Collection, Layout, Metric
 from ostiary_tools.vectors.filters import Compare
@@ -398,3 +399,18 @@ async def test_a_server_with_chroma_says_nothing_but_the_protocol(
     assert not [reply for reply in said if reply["result"].get("isError")]
     assert "refunds" in said[-1]["result"]["content"][0]["text"]
     assert {json.loads(line)["logger"].partition(".")[0] for line in err.splitlines()} <= {"ostiary"}
+
+
+async def test_how_many_hold_a_word_hides_none_that_does_where_rows_are_withheld(
+    chroma_settings: ChromaSettings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(words, "_COMMON", 5)
+    store = ChromaStore(chroma_settings)
+    collection = new_collection(layout=Layout())
+    try:
+        await store.create(collection)
+        await store.put(collection, [chunk for n in range(20) for chunk in document(f"d{n:02}", f"stone number {n}")])
+        found = {alone: await store.matching(collection, "stone", Reach(30, alone=alone)) for alone in (True, False)}
+    finally:
+        await store.close()
+    assert [len(found[alone]) for alone in (True, False)] == [20, 5]

@@ -36,7 +36,7 @@ def by_words(collection: "Collection", words: str, wanted: Wanted, count: int, *
         asked = [word for word in asked if not FILLERS.issuperset(as_searched(word))] or asked
     if not asked or wanted.where is False or count < 1:
         return []
-    holders = _holders(collection, [word for word in asked if len(word) >= _SHORT] or asked, wanted)
+    holders = _holders(collection, [word for word in asked if len(word) >= _SHORT] or asked, wanted, None if alone else _COMMON)
     total = max(collection.count(), 1)
     weights = {word: 1.0 if alone else log(1 + total / max(len(holders.get(word, ())), 1)) for word in asked}
     scores: dict[str, float] = defaultdict(float)
@@ -46,21 +46,21 @@ def by_words(collection: "Collection", words: str, wanted: Wanted, count: int, *
     return _best(collection, scores, weights, wanted, count)
 
 
-def _holders(collection: "Collection", words: Sequence[str], wanted: Wanted) -> dict[str, set[str]]:
-    """The chunks that hold each word, as many of them as are looked at."""
-    holders = {word: set(_holding(collection, [word], wanted)) for word in words}
-    common = [word for word, ids in holders.items() if len(ids) == _COMMON]
+def _holders(collection: "Collection", words: Sequence[str], wanted: Wanted, most: int | None) -> dict[str, set[str]]:
+    """The chunks that hold each word, as many of them as are looked at: all, where which ones would hang on what is hidden."""
+    holders = {word: set(_holding(collection, [word], wanted, most)) for word in words}
+    common = [word for word, ids in holders.items() if len(ids) == most]
     if len(common) > 1:
-        together = _holding(collection, common, wanted)
+        together = _holding(collection, common, wanted, most)
         for word in common:
             holders[word].update(together)
     return holders
 
 
-def _holding(collection: "Collection", words: Sequence[str], wanted: Wanted) -> Sequence[str]:
+def _holding(collection: "Collection", words: Sequence[str], wanted: Wanted, most: int | None) -> Sequence[str]:
     patterns = [{"$regex": rf"(?i)\b{word}"} for word in words]
     held: Pattern = patterns[0] if len(patterns) == 1 else {"$and": patterns}
-    return list(get(collection, wanted.where, limit=_COMMON, where_document=held)["ids"])
+    return list(get(collection, wanted.where, limit=most, where_document=held)["ids"])
 
 
 def _best(
