@@ -270,6 +270,11 @@ async def test_what_is_indexed_is_what_its_owner_may_read_and_no_mask(desk: Open
         )
         refused = await asked(ada, collection="secrets", refresh=True)
         stored = await it.stored(made)
+        async with it.client(agent="bob") as bob:
+            others = await asked(bob, collection="notes", refresh=True)
     assert "2 added" in told
+    assert others.startswith("refused: you do not have all rows of this collection, and a refresh would take the others away"), (
+        others
+    )
     assert stored.keys() == {"7", "27"}
     assert refused.startswith("refused: the texts of this collection are made of what you may not read as it is")

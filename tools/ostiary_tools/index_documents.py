@@ -1,13 +1,26 @@
 """The `index_documents` tool: documents into a collection, out of it, or a collection made what its rows are."""
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
-from ostiary_tools.api import Args, CollectionName, Hints, KnownCollection, Redacted, Refused, Session, Surface, Text, World
+from ostiary_tools.api import (
+    Args,
+    Collection,
+    CollectionName,
+    Hints,
+    KnownCollection,
+    Redacted,
+    Refused,
+    Session,
+    Surface,
+    Text,
+    World,
+)
 from ostiary_tools.indexing.counts import Counts
 from ostiary_tools.indexing.documents import MOST, Document, Given, document, embeds, fitting
 from ostiary_tools.indexing.flow import Flow, given
@@ -15,7 +28,7 @@ from ostiary_tools.indexing.refreshing import Refreshing
 from ostiary_tools.indexing.rows import Rendering, Seen
 from ostiary_tools.vectors.known import known
 from ostiary_tools.vectors.rows import every, unmasked
-from ostiary_tools.vectors.sources import lookup_of, view_of
+from ostiary_tools.vectors.sources import lookup_of, view_of, withheld
 
 _PORTION = 250
 
@@ -65,6 +78,9 @@ class IndexDocuments:
             raise Refused("arguments", "a refresh takes no documents", "give `refresh` alone")
         view = view_of(collection.source, world)
         lookup = unmasked(collection.source, view)
+        if withheld(lookup, view) and not _owned(collection, world):
+            hint = "have its owner refresh it, or somebody who has all rows"
+            raise Refused("refresh", "you do not have all rows of this collection, and a refresh would take the others away", hint)
         whole = every(collection.source, lookup.columns, view)
         return Intent(
             self.name,
@@ -90,6 +106,13 @@ class IndexDocuments:
         documents = await asyncio.to_thread(_documents, args, found)
         await flow.run(given(documents, _PORTION))
         return Text(counts.told(collection.name))
+
+
+def _owned(collection: Collection, world: World) -> bool:
+    """Whether the caller is who created it, with the same roles and attributes; a taint makes nobody another."""
+    return collection.owner is not None and replace(world.principal, taints=frozenset()) == replace(
+        collection.owner, taints=frozenset()
+    )
 
 
 async def _refreshed(permit: Permit, session: Session, found: KnownCollection, flow: Flow) -> Text:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ostiary_policies.model import Statement, Table
+from ostiary_policies.model import Statement
 from ostiary_tools.chunking.template import Template, parsed
 from ostiary_tools.errors import Refused
 from ostiary_tools.result import Rows
 from ostiary_tools.searching.sight import Row
 from ostiary_tools.vectors.collection import Source
 from ostiary_tools.vectors.filters import Filter, fields_of
-from ostiary_tools.vectors.sources import Lookup, lookup_of
+from ostiary_tools.vectors.sources import Lookup, lookup_of, withheld
 from ostiary_tools.view import SchemaView
 
 
@@ -43,13 +43,7 @@ def source_rows(source: Source, view: SchemaView) -> SourceRows:
     """Of a source, for the caller of the view."""
     lookup = lookup_of(source, view)
     metadata = tuple(name for name in source.metadata if name not in lookup.hidden)
-    return SourceRows(lookup, parsed(source.template), metadata, _withheld(lookup, view))
-
-
-def _withheld(lookup: Lookup, view: SchemaView) -> bool:
-    tables = {access.resource for access in lookup.accesses if isinstance(access.resource, Table)}
-    names = ((table.schema, table.name) for table in tables)
-    return any(name not in view.snapshot.relations or view.filtered(view.snapshot.relations[name]) for name in names)
+    return SourceRows(lookup, parsed(source.template), metadata, withheld(lookup, view))
 
 
 def may_ask(condition: Filter | None, source: Source, lookup: Lookup) -> None:

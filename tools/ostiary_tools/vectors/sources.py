@@ -85,6 +85,13 @@ def _withheld(judged: Judged, view: SchemaView) -> Iterator[Name]:
                 yield name
 
 
+def withheld(lookup: Lookup, view: SchemaView) -> bool:
+    """Whether there may be rows that its caller has not."""
+    tables = {access.resource for access in lookup.accesses if isinstance(access.resource, Table)}
+    names = ((table.schema, table.name) for table in tables)
+    return any(name not in view.snapshot.relations or view.filtered(view.snapshot.relations[name]) for name in names)
+
+
 def view_of(source: Source, world: World) -> SchemaView:
     """The caller's view of where the rows are. Raises Refused, in the same words where that does not exist for the caller."""
     if source.datasource not in {*world.views, *world.unavailable}:
