@@ -65,6 +65,7 @@ def test_lines_to_read_fit_into_100_columns(demonstration: Demonstration):
     assert [line for line in long if "/" not in line] == []
 
 
+@pytest.mark.slow
 def test_on_a_terminal_it_is_coloured_and_works_again(used_home: dict[str, str]):
     shown = on_a_terminal([OSTIARY, "demo"], {**used_home, "TERM": "xterm-256color"})
     assert "\x1b[" in shown
@@ -112,6 +113,7 @@ def test_a_server_that_ends_early_is_told_with_its_last_words(used_home: dict[st
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_fault(used_home: dict[str, str]):
     command = f"'{OSTIARY}' demo | head -n 3"
     done = subprocess.run(["/bin/sh", "-c", command], env=used_home, text=True, capture_output=True, timeout=120, check=False)
@@ -120,6 +122,7 @@ def test_a_reader_that_goes_away_is_no_fault(used_home: dict[str, str]):
     assert "error: " not in done.stderr
 
 
+@pytest.mark.slow
 def test_configured_datasources_are_left_alone(used_home: dict[str, str], tmp_path: Path):
     """A configuration in force, whose database does not exist, changes nothing of the demonstration."""
     file = tmp_path / "ostiary.toml"

@@ -33,7 +33,11 @@ NO_SETTINGS = {"audit.key", "audit.pub", "audit.log"}
 EXPECTED_CODE = re.compile(r"#.*exit code (\d+)$")
 
 
-@pytest.mark.parametrize("page", WITH_COMMANDS, ids=name)
+LONG = {"measure-recall", "search-with-chroma", "classify-columns", "change-a-schema-without-downtime"}
+RUN = [pytest.param(page, id=name(page), marks=[pytest.mark.slow] if page.stem in LONG else []) for page in WITH_COMMANDS]
+
+
+@pytest.mark.parametrize("page", RUN)
 def test_commands_do_what_the_page_says(page: Path, used_home: dict[str, str], tmp_path: Path):
     """Files are written, commands run and outputs compared in the order of the page."""
     output = ""

@@ -14,6 +14,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from ostiary.config import Config
 
+pytest.importorskip("opentelemetry.exporter.otlp.proto.http", reason="the extra `telemetry` is not installed")
 _SERVICE = "opentelemetry.proto.collector.trace.v1.trace_service_pb2"
 ExportTraceServiceRequest = pytest.importorskip(_SERVICE, reason="the extra `telemetry` is not installed").ExportTraceServiceRequest
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
