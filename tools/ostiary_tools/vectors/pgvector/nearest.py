@@ -44,7 +44,7 @@ async def nearest(session: Session, collection: Collection, vector: bytes, reach
     """Rows with their distance, nearest first."""
     by_index = not reach.exact and reach.keys is None and collection.layout.index is not IndexKind.EXACT
     if by_index:
-        effort = _effort(collection.layout, reach.tuning or collection.tuning, reach.k)
+        effort = _effort(collection.layout, reach.tuning or collection.tuning, reach.k, filtered=reach.condition is not None)
         await _tell(session, effort)
         rows = await _rows(session, collection, vector, reach, _BY_INDEX, fetched=effort.fetched)
         # Also where there are no more: only comparing them all can tell.
@@ -78,11 +78,13 @@ def _indexed(mine: Relations, layout: Layout) -> str:
     return mine.indexed_distance(layout.element)
 
 
-def _effort(layout: Layout, tuning: Tuning | None, k: int) -> _Effort:
+def _effort(layout: Layout, tuning: Tuning | None, k: int, *, filtered: bool) -> _Effort:
     overfetch = tuning.overfetch if tuning is not None else _BITS_OVERFETCH if layout.element is Element.BIT else 1
     fetched = k * max(1, overfetch)
     if layout.index is IndexKind.HNSW:
         asked = tuning.ef_search if tuning is not None and tuning.ef_search else _EF_SEARCH
+        if filtered:  # what was tuned was tuned without one, and a filter leaves few of the candidates
+            asked = max(asked, _EF_SEARCH)
         return _Effort(fetched, {"hnsw.ef_search": min(_LARGEST_EF, max(asked, fetched))})
     return _Effort(fetched, {"ivfflat.probes": tuning.probes if tuning is not None and tuning.probes else _probes(layout)})
 
