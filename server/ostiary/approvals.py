@@ -95,5 +95,5 @@ def about(permit: Permit, world: World, question: str = "") -> str:
 
 def _id(one: Collection, world: World) -> str:
     """Of the collection that has the name now: one that is made under it later is another."""
-    found = world.library.collections.get(one.name) if world.library else None
+    found = world.holdings.collections.get(one.name) if world.holdings else None
     return str(found.collection.id) if found else ""

@@ -291,7 +291,7 @@ class Gate:
             if (asked := question_in(args)) is not None:
                 world = replace(world, examples=await self._examples.nearest(asked, record.engine, world))
             if names_collection(tool.args):
-                world = replace(world, library=await self._shelves.library(record.engine, record.who))
+                world = replace(world, holdings=await self._shelves.holdings(record.engine, record.who))
             world = replace(world, client=record.call.client)
             intent = await planned(tool, args, world)
             return world, intent, judged_again(intent, world)

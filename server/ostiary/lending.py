@@ -45,7 +45,7 @@ class Lending:
     def manage(self, name: str, store: str = "") -> Managed:
         """To make or rebuild it, in that store where it is not the one it is in. A new one is as the intent says."""
         stated = self._managed(name)
-        found = self.world.library.collections.get(name) if self.world.library else None
+        found = self.world.holdings.collections.get(name) if self.world.holdings else None
         if found is not None and found.collection.resource not in stated:
             raise _not_covered()
         wanted = store or (found.collection.store if found else "")
@@ -58,7 +58,7 @@ class Lending:
     async def keep(self, one: Collection) -> None:
         """Write down what it is, a new one or a known one that has changed."""
         stated = self._managed(one.name)
-        found = self.world.library.collections.get(one.name) if self.world.library else None
+        found = self.world.holdings.collections.get(one.name) if self.world.holdings else None
         if one.resource not in stated:
             raise _not_covered()
         if found is None:
@@ -74,7 +74,7 @@ class Lending:
         await self.shelves.drop(self._lent(name, Action.DROP))
 
     def _lent(self, name: str, action: Action) -> Collection:
-        found = self.world.library.collections.get(name) if self.world.library else None
+        found = self.world.holdings.collections.get(name) if self.world.holdings else None
         if found is None or Access(action, found.collection.resource) not in self.permit.intent.accesses:
             raise _not_covered()
         return found.collection

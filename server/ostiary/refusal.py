@@ -185,7 +185,7 @@ def _visible(resource: Resource, world: World) -> bool:
         case Datasource(name=name):
             return name in world.views
         case Collection(name=name):
-            return world.library is not None and name in world.library.collections
+            return world.holdings is not None and name in world.holdings.collections
         case Tool() | AuditLog():
             return True
 
@@ -201,7 +201,7 @@ def _nearest(denial: Denial, world: World) -> str:
                     world.views[name], world.views[name].relation(schema, table), _asked_of(denial, schema, table)
                 )
             case Collection(name=name):
-                return nearest(world.library, reason.access.action)
+                return nearest(world.holdings, reason.access.action)
             case Function():
                 return "built-in functions that only compute need no permission: write it with those"
             case _:

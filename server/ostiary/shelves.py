@@ -22,7 +22,7 @@ from ostiary_tools.control.connect import JournalError
 from ostiary_tools.embedders.port import Embedder
 from ostiary_tools.errors import ToolError
 from ostiary_tools.vectors.collection import Collection, Source, is_name
-from ostiary_tools.vectors.known import KnownCollection, Library, changed_meanwhile, gone, taken
+from ostiary_tools.vectors.known import Holdings, KnownCollection, changed_meanwhile, gone, taken
 from ostiary_tools.vectors.port import VectorStore
 
 T = TypeVar("T")
@@ -53,22 +53,22 @@ class Shelves:
         self._seen = -1
         """How many cues had been heard when the collections were read."""
         self._all: Sequence[Collection] = ()
-        self._libraries: OrderedDict[tuple[Principal, str], Library] = OrderedDict()
+        self._by_caller: OrderedDict[tuple[Principal, str], Holdings] = OrderedDict()
         self._reading = asyncio.Lock()
         self._finishing: asyncio.Task[None] | None = None
 
-    async def library(self, engine: Engine, who: Principal) -> Library:
+    async def holdings(self, engine: Engine, who: Principal) -> Holdings:
         """What this caller knows now. Raises Unavailable."""
         await self._current()
-        key, kept = (who, engine.policy_hash), self._libraries
+        key, kept = (who, engine.policy_hash), self._by_caller
         if key not in kept:
             # Away from the event loop: there may be many, and each is four decisions. It is kept with those that it was made of.
-            kept[key] = await asyncio.to_thread(self._library, engine, who, self._all)
+            kept[key] = await asyncio.to_thread(self._made, engine, who, self._all)
         kept.move_to_end(key)
-        library = kept[key]
+        holdings = kept[key]
         while len(kept) > _KEPT:
             kept.popitem(last=False)
-        return library
+        return holdings
 
     def store(self, name: str) -> VectorStore:
         """Where collections lie. Raises Unavailable."""
@@ -148,7 +148,7 @@ class Shelves:
     async def _read(self) -> None:
         cues = self._cues
         self._all = await self._asked(self._table.all())
-        self._libraries = OrderedDict()
+        self._by_caller = OrderedDict()
         self._seen = cues
 
     async def _anew(self) -> None:
@@ -159,10 +159,10 @@ class Shelves:
     def _stirred(self) -> None:
         self._cues += 1
 
-    def _library(self, engine: Engine, who: Principal, collections: Sequence[Collection]) -> Library:
+    def _made(self, engine: Engine, who: Principal, collections: Sequence[Collection]) -> Holdings:
         judged = ((one, frozenset(_may(engine, who, one))) for one in collections)
         known = {one.name: self._as_known(one, may) for one, may in judged if may}
-        return Library(known, {name: store.capabilities for name, store in self._stores.items()}, dict(self._embedders))
+        return Holdings(known, {name: store.capabilities for name, store in self._stores.items()}, dict(self._embedders))
 
     def _as_known(self, one: Collection, may: frozenset[Action]) -> KnownCollection:
         store, embedder = self._stores.get(one.store), self._embedders.get(one.embedding.embedder)

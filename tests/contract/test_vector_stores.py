@@ -164,7 +164,7 @@ async def test_filters_hold_for_words_too(store: VectorStore, collection: Collec
 @pytest.mark.parametrize("index", [IndexKind.HNSW, IndexKind.IVFFLAT, IndexKind.EXACT])
 async def test_a_filter_takes_nothing_away_from_k(store: VectorStore, index: IndexKind):
     if index not in store.capabilities.indexes:
-        pytest.skip(f"no {index}")
+        pytest.skip(f"this store has no {index}, and another test has it refuse one")
     made = new_collection(layout=Layout(index))
     await store.create(made)
     chunks = documents(600)
@@ -449,7 +449,7 @@ async def test_what_a_store_cannot_hold_is_refused_when_it_is_made(store: Vector
 
 async def test_every_layout_finds_what_comparing_all_finds(store: VectorStore):
     if not store.capabilities.rebuilds:
-        pytest.skip("one layout for ever")
+        pytest.skip("this store keeps the layout it was made with, which the next test tries")
     chunks, questions = documents(400), vectors(5, seed=3)
     made = new_collection(layout=plain(store))
     await store.create(made)
@@ -469,7 +469,7 @@ async def test_every_layout_finds_what_comparing_all_finds(store: VectorStore):
 
 async def test_the_one_layout_of_a_store_finds_what_comparing_all_finds(store: VectorStore):
     if store.capabilities.rebuilds:
-        pytest.skip("it has several")
+        pytest.skip("this store changes layouts, which the test before tries")
     made = new_collection(layout=Layout())
     await store.create(made)
     chunks = documents(400)

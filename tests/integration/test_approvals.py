@@ -10,16 +10,16 @@ import asyncpg
 import mcp.types as t
 import pytest
 from fix_answers import text_of
+from fix_gate import gate_with
 from fix_postgres import ADMIN, PostgresServer
 from fix_server import MakeSite, Site
 from fix_waiting import until
 from mcp import Client, MCPError
 from pydantic import BaseModel
 
-from ostiary.app import House, open_house, terms
+from ostiary.app import House, open_house
 from ostiary.gate import Gate
 from ostiary.mcp_app import McpApp
-from ostiary.worlds import Worlds
 from ostiary_policies.attributes import AttributeType, attribute
 from ostiary_policies.model import Permit, Principal
 from ostiary_tools.api import Args, Form, Hints, Intent, Session, Surface, Text, World
@@ -416,7 +416,7 @@ async def test_who_waits_for_a_human_holds_a_place_of_the_agent_and_none_of_the_
 @pytest.mark.asyncio
 async def test_a_tool_that_waits_for_its_own_question_lends_the_servers_place_too(shop: OpenShop):
     async with shop(limits={"calls": 1, "calls_per_agent": 1}) as opened:
-        gate = _gate_with(opened.house, _Launch())
+        gate = gate_with(opened.house, _Launch())
         meanwhile: list[str] = []
 
         async def let_another_first(_: Any, params: Any) -> t.ElicitResult:
@@ -449,7 +449,7 @@ async def test_a_tool_that_asks_besides_is_asked_about_once_each_and_no_answer_c
     """In the modern era each question is a request: later ones bring back what earlier ones were answered with."""
     launches = '@id("launches") @approval("human") permit (principal in Role::"reader", action, resource == Tool::"launch");'
     async with shop(POLICY + launches) as opened:
-        gate = _gate_with(opened.house, _Launch())
+        gate = gate_with(opened.house, _Launch())
         for era in ERAS:
             asked: list[str] = []
 
@@ -479,32 +479,6 @@ async def test_a_tool_that_asks_besides_is_asked_about_once_each_and_no_answer_c
 async def _launch(client: Client, state: str | None, said: dict[str, Any]) -> Any:
     return await client.session.call_tool(
         "launch", {"what": "x"}, input_responses=said, request_state=state, allow_input_required=True
-    )
-
-
-def _gate_with(house: House, tool: Any) -> Gate:
-    """A gate like the server's, with one tool more."""
-    own = house.gate
-    registry = {**house.registry, (tool.surface, tool.name): tool}
-    return Gate(
-        registry=registry,
-        policies=house.policies,
-        worlds=Worlds(house.datasources, registry),
-        datasources=house.datasources,
-        recorder=house.recorder,
-        audit_reader=own._means.audit_reader,
-        cursors=house.cursors,
-        examples=own._examples,
-        approvals=own._approvals,
-        people=own._people,
-        jobs=own._means.jobs,
-        queue=house.queue,
-        budgets=own._budgets,
-        taints=own._taints,
-        ledger=own._ledger,
-        shelves=own._shelves,
-        terms=terms(house.config),
-        meter=house.meter,
     )
 
 

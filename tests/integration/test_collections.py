@@ -165,8 +165,8 @@ async def test_a_collection_exists_in_every_process_from_when_it_is_kept_until_i
 
         async def names(opened: Opened, who: Principal = KEEPER) -> str:
             async def run(_: Permit, session: Session) -> Result:
-                assert session.world.library is not None
-                return Text(" ".join(session.world.library.collections))
+                assert session.world.holdings is not None
+                return Text(" ".join(session.world.holdings.collections))
 
             return await opened.do(who, stating(), run)
 
@@ -203,7 +203,7 @@ async def test_a_hidden_collection_is_answered_as_one_that_does_not_exist(shop: 
 
         async def ask(name: str) -> list[str]:
             def plan(world: World) -> Intent:
-                return Intent("probe", {}, (Access(Action.SEARCH, known(name, world.library).collection.resource),))
+                return Intent("probe", {}, (Access(Action.SEARCH, known(name, world.holdings).collection.resource),))
 
             resources = (model.Collection(name, "tested", "", tags) for tags in (frozenset[str](), hidden.resource.tags))
             stated = [
@@ -326,7 +326,7 @@ async def test_a_drop_that_somebody_did_not_finish_is_finished_by_the_next(shop:
         await opened.house.gate._shelves._table.release(notes.id)
         assert await store.count(notes) == 1
         async with open_house(opened.site.config, lambda _: None) as second:
-            assert (await second.gate._shelves.library(second.policies.engine, KEEPER)).collections == {}
+            assert (await second.gate._shelves.holdings(second.policies.engine, KEEPER)).collections == {}
             table: CollectionTable = second.gate._shelves._table
 
             async def forgotten() -> bool:
@@ -352,7 +352,7 @@ async def test_a_store_that_cannot_be_reached_keeps_nothing_else_from_working(sh
 
 def looking_up(world: World) -> Intent:
     """What `search` states of a collection of rows."""
-    one = known("notes", world.library).collection
+    one = known("notes", world.holdings).collection
     assert one.source is not None
     lookup = lookup_of(one.source, world.view("shop"))
     accesses = (Access(Action.SEARCH, one.resource), *lookup.accesses)

@@ -10,19 +10,19 @@ from uuid import UUID
 
 import mcp.types as t
 import pytest
+from fix_gate import gate_with
 from fix_pages import Library, OpenLibrary, asked
 from fix_waiting import until
 from mcp import Client
 from pydantic import Field
 
-from ostiary.app import House, open_house, terms
+from ostiary.app import House, open_house
 from ostiary.gate import Gate
 from ostiary.mcp_app import McpApp
 from ostiary.worker import Worker
-from ostiary.worlds import Worlds
 from ostiary_policies.attributes import AttributeType, attribute
 from ostiary_policies.model import Intent, Permit, Principal
-from ostiary_tools.api import Args, Hints, Session, Surface, Text, Tool, Unavailable, World
+from ostiary_tools.api import Args, Hints, Session, Surface, Text, Unavailable, World
 from ostiary_tools.control.queue import MOST_TAKEOVERS
 
 POLICY = """
@@ -83,31 +83,6 @@ class Dig:
         return Text(
             f"dug for {who.agent} {who.roles} {[one.value for one in who.attributes]} in {permit.intent.arguments['where']}"
         )
-
-
-def gate_with(house: House, tool: Tool[Any]) -> Gate:
-    own = house.gate
-    registry = {**house.registry, (tool.surface, tool.name): tool}
-    return Gate(
-        registry=registry,
-        policies=house.policies,
-        worlds=Worlds(house.datasources, registry),
-        datasources=house.datasources,
-        recorder=house.recorder,
-        audit_reader=own._means.audit_reader,
-        cursors=house.cursors,
-        examples=own._examples,
-        approvals=own._approvals,
-        people=own._people,
-        jobs=own._means.jobs,
-        queue=house.queue,
-        budgets=own._budgets,
-        taints=own._taints,
-        shelves=own._shelves,
-        ledger=own._ledger,
-        terms=terms(house.config),
-        meter=house.meter,
-    )
 
 
 @dataclass

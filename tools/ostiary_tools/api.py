@@ -38,7 +38,7 @@ from ostiary_tools.result import (
     Text,
 )
 from ostiary_tools.vectors.collection import Collection
-from ostiary_tools.vectors.known import KnownCollection, Library
+from ostiary_tools.vectors.known import Holdings, KnownCollection
 from ostiary_tools.vectors.port import Indexed, Managed, Searched
 from ostiary_tools.view import SchemaView, World
 
@@ -67,6 +67,7 @@ __all__ = [
     "Form",
     "Hints",
     "Hits",
+    "Holdings",
     "Image",
     "Indexed",
     "InputNeeded",
@@ -74,7 +75,6 @@ __all__ = [
     "Job",
     "KnownChange",
     "KnownCollection",
-    "Library",
     "Managed",
     "Name",
     "Names",
@@ -142,7 +142,7 @@ class ChangeHandle:
 
 
 class CollectionName:
-    """Marks the field of `Args` that names a collection, or is empty: `World.library` says which ones the caller knows."""
+    """Marks the field of `Args` that names a collection, or is empty: `World.holdings` says which ones the caller knows."""
 
 
 class AsJob:

@@ -56,7 +56,7 @@ class IndexDocuments:
 
     def plan(self, args: IndexDocumentsArgs, world: World) -> Intent:
         """What is written, and what is read for it. Raises Refused, Unavailable."""
-        found = known(args.collection, world.library)
+        found = known(args.collection, world.holdings)
         access = Access(Action.INDEX, found.collection.resource)
         if Action.INDEX not in found.may:
             return Intent(self.name, {"collection": args.collection}, (access,))
@@ -96,7 +96,7 @@ class IndexDocuments:
     async def run(self, permit: Permit, session: Session) -> Text:
         """Do it, and count. Raises ToolError."""
         args = await asyncio.to_thread(IndexDocumentsArgs.model_validate, permit.intent.arguments)
-        found = known(args.collection, session.world.library)
+        found = known(args.collection, session.world.holdings)
         collection, embedder, counts = found.collection, embeds(found), Counts()
         flow = Flow(session.index_in(args.collection), collection, embedder, counts, session.progress)
         if args.refresh:

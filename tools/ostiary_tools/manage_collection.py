@@ -39,7 +39,7 @@ class ManageCollection:
             wanted = design(args, world)
             source, statements = wanted.source, (wanted.statement,) if wanted.statement else ()
             return Intent(self.name, arguments, wanted.intended, source.datasource if source else None, statements)
-        found = known(args.name, world.library)
+        found = known(args.name, world.holdings)
         if args.action == "report" and found.collection.source is not None:
             lookup, view = reporting.lookup(found.collection.source, world), found.collection.source.datasource
             return Intent(
@@ -55,7 +55,7 @@ class ManageCollection:
             return telling.listing(session.world)
         if args.action == "create":
             return await _create(args, permit, session)
-        return await _RUNS[args.action](args, known(args.name, session.world.library), session)
+        return await _RUNS[args.action](args, known(args.name, session.world.holdings), session)
 
 
 def _accesses(args: ManageCollectionArgs, found: KnownCollection, world: World) -> tuple[Access, ...]:
@@ -191,7 +191,7 @@ async def _drop(args: ManageCollectionArgs, _: KnownCollection, session: Session
 def _moved(args: ManageCollectionArgs, found: KnownCollection, world: World) -> Collection:
     """As it is to be afterwards, within what the other store can do. Raises Refused."""
     collection = found.collection
-    store, capabilities = chosen(args.store, (world.library or NOTHING).stores, *STORES)
+    store, capabilities = chosen(args.store, (world.holdings or NOTHING).stores, *STORES)
     if store == collection.store:
         raise Refused("move", "the collection lies in that store", "name another one")
     measured(collection.embedding, store, capabilities)

@@ -88,8 +88,8 @@ class Search:
     def plan(self, args: SearchArgs, world: World) -> Intent:
         """What it searches, and how rows behind it are read. Raises Refused, Unavailable."""
         if not args.collection:
-            raise Refused("unknown_collection", "name the collection", nearest(world.library))
-        one = known(args.collection, world.library)
+            raise Refused("unknown_collection", "name the collection", nearest(world.holdings))
+        one = known(args.collection, world.holdings)
         searches = Access(Action.SEARCH, one.collection.resource)
         arguments = args.model_dump(mode="json")
         if Action.SEARCH not in one.may:
@@ -105,7 +105,7 @@ class Search:
     async def run(self, permit: Permit, session: Session) -> Hits:
         """A page of hits."""
         args = SearchArgs.model_validate(permit.intent.arguments)
-        one = known(args.collection, session.world.library)
+        one = known(args.collection, session.world.holdings)
         asked = question(args.wish, one)
         k = min(args.k, permit.obligations.limit_rows or args.k)
         searching = await _searching(asked, one, session, _sight(one, session), args)

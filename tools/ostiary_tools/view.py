@@ -25,7 +25,7 @@ from ostiary_tools.snapshot import ColumnInfo, Index, Name, Relation, Snapshot
 if TYPE_CHECKING:
     from ostiary_tools.change import KnownChange
     from ostiary_tools.meaning.index import Meanings
-    from ostiary_tools.vectors.known import Library
+    from ostiary_tools.vectors.known import Holdings
 
 _BLOCK = 64
 """Bytes."""
@@ -258,7 +258,7 @@ class World:
     change: "KnownChange | None" = None
     """What the call's change is, when the call gives one that is the caller's and still holds."""
 
-    library: "Library | None" = None
+    holdings: "Holdings | None" = None
     """The collections that the caller knows, when the call is about collections."""
 
     client: Client = field(default_factory=Client)

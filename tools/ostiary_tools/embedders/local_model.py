@@ -1,6 +1,10 @@
 """A model in a folder of this machine. Nothing is ever fetched: what is not in the folder is not there."""
 
+import asyncio
 import hashlib
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,10 +14,48 @@ from ostiary_tools.errors import Refused
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from ostiary_tools.vectors.port import Matrix
+
 TOKENIZER = "tokenizer.json"
 _LOOKED_AT = 1 << 20
 """Bytes at each end of a file: what was trained otherwise differs there, and a model of gigabytes is not read to open it."""
 _FILES = 1000
+
+
+class LocalModel(ABC):
+    """An embedder whose model is read when it is first needed, and run one batch at a time: it takes all cores for itself."""
+
+    normalised = True
+    files: tuple[str, ...] = (TOKENIZER,)
+    """What must be in the folder."""
+
+    def __init__(self, name: str, folder: Path | None, model: str, *, dimension: int, max_tokens: int) -> None:
+        """Raises Refused where the folder does not hold it."""
+        self.name = name
+        self._folder = checked(name, folder, *self.files)
+        self.model = stated(model, self._folder, dimension)
+        self.dimension = dimension
+        self.max_tokens = max_tokens
+        self._place = threading.Lock()
+
+    async def embed(self, texts: Sequence[str]) -> "Matrix":
+        """A row of length 1 for each text, in their order."""
+        return await asyncio.to_thread(self._one_at_a_time, texts)
+
+    def tokens(self, text: str) -> int:
+        """How many it is, with those that the model puts around it."""
+        return len(tokenizer(self._folder).encode(encodable(text)))
+
+    async def close(self) -> None:  # noqa: B027  there is nothing to give back
+        """The model goes with this value."""
+
+    def _one_at_a_time(self, texts: Sequence[str]) -> "Matrix":
+        with self._place:
+            return self._embedded([encodable(text) for text in texts])
+
+    @abstractmethod
+    def _embedded(self, texts: Sequence[str]) -> "Matrix":
+        """For one batch, on a thread."""
 
 
 def checked(name: str, folder: Path | None, *files: str) -> Path:

@@ -1,10 +1,7 @@
 """A model in ONNX's format: the mean of what it gives for each token, or its own vector for the text."""
 
-import asyncio
-import threading
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ostiary_tools.embedders import local_model
@@ -18,43 +15,22 @@ MODEL = "model.onnx"
 _ERRORS_ONLY = 3
 
 
-class OnnxEmbedder:
-    """Read when it is first needed, and run on the processor, one batch at a time: it takes all cores for itself."""
+class OnnxEmbedder(local_model.LocalModel):
+    """Runs it on the processor."""
 
-    normalised = True
-
-    def __init__(self, name: str, folder: Path | None, model: str, *, dimension: int, max_tokens: int) -> None:
-        """Raises Refused where the folder does not hold it."""
-        self.name = name
-        self._folder = local_model.checked(name, folder, MODEL, local_model.TOKENIZER)
-        self.model = local_model.stated(model, self._folder, dimension)
-        self.dimension = dimension
-        self.max_tokens = max_tokens
-        self._place = threading.Lock()
-
-    async def embed(self, texts: Sequence[str]) -> "Matrix":
-        """A row of length 1 for each text, in their order."""
-        return await asyncio.to_thread(self._embedded, texts)
-
-    def tokens(self, text: str) -> int:
-        """How many it is, with those that the model puts around it."""
-        return len(local_model.tokenizer(self._folder).encode(local_model.encodable(text)))
-
-    async def close(self) -> None:
-        """The model goes with this value."""
+    files = (MODEL, local_model.TOKENIZER)
 
     def _embedded(self, texts: Sequence[str]) -> "Matrix":
         import numpy as np  # heavy
 
-        with self._place:
-            encoded = self._tokenizer.encode_batch([local_model.encodable(text) for text in texts])
-            mask = np.array([one.attention_mask for one in encoded], np.int64)
-            inputs = {
-                "input_ids": np.array([one.ids for one in encoded], np.int64),
-                "attention_mask": mask,
-                "token_type_ids": np.array([one.type_ids for one in encoded], np.int64),
-            }
-            return unit(self._pooled(self._run(inputs), mask))
+        encoded = self._tokenizer.encode_batch(list(texts))
+        mask = np.array([one.attention_mask for one in encoded], np.int64)
+        inputs = {
+            "input_ids": np.array([one.ids for one in encoded], np.int64),
+            "attention_mask": mask,
+            "token_type_ids": np.array([one.type_ids for one in encoded], np.int64),
+        }
+        return unit(self._pooled(self._run(inputs), mask))
 
     def _run(self, inputs: dict[str, Any]) -> Any:
         wanted = {one.name for one in self._session.get_inputs()}

@@ -10,7 +10,7 @@ from uuid import uuid4
 from ostiary_policies import model
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Principal, Statement
-from ostiary_tools.api import Library, Refused, World
+from ostiary_tools.api import Holdings, Refused, World
 from ostiary_tools.managing.arguments import GivenSource, ManageCollectionArgs
 from ostiary_tools.vectors.collection import Collection, Element, Embedding, IndexKind, Layout, Metric, Source, is_name
 from ostiary_tools.vectors.known import taken
@@ -19,7 +19,7 @@ from ostiary_tools.vectors.rows import every, source_of, unmasked
 
 T = TypeVar("T")
 
-NOTHING = Library({}, {}, {})
+NOTHING = Holdings({}, {}, {})
 """What is known where there is no store."""
 
 _TAG = re.compile(r"[a-z][a-z0-9_]{0,40}(:[a-z0-9_]{1,20})?")
@@ -68,14 +68,14 @@ class Design:
 
 def design(args: ManageCollectionArgs, world: World) -> Design:
     """What the arguments ask for. Raises Refused, Unavailable."""
-    library = world.library or NOTHING
+    holdings = world.holdings or NOTHING
     if not is_name(args.name):
         hint = "begin with a small letter, go on with small letters, digits and `_`; at most 63"
         raise Refused("collection", "a collection cannot be called so", hint)
-    if args.name in library.collections:
+    if args.name in holdings.collections:
         raise taken(args.name)
-    store, capabilities = chosen(args.store, library.stores, *STORES)
-    embedding = measured(_embedding(args, library), store, capabilities)
+    store, capabilities = chosen(args.store, holdings.stores, *STORES)
+    embedding = measured(_embedding(args, holdings), store, capabilities)
     layout = layout_of(args, Layout(index=_usual(capabilities)), store, capabilities)
     rows = _rows(args.source, world) if args.source else (None, (), None)
     return Design(args.name, store, embedding, layout, _tags(args.tags), *rows)
@@ -130,13 +130,13 @@ def measured(embedding: Embedding, store: str, capabilities: Capabilities) -> Em
     return embedding
 
 
-def _embedding(args: ManageCollectionArgs, library: Library) -> Embedding:
+def _embedding(args: ManageCollectionArgs, holdings: Holdings) -> Embedding:
     metric = Metric(args.metric)
     if args.dimension:
         if args.embedder or args.source:
             raise Refused("arguments", "a dimension stands for vectors that you bring", "give it without `embedder` and `source`")
         return Embedding("", "", args.dimension, normalised=False, metric=metric)
-    name, embedder = chosen(args.embedder, library.embedders, "embedder", f"{_EXTRA}, or give the `dimension` of your vectors")
+    name, embedder = chosen(args.embedder, holdings.embedders, "embedder", f"{_EXTRA}, or give the `dimension` of your vectors")
     return Embedding(name, embedder.model, embedder.dimension, embedder.normalised, metric)
 
 

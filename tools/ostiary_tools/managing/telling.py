@@ -13,7 +13,7 @@ _COLUMNS = ("name", "store", "embedder", "dimension", "index", "holds", "tags", 
 
 def listing(world: World) -> Rows:
     """All that the caller knows."""
-    known = sorted(world.library.collections.items()) if world.library else []
+    known = sorted(world.holdings.collections.items()) if world.holdings else []
     return Rows(tuple(ColumnHead(name, "text") for name in _COLUMNS), tuple(_row(one, world) for _, one in known))
 
 

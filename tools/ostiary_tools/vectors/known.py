@@ -25,7 +25,7 @@ class KnownCollection:
 
 
 @dataclass(frozen=True, slots=True)
-class Library:
+class Holdings:
     """All collections that a caller knows, and what one can be made of."""
 
     collections: dict[str, KnownCollection]
@@ -36,17 +36,17 @@ class Library:
     """Likewise."""
 
 
-def known(name: str, library: Library | None) -> KnownCollection:
+def known(name: str, holdings: Holdings | None) -> KnownCollection:
     """The collection of that name. Raises Refused, in the same words where there is none and where it is hidden."""
-    found = library.collections.get(name) if library else None
+    found = holdings.collections.get(name) if holdings else None
     if found is None:
-        raise Refused("unknown_collection", f"unknown collection `{name}`", nearest(library))
+        raise Refused("unknown_collection", f"unknown collection `{name}`", nearest(holdings))
     return found
 
 
-def nearest(library: Library | None, action: Action = Action.SEARCH) -> str:
+def nearest(holdings: Holdings | None, action: Action = Action.SEARCH) -> str:
     """What its caller can name instead."""
-    names = sorted(name for name, one in library.collections.items() if action in one.may) if library else []
+    names = sorted(name for name, one in holdings.collections.items() if action in one.may) if holdings else []
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
     return f"collections you may {action.value}: {shown}{more}" if names else f"there is no collection that you may {action.value}"
