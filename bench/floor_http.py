@@ -20,7 +20,7 @@ import asyncpg
 import mcp.types as t
 import uvicorn
 import uvloop
-from floor_server import BEGIN, BODY  # type: ignore[import-not-found]  # the script beside this one
+from floor_server import BEGIN, BODY
 from mcp.server import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.applications import Starlette

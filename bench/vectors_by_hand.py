@@ -1,0 +1,154 @@
+"""The vectors of `vectors.py`, and searching them without Ostiary: by hand in pgvector and Chroma, and by Chroma's own server."""
+
+import asyncio
+import json
+import os
+import shlex
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import numpy as np
+from mcp import Client, StdioServerParameters
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float32]
+Search = Callable[[int, int | None], Awaitable[Sequence[str]]]
+"""Takes the number of a question and the number that the filter allows to be at most; the keys found, best first."""
+
+DIMENSION = 256
+QUESTIONS = 200
+TARGET = 0.95
+K = 10
+BATCH = 1_000
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is searched and what is asked."""
+
+    vectors: Matrix
+    bucket: NDArray[np.int64]
+    questions: Matrix
+
+    def truth(self, share: int | None) -> list[set[str]]:
+        """The keys truly nearest to each question."""
+        kept = np.arange(len(self.vectors)) if share is None else np.flatnonzero(self.bucket < share)
+        scores = self.questions @ self.vectors[kept].T
+        return [{str(kept[place]) for place in row} for row in np.argpartition(-scores, K, axis=1)[:, :K]]
+
+
+def made(count: int) -> Data:
+    """The same for the same count."""
+    random = np.random.default_rng(7)
+    centres = random.standard_normal((count // 50, DIMENSION), dtype=np.float32)
+
+    def near(many: int) -> Matrix:
+        found = centres[random.integers(len(centres), size=many)]
+        found = found + 0.6 * random.standard_normal((many, DIMENSION), dtype=np.float32)
+        unit: Matrix = (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+        return unit
+
+    return Data(near(count), random.integers(1000, size=count), near(QUESTIONS))
+
+
+async def recall(search: Search, truth: list[set[str]], share: int | None) -> float:
+    """The share of the truly nearest that is found."""
+    found = [len(set(await search(number, share)) & truth[number]) for number in range(QUESTIONS)]
+    return sum(found) / sum(map(len, truth))
+
+
+async def raw_pgvector(dsn: str, data: Data, stack: AsyncExitStack) -> tuple[Search, float, float]:
+    """A search by hand over COPY and CREATE INDEX; rows a second, and seconds of the build."""
+    pool = await asyncpg.create_pool(dsn, min_size=16, max_size=16, setup=_by_hand)
+    stack.push_async_callback(pool.close)
+    await pool.execute("create table raw (id text primary key, bucket int not null, embedding vector(256) not null)")
+    texts = [_text(vector) for vector in data.vectors]
+    began = time.perf_counter()
+    async with pool.acquire() as connection:
+        # asyncpg has no binary form of a vector of its own: by text, as people do.
+        await connection.execute("create temporary table given (id text, bucket int, embedding text)")
+        records = zip(map(str, range(len(texts))), data.bucket.tolist(), texts, strict=True)
+        await connection.copy_records_to_table("given", records=records)
+        await connection.execute("insert into raw select id, bucket, embedding::vector from given")
+    stored = time.perf_counter() - began
+    await pool.execute("alter database vectors set maintenance_work_mem = '512MB'")
+    await pool.expire_connections()
+    began = time.perf_counter()
+    await pool.execute("create index on raw using hnsw (embedding vector_cosine_ops) with (m = 16, ef_construction = 64)")
+    built = time.perf_counter() - began
+    await pool.execute("analyze raw")
+    questions = [_text(vector) for vector in data.questions]
+
+    async def search(number: int, share: int | None) -> Sequence[str]:
+        where = "" if share is None else f"where bucket < {share}"
+        rows = await pool.fetch(f"select id from raw {where} order by embedding <=> $1::text::vector limit {K}", questions[number])
+        return [row["id"] for row in rows]
+
+    for effort in (40, 60, 80, 120, 160, 240, 400):
+        EFFORT[0] = effort
+        if await recall(search, data.truth(None), None) >= TARGET:
+            break
+    return search, len(texts) / stored, built
+
+
+EFFORT = [40]
+
+
+async def _by_hand(connection: asyncpg.Connection) -> None:
+    await connection.execute(f"set hnsw.ef_search = {EFFORT[0]}")
+
+
+def _text(vector: NDArray[np.float32]) -> str:
+    return "[" + ",".join(f"{value:.7g}" for value in vector.tolist()) + "]"
+
+
+def raw_chroma(folder: Path, data: Data) -> tuple[Search, float]:
+    """A search by hand with Chroma's embedded client; rows a second, its index among them."""
+    import chromadb
+    from chromadb.config import Settings
+
+    client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
+    hnsw: Any = {"hnsw": {"space": "cosine", "max_neighbors": 16, "ef_construction": 64, "ef_search": 100}}
+    collection = client.create_collection("raw", configuration=hnsw, embedding_function=None)
+    began = time.perf_counter()
+    for start in range(0, len(data.vectors), BATCH):
+        end = min(start + BATCH, len(data.vectors))
+        metadatas: Any = [{"bucket": int(value)} for value in data.bucket[start:end]]
+        collection.add(ids=[str(n) for n in range(start, end)], embeddings=data.vectors[start:end], metadatas=metadatas)
+    rate = len(data.vectors) / (time.perf_counter() - began)
+
+    def ask(number: int, share: int | None) -> Sequence[str]:
+        where: Any = None if share is None else {"bucket": {"$lt": share}}
+        return collection.query(query_embeddings=data.questions[number], n_results=K, where=where, include=[])["ids"][0]
+
+    async def search(number: int, share: int | None) -> Sequence[str]:
+        return await asyncio.to_thread(ask, number, share)
+
+    return search, rate
+
+
+async def chroma_mcp(command: str, folder: Path, data: Data, stack: AsyncExitStack) -> Search:
+    """A server of Chroma's own over the folder of `raw chroma`."""
+    program, *args = shlex.split(command)
+    parameters = StdioServerParameters(
+        command=program,
+        args=[*args, "--client-type", "persistent", "--data-dir", str(folder)],
+        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
+    )
+    client = await stack.enter_async_context(Client(parameters))
+    questions = [vector.tolist() for vector in data.questions]
+
+    async def search(number: int, share: int | None) -> Sequence[str]:
+        where = None if share is None else {"bucket": {"$lt": share}}
+        asked = {"query_embeddings": [questions[number]], "n_results": K, "where": where, "include": []}
+        arguments = {"collection_name": "raw", **asked}
+        reply = await client.call_tool("chroma_query_documents", arguments)
+        found: list[str] = json.loads(reply.content[0].text)["ids"][0]  # type: ignore[union-attr]  # it answers in text
+        return found
+
+    return search
