@@ -99,13 +99,14 @@ def test_only_the_protocol_module_and_clients_import_the_sdk():
 def test_only_the_database_packages_import_a_driver():
     # A store of vectors is a database by itself, and its driver stays behind the one port.
     stores = ("ostiary_tools.vectors.pgvector", "ostiary_tools.vectors.chroma")
-    homes = ("ostiary_tools.datasources", "ostiary_tools.control", "ostiary_tools.embedded", *stores)
+    homes = ("ostiary_tools.datasources", "ostiary_tools.control", "ostiary_tools.embedded", "ostiary_tools.backup", *stores)
     assert {m for m in importers(*DRIVERS) if not within(m, *homes)} == set()
 
 
-def test_only_the_embedded_package_starts_programs_and_the_server_itself():
-    assert {m for m in importers("subprocess") if not within(m, "ostiary_tools.embedded")} == set()
-    others = {m for m in callers("create_subprocess_exec") if not within(m, "ostiary_tools.embedded")}
+def test_only_the_database_packages_start_programs_and_the_server_itself():
+    homes = ("ostiary_tools.embedded", "ostiary_tools.backup")
+    assert {m for m in importers("subprocess") if not within(m, *homes)} == set()
+    others = {m for m in callers("create_subprocess_exec") if not within(m, *homes)}
     assert others == {"ostiary.http.workers", "ostiary.detached"}, "their program is this one"
 
 

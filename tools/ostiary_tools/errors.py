@@ -15,6 +15,8 @@ ToolError                code, message, hint
 ├── OutcomeUnknown       the session broke while a change was committed; what became of it is found out and recorded
 ├── NoCollection         a store no longer holds it, or never did
 ├── EmbeddingFailed      an embedder gave what cannot be used
+├── Damaged              a backup is not what was kept
+├── ProgramFailed        a program of PostgreSQL ended with an error
 └── DatabaseError        the server's own error, with its SQLSTATE
 """
 
@@ -127,6 +129,22 @@ class EmbeddingFailed(ToolError):
     """Another number of vectors than asked for, another dimension, or what is no finite number."""
 
     code = "embedding"
+
+
+class Damaged(ToolError):
+    """A backup, or a copy that was made of it, is not what was kept. `what` names the damage: a member, a file, a table."""
+
+    code = "damaged"
+
+    def __init__(self, what: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.what = what
+
+
+class ProgramFailed(ToolError):
+    """A program of PostgreSQL ended with an error. The message is its last complaint, without secrets."""
+
+    code = "program"
 
 
 class LockedOut(ToolError):

@@ -1,0 +1,1 @@
+"""The kinds of backup, each with the programs that make it."""

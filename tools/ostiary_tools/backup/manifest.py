@@ -1,0 +1,147 @@
+"""What a backup says of itself: what it is of, its members, and what the data was when it was taken.
+
+A manifest is the last thing that is written of a backup, and is never changed. It is signed (see `repository`), and says enough to
+restore the backup without anything else of this installation but a key.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+FORMAT = 1
+"""Of manifests; another one is refused."""
+
+
+class Kind(StrEnum):
+    """How a backup is made."""
+
+    LOGICAL = "logical"
+    """One database as `pg_dump` writes it."""
+    FULL = "full"
+    """A whole cluster, its files, as `pg_basebackup` sends them."""
+    SQLITE = "sqlite"
+    """One SQLite file through SQLite's own backup."""
+
+
+class Content(StrEnum):
+    """What a member is; it says how it is restored by standard commands."""
+
+    DATABASE = "database"
+    """`pg_dump -Fc`: all of it but the rows of tables that have members of their own."""
+    DATA = "data"
+    """`pg_dump -Fc --data-only`: rows of some tables."""
+    GLOBALS = "globals"
+    """`pg_dumpall --globals-only`: SQL."""
+    BASE = "base"
+    """`pg_basebackup -Ft`: a tar of the data directory, with `backup_manifest` in it."""
+    WAL = "wal"
+    """A tar of the segments from the start of a base to its point."""
+    SQLITE = "sqlite"
+    """A SQLite database file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of a backup: compressed with zstd, then encrypted to all recipients with age."""
+
+    name: str
+    """Such as `base.tar.zst.age`; no name of anything in the database is in it."""
+    content: Content
+    plain_bytes: int
+    plain_sha256: str
+    stored_bytes: int
+    stored_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TablePrint:
+    """Of a table's rows, their number and a sum of their hashes. It finds damage, and proves nothing to an attacker."""
+
+    schema: str
+    table: str
+    rows: int
+    sum: str
+    """Of `hashtextextended` over the rows as text, decimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a database held at one moment."""
+
+    database: str
+    tables: tuple[TablePrint, ...]
+    """Sorted."""
+    sequences: Mapping[str, str] = field(default_factory=dict)
+    """Last values by quoted name; empty text where one was never used."""
+    objects: Mapping[str, int] = field(default_factory=dict)
+    """How many there are of indexes, constraints, triggers, policies, functions and views, and how many of them are valid."""
+    extensions: Mapping[str, str] = field(default_factory=dict)
+    """Versions by name."""
+
+    @property
+    def rows(self) -> int:
+        """Of all tables."""
+        return sum(table.rows for table in self.tables)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The moment in a cluster's history at which a full backup's fingerprint was taken.
+
+    A copy that is recovered to the last commit which `snapshot` sees holds exactly what was fingerprinted.
+    """
+
+    snapshot: str
+    """As `pg_current_snapshot()` gives it."""
+    lsn: str
+    """At or after every commit that the snapshot sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What a full backup is of."""
+
+    system_identifier: str
+    timeline: int
+    start_lsn: str
+    end_lsn: str
+    """From here on a copy is consistent."""
+    point: Point | None
+    """`None` where the login may not read rows, so that there is no fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A backup as it describes itself."""
+
+    id: str
+    """`YYYYMMDDTHHMMSSZ-` and eight hexadecimal digits."""
+    kind: Kind
+    datasource: str
+    """As this installation calls what was backed up."""
+    job: str
+    """Of whose work it is: work that is done again finds what it has done already."""
+    started_at: datetime
+    ended_at: datetime
+    server_version: str
+    """Such as `18.6`, or SQLite's."""
+    members: tuple[Member, ...]
+    fingerprint: Fingerprint | None
+    cluster: ClusterFacts | None = None
+    recipients: tuple[str, ...] = ()
+    """Public keys that every member is encrypted to."""
+    notes: tuple[str, ...] = ()
+    """What it lacks, in sentences: roles without passwords, a fingerprint that could not be taken."""
+    parent: str | None = None
+    """The backup that this one needs; none does yet."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all members."""
+        return sum(member.stored_bytes for member in self.members)
+
+    @property
+    def plain_bytes(self) -> int:
+        """Of all members."""
+        return sum(member.plain_bytes for member in self.members)
