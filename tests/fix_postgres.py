@@ -186,3 +186,20 @@ def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., st
 
     yield make
     postgres_server.drop(made)
+
+
+@pytest.fixture
+def made_in() -> Iterator[Callable[..., str]]:
+    """`made_in(server, sql)` makes a database of this test's own in a server and returns its name."""
+    made: list[tuple[PostgresServer, str]] = []
+
+    def make(server: PostgresServer, sql: str = "") -> str:
+        name = f"test_{os.getpid()}_{next(_numbers)}"
+        server.sql(f'CREATE DATABASE "{name}"')
+        made.append((server, name))
+        server.sql(sql, name)
+        return name
+
+    yield make
+    for server, name in made:
+        server.drop([name])

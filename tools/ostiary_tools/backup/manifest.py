@@ -73,9 +73,10 @@ class Fingerprint:
     tables: tuple[TablePrint, ...]
     """Sorted."""
     sequences: Mapping[str, str] = field(default_factory=dict)
-    """Last values by quoted name; empty text where one was never used."""
-    objects: Mapping[str, int] = field(default_factory=dict)
-    """How many there are of indexes, constraints, triggers, policies, functions and views, and how many of them are valid."""
+    """By quoted name the last value that was given out, or `low..high` where it went on during the backup."""
+    objects: Mapping[str, str] = field(default_factory=dict)
+    """Tables, indexes, constraints, triggers, policies, functions and so on, as `index "public"."orders_pkey"`, and what of each
+    must be as it was."""
     extensions: Mapping[str, str] = field(default_factory=dict)
     """Versions by name."""
 

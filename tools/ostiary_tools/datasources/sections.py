@@ -14,8 +14,8 @@ class Section(NamedTuple):
     """The first major version that can run it."""
 
 
-def load_sections(file: str) -> Mapping[str, Section]:
-    """The queries of a file of this package, by name, in order."""
-    text = resources.files(__package__).joinpath(file).read_text("utf-8")
+def load_sections(file: str, package: str = "ostiary_tools.datasources") -> Mapping[str, Section]:
+    """The queries of a file of a package, by name, in order."""
+    text = resources.files(package).joinpath(file).read_text("utf-8")
     parts = re.split(r"^-- :(\w+)(?: (\d+))?\n", text, flags=re.MULTILINE)
     return {name: Section(query, int(since or 0)) for name, since, query in zip(parts[1::3], parts[2::3], parts[3::3], strict=True)}

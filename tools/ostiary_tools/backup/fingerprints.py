@@ -1,0 +1,148 @@
+"""Says what a database holds in one snapshot.
+
+A fingerprint finds damage and what a restore left out; it proves nothing to whoever can choose rows. Rows are hashed as text under
+settings that are the same on every server, so that versions and the order of columns make no difference. Computed columns are
+left out: they are no data of their own. Rows that the login may not see and tables that were emptied under the snapshot are errors.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from ostiary_tools.backup.manifest import Fingerprint, Kind, TablePrint
+from ostiary_tools.backup.reading import RIGHTS, in_words, pin
+from ostiary_tools.backup.sequences import positions
+from ostiary_tools.datasources.failures import DRIVER_ERRORS
+from ostiary_tools.datasources.sections import load_sections
+from ostiary_tools.errors import ToolError, Unavailable
+from ostiary_tools.identifiers import quoted
+
+LARGE_OBJECTS = ("pg_catalog", "pg_largeobject")
+"""The table that stands for all of them."""
+_BLOCKS = 1 << 15
+"""Of a table at once: 256 MB in pages of 8 kB."""
+_AT_ONCE = 500
+"""Tables in one statement that locks."""
+_SQL = load_sections("fingerprints.sql", __package__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    oid: int
+    schema: str
+    name: str
+    columns: tuple[str, ...]
+    blocks: int
+    """As far as it may be read in parts, else none."""
+
+    @property
+    def quoted(self) -> str:
+        return f"{quoted(self.schema)}.{quoted(self.name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some pages of a table, the last part without an end."""
+
+    table: _Table
+    first: int
+    end: int | None
+
+
+async def taken(
+    connection: asyncpg.Connection,
+    database: str,
+    kind: Kind,
+    *,
+    beside: Sequence[asyncpg.Connection] = (),
+    told: Callable[[int], None] = lambda _: None,
+) -> Fingerprint:
+    """What the snapshot of the connection's transaction, REPEATABLE READ, holds of what a backup of this kind has.
+
+    The tables are locked against being emptied or rebuilt for as long as that transaction lasts. Connections `beside` it have
+    imported the same snapshot and read tables at the same time; `told` takes rows as they are read. Raises ToolError.
+    """
+    with in_words():
+        for each in (connection, *beside):
+            await pin(each)
+        tables = await _tables(connection, kind)
+        await _locked(connection, tables)
+        sequences = await positions(connection, kind)
+        prints = await _printed((connection, *beside), tables, told)
+        return Fingerprint(
+            database,
+            tuple(sorted((*prints, *await _large_objects(connection)), key=lambda one: (one.schema, one.table))),
+            sequences,
+            {f"{row['kind']} {row['name']}": row["state"] for row in await connection.fetch(_SQL["objects"].query)},
+            {row["name"]: row["state"] for row in await connection.fetch(_SQL["extensions"].query)},
+        )
+
+
+async def _tables(connection: asyncpg.Connection, kind: Kind) -> Sequence[_Table]:
+    rows = await connection.fetch(_SQL["tables"].query, kind is Kind.FULL)
+    if closed := sum(not row["readable"] or row["hiding"] for row in rows):
+        raise Unavailable(f"the login for backups may not read every row of {closed} of {len(rows)} tables", RIGHTS)
+    return [
+        _Table(row["oid"], row["schema"], row["name"], tuple(row["columns"]), row["blocks"] if row["heap"] else 0) for row in rows
+    ]
+
+
+async def _locked(connection: asyncpg.Connection, tables: Sequence[_Table]) -> None:
+    """A table that is emptied is empty in every snapshot, also in older ones."""
+    for start in range(0, len(tables), _AT_ONCE):
+        some = tables[start : start + _AT_ONCE]
+        await connection.execute(f"LOCK TABLE {', '.join(f'ONLY {table.quoted}' for table in some)} IN ACCESS SHARE MODE")
+    if await connection.fetchval(_SQL["moved"].query, [table.oid for table in tables]):
+        raise Unavailable("tables were emptied, rebuilt or replaced while the backup began", "try again in a moment")
+
+
+async def _printed(
+    connections: Sequence[asyncpg.Connection], tables: Sequence[_Table], told: Callable[[int], None]
+) -> Sequence[TablePrint]:
+    """Each connection takes the next part when it is done with one, parts of big tables first."""
+    parts = deque(sorted((part for table in tables for part in _parts(table)), key=lambda part: -part.table.blocks))
+    counts: dict[int, int] = defaultdict(int)
+    sums: dict[int, int] = defaultdict(int)
+
+    async def work(connection: asyncpg.Connection) -> None:
+        while parts:
+            part = parts.popleft()
+            rows, total = await connection.fetchrow(_statement(part))
+            counts[part.table.oid] += rows
+            sums[part.table.oid] += int(total)
+            told(rows)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for connection in connections:
+                group.create_task(work(connection))
+    except* (*DRIVER_ERRORS, ToolError, ValueError) as errors:
+        raise errors.exceptions[0] from None
+    return [TablePrint(table.schema, table.name, counts[table.oid], str(sums[table.oid])) for table in tables]
+
+
+def _parts(table: _Table) -> Iterator[_Part]:
+    starts = range(0, max(1, table.blocks), _BLOCKS)
+    for start in starts:
+        yield _Part(table, start, None if start == starts[-1] else start + _BLOCKS)
+
+
+def _statement(part: _Part) -> str:
+    """Columns stand by name, in an order of their own, in a row without a type: no cast of the table's owner runs."""
+    row = ", ".join(f"t.{quoted(column)}" for column in part.table.columns)
+    pages = [f"t.ctid >= '({part.first},0)'"] if part.first else []
+    pages += [f"t.ctid < '({part.end},0)'"] if part.end is not None else []
+    where = f" WHERE {' AND '.join(pages)}" if pages else ""
+    digest = f'hashtextextended(ROW({row})::text COLLATE "C", 0)::numeric'
+    return f"SELECT count(*), coalesce(sum({digest}), 0)::text FROM ONLY {part.table.quoted} AS t{where}"  # noqa: S608 -- quoted names
+
+
+async def _large_objects(connection: asyncpg.Connection) -> Sequence[TablePrint]:
+    """None where there are none."""
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_largeobject_metadata)"):
+        return ()
+    row = await connection.fetchrow(_SQL["large_objects"].query)
+    return (TablePrint(*LARGE_OBJECTS, row["rows"], row["sum"]),)
