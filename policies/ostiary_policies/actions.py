@@ -50,6 +50,15 @@ class Action(StrEnum):
     DROP = "drop"
     """Take it away with all that is in it (on `Collection`)."""
 
+    BACK_UP = "back_up"
+    """Take a backup (on `Backup`): all that is in its datasource, whatever else policy says of that."""
+
+    VERIFY = "verify"
+    """Read every byte of a backup and say whether it is what was kept (on `Backup`)."""
+
+    RESTORE = "restore"
+    """Make something new out of a backup (on `Backup`)."""
+
     READ_AUDIT = "read_audit"
     """Read and verify the audit log (on `AuditLog`)."""
 

@@ -8,8 +8,8 @@
     expected = "deny"
     rules = ["analyst-no-pii"]
 
-`taints` are those of the agent, a list. `resource` names one of `tool`, `datasource`, `schema`, `table`, `column`, `function` or
-`audit_log` by its id as policies write it, with the attributes that kind has (`tags`,
+`taints` are those of the agent, a list. `resource` names one of `tool`, `datasource`, `schema`, `table`, `column`, `function`,
+`collection`, `backup` or `audit_log` by its id as policies write it, with the attributes that kind has (`tags`,
 `table_tags`, `volatility`, `security_definer`, `extension`, `owner`, `language`, `trigger`). `agent`, `attributes` (of the agent,
 by name: `{ region = "eu", teams = ["sales"] }`), `rules` (exactly
 those that decide, in any order) and `terms` (`limit_rows`, `limit_bytes`, `timeout_s`,

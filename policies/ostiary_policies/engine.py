@@ -233,6 +233,8 @@ def presupposes(access: Access) -> tuple[Access, ...]:
             return (Access(Action.SEE, access.resource),)
         case Action.SEARCH | Action.INDEX | Action.MANAGE | Action.DROP | Action.CALL | Action.READ_AUDIT:
             return ()
+        case Action.BACK_UP | Action.VERIFY | Action.RESTORE:
+            return ()
 
 
 def _with_presupposed(accesses: Iterable[Access]) -> Iterator[Access]:

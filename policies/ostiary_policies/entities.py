@@ -11,13 +11,34 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ostiary_policies.model import AuditLog, Collection, Column, Datasource, Function, Resource, Schema, Table, Tool
+from ostiary_policies.model import (
+    BACKUP_KINDS,
+    AuditLog,
+    Backup,
+    Collection,
+    Column,
+    Datasource,
+    Function,
+    Resource,
+    Schema,
+    Table,
+    Tool,
+)
 
-RESOURCES: tuple[type[Resource], ...] = (Tool, Datasource, Schema, Table, Column, Function, Collection, AuditLog)
+RESOURCES: tuple[type[Resource], ...] = (Tool, Datasource, Schema, Table, Column, Function, Collection, Backup, AuditLog)
 ATTRIBUTES = frozenset(field.name for resource in RESOURCES for field in fields(resource))
 """Every attribute a policy can ask for."""
 
-_PARTS: Mapping[str, int] = {"Tool": 1, "Datasource": 1, "Schema": 2, "Table": 3, "Column": 4, "Function": 3, "Collection": 1}
+_PARTS: Mapping[str, int] = {
+    "Tool": 1,
+    "Datasource": 1,
+    "Schema": 2,
+    "Table": 3,
+    "Column": 4,
+    "Function": 3,
+    "Collection": 1,
+    "Backup": 2,
+}
 _AUDIT_LOG = "audit"
 _PART = re.compile(r'"((?:[^"]|"")*)"|([^."]+)')
 
@@ -43,6 +64,8 @@ def names(resource: Resource) -> tuple[str, ...]:
             return (resource.datasource, resource.schema, resource.name)
         case Column():
             return (resource.datasource, resource.schema, resource.table, resource.name)
+        case Backup():
+            return (resource.datasource, resource.kind)
         case AuditLog():
             return (_AUDIT_LOG,)
 
@@ -57,7 +80,7 @@ def entity(resource: Resource) -> dict[str, Any]:
 def parent(resource: Resource) -> Resource | None:
     """Return what contains it, or `None`."""
     match resource:
-        case Schema():
+        case Schema() | Backup():
             return Datasource(resource.datasource)
         case Table() | Function():
             return Schema(resource.datasource, resource.schema)
@@ -82,6 +105,8 @@ def names_in(kind: str, written: str) -> tuple[str, ...]:
         raise ValueError(f"the id of a {kind} is {_shape(kind)}; a name that contains a dot or a quote is quoted as in SQL")
     if (spelt := ".".join(map(_spell, found))) != written:
         raise ValueError(f"it is spelt `{spelt}`: only a name that contains a dot or a quote is quoted")
+    if kind == "Backup" and found[-1] not in BACKUP_KINDS:
+        raise ValueError(f"there are backups of the kinds {', '.join(BACKUP_KINDS)}")
     return found
 
 
@@ -114,6 +139,7 @@ def _shape(kind: str) -> str:
         "Column": "`datasource.schema.table.column`",
         "Function": "`datasource.schema.function`",
         "Collection": "its name",
+        "Backup": "`datasource.kind`",
     }
     return words[kind]
 

@@ -6,7 +6,7 @@ refusal is not made here.
 
 from ostiary_policies import approvals, entities
 from ostiary_policies.actions import Action
-from ostiary_policies.model import Access, AuditLog, Denial, Function, Obligations, Permit, Principal, Reason, Tool
+from ostiary_policies.model import Access, AuditLog, Backup, Denial, Function, Obligations, Permit, Principal, Reason, Tool
 
 
 def explain(decision: Permit | Denial) -> list[str]:
@@ -66,10 +66,18 @@ def wish(access: Access) -> str:
             return "read the audit log" if access.action is Action.READ_AUDIT else f"{access.action.value} the audit log"
         case Function():
             return f"{access.action.value} function `{entities.resource_id(access.resource)}()`"
+        case Backup():
+            return wish_of_backup(access.action, access.resource)
         case Tool():
             return f"{access.action.value} `{access.resource.name}`"
         case resource:
             return f"{access.action.value} {type(resource).__name__.lower()} `{entities.resource_id(resource)}`"
+
+
+def wish_of_backup(action: Action, backup: Backup) -> str:
+    """Likewise, of backups."""
+    kept = f"{backup.kind} backups of `{backup.datasource}`"
+    return f"make {kept}" if action is Action.BACK_UP else f"{action.value} {kept}"
 
 
 def subject(principal: Principal) -> str:

@@ -103,12 +103,26 @@ class Collection:
     tags: frozenset[str] = frozenset()
 
 
+BACKUP_KINDS = ("full", "logical", "sqlite")
+"""How backups are made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """The backups of one kind of a datasource, those that will be made too."""
+
+    datasource: str
+    """`control` is the installation's own control database."""
+    kind: str
+    """One of `BACKUP_KINDS`."""
+
+
 @dataclass(frozen=True, slots=True)
 class AuditLog:
     """The audit log of this installation."""
 
 
-Resource = Tool | Datasource | Schema | Table | Column | Function | Collection | AuditLog
+Resource = Tool | Datasource | Schema | Table | Column | Function | Collection | Backup | AuditLog
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,9 @@ WRITES: Mapping[Action, str] = {
 ACTIONS = (READ, *WRITES.values())
 
 _NAME = re.compile(r"(?!(?:true|false|if|then|else|in|is|like|has|__cedar)\Z)[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_TAKEN = frozenset({"Role", "Agent", "Tool", "Datasource", "Schema", "Table", "Column", "Function", "Collection", "AuditLog"})
+_TAKEN = frozenset(
+    {"Role", "Agent", "Tool", "Datasource", "Schema", "Table", "Column", "Function", "Collection", "Backup", "AuditLog"}
+)
 _ACTION_IDS = frozenset(("Action", action) for action in ACTIONS)
 _SHAPE = 'write `(principal in Role::"…", action == Action::"read_row", resource is datasource::schema::table)`'
 

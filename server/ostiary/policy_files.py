@@ -19,7 +19,7 @@ from ostiary_policies.cedar import PolicySet
 from ostiary_policies.engine import Engine
 from ostiary_policies.errors import PolicyError, Problem
 
-BUNDLES = ("observer", "analyst", "engineer", "operator", "auditor", "curator")
+BUNDLES = ("observer", "analyst", "engineer", "operator", "auditor", "curator", "custodian")
 """Shipped with the package; each file says for whom it is."""
 _MOST_BYTES = 4_000_000
 """Of a file. They are read whole and often; no pipe or device is read at all."""

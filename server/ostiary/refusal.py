@@ -11,8 +11,10 @@ from ostiary_policies.actions import Action
 from ostiary_policies.budgets import Budget, Measure
 from ostiary_policies.engine import Engine
 from ostiary_policies.entities import names_in, resource_id
+from ostiary_policies.explain import wish_of_backup
 from ostiary_policies.model import (
     AuditLog,
+    Backup,
     Collection,
     Column,
     Datasource,
@@ -27,6 +29,7 @@ from ostiary_policies.model import (
     Table,
     Tool,
 )
+from ostiary_tools.backup.known import nearest as nearest_backups
 from ostiary_tools.control.budgets import Standing, Wish
 from ostiary_tools.identifiers import identifier
 from ostiary_tools.join_paths import edges
@@ -174,6 +177,8 @@ def _sentence(action: Action, resource: Resource, world: World) -> str:
         return f"unknown {_kind(resource)} `{_name(resource)}`"
     if isinstance(resource, AuditLog):
         return "you may not read the audit log"
+    if isinstance(resource, Backup):
+        return f"you may not {wish_of_backup(action, resource)}"
     return f"you may not {action.value} {_kind(resource)} `{_name(resource)}`"
 
 
@@ -186,6 +191,8 @@ def _visible(resource: Resource, world: World) -> bool:
             return name in world.views
         case Collection(name=name):
             return world.holdings is not None and name in world.holdings.collections
+        case Backup():
+            return world.backups is not None and resource in world.backups.may
         case Tool() | AuditLog():
             return True
 
@@ -202,6 +209,8 @@ def _nearest(denial: Denial, world: World) -> str:
                 )
             case Collection(name=name):
                 return nearest(world.holdings, reason.access.action)
+            case Backup():
+                return nearest_backups(world.backups)
             case Function():
                 return "built-in functions that only compute need no permission: write it with those"
             case _:
@@ -270,5 +279,7 @@ def _name(resource: Resource) -> str:
             return f"{schema}.{name}"
         case Tool(name=name) | Datasource(name=name) | Schema(name=name) | Collection(name=name):
             return name
+        case Backup(datasource=datasource, kind=kind):
+            return f"{datasource}.{kind}"
         case AuditLog():
             return "audit log"

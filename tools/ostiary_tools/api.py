@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ostiary_policies.budgets import Budget
 from ostiary_policies.model import Intent, Obligations, Permit, Statement
 from ostiary_tools.asking import Answer, Client, Form, InputNeeded, Question, Roots, Sampling
+from ostiary_tools.backup.known import Backups, KnownBackup
 from ostiary_tools.change import Changed, KnownChange, Wish
 from ostiary_tools.errors import DatabaseError, NotWritten, Refused, ScansTooMuch, TimedOut, TooCostly, ToolError, Unavailable
 from ostiary_tools.examples import ShownExample
@@ -43,12 +44,14 @@ from ostiary_tools.vectors.port import Indexed, Managed, Searched
 from ostiary_tools.view import SchemaView, World
 
 __all__ = [
+    "AboutBackups",
     "Answer",
     "Args",
     "AsJob",
     "AskedInWords",
     "Audio",
     "AuditReader",
+    "Backups",
     "Block",
     "Budget",
     "BudgetLeft",
@@ -73,6 +76,7 @@ __all__ = [
     "InputNeeded",
     "Intent",
     "Job",
+    "KnownBackup",
     "KnownChange",
     "KnownCollection",
     "Managed",
@@ -143,6 +147,10 @@ class ChangeHandle:
 
 class CollectionName:
     """Marks the field of `Args` that names a collection, or is empty: `World.holdings` says which ones the caller knows."""
+
+
+class AboutBackups:
+    """Marks a field of `Args` that names a backup, or what backups are of: `World.backups` says what the caller knows of them."""
 
 
 class AsJob:

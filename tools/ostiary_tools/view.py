@@ -23,6 +23,7 @@ from ostiary_tools.position import Position
 from ostiary_tools.snapshot import ColumnInfo, Index, Name, Relation, Snapshot
 
 if TYPE_CHECKING:
+    from ostiary_tools.backup.known import Backups
     from ostiary_tools.change import KnownChange
     from ostiary_tools.meaning.index import Meanings
     from ostiary_tools.vectors.known import Holdings
@@ -260,6 +261,9 @@ class World:
 
     holdings: "Holdings | None" = None
     """The collections that the caller knows, when the call is about collections."""
+
+    backups: "Backups | None" = None
+    """What the caller knows of backups, when the call is about backups."""
 
     client: Client = field(default_factory=Client)
     """Whom the tool may ask before it states its intent."""

@@ -112,7 +112,7 @@ class Agent(Section):
     name: Name = _setting("local", "The agent's name, in policies and in the audit table.")
     role: Name = _setting("analyst", "The role it acts in; one of `roles`.")
     roles: Annotated[tuple[Name, ...], AfterValidator(_not_empty)] = _setting(
-        ("observer", "analyst", "engineer", "operator", "auditor", "curator"),
+        ("observer", "analyst", "engineer", "operator", "auditor", "curator", "custodian"),
         "The roles that `role` and `--role` may choose among.",
     )
 
@@ -166,7 +166,7 @@ class Policy(Section):
     """Which policies decide."""
 
     bundles: tuple[Name, ...] = _setting(
-        ("observer", "analyst", "engineer", "operator", "auditor", "curator"), "The shipped bundles in force."
+        ("observer", "analyst", "engineer", "operator", "auditor", "curator", "custodian"), "The shipped bundles in force."
     )
     directory: Path | None = _setting(
         None, "Folder of your own `*.cedar` files, in force beside the bundles; followed while a server runs.", example="policies"

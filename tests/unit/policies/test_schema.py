@@ -13,6 +13,7 @@ from ostiary_policies.entities import RESOURCES
 from ostiary_policies.model import (
     Access,
     AuditLog,
+    Backup,
     Collection,
     Column,
     Datasource,
@@ -38,6 +39,9 @@ APPLIES: dict[Action, set[type[Resource]]] = {
     Action.INDEX: {Collection},
     Action.MANAGE: {Collection},
     Action.DROP: {Collection},
+    Action.BACK_UP: {Backup},
+    Action.VERIFY: {Backup},
+    Action.RESTORE: {Backup},
     Action.READ_AUDIT: {AuditLog},
 }
 EXAMPLES: tuple[Resource, ...] = (
@@ -48,6 +52,7 @@ EXAMPLES: tuple[Resource, ...] = (
     Column("shop", "public", "customers", "email", frozenset({"pii"}), frozenset({"secret"})),
     Function("shop", "public", "f", "stable", security_definer=True, extension="hstore", owner="app", language="c"),
     Collection("notes", "local", "shop", frozenset({"pii"})),
+    Backup("shop", "full"),
     AuditLog(),
 )
 TEXT = files("ostiary_policies").joinpath("schema.cedarschema").read_text("utf-8")

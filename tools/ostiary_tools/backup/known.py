@@ -1,0 +1,93 @@
+"""What one caller knows of backups, and the words for what it does not."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Backup
+from ostiary_tools.backup.manifest import Kind, Manifest
+from ostiary_tools.errors import Refused
+
+UNPROVEN = "unproven"
+"""The label of a backup that no drill has passed."""
+_NAMED = 8
+"""Listed at most in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBackup:
+    """A backup, with what its caller may do with it: at least one of `back_up`, `verify` and `restore` on its kind."""
+
+    manifest: Manifest
+    may: frozenset[Action]
+    proven: str = ""
+    """When the newest drill passed, ISO 8601; empty where none has, or the newest has failed."""
+    damaged: str = ""
+    """Why it is not used, in words; empty where nothing is known to be wrong."""
+
+    @property
+    def label(self) -> str:
+        """What is to be said of it before anything else."""
+        if self.damaged:
+            return "damaged"
+        return f"proven {self.proven}" if self.proven else UNPROVEN
+
+
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """All that a caller knows of backups."""
+
+    sources: Mapping[str, tuple[Kind, ...]] = field(default_factory=dict)
+    """What can be backed up, by datasource, the usual kind first; only those on which the caller may do something."""
+    may: Mapping[Backup, frozenset[Action]] = field(default_factory=dict)
+    """What it may do, by datasource and kind; never nothing."""
+    backups: tuple[KnownBackup, ...] = ()
+    """Newest first."""
+    unusable: str = ""
+    """Why no backup can be made or read now, in words; empty where they can."""
+    hint: str = ""
+    """What to do about that."""
+
+
+def resource(manifest: Manifest) -> Backup:
+    """What policies call it."""
+    return Backup(manifest.datasource, manifest.kind.value)
+
+
+def known(id_: str, backups: Backups | None) -> KnownBackup:
+    """The backup of that id. Raises Refused, in the same words where there is none and where it is hidden."""
+    found = next((one for one in backups.backups if one.manifest.id == id_), None) if backups else None
+    if found is None:
+        raise Refused("unknown_backup", f"unknown backup `{id_}`", "call `list_backups`")
+    return found
+
+
+def source(datasource: str | None, kind: str | None, backups: Backups | None) -> Backup:
+    """What is to be backed up. Raises Refused, in the same words for what is not there and what is hidden."""
+    sources = backups.sources if backups else {}
+    if datasource is None and len(sources) == 1:
+        datasource = next(iter(sources))
+    if datasource is None:
+        raise Refused("datasource", "name the datasource", nearest(backups))
+    kinds = sources.get(datasource, ())
+    if not kinds:
+        raise Refused("unknown_datasource", f"unknown datasource `{datasource}`", nearest(backups))
+    chosen = kinds[0].value if kind is None else kind
+    if chosen not in kinds:
+        hint = f"kinds of backups you may use of it: {', '.join(kinds)}"
+        raise Refused("unknown_kind", f"no {chosen} backups are made of `{datasource}`", hint)
+    return Backup(datasource, chosen)
+
+
+def nearest(backups: Backups | None) -> str:
+    """What its caller can name instead."""
+    names = sorted(backups.sources) if backups else []
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
+    return f"datasources whose backups you may use: {shown}{more}" if names else "there is no datasource whose backups you may use"
+
+
+def usable(backups: Backups | None) -> None:
+    """Raises Refused where there is nowhere to keep them."""
+    if backups is None or backups.unusable:
+        raise Refused("repository", backups.unusable if backups else "backups are not known here", backups.hint if backups else "")
