@@ -20,7 +20,7 @@ Tell = Callable[[float, float | None, str], Awaitable[None]]
 class Storage(Protocol):
     """Where a repository's files lie; blocking, for threads. Names are relative, with `/`, of `[A-Za-z0-9._-]` alone.
 
-    What was written is there whole or not at all, whenever this machine stops. Raises NotKept, and OSError as it comes.
+    What was written is there whole or not at all, whenever this machine stops. Raises NotWritten, and OSError as it comes.
     """
 
     def names(self, under: str) -> Sequence[str]:
@@ -39,8 +39,11 @@ class Storage(Protocol):
         """A small file, durable when this returns. Raises FileExistsError where there is one and it is to be `new`."""
         ...
 
-    def stage(self, name: str) -> "Stage":
-        """A folder that comes into being when it is committed. Held while it is open; a killed holder's is swept."""
+    def stage(self, name: str, work: str) -> "Stage":
+        """A folder that comes into being when it is committed. Held while it is open; a killed holder's is swept.
+
+        Of the same `work` there is one at a time. Raises LockedOut.
+        """
         ...
 
     def remove(self, name: str) -> None:
@@ -77,9 +80,10 @@ class Keeping(Protocol):
         ...
 
     async def put(self, name: str, content: Content, source: BinaryIO, told: Callable[[int], None]) -> Member:
-        """Read the source to its end, in a thread; `name` without `.zst.age`. `told` takes bytes, in that thread.
+        """Read the source to its end, in a thread; `name` without `.zst.age`. `told` takes how many bytes more, in that thread.
 
-        The source is closed. A cancelled call has the source closed and has ended when it raises.
+        The source is closed. A cancelled call has the source closed and has ended when it raises, also where the source is a pipe
+        that says nothing: it is read by its descriptor, so nothing may have been read of it before.
         """
         ...
 

@@ -1,0 +1,211 @@
+"""A repository of backups: what it says of itself, what it holds, and the road by which a backup comes into it.
+
+It needs nothing else of this installation but keys: whoever has them and these files restores without Ostiary. What is listed is
+whole; what is not as it was signed is listed as damaged and never used. Blocking, for threads.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import BinaryIO
+
+from ostiary_tools.backup import streams, strict_json
+from ostiary_tools.backup.keys import Identity, Probe, make_probe, parsed_recipient, proves
+from ostiary_tools.backup.manifest import Manifest, Member
+from ostiary_tools.backup.manifest_json import ID, decode
+from ostiary_tools.backup.port import Storage
+from ostiary_tools.backup.sealing import Seal, Signer
+from ostiary_tools.errors import Damaged, Refused, Unavailable
+
+FORMAT = 1
+BACKUPS = "backups"
+PROOFS = "proofs"
+_DESCRIPTION = "repository.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a repository is. It is signed, and never changed."""
+
+    id: str
+    seal: str
+    """The public key of signatures."""
+    operational: str
+    """The public key of the installation's own age key."""
+    recovery: str
+    """That of the key which lies elsewhere."""
+    probe: Probe
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """Every member is encrypted to each of them."""
+        return (self.operational, self.recovery)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That the recovery key read the probe."""
+
+    repository: str
+    recovery: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBackup:
+    """One backup, as its manifest was signed."""
+
+    manifest: Manifest
+    storage: Storage
+    identities: tuple[Identity, ...]
+
+    @contextmanager
+    def plain(self, member: Member) -> Iterator[BinaryIO]:
+        """Its bytes, each read and the whole compared with what was put; see `port.Kept`."""
+        if not self.identities:
+            hint = "name the operational key in `[backup] identity`, or give the recovery key"
+            raise Unavailable("there is no key here to decrypt backups with", hint)
+        with streams.opened(member, self.stored(member), self.identities) as plain:
+            yield plain
+
+    def stored(self, member: Member) -> BinaryIO:
+        """Its bytes as they lie there."""
+        try:
+            return self.storage.open(f"{BACKUPS}/{self.manifest.id}/{member.name}")
+        except OSError:
+            raise Damaged(member.name, f"`{member.name}` is missing or cannot be read", "use another backup") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A folder among the backups, and the backup in it unless it is damaged."""
+
+    id: str
+    kept: StoredBackup | None
+    damage: Damaged | None
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """An open one: its description was checked against the key that the installation pinned."""
+
+    storage: Storage
+    description: Description
+    signer: Signer | None = None
+    """Without it nothing is written."""
+    identities: tuple[Identity, ...] = ()
+    """Without one nothing is decrypted."""
+
+    @property
+    def seal(self) -> Seal:
+        """Checks what it says."""
+        return Seal(self.description.seal)
+
+    def listed(self) -> tuple[Listed, ...]:
+        """All, the oldest first."""
+        return tuple(map(self._listed, self.storage.names(BACKUPS)))
+
+    def load(self, id_: str) -> StoredBackup:
+        """Raises Refused where there is none of that id, and Damaged."""
+        if not ID.fullmatch(id_) or id_ not in self.storage.names(BACKUPS):
+            raise Refused("backup", "there is no such backup", "list_backups shows those there are")
+        manifest = decode(read_signed(self.storage, self.seal, f"{BACKUPS}/{id_}/manifest"))
+        if manifest.id != id_:
+            raise Damaged("manifest.json", "the manifest is that of another backup", "do not restore from this backup")
+        return StoredBackup(manifest, self.storage, self.identities)
+
+    def of_job(self, job: str) -> StoredBackup | None:
+        """What the job has made already."""
+        for id_ in self.storage.names(BACKUPS):
+            if id_.endswith(job_mark(job)):
+                kept = self._listed(id_).kept
+                if kept is not None and kept.manifest.job == job:
+                    return kept
+        return None
+
+    def prove(self, identities: Sequence[Identity]) -> bool:
+        """Record that a recovery key reads the probe; whether it did. Raises Unavailable without the key of signatures."""
+        if not proves(self.description.probe, identities):
+            return False
+        now = datetime.now(UTC)
+        proof = Proof(self.description.id, self.description.recovery, now)
+        name = f"{PROOFS}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        write_signed(self.storage, self.writer(), name, strict_json.encode(proof, FORMAT))
+        return True
+
+    @property
+    def proven(self) -> bool:
+        """Whether the recovery key was seen to decrypt; before that nothing is backed up. Raises Damaged."""
+        return any(map(self._proves, self.storage.names(PROOFS)))
+
+    def _proves(self, name: str) -> bool:
+        if not name.endswith(".json"):
+            return False
+        data = read_signed(self.storage, self.seal, f"{PROOFS}/{name.removesuffix('.json')}")
+        proof = strict_json.decode(name, data, Proof, FORMAT)
+        return (proof.repository, proof.recovery) == (self.description.id, self.description.recovery)
+
+    def writer(self) -> Signer:
+        """The key of signatures. Raises Unavailable."""
+        if self.signer is None or self.signer.seal != self.seal:
+            raise Unavailable("the key that signs this repository is not here", "work with it where it was initialised")
+        return self.signer
+
+    def _listed(self, id_: str) -> Listed:
+        try:
+            return Listed(id_, self.load(id_), None)
+        except Damaged as damage:
+            return Listed(id_, None, damage)
+        except Refused:
+            return Listed(id_, None, Damaged(id_, "this is no backup of ours", "look who put it there"))
+
+
+def initialise(storage: Storage, signer: Signer, operational: str, recovery: str) -> Description:
+    """Begin a repository in an empty storage. Raises Refused where there is one."""
+    operational, recovery = parsed_recipient(operational), parsed_recipient(recovery)
+    if operational == recovery:
+        raise Refused("keys", "the recovery key is the operational key", "make the recovery key elsewhere, and keep it there")
+    if storage.names(""):
+        raise Refused("repository", "the folder is not empty", "name one that is new")
+    made = Description(secrets.token_hex(8), signer.seal.key, operational, recovery, make_probe(recovery))
+    write_signed(storage, signer, "repository", strict_json.encode(made, FORMAT))
+    return made
+
+
+def open_repository(storage: Storage, seal: Seal, signer: Signer | None = None, identities: Sequence[Identity] = ()) -> Repository:
+    """The repository that was signed by the pinned key. Raises Unavailable where there is none, and Damaged."""
+    if _DESCRIPTION not in storage.names(""):
+        raise Unavailable("there is no repository of backups", "make one with `ostiary backup init`")
+    return Repository(storage, _description(read_signed(storage, seal, "repository"), seal), signer, tuple(identities))
+
+
+def job_mark(job: str) -> str:
+    """How an id ends of what the job made."""
+    return f"-{sha256(job.encode()).hexdigest()[:8]}"
+
+
+def read_signed(storage: Storage, seal: Seal, name: str) -> bytes:
+    """The bytes of `<name>.json` as they were signed. Raises Damaged."""
+    what = f"{name}.json"
+    try:
+        data, signature = storage.read(what), storage.read(f"{name}.sig")
+    except OSError:
+        raise Damaged(what, f"`{what}` or its signature is missing", "do not restore from this backup") from None
+    seal.check(what, data, signature)
+    return data
+
+
+def write_signed(storage: Storage, signer: Signer, name: str, data: bytes) -> None:
+    """Write `<name>.json`, which counts once it is there; its signature is there before."""
+    storage.write(f"{name}.sig", signer.sign(f"{name}.json", data))
+    storage.write(f"{name}.json", data)
+
+
+def _description(data: bytes, seal: Seal) -> Description:
+    made = strict_json.decode(_DESCRIPTION, data, Description, FORMAT)
+    if made.seal != seal.key:
+        raise Damaged(_DESCRIPTION, "the repository names another key of signatures", "do not use it")
+    return made

@@ -1,0 +1,274 @@
+"""Bytes on their way into a repository and back: hashed, compressed, encrypted, hashed; flat in memory. Blocking, for threads.
+
+In: source → sha256 → zstd → age → sha256 → sink. Back: the same from the other end, and each sum compared with what was stated. The
+encryption is a program of its own (see `cipher`) between two threads, so that hashing, compressing and encrypting go on at once.
+"""
+
+import hashlib
+import os
+import select
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BufferedReader, FileIO, RawIOBase
+from pathlib import Path
+from types import ModuleType
+from typing import Any, BinaryIO, cast
+
+from ostiary_tools.backup import cipher
+from ostiary_tools.backup.keys import Identity
+from ostiary_tools.backup.manifest import Member
+from ostiary_tools.backup.port import chunks
+from ostiary_tools.errors import Damaged, Unavailable
+
+LEVEL = 3
+_PIECE = 1 << 20
+_WINDOW = 8 << 20
+"""Bytes that a member may make us hold while it is decompressed; level 3 needs 2 MiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sums:
+    """What went in, and what came of it."""
+
+    plain_bytes: int
+    plain_sha256: str
+    stored_bytes: int
+    stored_sha256: str
+
+
+class Stopped(Exception):
+    """The work was called off."""
+
+
+class Stop:
+    """Calls work off that waits for a source. The private fields hold one invariant: both ends are open until `close`."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+
+    def set(self) -> None:
+        """From any thread."""
+        os.write(self._write, b"x")
+
+    def wait_for(self, descriptor: int) -> None:
+        """Until there is something to read, or the end. Raises Stopped."""
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        poll.register(self._read, select.POLLIN)
+        if any(ready == self._read for ready, _ in poll.poll()):
+            raise Stopped
+
+    def close(self) -> None:
+        """Once nobody waits any more."""
+        os.close(self._read)
+        os.close(self._write)
+
+
+class _Counted:
+    """Bytes that pass, their number and their sum."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._digest = hashlib.sha256()
+
+    def add(self, piece: bytes) -> None:
+        self._digest.update(piece)
+        self.bytes += len(piece)
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+
+def seal(source: BinaryIO, sink: BinaryIO, recipients: Sequence[str], told: Callable[[int], None], stop: Stop) -> Sums:
+    """Read the source to its end. Raises Stopped, Unavailable, and OSError as source and sink give it. Closes neither."""
+    plain, stored = _Counted(), _Counted()
+    with _program("encrypt", recipients, stdin=subprocess.PIPE) as program:
+        failures: list[BaseException] = []
+
+        def drain() -> None:
+            try:
+                for piece in chunks(cast("BinaryIO", program.stdout), _PIECE):
+                    stored.add(piece)
+                    _write_all(sink, piece)
+            except BaseException as error:  # noqa: BLE001 -- it is raised by the thread that waits for this one
+                failures.append(error)
+                program.kill()
+
+        draining = threading.Thread(target=drain, name="backup-sink")
+        draining.start()
+        try:
+            _compress(_pieces(source, stop), plain, cast("BinaryIO", program.stdin), told)
+        except BrokenPipeError:
+            pass  # the program says why at its end, or the sink does
+        except BaseException:
+            program.kill()
+            raise
+        finally:
+            with suppress(BrokenPipeError):
+                cast("BinaryIO", program.stdin).close()
+            draining.join()
+        if failures:
+            raise failures[0]
+        if program.wait() != 0:
+            raise Unavailable("the encryption of a backup ended with an error", "run it again; look at the server's memory and log")
+    return Sums(plain.bytes, plain.sha256, stored.bytes, stored.sha256)
+
+
+@contextmanager
+def opened(member: Member, stored: BinaryIO, identities: Sequence[Identity]) -> Iterator[BinaryIO]:
+    """The member's plain bytes. A read raises Damaged or Unavailable; the last one after all was compared. Closes `stored`."""
+    with stored, _program("decrypt", [identity.text for identity in identities], stdin=subprocess.PIPE) as program:
+        feeding = _Feeding(stored, program)
+        try:
+            feeding.start()
+            plain = _Plain(member, feeding, program)
+            yield cast("BinaryIO", BufferedReader(plain, _PIECE))
+        finally:
+            program.kill()
+            feeding.join()
+
+
+def _compress(pieces: Iterator[bytes], plain: _Counted, sink: BinaryIO, told: Callable[[int], None]) -> None:
+    # One worker of its own, so that hashing goes on beside it; the checksum is for whoever restores with `zstd` alone.
+    compressor = zstd().ZstdCompressor(level=LEVEL, threads=1, write_checksum=True).compressobj()
+    for piece in pieces:
+        _write_all(sink, compressor.compress(piece))
+        plain.add(piece)
+        told(len(piece))
+    _write_all(sink, compressor.flush())
+
+
+def _pieces(source: BinaryIO, stop: Stop) -> Iterator[bytes]:
+    """What comes, as it comes. A source with a descriptor is waited for in a way that can be called off."""
+    raw = source.raw if isinstance(source, BufferedReader) else source
+    if not isinstance(raw, FileIO):
+        yield from chunks(source, _PIECE)
+        return
+    while True:
+        stop.wait_for(raw.fileno())
+        piece = raw.read(_PIECE)
+        if not piece:
+            return
+        yield piece
+
+
+class _Feeding(threading.Thread):
+    """Gives the program what is stored, and sums it."""
+
+    def __init__(self, stored: BinaryIO, program: "subprocess.Popen[bytes]") -> None:
+        super().__init__(name="backup-source")
+        self._stored = stored
+        self._program = program
+        self.counted = _Counted()
+        self.failure: OSError | None = None
+
+    def run(self) -> None:
+        sink = cast("BinaryIO", self._program.stdin)
+        try:
+            for piece in chunks(self._stored, _PIECE):
+                self.counted.add(piece)
+                _write_all(sink, piece)
+        except OSError as error:
+            self.failure = error
+        finally:
+            with suppress(OSError):
+                sink.close()
+
+
+class _Plain(RawIOBase):
+    """Decompresses what the program decrypts, and compares at the end."""
+
+    def __init__(self, member: Member, feeding: _Feeding, program: "subprocess.Popen[bytes]") -> None:
+        self._member = member
+        self._feeding = feeding
+        self._program = program
+        self._encrypted = cast("BinaryIO", program.stdout)
+        self._reader = zstd().ZstdDecompressor(max_window_size=_WINDOW).stream_reader(self._encrypted, read_size=_PIECE)
+        self._counted = _Counted()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            size = int(self._reader.readinto(buffer))
+        except zstd().ZstdError:
+            self._say_why()
+            raise self._damaged("it cannot be decompressed") from None
+        self._counted.add(memoryview(buffer)[:size])  # type: ignore[arg-type] # anything of bytes
+        if self._counted.bytes > self._member.plain_bytes:
+            raise self._damaged("it holds more than was put into it")
+        if size == 0:
+            self._compare()
+        return size
+
+    def _compare(self) -> None:
+        while self._encrypted.read(_PIECE):  # after the end of what was compressed there is nothing
+            raise self._damaged("something follows its end")
+        self._say_why()
+        if (self._counted.bytes, self._counted.sha256) != (self._member.plain_bytes, self._member.plain_sha256):
+            raise self._damaged("its content is not what was put into it")
+
+    def _say_why(self) -> None:
+        """Raises what stood against decrypting it."""
+        code = self._program.wait()
+        self._feeding.join()
+        if code == cipher.OTHER_KEY:
+            raise Unavailable("none of the keys opens this backup", "use the key it was made with, or the recovery key")
+        if code != 0:
+            raise self._damaged("it cannot be decrypted to its end")
+        if self._feeding.failure is not None:
+            raise self._feeding.failure
+        found = self._feeding.counted
+        if (found.bytes, found.sha256) != (self._member.stored_bytes, self._member.stored_sha256):
+            raise self._damaged("it is not the file that was stored")
+
+    def _damaged(self, why: str) -> Damaged:
+        return Damaged(self._member.name, f"`{self._member.name}` is damaged: {why}", "use another backup")
+
+
+@contextmanager
+def _program(what: str, keys: Sequence[str], stdin: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """Our own program of encryption; it is gone at the end."""
+    read, write = os.pipe()
+    with open(write, "wb") as lines:  # noqa: PTH123 -- a descriptor
+        try:
+            program = subprocess.Popen(
+                [sys.executable, "-P", str(Path(cipher.__file__)), what, str(read)],
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                bufsize=0,
+                pass_fds=(read,),
+            )
+        finally:
+            os.close(read)
+        lines.write("\n".join(keys).encode())
+    try:
+        yield program
+    finally:
+        program.kill()
+        for pipe in (program.stdin, program.stdout):
+            with suppress(OSError):
+                cast("BinaryIO", pipe).close()
+        program.wait()
+
+
+def zstd() -> ModuleType:
+    """The module, which comes with an extra. Raises Unavailable."""
+    try:
+        import zstandard  # an extra
+    except ImportError:
+        raise Unavailable("backups are not installed", "install `ostiary[backup]`") from None
+    return zstandard
+
+
+def _write_all(sink: BinaryIO, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[sink.write(left) :]
