@@ -21,6 +21,8 @@ from mcp import Client
 
 from ostiary.app import House, open_house
 from ostiary.mcp_app import McpApp
+from ostiary.settling import secret_of
+from ostiary.shelves import sealing
 from ostiary.stores import stores
 from ostiary_policies.attributes import Attribute
 from ostiary_policies.model import Principal
@@ -87,7 +89,8 @@ class Shelf:
 
     async def keep(self, one: Collection, documents: Sequence[Document]) -> None:
         """On record, and all of these in it."""
-        table = CollectionTable(self.site.server.dsn("ostiary_writer", self.site.control))
+        seal = sealing(await secret_of(self.site.config))
+        table = CollectionTable(self.site.server.dsn("ostiary_writer", self.site.control), seal)
         try:
             assert await table.create(one)
         finally:

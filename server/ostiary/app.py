@@ -32,7 +32,7 @@ from ostiary.policy_files import Policies
 from ostiary.policy_watch import PolicyWatch, watching
 from ostiary.queue import Queue, open_queue
 from ostiary.settling import open_ledger, secret_of
-from ostiary.shelves import Shelves
+from ostiary.shelves import Shelves, sealing
 from ostiary.sources import look_s, sources
 from ostiary.stores import stores
 from ostiary.taints import Taints
@@ -129,7 +129,8 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         job_link = Link(writer_dsn, "jobs")
         stack.push_async_callback(job_link.close)
         job_table = JobTable(job_link)
-        queue = open_queue(writer_dsn, await secret_of(config))
+        secret = await secret_of(config)
+        queue = open_queue(writer_dsn, secret)
         stack.push_async_callback(queue.table.link.close)
         approvals = ApprovalTable(writer_dsn)
         stack.push_async_callback(approvals.close)
@@ -145,7 +146,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
         budgets = Budgets(BudgetTable(writer_dsn), meter)
         stack.push_async_callback(budgets.close)
-        shelves = await _shelves(config, cluster, CollectionTable(writer_dsn), bus, stack)
+        shelves = await _shelves(config, cluster, CollectionTable(writer_dsn, sealing(secret)), (bus, recorder), stack)
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -299,12 +300,16 @@ def _sample_cluster(config: Config, progress: Progress) -> AbstractAsyncContextM
     return attached(config.home.data, progress, runtime_dir=config.home.runtime)
 
 
-async def _shelves(config: Config, cluster: Cluster | None, table: CollectionTable, bus: Bus, stack: AsyncExitStack) -> Shelves:
+async def _shelves(
+    config: Config, cluster: Cluster | None, table: CollectionTable, heard: tuple[Bus, Recorder], stack: AsyncExitStack
+) -> Shelves:
     """Collections with their stores and embedders, none of which is reached for before it is asked."""
     opened_embedders = opened(embedders(config))
     for embedder in opened_embedders.values():
         stack.push_async_callback(embedder.close)
-    shelves = Shelves(table, await stack.enter_async_context(open_stores(stores(config, cluster))), opened_embedders, bus)
+    bus, recorder = heard
+    opened_stores = await stack.enter_async_context(open_stores(stores(config, cluster)))
+    shelves = Shelves(table, opened_stores, opened_embedders, bus, recorder.note)
     stack.push_async_callback(shelves.close)
     return shelves
 

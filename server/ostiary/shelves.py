@@ -3,21 +3,28 @@
 What is known of collections is read from the control database when a cue says that it may be another, and not for each
 call. A collection is dropped in two steps: its name goes first, and its row when its store has nothing of it any more, so
 what somebody did not finish is finished by whoever looks next.
+
+A row that this installation did not write, as its seal tells, is recorded and refused; who knows it by what it says of itself is
+told why. Only a new collection takes its name.
 """
 
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from ostiary.audit.recorder import RecordingFailed
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Principal
 from ostiary_tools.api import Args, CollectionName, Refused, Unavailable
 from ostiary_tools.control.bus import Bus
-from ostiary_tools.control.collections import CollectionTable
+from ostiary_tools.control.collections import CollectionTable, Outsider, Rows, Seal
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.embedders.port import Embedder
 from ostiary_tools.errors import ToolError
@@ -33,6 +40,15 @@ ACTIONS = (Action.SEARCH, Action.INDEX, Action.MANAGE, Action.DROP)
 _KEPT = 64
 """Libraries kept: principals and policies in use at once by one process."""
 
+Note = Callable[[str, Mapping[str, object]], Awaitable[None]]
+"""Records something about the installation. Raises RecordingFailed."""
+
+
+def sealing(secret: bytes) -> Seal:
+    """What rows of collections are sealed with, made of the installation's secret."""
+    key = HKDF(SHA256(), 32, salt=None, info=b"ostiary collection 1").derive(secret)
+    return Seal(key, HKDF(SHA256(), 8, salt=None, info=b"ostiary collection key 1").derive(secret).hex())
+
 
 def names_collection(args: type[Args]) -> bool:
     """Whether calls of a tool are about collections."""
@@ -43,16 +59,24 @@ class Shelves:
     """Keeps what is known of collections, and nothing of what is in them."""
 
     def __init__(
-        self, table: CollectionTable, stores: Mapping[str, VectorStore], embedders: Mapping[str, Embedder], bus: Bus
+        self,
+        table: CollectionTable,
+        stores: Mapping[str, VectorStore],
+        embedders: Mapping[str, Embedder],
+        bus: Bus,
+        note: Note,
     ) -> None:
         self._table = table
         self._stores = stores
         self._embedders = embedders
         self._bus = bus
+        self._note = note
         self._cues = 0
         self._seen = -1
         """How many cues had been heard when the collections were read."""
         self._all: Sequence[Collection] = ()
+        self._outsiders: Sequence[Outsider] = ()
+        self._noted: frozenset[UUID] = frozenset()
         self._by_caller: OrderedDict[tuple[Principal, str], Holdings] = OrderedDict()
         self._reading = asyncio.Lock()
         self._finishing: asyncio.Task[None] | None = None
@@ -63,7 +87,7 @@ class Shelves:
         key, kept = (who, engine.policy_hash), self._by_caller
         if key not in kept:
             # Away from the event loop: there may be many, and each is four decisions. It is kept with those that it was made of.
-            kept[key] = await asyncio.to_thread(self._made, engine, who, self._all)
+            kept[key] = await asyncio.to_thread(self._made, engine, who, self._all, self._outsiders)
         kept.move_to_end(key)
         holdings = kept[key]
         while len(kept) > _KEPT:
@@ -90,6 +114,7 @@ class Shelves:
         if not is_name(one.name):
             hint = "a small letter, then small letters, digits and `_`, 63 of them at most"
             raise Refused("collection", "a collection cannot be called so", hint)
+        await self._make_way(one.name)
         if not await self._asked(self._table.create(one)):
             raise taken(one.name)
         await self._anew()
@@ -102,21 +127,28 @@ class Shelves:
             raise changed_meanwhile(one.name) if self.owned(one.id) else gone(one.name)
 
     async def drop(self, one: Collection) -> None:
-        """Take it away. Raises Unavailable: then nobody finds it any more, and the rest is done later."""
-        await self._asked(self._table.release(one.id))
+        """Take it away. Raises Refused when it is not as it was known, and Unavailable.
+
+        Where its store cannot be reached nobody finds it any more, and the rest is done later.
+        """
+        released = await self._asked(self._table.release(one))
         await self._anew()
+        if not released:
+            raise changed_meanwhile(one.name) if self.owned(one.id) else gone(one.name)
         await self._drop(one)
         self._finish()
 
     async def finish(self) -> None:
         """Drop what somebody began to drop. What cannot be done now stays for the next."""
         try:
-            for one in await self._table.dropping():
+            rows = await self._table.dropping()
+            await self._record(rows)
+            for one in rows.collections:
                 try:
                     await self._drop(one)
                 except ToolError as error:
                     _log.warning("a collection is not dropped yet: %s", error)
-        except JournalError as error:
+        except (JournalError, Unavailable) as error:
             _log.warning("collections that are being dropped were not looked up: %s", error)
 
     async def close(self) -> None:
@@ -147,7 +179,9 @@ class Shelves:
 
     async def _read(self) -> None:
         cues = self._cues
-        self._all = await self._asked(self._table.all())
+        rows = await self._asked(self._table.all())
+        await self._record(rows)
+        self._all, self._outsiders = rows.collections, rows.outsiders
         self._by_caller = OrderedDict()
         self._seen = cues
 
@@ -159,10 +193,32 @@ class Shelves:
     def _stirred(self) -> None:
         self._cues += 1
 
-    def _made(self, engine: Engine, who: Principal, collections: Sequence[Collection]) -> Holdings:
+    async def _record(self, rows: Rows) -> None:
+        """Have it on record that somebody else writes to the table: once by this process, of each row. Raises Unavailable."""
+        try:
+            for one in rows.outsiders:
+                if one.id not in self._noted:
+                    _log.warning("the row of collection `%s` is not as it was written, and is not used", one.name)
+                    fields = {"collection": str(one.id), "name": one.name, "other_key": one.other_key}
+                    await self._note("collection_refused", fields)
+                    self._noted |= {one.id}
+        except RecordingFailed as error:
+            raise Unavailable("collections cannot be looked up now", "try again later") from error
+
+    async def _make_way(self, name: str) -> None:
+        """Take away a row of that name that is nobody's collection; one of another key may be in use elsewhere."""
+        for one in self._outsiders:
+            if one.name == name and not one.other_key:
+                await self._asked(self._table.discard(one))
+
+    def _made(self, engine: Engine, who: Principal, collections: Sequence[Collection], outsiders: Sequence[Outsider]) -> Holdings:
         judged = ((one, frozenset(_may(engine, who, one))) for one in collections)
         known = {one.name: self._as_known(one, may) for one, may in judged if may}
-        return Holdings(known, {name: store.capabilities for name, store in self._stores.items()}, dict(self._embedders))
+        # Who is told of it could have known it, were it what it says.
+        claims = ((one, claim) for one in outsiders if (claim := one.claim) is not None and claim.name == one.name)
+        told = {one.name: one.other_key for one, claim in claims if any(_may(engine, who, claim))}
+        stores = {name: store.capabilities for name, store in self._stores.items()}
+        return Holdings(known, stores, dict(self._embedders), told)
 
     def _as_known(self, one: Collection, may: frozenset[Action]) -> KnownCollection:
         store, embedder = self._stores.get(one.store), self._embedders.get(one.embedding.embedder)

@@ -323,14 +323,14 @@ async def test_a_drop_that_somebody_did_not_finish_is_finished_by_the_next(shop:
     async with shop() as opened:
         notes = await opened.make("notes")
         store = opened.house.gate._shelves.store("tested")
-        await opened.house.gate._shelves._table.release(notes.id)
+        await opened.house.gate._shelves._table.release(notes)
         assert await store.count(notes) == 1
         async with open_house(opened.site.config, lambda _: None) as second:
             assert (await second.gate._shelves.holdings(second.policies.engine, KEEPER)).collections == {}
             table: CollectionTable = second.gate._shelves._table
 
             async def forgotten() -> bool:
-                return not await table.dropping()
+                return not (await table.dropping()).collections
 
             await until(forgotten)
         with pytest.raises(NoCollection):

@@ -14,7 +14,13 @@ _COLUMNS = ("name", "store", "embedder", "dimension", "index", "holds", "tags", 
 def listing(world: World) -> Rows:
     """All that the caller knows."""
     known = sorted(world.holdings.collections.items()) if world.holdings else []
-    return Rows(tuple(ColumnHead(name, "text") for name in _COLUMNS), tuple(_row(one, world) for _, one in known))
+    outside = sorted(world.holdings.outsiders) if world.holdings else []
+    rows = (*(_row(one, world) for _, one in known), *map(_outside, outside))
+    return Rows(tuple(ColumnHead(name, "text") for name in _COLUMNS), rows)
+
+
+def _outside(name: str) -> tuple[str | None, ...]:
+    return (name, None, None, None, None, "nothing that is used: describe it", None, None)
 
 
 def _row(known: KnownCollection, world: World) -> tuple[str | None, ...]:

@@ -1,6 +1,6 @@
 """A collection as one caller knows it, and the words for one that it does not."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ostiary_policies.actions import Action
 from ostiary_tools.embedders.port import Embedder
@@ -34,11 +34,15 @@ class Holdings:
     """Those configured, the default first."""
     embedders: dict[str, Embedder]
     """Likewise."""
+    outsiders: dict[str, bool] = field(default_factory=dict)
+    """Names of rows that claim to be collections which the caller would know; whether they are sealed with another key."""
 
 
 def known(name: str, holdings: Holdings | None) -> KnownCollection:
     """The collection of that name. Raises Refused, in the same words where there is none and where it is hidden."""
     found = holdings.collections.get(name) if holdings else None
+    if found is None and holdings and name in holdings.outsiders:
+        raise outside(name, other_key=holdings.outsiders[name])
     if found is None:
         raise Refused("unknown_collection", f"unknown collection `{name}`", nearest(holdings))
     return found
@@ -50,6 +54,15 @@ def nearest(holdings: Holdings | None, action: Action = Action.SEARCH) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     shown = ", ".join(f"`{name}`" for name in names[:_NAMED])
     return f"collections you may {action.value}: {shown}{more}" if names else f"there is no collection that you may {action.value}"
+
+
+def outside(name: str, *, other_key: bool) -> Refused:
+    """The refusal of one whose row is not as this installation wrote it."""
+    if other_key:
+        words = f"collection `{name}` is sealed with another key than this server's, and is not used"
+        return Refused("collection", words, "tell the operator: all servers of one control database need the same `changes.key`")
+    words = f"collection `{name}` was changed outside; nothing that its row says is believed"
+    return Refused("collection", words, "create it anew, and tell the operator; one from before rows were sealed reads so too")
 
 
 def gone(name: str) -> Refused:
