@@ -3,7 +3,7 @@
     @budget_calls("60/minute, 1000/day")     calls
     @budget_rows("100000/day")               rows that leave, in a reply or a file
     @budget_bytes("10MB/hour")               bytes that leave; `kB`, `MB` and `GB` are powers of ten
-    @budget_seconds("600/hour")              seconds in the database
+    @budget_seconds("600/hour")              seconds in the database, and in the store that is searched
     @budget_masked_columns("20/hour")        different columns that are read through a mask; the same one again is free
 
 Only says what is stated. Who counts, and where, is not known here.

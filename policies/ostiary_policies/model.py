@@ -200,7 +200,7 @@ class Obligations:
     limit_bytes: int | None = None
     """Bytes of the reply's text, UTF-8."""
     timeout_s: float | None = None
-    """Seconds the statement may run in the server."""
+    """Seconds the statement may run in the server, or a search take in its store and embedder."""
     max_cost: float | None = None
     """In the planner's units, of the plan of each statement."""
     max_rows_scanned: int | None = None

@@ -2,7 +2,7 @@
 
 - `@limit_rows("1000")` rows of a reply, a positive whole number
 - `@limit_bytes("16000")` bytes of a reply's text in UTF-8, a positive whole number
-- `@timeout("30s")` or `@timeout("2.5")` seconds a statement may run in the server, the `s` may be left out
+- `@timeout("30s")` or `@timeout("2.5")` seconds a statement may run in the server, or a search take; the `s` may be left out
 - `@max_cost("1e6")` or `@max_cost("250000")` the planner's cost a statement may be estimated at, a positive number
 - `@max_rows_scanned("5000000")` rows a statement may be estimated to touch, a positive whole number
 - `@replica("required")` statements run on a replica, and not at all where there is none

@@ -67,7 +67,7 @@ class Reservation:
 
 @dataclass(slots=True)
 class Tally:
-    """What a call has used in the database so far."""
+    """What a call has used so far in the database, and in the store that it searches."""
 
     rows: int = 0
     seconds: float = 0.0
@@ -226,8 +226,9 @@ def _runs(intent: Intent) -> int:
 
 
 def _asks(intent: Intent) -> int:
-    # Lookups are begun until their time is over, so the last one may take as long again.
-    return len(intent.statements) + 2 * len(intent.lookups) + len(intent.explained) + len(intent.changes) + intent.undoes
+    # What finds has one time for its store and its lookups; these are begun until that is over, so the last may take as long again.
+    finding = 2 * len(intent.lookups) or finds(intent)
+    return len(intent.statements) + finding + len(intent.explained) + len(intent.changes) + intent.undoes
 
 
 def _kind(budget: Budget) -> Kind:

@@ -4,22 +4,48 @@ A store holds all collections, so a run is never given the store: it is given on
 permit's accesses say.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
+from ostiary.budgets import Tally
 from ostiary.shelves import Shelves
 from ostiary_policies import model
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Permit
 from ostiary_tools.api import World
-from ostiary_tools.errors import Refused
+from ostiary_tools.errors import Refused, TimedOut
 from ostiary_tools.vectors.collection import Collection, Layout
+from ostiary_tools.vectors.known import KnownCollection
 from ostiary_tools.vectors.port import Candidate, Chunk, Indexed, Managed, Reach, Searched, Tell, VectorStore
 
 if TYPE_CHECKING:
     from ostiary_tools.vectors.port import Vector
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Hourglass:
+    """The seconds that a search has, those of its statements among them."""
+
+    tally: Tally
+    timeout_s: float
+
+    async def within(self, answer: Awaitable[T]) -> T:
+        """The answer, if it comes in time; else it is cancelled. Raises TimedOut."""
+        timeout = asyncio.timeout(max(0.0, self.timeout_s - self.tally.seconds))
+        try:
+            with self.tally.clock():
+                async with timeout:
+                    return await answer
+        except TimeoutError:
+            if not timeout.expired():
+                raise
+            hint = "ask for less, or have its operator see why it is slow"
+            raise TimedOut(f"the search took longer than {self.timeout_s:g} s", hint) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +55,21 @@ class Lending:
     permit: Permit
     world: World
     shelves: Shelves
+    hourglass: Hourglass
     kept: dict[str, Collection] = field(default_factory=dict)
     """As this run itself has written them down."""
 
     def search_in(self, name: str) -> Searched:
         """To look into it. Raises Refused, and Unavailable."""
         one = self._lent(name, Action.SEARCH)
-        return _Searched(self.shelves.store(one.store), name, one.id, self.shelves)
+        return _Timed(_Searched(self.shelves.store(one.store), name, one.id, self.shelves), self.hourglass)
+
+    async def embed(self, name: str, text: str) -> "Vector":
+        """What is searched for, likewise."""
+        found = self._known(name, Action.SEARCH)
+        if found.embedder is None:
+            raise _not_covered()
+        return (await self.hourglass.within(found.embedder.embed([text])))[0]
 
     def index_in(self, name: str) -> Indexed:
         """To write to it, likewise."""
@@ -74,10 +108,13 @@ class Lending:
         await self.shelves.drop(self._lent(name, Action.DROP))
 
     def _lent(self, name: str, action: Action) -> Collection:
+        return self._known(name, action).collection
+
+    def _known(self, name: str, action: Action) -> KnownCollection:
         found = self.world.holdings.collections.get(name) if self.world.holdings else None
         if found is None or Access(action, found.collection.resource) not in self.permit.intent.accesses:
             raise _not_covered()
-        return found.collection
+        return found
 
     def _managed(self, name: str) -> frozenset[model.Collection]:
         """What of that name the permit lets be managed."""
@@ -117,6 +154,30 @@ class _Searched:
         if collection.name != self.name or not same:
             raise _not_covered()
         return collection
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """One collection of a store, to look into for as long as the permit says."""
+
+    inner: _Searched
+    hourglass: Hourglass
+
+    async def nearest(self, collection: Collection, vector: "Vector", reach: Reach) -> Sequence[Candidate]:
+        """As the store."""
+        return await self.hourglass.within(self.inner.nearest(collection, vector, reach))
+
+    async def matching(self, collection: Collection, words: str, reach: Reach) -> Sequence[Candidate]:
+        """As the store."""
+        return await self.hourglass.within(self.inner.matching(collection, words, reach))
+
+    async def chunks(self, collection: Collection, ids: Sequence[str]) -> Sequence[Candidate]:
+        """As the store."""
+        return await self.hourglass.within(self.inner.chunks(collection, ids))
+
+    async def count(self, collection: Collection) -> int:
+        """As the store."""
+        return await self.hourglass.within(self.inner.count(collection))
 
 
 @dataclass(frozen=True, slots=True)

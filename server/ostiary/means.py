@@ -10,7 +10,7 @@ from ostiary.call import Passage
 from ostiary.changing import Changing
 from ostiary.costs import prepared
 from ostiary.ledger import Ledger
-from ostiary.lending import Lending
+from ostiary.lending import Hourglass, Lending
 from ostiary.paging import reading
 from ostiary.replicas import on_replica
 from ostiary.session import PermittedSession
@@ -59,7 +59,7 @@ class Means:
         permit, world, engine = passage.permit, passage.world, passage.engine
         parts = (permit, world, engine, reader, self.audit_reader, self.terms.exports, bounds, self.approvals, self.jobs)
         changing = self._changing(passage)
-        lending = Lending(permit, world, self.shelves)
+        lending = Lending(permit, world, self.shelves, Hourglass(passage.tally, limits.timeout_s))
         held, call = (passage.tally, self.budgets, self.waiting, lending, limits), passage.call
         return PermittedSession(*parts, *held, ahead=ahead, changing=changing, tell=call.tell, ask=call.ask, begin=call.begin)
 

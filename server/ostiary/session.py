@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mappi
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from ostiary.approvals import Ask, CannotAsk, Waiting, answered
@@ -36,6 +37,9 @@ from ostiary_tools.sql.outputs import declared_types
 from ostiary_tools.vectors.collection import Collection
 from ostiary_tools.vectors.port import Indexed, Managed, Searched
 from ostiary_tools.view import SchemaView
+
+if TYPE_CHECKING:
+    from ostiary_tools.vectors.port import Vector
 
 Begin = Callable[[], Awaitable[None]]
 
@@ -190,6 +194,10 @@ class PermittedSession:
     def search_in(self, collection: str) -> Searched:
         """Where the permit covers `search` on it."""
         return self.lending.search_in(collection)
+
+    async def embed(self, collection: str, text: str) -> "Vector":
+        """Likewise, by its embedder."""
+        return await self.lending.embed(collection, text)
 
     def index_in(self, collection: str) -> Indexed:
         """Where the permit covers `index` on it."""

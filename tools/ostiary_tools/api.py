@@ -8,7 +8,7 @@ looks at its arguments and the `World`, and touches nothing.
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -42,6 +42,9 @@ from ostiary_tools.vectors.collection import Collection
 from ostiary_tools.vectors.known import Holdings, KnownCollection
 from ostiary_tools.vectors.port import Indexed, Managed, Searched
 from ostiary_tools.view import SchemaView, World
+
+if TYPE_CHECKING:
+    from ostiary_tools.vectors.port import Vector
 
 __all__ = [
     "AboutBackups",
@@ -257,7 +260,11 @@ class Session(Protocol):
         ...
 
     def search_in(self, collection: str) -> Searched:
-        """Its store. Raises Refused unless the permit covers `search` on it, and Unavailable when it is not configured."""
+        """Its store, within the permit's time. Raises Refused unless that covers `search` on it, and Unavailable without one."""
+        ...
+
+    async def embed(self, collection: str, text: str) -> "Vector":
+        """A text as its embedder has it, likewise. Raises TimedOut."""
         ...
 
     def index_in(self, collection: str) -> Indexed:

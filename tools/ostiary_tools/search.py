@@ -122,7 +122,7 @@ async def _searching(asked: Question, one: KnownCollection, session: Session, si
     store, collection = session.search_in(args.collection), one.collection
     vector, left_out = asked.vector, frozenset[str]()
     if asked.embeds and one.embedder is not None:
-        vector = (await one.embedder.embed([asked.words]))[0]
+        vector = await session.embed(args.collection, asked.words)
     if asked.like or asked.unlike:
         given = await examples(asked, collection, store, sight)
         vector, left_out = likeness.towards(vector, given.liked, given.unliked, collection.embedding), given.keys
