@@ -96,7 +96,9 @@ def desk(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], po
     @asynccontextmanager
     async def opened(rows: int = 40, **wishes: Any) -> AsyncIterator[Desk]:
         database, vectors = await make_database(NOTES.format(rows=rows)), await make_database("CREATE EXTENSION vector;")
-        more = f'{wishes.pop("more", "")}\n[vectors.local]\nkind = "pgvector"\ndsn = "{postgres_server.dsn(database=vectors)}"\n'
+        agent = '[agent]\nname = "ada"\nrole = "reader"\nroles = ["reader"]\n'
+        store = f'[vectors.local]\nkind = "pgvector"\ndsn = "{postgres_server.dsn(database=vectors)}"\n'
+        more = "\n".join((wishes.pop("more", ""), wishes.pop("agent", agent), store))
         wishes = {"policy": READS_ALL} | wishes
         site = await make_site({"shop": postgres_server.dsn(database=database)}, more=more, **wishes)
         async with AsyncExitStack() as stack:

@@ -27,6 +27,7 @@ from ostiary.gate import Gate
 from ostiary.identity.principals import configured_principal
 from ostiary.jobs import Jobs
 from ostiary.meter import Meter
+from ostiary.owners import Owners
 from ostiary.people import People
 from ostiary.policy_files import Policies
 from ostiary.policy_watch import PolicyWatch, watching
@@ -87,6 +88,11 @@ class House:
     jobs: Jobs
     queue: Queue
     shelves: Shelves
+
+    @property
+    def owners(self) -> Owners:
+        """Who owners of collections are today."""
+        return Owners(self.config, self.tokens)
 
     @property
     def local(self) -> Principal:

@@ -1,24 +1,23 @@
-"""Collections that follow their rows: a worker asks for their refreshes, as the owner of each and down the one road.
+"""Collections that follow their rows: a worker asks for their refreshes, as the owner of each is today and down the one road.
 
 Of several workers one does. What it asks for becomes a job like any; how long ago the last one was asked for, their table says.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
 from uuid import UUID
 
 from ostiary.approvals import Asked, CannotAsk
 from ostiary.call import Call
 from ostiary.errors import CallFailed, UnknownTool
+from ostiary.gate import Gate
+from ostiary.owners import NotEntitled, Owners
 from ostiary.queue import Queue
-from ostiary.shape import Reply
 from ostiary.shelves import Shelves
 from ostiary.worker import Worker
-from ostiary_policies.model import Principal
 from ostiary_tools.asking import InputNeeded
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.datasources.port import Datasource
@@ -47,7 +46,8 @@ class Following:
     shelves: Shelves
     queue: Queue
     datasources: Mapping[str, Datasource]
-    call: Callable[[Principal, Call], Coroutine[Any, Any, Reply]]
+    gate: Gate
+    owners: Owners
     _cues: dict[Channel, tuple[float, float]] = field(default_factory=dict)
     """When the first was heard that nothing was done about, and the last."""
     _not_before: dict[UUID, float] = field(default_factory=dict)
@@ -94,7 +94,11 @@ class Following:
         assert one.owner is not None  # noqa: S101 `followed` gives no others
         call = Call("index_documents", {"collection": one.name, "refresh": True}, origin="follow", transport="worker")
         try:
-            await self.call(one.owner, call)
+            await self.gate.call(await self.owners.today(one.owner), call)
+        except NotEntitled as error:
+            self._not_before[one.id] = now + _AGAIN_S
+            await self.gate.refuse(one.owner, call, str(error))
+            _log.warning("collection `%s` does not follow its rows: %s", one.name, error)
         except (CallFailed, UnknownTool, Asked, CannotAsk, InputNeeded) as error:
             self._not_before[one.id] = now + _AGAIN_S
             _log.warning("collection `%s` does not follow its rows now: %s", one.name, error)

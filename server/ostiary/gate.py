@@ -135,6 +135,10 @@ class Gate:
             with self._meter.call(UNKNOWN, unread.id):
                 await self._room(who, unread)
 
+    async def refuse(self, who: Principal, call: Call, why: str) -> None:
+        """Record that a call was not even made. Raises RecordingFailed."""
+        await self._recorder.refuse(Draft(who, call, self._policies.engine).entry("refused", arguments=call.arguments, reason=why))
+
     async def call(self, who: Principal, call: Call) -> Reply:
         """Answer one call.
 

@@ -69,7 +69,8 @@ class Lending:
         found = self._known(name, Action.SEARCH)
         if found.embedder is None:
             raise _not_covered()
-        return (await self.hourglass.within(found.embedder.embed([text])))[0]
+        vector: Vector = (await self.hourglass.within(found.embedder.embed([text])))[0]
+        return vector
 
     def index_in(self, name: str) -> Indexed:
         """To write to it, likewise."""

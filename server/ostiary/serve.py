@@ -90,9 +90,8 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
             asyncio.get_running_loop().add_signal_handler(asked, stop.set)
         on_hangup(house.policy_watch.ask)
         worker = Worker(house.queue, house.gate.call, config.jobs.at_once, idle_s)
-        following = asyncio.create_task(
-            Following(house.shelves, house.queue, house.datasources, house.gate.call).follow(worker), name="follow"
-        )
+        followed = Following(house.shelves, house.queue, house.datasources, house.gate, house.owners)
+        following = asyncio.create_task(followed.follow(worker), name="follow")
         progress("waiting for jobs")
         try:
             await worker.work(stop)

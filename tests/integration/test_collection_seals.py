@@ -66,7 +66,7 @@ async def test_a_row_that_was_changed_outside_is_refused_recorded_and_never_used
         for name, assignment in FORGERIES.items():
             await forge(it, name, assignment)
         async with open_house(it.site.config, lambda _: None) as house:
-            following = Following(house.shelves, house.queue, house.datasources, house.gate.call)
+            following = Following(house.shelves, house.queue, house.datasources, house.gate, house.owners)
             assert await following.round() == 1
             assert [one.id for one, _ in await house.shelves.followed()] == [whole.id]
             async with Client(McpApp(house.gate, lambda _: OWNER).server) as ada:

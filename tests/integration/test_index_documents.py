@@ -116,7 +116,7 @@ async def test_a_collection_follows_its_rows_as_its_owner_when_their_database_sa
     async with desk() as it, it.client() as ada, working(it) as worker:
         made = await it.collection(source=replace(SOURCE, follows="notify notes_changed"))
         following = asyncio.create_task(
-            Following(it.house.shelves, it.house.queue, it.house.datasources, it.house.gate.call).follow(worker)
+            Following(it.house.shelves, it.house.queue, it.house.datasources, it.house.gate, it.house.owners).follow(worker)
         )
         try:
             await until(lambda: _holds(it, made))  # what was there before it listened
@@ -148,14 +148,14 @@ async def test_a_collection_is_refreshed_every_so_often_and_refusals_are_not_rep
         made = await it.collection(source=replace(SOURCE, follows="every 3600 s"))
         nobody = replace(OWNER, roles=("nobody",))
         await it.collection("orphan", replace(SOURCE, follows="every 10 s"), owner=nobody)
-        following = Following(it.house.shelves, it.house.queue, it.house.datasources, it.house.gate.call)
+        following = Following(it.house.shelves, it.house.queue, it.house.datasources, it.house.gate, it.house.owners)
         for _ in range(3):
             assert await following.round() == 2
         async with working(it):
             await until(lambda: _holds(it, made))
         assert await following.round() == 2
         records = [one for one in await it.site.records() if one.get("origin") == "follow" and "decision" in one]
-    assert sorted(one["decision"] for one in records) == ["permit", "unknown"]
+    assert sorted(one["decision"] for one in records) == ["permit", "refused"]
 
 
 CANARY = "canary text"

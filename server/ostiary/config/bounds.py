@@ -1,10 +1,13 @@
 """The settings of what goes far: files of rows, changes of them, and work that outlives its server."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from ostiary.config.secrets import Key
-from ostiary.config.section import Section
+from ostiary.config.section import Name, Section, not_empty
 from ostiary.config.section import setting as _setting
 
 
@@ -52,4 +55,10 @@ class Jobs(Section):
     )
     idle_s: float = _setting(
         300.0, "Time without work after which a worker that a server has started ends.", unit="seconds", gt=0, le=86_400
+    )
+    owners: Mapping[str, Annotated[tuple[Name, ...], AfterValidator(not_empty)]] = _setting(
+        {},
+        "Agents that come with access tokens of a provider, and the roles that collections of theirs follow rows in. Of all other "
+        "agents it is known without their credential who they are.",
+        example={"ada": ("curator",)},
     )
