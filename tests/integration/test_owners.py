@@ -8,6 +8,7 @@ from fix_postgres import ADMIN
 
 from ostiary.app import House
 from ostiary.following import Following
+from ostiary.identity.tokens import new_id
 from ostiary.owners import NotEntitled
 from ostiary_policies.attributes import AttributeType, attribute
 from ostiary_policies.model import Principal
@@ -59,12 +60,13 @@ async def test_a_token_makes_an_owner_as_long_as_it_is_valid_and_its_roles_are_c
     async with desk(agent=SOMEBODY, more='[http]\nauthentication = ["tokens"]\n') as it:
         assert await today(it.house) == NOBODY
         table = TokenTable(it.site.server.dsn(ADMIN, it.site.control))
-        await table.add("one", b"1" * 32, "ada", ("keeper", "old", "reader"), 1)
+        one, two = new_id(), new_id()
+        await table.add(one, b"1" * 32, "ada", ("keeper", "old", "reader"), 1)
         assert await today(it.house) == Principal("ada", ("keeper", "reader"))
         assert await today(it.house, Principal("ada", ("old",))) == LOST
-        await table.add("two", b"2" * 32, "ada", ("reader",), 1)
+        await table.add(two, b"2" * 32, "ada", ("reader",), 1)
         assert await today(it.house) == OWNER
-        for id_ in ("one", "two"):
+        for id_ in (one, two):
             await table.revoke(id_)
         assert await today(it.house) == NOBODY
         await table.close()
@@ -82,7 +84,8 @@ async def test_a_certificate_makes_an_owner_where_a_proxy_is_asked(desk: OpenDes
 @pytest.mark.asyncio
 async def test_who_comes_by_a_provider_owns_in_the_roles_that_are_written_down(desk: OpenDesk):
     oauth = (
-        '[http]\nauthentication = ["oauth"]\n[oauth]\nissuer = "https://login.example.com"\nresource = "https://db.example.com"\n'
+        '[http]\nauthentication = ["oauth"]\n[oauth]\nissuer = "https://login.example.com"\n'
+        'resource = "https://db.example.com"\nroles = { data = ["reader"] }\n'
     )
     async with desk(agent=SOMEBODY, more=f'{oauth}[jobs]\nowners = {{ ada = ["reader"] }}\n') as it:
         assert await today(it.house) == OWNER

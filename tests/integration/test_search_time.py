@@ -26,7 +26,7 @@ async def used(it: Desk) -> float:
         return bool(rows) and not any(":" in row["held"] for row in rows)
 
     await until(settled)
-    [row] = await it.site.fetch("SELECT used FROM budgets.spent WHERE measure = 'seconds'", role=ADMIN)
+    [row] = await it.site.fetch("SELECT used FROM budgets.spent WHERE measure = 'seconds' AND agent = 'ada'", role=ADMIN)
     return float(row["used"])
 
 
@@ -35,7 +35,9 @@ async def test_a_search_of_a_slow_store_ends_with_the_permits_time_there_too_and
     async with desk(policy=POLICY) as it, it.client() as ada, it.client("scant", "sam") as sam:
         await it.collection("notes", None)
         await asked(ada, collection="notes", documents=[{"key": "a", "text": "one text"}])
-        keeper = await asyncpg.connect(it.site.config.vectors["local"].dsn.get_secret_value())
+        dsn = it.site.config.vectors["local"].dsn
+        assert dsn is not None
+        keeper = await asyncpg.connect(dsn.get_secret_value())
         database = await keeper.fetchval("SELECT current_database()")
         tables = await keeper.fetch(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'ostiary_vectors'::regnamespace"
