@@ -12,6 +12,8 @@ from ostiary.config.settings import Config
 from ostiary.config.vectors import STORES
 from ostiary_policies.attributes import attribute
 
+CONTROL = "control"
+"""What backups call the control database."""
 Complaint = tuple[tuple[str, ...], str]
 """The key to point at, and the message with its mend."""
 
@@ -177,6 +179,42 @@ def _agents_stay_out_of_the_vectors(config: Config) -> Iterator[Complaint]:
             yield here, f"`vectors.{name}` is the control database; keep collections in a database of their own"
 
 
+def _backups_lie_apart(config: Config) -> Iterator[Complaint]:
+    backups, restores = config.backup_folder, config.restore_folder
+    # Who takes the folder away must not have taken the keys with it.
+    if _inside(backups, config.home.state) or _inside(config.home.state, backups):
+        yield ("backup", "repository"), f"`{backups}` and `home.state`, where keys lie, are in one folder; choose another one"
+    if _inside(restores, backups) or _inside(backups, restores):
+        yield ("backup", "restores"), "what is restored would lie among the backups; choose a folder outside `backup.repository`"
+
+
+def _agents_stay_out_of_the_backups(config: Config) -> Iterator[Complaint]:
+    for name, source in config.datasources.items():
+        own = source.backup_dsn.get_secret_value() if source.backup_dsn else ""
+        theirs = [dsn.get_secret_value() for dsn in (source.dsn, source.replica_dsn, source.writer_dsn) if dsn]
+        here = ("datasources", name, "backup_dsn")
+        if own and any(same_login(own, dsn) for dsn in theirs):
+            yield (
+                here,
+                f"`datasources.{name}.backup_dsn` is a login of agents, and it reads everything; give backups a role of their own",
+            )
+    if config.control.backup_dsn is not None and config.control.dsn is None:
+        yield (
+            ("control", "backup_dsn"),
+            "`control.backup_dsn` has no use without `control.dsn`; remove it: backups have a login there",
+        )
+
+
+def _names_of_backups_differ(config: Config) -> Iterator[Complaint]:
+    for name in config.sqlite:
+        if name in config.datasources or name == CONTROL:
+            other = "the control database" if name == CONTROL else f"`datasources.{name}`"
+            yield ("sqlite", name), f"`sqlite.{name}` has the name of {other}; choose another one"
+    if CONTROL in config.datasources and config.datasources[CONTROL].backup_dsn is not None:
+        key = ("datasources", CONTROL, "backup_dsn")
+        yield key, "backups of `control` are those of the control database; call the datasource something else"
+
+
 RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _role_is_configured,
     _keys_lie_outside_the_data,
@@ -191,4 +229,7 @@ RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _embedders_have_what_their_kind_needs,
     _stores_are_one_thing_each,
     _agents_stay_out_of_the_vectors,
+    _backups_lie_apart,
+    _agents_stay_out_of_the_backups,
+    _names_of_backups_differ,
 )

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
+from ostiary.config.backup import Backup, Sqlite
 from ostiary.config.bounds import Changes, Export, Jobs
 from ostiary.config.callers import Attribute, AttributeName, Certificate, OAuth, Proxy, Tokens, Way
 from ostiary.config.embedders import Embedder
@@ -152,6 +153,11 @@ class Control(Section):
         "Login of the owner, used by `audit install` and `audit seal` only; leave it out where the server runs.",
         example="file:/run/secrets/control-admin",
     )
+    backup_dsn: Dsn | None = _setting(
+        None,
+        "Login for backups of it, which are called `control`: it may read everything, and for full ones also replicate.",
+        example="env:CONTROL_BACKUP_DSN",
+    )
 
 
 class Audit(Section):
@@ -244,6 +250,11 @@ class Datasource(Section):
         "Login that people run `ostiary migrate` with; leave it out where the server runs.",
         example="env:SHOP_MIGRATIONS_DSN",
     )
+    backup_dsn: Dsn | None = _setting(
+        None,
+        "Login that backups are made with: it may read everything, and for full ones also replicate. Without it there are none.",
+        example="env:SHOP_BACKUP_DSN",
+    )
     search_path: tuple[Identifier, ...] = _setting(("public",), "Schemas of unqualified names, in order.")
     pool_min: int = _setting(0, "Connections kept open.", unit="connections", ge=0, le=1_000)
     pool_max: int = _setting(5, "Connections for calls at most; one more watches the catalog.", unit="connections", ge=1, le=1_000)
@@ -281,6 +292,8 @@ class Config(Section):
     changes: Changes = Changes()
     jobs: Jobs = Jobs()
     datasources: Mapping[Name, Datasource] = Field(default_factory=dict)
+    backup: Backup = Backup()
+    sqlite: Mapping[Name, Sqlite] = Field(default_factory=dict)
     embedders: Mapping[Name, Embedder] = Field(default_factory=dict)
     vectors: Mapping[Name, Store] = Field(default_factory=dict)
 
@@ -304,6 +317,16 @@ class Config(Section):
     def export_folder(self) -> Path:
         """`export.directory`, or where it lies by default."""
         return self.export.directory or self.home.state / "exports"
+
+    @property
+    def backup_folder(self) -> Path:
+        """`backup.repository`, or where it lies by default."""
+        return self.backup.repository or self.home.data / "backups"
+
+    @property
+    def restore_folder(self) -> Path:
+        """`backup.restores`, or where it lies by default."""
+        return self.backup.restores or self.home.data / "restores"
 
     @property
     def origins(self) -> Mapping[str, str]:

@@ -225,6 +225,37 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             "ostiary.toml:6: `vectors.v` is the control database; keep collections in a database of their own",
         ),
         (
+            "[datasources.s]\ndsn = 'postgresql://a@h/s'\nbackup_dsn = 'postgresql://a@h:5432/s'\n",
+            (
+                "ostiary.toml:3: `datasources.s.backup_dsn` is a login of agents, and it reads everything; "
+                "give backups a role of their own"
+            ),
+        ),
+        (
+            "[datasources.control]\ndsn = 'postgresql://a@h/s'\nbackup_dsn = 'postgresql://b@h/s'\n",
+            "ostiary.toml:3: backups of `control` are those of the control database; call the datasource something else",
+        ),
+        (
+            "[sqlite.control]\npath = 'x.db'\n",
+            "ostiary.toml:2: `sqlite.control` has the name of the control database; choose another one",
+        ),
+        (
+            "[datasources.s]\ndsn = 'postgresql://a@h/s'\n[sqlite.s]\npath = 'x.db'\n",
+            "ostiary.toml:4: `sqlite.s` has the name of `datasources.s`; choose another one",
+        ),
+        (
+            "[control]\nbackup_dsn = 'postgresql://b@h/c'\n",
+            ("ostiary.toml:2: `control.backup_dsn` has no use without `control.dsn`; remove it: backups have a login there"),
+        ),
+        (
+            "[home]\nstate = '/srv/o'\n[backup]\nrepository = '/srv/o/backups'\n",
+            "ostiary.toml:4: `/srv/o/backups` and `home.state`, where keys lie, are in one folder; choose another one",
+        ),
+        (
+            "[backup]\nrepository = '/srv/b'\nrestores = '/srv/b/restores'\n",
+            "ostiary.toml:3: what is restored would lie among the backups; choose a folder outside `backup.repository`",
+        ),
+        (
             "[embedders.own]\nkind = 'wordllama'\nfolder = 'x'\n",
             (
                 "ostiary.toml:3: `embedders.own.folder` has no effect on kind `wordllama`; "
@@ -436,7 +467,8 @@ def test_the_commented_file_loads_and_changes_nothing() -> None:
 
 def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(tmp_path: Path) -> None:
     text = re.sub(r"^# (\[|[a-z_]+ = )", r"\1", commented_file(), flags=re.MULTILINE)
-    text = text.replace("/run/secrets/control-admin", "admin")
+    text = text.replace("/run/secrets/control-admin", "admin").replace("/run/secrets/backup-identity", "admin")
+    text = text.replace("[sqlite.shop]", "[sqlite.files]")  # where a datasource has the name
     text = re.sub(r"^folder = .*\n", "", text, flags=re.MULTILINE)  # an embedder has either a server or a folder
     others, stores = text.split("[vectors.", 1)  # and a store is of one kind
     text = others + "[vectors." + re.sub(r"^(path|url|key) = .*\n", "", stores, flags=re.MULTILINE)
@@ -449,9 +481,10 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
         "SHOP_MIGRATIONS_DSN": "postgresql://m@h/shop",
         "SHOP_REPLICA_DSN": "postgresql://a@r/shop",
     }
+    environ |= {"SHOP_BACKUP_DSN": "postgresql://b@h/shop", "CONTROL_BACKUP_DSN": "postgresql://b@h/c"}
     environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop", "SHOP_MIGRATIONS_DSN": "postgresql://c@h/shop"}
     config = load(written(text), ENVIRON | environ, {})
-    assert {row.name.replace(".shop.", ".<name>.") for row in listing(config)} == {".".join(s.key) for s in TABLE}
+    assert {re.sub(r"\.(shop|files)\.", ".<name>.", row.name) for row in listing(config)} == {".".join(s.key) for s in TABLE}
     assert {row.name for row in listing(config) if row.origin == "default"} == {
         "embedders.shop.folder",
         *("vectors.shop.path", "vectors.shop.url", "vectors.shop.key"),
