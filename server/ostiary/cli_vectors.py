@@ -90,8 +90,8 @@ def index(
 ) -> None:
     """Put files into a collection, or bring one of rows up to date; one that is not there is created.
 
-    Files that did not change cost nothing. Hidden ones, links and what is no text are left out. What was taken out of the folder
-    stays in the collection.
+    Files that did not change cost nothing. Hidden ones, links and what is no text are left out. What has gone from a folder since
+    it was last indexed from this machine is taken out.
     """
     from ostiary.file_indexing import indexed, refreshed
 

@@ -34,6 +34,12 @@ class Found:
 
     files: list[DocumentFile] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    folders: dict[str, set[str]] = field(default_factory=dict)
+    """Keys of the files below each folder that was named, by its whole path."""
+    no_texts: set[str] = field(default_factory=set)
+    """Keys of files that were read and are no texts."""
+    whole: bool = True
+    """No file was left out because there are too many."""
 
 
 def found_in(paths: tuple[Path, ...]) -> Found:
@@ -44,8 +50,11 @@ def found_in(paths: tuple[Path, ...]) -> Found:
         root = named.resolve()
         if root.is_dir():
             prefix = f"{root.name}/" if several else ""
+            keys = found.folders.setdefault(str(root), set())
             for path in _below(root, root, found, 0):
-                _take(DocumentFile(prefix + path.relative_to(root).as_posix(), path), found)
+                file = DocumentFile(prefix + path.relative_to(root).as_posix(), path)
+                _take(file, found)
+                keys.add(file.key)
         elif root.is_file():
             _take(DocumentFile(named.as_posix() if several and not named.is_absolute() else root.name, root), found)
         else:
@@ -66,7 +75,10 @@ def text_of(file: DocumentFile, found: Found) -> str | None:
     except OSError:
         found.left_out["cannot be read"] += 1
         return None
-    return _decoded(data, found)
+    text = _decoded(data, found)
+    if text is None:
+        found.no_texts.add(file.key)
+    return text
 
 
 def _decoded(data: bytes, found: Found) -> str | None:
@@ -92,6 +104,7 @@ def _take(file: DocumentFile, found: Found) -> None:
         found.left_out["a name that cannot be printed, or is too long"] += 1
     elif len(found.files) >= MOST_FILES:
         found.left_out[f"more than {MOST_FILES:,} files"] += 1
+        found.whole = False
     else:
         found.files.append(file)
 

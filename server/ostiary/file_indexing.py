@@ -1,4 +1,7 @@
-"""Files into a collection, by calls of the tools: it is created where it is not there, and filled some files at a time."""
+"""Files into a collection, by calls of the tools: it is created where it is not there, and filled some files at a time.
+
+What has gone from a folder since it was last indexed from this machine is taken out when all the others are stored.
+"""
 
 import asyncio
 import json
@@ -14,6 +17,7 @@ from ostiary.cli_options import say
 from ostiary.document_files import DocumentFile, Found, found_in, text_of
 from ostiary.errors import CallFailed
 from ostiary.exits import CommandFailed, Exit
+from ostiary.indexed_folders import Forgotten, begun, ended, remembered, vanished
 from ostiary.local_calls import LocalCalls
 from ostiary.progress import Tell
 from ostiary_tools.chunking.cutting import Kind, kind_of
@@ -21,7 +25,10 @@ from ostiary_tools.chunking.cutting import Kind, kind_of
 _FILES = 200
 _BYTES = 2_500_000
 """Of the texts of one call, but for the last."""
-_COUNT = re.compile(r"([0-9,]+) (added|changed|unchanged|chunks stored)")
+_DELETED = 500
+"""Keys of one call."""
+_COUNTS = ("added", "changed", "unchanged", "deleted", "chunks stored")
+_COUNT = re.compile(rf"([0-9,]+) ({'|'.join(_COUNTS)})")
 
 
 @dataclass(slots=True)
@@ -32,14 +39,18 @@ class Indexed:
     counts: Counter[str] = field(default_factory=Counter)
     left_out: Mapping[str, int] = field(default_factory=dict)
 
+    def count(self, reply: str) -> None:
+        """Add what a call came to."""
+        self.counts.update({what: int(count.replace(",", "")) for count, what in _COUNT.findall(reply)})
+
     def data(self) -> dict[str, Any]:
         """For machines."""
-        counts = {name.replace(" ", "_"): self.counts[name] for name in ("added", "changed", "unchanged", "chunks stored")}
+        counts = {name.replace(" ", "_"): self.counts[name] for name in _COUNTS}
         return {"collection": self.collection, **counts, "left_out": dict(self.left_out)}
 
     def text(self) -> str:
         """For people."""
-        told = ", ".join(f"{self.counts[name]:,} {name}" for name in ("added", "changed", "unchanged"))
+        told = ", ".join(f"{self.counts[name]:,} {name}" for name in _COUNTS[:4])
         out = ", ".join(f"{count:,} {why}" for why, count in sorted(self.left_out.items()))
         return f"indexed `{self.collection}`: {told}" + (f"\nleft out: {out}" if out else "")
 
@@ -54,8 +65,19 @@ async def indexed(name: str, paths: tuple[Path, ...], calls: LocalCalls) -> Inde
         raise CommandFailed("there is no file to be indexed", "name a folder with files, or files", Exit.USAGE)
     await _there(name, calls)
     told = Indexed(name, left_out=found.left_out)
-    with barred() as tell:
-        await _fill(told, found, calls, tell)
+    memory = remembered(calls.house.config.home.state, await calls.collection(name))
+    try:
+        before = await asyncio.to_thread(memory.read)
+        await asyncio.to_thread(memory.write, begun(before, found))
+        with barred() as tell:
+            await _fill(told, found, calls, tell)
+        await _take_out(told, vanished(before, found), calls)
+        await asyncio.to_thread(memory.write, ended(before, found))
+    except Forgotten as error:
+        hint = f"take `{memory.file}` away; what has gone from the folder stays in the collection then"
+        raise CommandFailed("what was indexed before cannot be read", hint) from error
+    except OSError as error:
+        raise CommandFailed(f"what was indexed cannot be remembered: {error.strerror}", "make room in `home.state`") from error
     return told
 
 
@@ -82,10 +104,16 @@ async def _fill(told: Indexed, found: Found, calls: LocalCalls, tell: Tell | Non
         documents, seen = batch
         if documents:
             reply = await calls("index_documents", {"collection": told.collection, "documents": documents})
-            told.counts.update({what: int(count.replace(",", "")) for count, what in _COUNT.findall(reply)})
+            told.count(reply)
         done += seen
         if tell is not None:
             await tell(done, len(found.files), f"{done:,} of {len(found.files):,} files")
+
+
+async def _take_out(told: Indexed, keys: list[str], calls: LocalCalls) -> None:
+    for start in range(0, len(keys), _DELETED):
+        reply = await calls("index_documents", {"collection": told.collection, "delete": keys[start : start + _DELETED]})
+        told.count(reply)
 
 
 def _batches(found: Found) -> Iterator[tuple[list[dict[str, str]], int]]:

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import typer
 
@@ -28,6 +29,8 @@ from ostiary.exits import CommandFailed, Exit
 from ostiary.identity.principals import configured_principal
 from ostiary.progress import Tell
 from ostiary_policies.model import Principal
+from ostiary_tools.errors import ToolError
+from ostiary_tools.vectors.known import known
 
 TRANSPORT = "command"
 """In the audit log."""
@@ -58,6 +61,13 @@ class LocalCalls:
             code = Exit.UNAVAILABLE if failure.code in _OUT_OF_REACH else Exit.FAILED
             raise CommandFailed(failure.message, failure.hint, code) from failure
         return unfenced(reply.text)
+
+    async def collection(self, name: str) -> UUID:
+        """The id of one that the caller knows. Raises CommandFailed."""
+        try:
+            return known(name, await self.house.shelves.holdings(self.house.policies.engine, self.who)).collection.id
+        except ToolError as error:
+            raise CommandFailed(error.message, error.hint) from error
 
     async def _ask(self, question: str, _about: str, waiting: Waiting) -> Answer:
         if self.agreed:

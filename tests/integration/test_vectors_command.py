@@ -101,9 +101,14 @@ async def test_a_folder_is_indexed_by_one_command_and_dropped_by_a_yes_and_all_i
         "added": 4,
         "changed": 0,
         "unchanged": 0,
+        "deleted": 0,
         "chunks_stored": 4,
         "left_out": LEFT_OUT,
     }
+    (folder / "bikes.md").unlink()
+    (folder / "note.txt").write_bytes(b"\0")
+    again = json.loads(site.command("vectors", "index", "pages", str(folder), "--json").stdout)
+    assert (again["unchanged"], again["deleted"]) == (2, 2)
     kept = site.command("vectors", "drop", "pages")
     assert kept.returncode == 1
     assert "wants a human's approval" in kept.stderr
@@ -112,7 +117,8 @@ async def test_a_folder_is_indexed_by_one_command_and_dropped_by_a_yes_and_all_i
     records = [record for record in await site.records() if record.get("transport") == "command"]
     called = [(record["tool"], record["decision"]) for record in records if record["kind"] != "outcome"]
     assert called[:3] == [("manage_collection", "refused"), ("manage_collection", "permit"), ("index_documents", "permit")]
-    assert set(called[3:-1]) <= {("manage_collection", "asked"), ("manage_collection", "deny")}, "nothing is dropped without a yes"
+    assert called[3:6] == [("manage_collection", "permit"), ("index_documents", "permit"), ("index_documents", "permit")]
+    assert set(called[6:-1]) <= {("manage_collection", "asked"), ("manage_collection", "deny")}, "nothing is dropped without a yes"
     assert called[-1] == ("manage_collection", "permit")
     assert {record["agent"] for record in records} == {"local"}
     assert {tuple(record["roles"]) for record in records} == {("curator",)}
