@@ -13,7 +13,17 @@ np = pytest.importorskip("numpy", reason="the extra `vector` is not installed")
 
 from ostiary_tools.errors import Refused  # noqa: E402  needs what may be missing
 from ostiary_tools.vectors import recall  # noqa: E402
-from ostiary_tools.vectors.collection import Collection, Element, Embedding, IndexKind, Layout, Metric  # noqa: E402
+from ostiary_tools.vectors.collection import (  # noqa: E402
+    Collection,
+    Element,
+    Embedding,
+    IndexKind,
+    Layout,
+    Metric,
+    Tuning,
+)
+from ostiary_tools.vectors.filters import Compare  # noqa: E402
+from ostiary_tools.vectors.pgvector import nearest  # noqa: E402
 from ostiary_tools.vectors.pgvector.store import PgvectorStore  # noqa: E402
 from ostiary_tools.vectors.port import Chunk, Reach  # noqa: E402
 from ostiary_tools.vectors.reports import near_duplicates, normalised  # noqa: E402
@@ -120,6 +130,41 @@ async def test_lists_are_probed_until_the_target_is_reached(store: PgvectorStore
     assert tuning.recall >= 0.95
     assert 1 < tuning.probes <= 30
     assert await independent(store, replace(one, tuning=replace(tuning, probes=1)), matrix, 60) < 0.6
+
+
+@pytest.mark.parametrize("dear", [1, 40], ids=["by the index", "by what is less work"])
+async def test_a_filter_costs_no_recall_however_little_it_lets_through(
+    store: PgvectorStore, monkeypatch: pytest.MonkeyPatch, dear: int
+):
+    """As much as half and as little as a two-hundredth, with the least effort that can be tuned."""
+    monkeypatch.setattr(nearest, "_DEAR", dear)
+    one, matrix = collection(Layout(IndexKind.EXACT)), rows(4000)
+    bucket = np.random.default_rng(4).integers(0, 1000, len(matrix))
+    await store.create(one)
+    await store.put(one, [Chunk(str(n), 0, "t", {"bucket": int(bucket[n])}, "d", row) for n, row in enumerate(matrix)])
+    await store.build(one, Layout(m=8, ef_construction=16), silent)
+    one = replace(one, layout=Layout(m=8, ef_construction=16), tuning=Tuning(0.9, 0.9, ef_search=20))
+
+    for share in (500, 50, 5):
+        let_through, right = np.flatnonzero(bucket < share), 0
+        for question in rows(50, seed=5):
+            near = let_through[np.argsort(-(matrix[let_through] @ question))[:10]]
+            found = await store.nearest(one, question, Reach(10, Compare("bucket", "lt", share)))
+            right += len({hit.key for hit in found} & {str(row) for row in near})
+        assert right / 500 >= 0.95, f"{share / 10:g} % let through"
+
+
+async def test_what_a_filter_lets_through_is_found_where_it_lies_far_from_what_is_asked(store: PgvectorStore):
+    """The index comes to none of it for a long time, and to what happens to be on its way first."""
+    one, matrix = collection(Layout()), rows(800)
+    matrix[:, 0] += np.where(np.arange(800) < 700, 4.0, -4.0)
+    await store.create(one)
+    await store.put(one, [Chunk(str(n), 0, "t", {"far": n >= 700}, "d", row) for n, row in enumerate(matrix)])
+
+    found = await store.nearest(one, matrix[0], Reach(10, Compare("far", "eq", value=True)))
+
+    scores = normalised(matrix[700:]) @ normalised(matrix[:1])[0]
+    assert [hit.key for hit in found] == [str(700 + row) for row in np.argsort(-scores)[:10]]
 
 
 async def test_what_grew_is_measured_again_and_warned_of(store: PgvectorStore):
