@@ -10,15 +10,13 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from ostiary.approvals import Asked, CannotAsk
+from ostiary.behalf import on_behalf
 from ostiary.call import Call
-from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Gate
-from ostiary.owners import NotEntitled, Owners
+from ostiary.owners import Owners
 from ostiary.queue import Queue
 from ostiary.shelves import Shelves
 from ostiary.worker import Worker
-from ostiary_tools.asking import InputNeeded
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.errors import Refused, Unavailable
@@ -91,17 +89,12 @@ class Following:
                 return False
 
     async def _ask(self, one: Collection, now: float) -> None:
-        assert one.owner is not None  # noqa: S101 `followed` gives no others
         call = Call("index_documents", {"collection": one.name, "refresh": True}, origin="follow", transport="worker")
-        try:
-            await self.gate.call(await self.owners.today(one.owner), call)
-        except NotEntitled as error:
-            self._not_before[one.id] = now + _AGAIN_S
-            await self.gate.refuse(one.owner, call, str(error))
-            _log.warning("collection `%s` does not follow its rows: %s", one.name, error)
-        except (CallFailed, UnknownTool, Asked, CannotAsk, InputNeeded) as error:
-            self._not_before[one.id] = now + _AGAIN_S
-            _log.warning("collection `%s` does not follow its rows now: %s", one.name, error)
+        self._not_before[one.id] = now + _AGAIN_S  # also where it cannot even be asked for
+        if no := await on_behalf(one, call, self.gate, self.owners):
+            _log.warning("collection `%s` does not follow its rows now: %s", one.name, no)
+        else:
+            del self._not_before[one.id]
 
     async def _listen(self, channels: frozenset[Channel]) -> None:
         if channels == self._heard:

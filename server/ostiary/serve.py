@@ -81,6 +81,7 @@ async def serve_as_worker(config: Config, descriptor: int, progress: Progress, f
 
 async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -> None:
     """Do the work that waits until SIGINT or SIGTERM, or until there was none for so long."""
+    from ostiary.drifting import Drifting
     from ostiary.following import Following
     from ostiary.worker import Worker
 
@@ -91,13 +92,15 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
         on_hangup(house.policy_watch.ask)
         worker = Worker(house.queue, house.gate.call, config.jobs.at_once, idle_s)
         followed = Following(house.shelves, house.queue, house.datasources, house.gate, house.owners)
-        following = asyncio.create_task(followed.follow(worker), name="follow")
+        drifting = Drifting(house.shelves, house.gate, house.owners)
+        beside = [asyncio.create_task(work, name="beside") for work in (followed.follow(worker), drifting.watch(worker))]
         progress("waiting for jobs")
         try:
             await worker.work(stop)
         finally:
-            following.cancel()
-            await asyncio.gather(following, return_exceptions=True)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
 
 async def _serve_on(

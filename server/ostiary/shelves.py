@@ -28,7 +28,7 @@ from ostiary_tools.control.collections import CollectionTable, Outsider, Rows, S
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.embedders.port import Embedder
 from ostiary_tools.errors import ToolError
-from ostiary_tools.vectors.collection import Collection, Source, is_name
+from ostiary_tools.vectors.collection import Collection, Source, Tuning, is_name
 from ostiary_tools.vectors.known import Holdings, KnownCollection, changed_meanwhile, gone, taken
 from ostiary_tools.vectors.port import VectorStore
 
@@ -108,6 +108,11 @@ class Shelves:
         """Those that follow their rows, on behalf of their owners. Raises Unavailable."""
         await self._current()
         return [(one, one.source) for one in self._all if one.source is not None and one.source.follows and one.owner is not None]
+
+    async def tuned(self) -> Sequence[tuple[Collection, Tuning]]:
+        """Those whose recall was measured. Raises Unavailable."""
+        await self._current()
+        return [(one, one.tuning) for one in self._all if one.tuning is not None]
 
     async def create(self, one: Collection) -> None:
         """Write down a collection. Raises Refused when the name is taken, and Unavailable."""

@@ -178,6 +178,11 @@ async def check(store: Managed, collection: Collection, tuning: Tuning, *, quest
     return replace(tuning, recall=found.mean, chunks=chunks, questions=len(every), at=datetime.now(UTC))
 
 
+def grown(tuning: Tuning, chunks: int) -> bool:
+    """Whether it was measured at so much smaller a size that it says little."""
+    return chunks > tuning.chunks * GROWN
+
+
 def warnings(tuning: Tuning, chunks: int | None) -> tuple[str, ...]:
     """What is wrong with it, in words; nothing of its size where that is not known."""
     low = f"recall is below the target of {tuning.target:g}" if tuning.recall < tuning.target else ""
