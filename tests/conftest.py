@@ -19,4 +19,5 @@ pytest_plugins = [
     "fix_vectors",
     "fix_chroma",
     "fix_indexing",
+    "fix_copies",
 ]

@@ -110,6 +110,8 @@ class ClusterFacts:
     """From here on a copy is consistent."""
     point: Point | None
     """`None` where the login may not read rows, so that there is no fingerprint."""
+    superuser: str = ""
+    """The role that the cluster was made with: who may look at all of a copy."""
 
 
 @dataclass(frozen=True, slots=True)

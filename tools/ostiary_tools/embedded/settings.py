@@ -7,7 +7,7 @@ the socket, when the kernel names the caller as the user who owns this home.
 
 from pathlib import Path
 
-from ostiary_tools.embedded.names import LOGIN_ROLES
+from ostiary_tools.embedded.names import ADMIN, LOGIN_ROLES
 from ostiary_tools.embedded.place import PORT, Place
 
 _MAP = "ostiary"
@@ -62,6 +62,8 @@ _HBA = """\
 # Written by ostiary at every start: edits are lost. Who is not listed is refused.
 # TYPE  DATABASE  USER  METHOD
 local   all       {roles}  peer map={map}
+# Backups of the whole cluster.
+local   replication  {admin}  peer map={map}
 """
 
 _IDENT = """\
@@ -85,7 +87,7 @@ def write(place: Place, socket_dir: Path, caller: str) -> None:
         log_dir=_quoted(place.log_dir),
         port=PORT,
     )
-    hba = _HBA.format(roles=",".join(LOGIN_ROLES), map=_MAP)
+    hba = _HBA.format(roles=",".join(LOGIN_ROLES), admin=ADMIN, map=_MAP)
     user = '"' + caller.replace('"', '""') + '"'
     ident = _IDENT.format(lines="\n".join(f"{_MAP} {user} {role}" for role in LOGIN_ROLES))
     for path, text in (

@@ -1,0 +1,343 @@
+"""Programs of PostgreSQL while they run. They end with the block that started them, and with this process, however it ends.
+
+A program is told nothing secret in its arguments; what it says on stderr becomes words without secrets. Its output is a pipe that
+a thread reads, its input one that a thread writes.
+"""
+
+import asyncio
+import io
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from ostiary_tools.embedded.account import Account
+from ostiary_tools.errors import ProgramFailed, Unavailable
+
+_LEASH = Path(__file__).with_name("leash.py")
+_TAIL = 65_536
+"""Bytes of stderr that are kept: the last ones say why."""
+_LONGEST_WORDS = 300
+_STDERR_S = 5.0
+"""How long stderr may stay open when a program is gone: what it left behind could hold it for ever."""
+_PIPE_BYTES = 1 << 20
+_COMPLAINT = re.compile(r"^.*?\b(?:error|fatal|panic|FATAL|PANIC|ERROR): +(.*)$")
+_VALUE = re.compile(r': "[^"]*"$')
+"""What a message ends with where it quotes what was in a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is to be run."""
+
+    program: Path
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """All that it has but PATH and LC_ALL."""
+    secrets: tuple[str, ...] = ()
+    """What no message repeats."""
+    account: Account | None = None
+    """Whom it runs as; ourselves without one."""
+    writes: bool = False
+    """Its output is read: `Running.output`."""
+    reads: bool = False
+    """Its input is written: `Running.input`."""
+    last_signal: signal.Signals = signal.SIGTERM
+    grace_s: float = 5.0
+    """Between that signal and SIGKILL."""
+    rubbish: Path | None = None
+    """A folder that goes when it has ended."""
+
+
+class Output(io.RawIOBase):
+    """What a program writes, for a thread to read. Closing it, in any thread, ends the program."""
+
+    def __init__(self, descriptor: int, line: "_Line") -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._line = line
+        self._lock = threading.Lock()
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """As much as there is. Raises ValueError once it was closed, so that it is never taken for whole."""
+        with self._lock:
+            if self._descriptor < 0 or self.closed:
+                raise ValueError("a program's output that was closed is read")
+            count = os.readv(self._descriptor, [buffer])
+        if self.closed:
+            raise ValueError("a program's output was closed while it was read")
+        return count
+
+    def close(self) -> None:
+        """Does not wait for who reads: the program ends, and with it the reading."""
+        super().close()
+        self._line.cut()
+
+    def free(self) -> None:
+        """Give the descriptor back, once the program is gone. Blocking."""
+        super().close()
+        with self._lock:
+            self._descriptor = _freed(self._descriptor)
+
+
+class Input(io.RawIOBase):
+    """What a program reads, for a thread to write. Closing it is the end of what it reads."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """All of it. Raises BrokenPipeError where the program has ended."""
+        rest = memoryview(data).cast("B")
+        size = len(rest)
+        with self._lock:
+            while rest and self._descriptor >= 0:
+                rest = rest[os.write(self._descriptor, rest) :]
+        if rest:
+            raise BrokenPipeError("a program's input that was closed is written")
+        return size
+
+    def close(self) -> None:
+        """The end, for the program."""
+        super().close()
+        with self._lock:
+            self._descriptor = _freed(self._descriptor)
+
+
+class _Line:
+    """Our end of the pipe to the leash."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._lock = threading.Lock()
+
+    def say(self, number: signal.Signals) -> None:
+        with self._lock, suppress(OSError):  # who would hear it has ended
+            if self._descriptor >= 0:
+                os.write(self._descriptor, bytes([number]))
+
+    def cut(self) -> None:
+        with self._lock:
+            self._descriptor = _freed(self._descriptor)
+
+
+class Running:
+    """A program that was started, and may have ended."""
+
+    def __init__(self, command: Command, process: asyncio.subprocess.Process, line: _Line, ends: "_Ends") -> None:
+        self._command = command
+        self._process = process
+        self._line = line
+        self._output = Output(ends.output, line) if command.writes else None
+        self._input = Input(ends.source) if command.reads else None
+        self._stderr = _Stderr(ends.stderr)
+        self._ended = asyncio.create_task(self._wait())
+
+    @property
+    def name(self) -> str:
+        """Of the program."""
+        return self._command.program.name
+
+    @property
+    def output(self) -> BinaryIO:
+        """What it writes."""
+        return cast("BinaryIO", self._output)  # a raw file is all that is asked of one here
+
+    @property
+    def input(self) -> BinaryIO:
+        """What it reads."""
+        return cast("BinaryIO", self._input)  # likewise
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended."""
+        return self._ended.done()
+
+    @property
+    def said(self) -> str:
+        """The last of what it said on stderr so far. It may have secrets in it."""
+        return self._stderr.said.decode(errors="replace")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Pass it a signal."""
+        self._line.say(number)
+
+    async def ended(self) -> None:
+        """Return when it has ended well. Raises ProgramFailed with its last complaint."""
+        if code := await self.code():
+            raise ProgramFailed(f"`{self.name}` ended with an error: {self.words() or f'it gave no reason ({code})'}")
+
+    async def code(self) -> int:
+        """How it ended, once it has: above 128 the number of the signal, less 128."""
+        return await asyncio.shield(self._ended)
+
+    def words(self) -> str:
+        """Its last complaint, without secrets."""
+        return complaint(self.said, self._command.secrets)
+
+    async def close(self) -> None:
+        """End it, and return when nothing of it is left."""
+        self._line.cut()
+        await asyncio.wait([self._ended])
+        if self._output is not None:
+            await asyncio.to_thread(self._output.free)
+        if self._input is not None:
+            await asyncio.to_thread(self._input.close)
+
+    async def _wait(self) -> int:
+        code = await self._process.wait()
+        if code < 0:  # the leash itself was killed, and what it held is on its own: both are of one group
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STDERR_S):
+                await self._stderr.ended.wait()
+        self._stderr.close()
+        return code if code >= 0 else 128 - code
+
+
+class _Stderr:
+    """What a program says there, as it comes."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.said = bytearray()
+        self.ended = asyncio.Event()
+        self._descriptor = descriptor
+        os.set_blocking(descriptor, False)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(descriptor, self._read)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        os.close(self._descriptor)
+
+    def _read(self) -> None:
+        with suppress(BlockingIOError):
+            piece = os.read(self._descriptor, 8192)
+            self.said += piece
+            del self.said[:-_TAIL]
+            if not piece:
+                self._loop.remove_reader(self._descriptor)
+                self.ended.set()
+
+
+@asynccontextmanager
+async def started(command: Command) -> AsyncIterator[Running]:
+    """A program that runs while the block lasts at most. Raises Unavailable where it cannot be started."""
+    running = await _finished(asyncio.ensure_future(_start(command)))
+    try:
+        yield running
+    finally:
+        # A cancelled caller waits all the same: nothing of the program may be left when it goes on.
+        closing = asyncio.ensure_future(running.close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await asyncio.wait([closing])
+            raise
+
+
+async def run(command: Command) -> None:
+    """To its end. Raises ProgramFailed."""
+    async with started(command) as running:
+        await running.ended()
+
+
+def complaint(said: str, secrets: tuple[str, ...] = ()) -> str:
+    """The last complaint in what a program said, else its last line; without secrets, and without what it quotes of rows."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    complaints = [found[1] for line in lines if (found := _COMPLAINT.match(line))]
+    words = complaints[-1] if complaints else (lines[-1] if lines else "")
+    for secret in filter(None, secrets):
+        words = words.replace(secret, "…")
+    words = _VALUE.sub("", words).rstrip(".")
+    return words if len(words) <= _LONGEST_WORDS else words[: _LONGEST_WORDS - 1] + "…"
+
+
+async def _finished(starting: "asyncio.Future[Running]") -> Running:
+    """A start that is cancelled has happened all the same, so what it started is ended."""
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        if starting.exception() is None:
+            await starting.result().close()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Ends:
+    """Our ends of a program's pipes."""
+
+    stderr: int
+    output: int
+    source: int
+
+
+async def _start(command: Command) -> Running:
+    ours: list[int] = []
+    theirs: list[int] = []
+    line, stderr = _pipe(theirs, ours), _pipe(ours, theirs)
+    source = _pipe(theirs, ours) if command.reads else None
+    sink = _pipe(ours, theirs) if command.writes else None
+    try:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-S", str(_LEASH), str(line[0]), *_orders(command), str(command.program), *command.arguments),
+            stdin=source[0] if source else asyncio.subprocess.DEVNULL,
+            stdout=sink[1] if sink else asyncio.subprocess.DEVNULL,
+            stderr=stderr[1],
+            pass_fds=(line[0],),
+            env={"PATH": os.defpath, "LC_ALL": "C", **command.environment},
+            cwd="/",
+            umask=0o077,
+            start_new_session=True,
+        )
+    except OSError as error:
+        for descriptor in ours:
+            os.close(descriptor)
+        message = f"`{command.program.name}` could not be started: {error.strerror}"
+        raise Unavailable(message, "is this machine out of memory?") from None
+    finally:
+        for descriptor in theirs:
+            os.close(descriptor)
+    return Running(command, process, _Line(line[1]), _Ends(stderr[0], sink[0] if sink else -1, source[1] if source else -1))
+
+
+def _orders(command: Command) -> tuple[str, ...]:
+    identity = "" if command.account is None or not command.account.switch() else f"{command.account.uid}:{command.account.gid}"
+    return str(command.grace_s), str(int(command.last_signal)), identity, str(command.rubbish or "")
+
+
+def _pipe(readers: list[int], writers: list[int]) -> tuple[int, int]:
+    """A pipe, its ends noted with whose they are."""
+    read, write = os.pipe()
+    readers.append(read)
+    writers.append(write)
+    with suppress(OSError, AttributeError, ImportError):  # Linux alone: fewer and longer reads
+        import fcntl
+
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+    return read, write
+
+
+def _freed(descriptor: int) -> int:
+    if descriptor >= 0:
+        os.close(descriptor)
+    return -1
