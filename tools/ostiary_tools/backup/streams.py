@@ -4,6 +4,7 @@ In: source → sha256 → zstd → age → sha256 → sink. Back: the same from 
 encryption is a program of its own (see `cipher`) between two threads, so that hashing, compressing and encrypting go on at once.
 """
 
+import fcntl
 import hashlib
 import os
 import select
@@ -149,6 +150,7 @@ def _pieces(source: BinaryIO, stop: Stop) -> Iterator[bytes]:
     if not isinstance(raw, FileIO):
         yield from chunks(source, _PIECE)
         return
+    _widen(raw.fileno())
     while True:
         stop.wait_for(raw.fileno())
         piece = raw.read(_PIECE)
@@ -249,6 +251,8 @@ def _program(what: str, keys: Sequence[str], stdin: int) -> Iterator["subprocess
         finally:
             os.close(read)
         lines.write("\n".join(keys).encode())
+    for pipe in (program.stdin, program.stdout):
+        _widen(cast("BinaryIO", pipe).fileno())
     try:
         yield program
     finally:
@@ -257,6 +261,12 @@ def _program(what: str, keys: Sequence[str], stdin: int) -> Iterator["subprocess
             with suppress(OSError):
                 cast("BinaryIO", pipe).close()
         program.wait()
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold a whole piece, where the system can; a file stays as it is."""
+    with suppress(AttributeError, OSError):
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE)
 
 
 def zstd() -> ModuleType:
