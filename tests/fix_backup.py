@@ -1,9 +1,12 @@
 """A repository of backups in a folder, with keys of its own, whose recovery key is proven."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from ostiary_tools.backup.keys import Identity, new_identity
 from ostiary_tools.backup.making import making
@@ -38,6 +41,12 @@ def new_vault(home: Path) -> Vault:
     return Vault(home / "backups", repository, operational, recovery)
 
 
+def copied(vault: Vault, home: Path) -> Vault:
+    """The same in another place."""
+    root = shutil.copytree(vault.root, home / "backups")
+    return replace(vault, root=root, repository=replace(vault.repository, storage=Folder(root)))
+
+
 async def keep(vault: Vault, contents: Sequence[bytes], job: str = "job") -> StoredBackup:
     """A backup whose members hold these bytes."""
     async with making(vault.repository, Kind.SQLITE, "shop", job) as made:
@@ -45,3 +54,21 @@ async def keep(vault: Vault, contents: Sequence[bytes], job: str = "job") -> Sto
             await made.put(f"part-{n}.db", Content.SQLITE, BytesIO(data), lambda _: None) for n, data in enumerate(contents, 1)
         ]
         return await made.commit(Made("3.45", tuple(members), None))
+
+
+def signed_anew(vault: Vault, id_: str, change: Callable[[Any], object]) -> None:
+    """Change a manifest and sign it with the right key, as a fault of ours would."""
+    folder = vault.root / "backups" / id_
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    change(manifest)
+    data = json.dumps(manifest).encode()
+    (folder / "manifest.json").write_bytes(data)
+    signature = vault.repository.writer().sign(f"backups/{id_}/manifest.json", data)
+    (folder / "manifest.sig").write_bytes(signature)
+
+
+def flip(file: Path, where: float) -> None:
+    """One bit, at the beginning (0), the end (1) or between."""
+    data = bytearray(file.read_bytes())
+    data[round(where * (len(data) - 1))] ^= 1
+    file.write_bytes(data)

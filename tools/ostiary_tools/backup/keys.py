@@ -16,6 +16,10 @@ from typing import Any
 from ostiary_tools.errors import Damaged, Unavailable
 
 
+class NoKey(Unavailable):
+    """What is to be decrypted is encrypted to none of the keys that are here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A private key; its text is never shown."""

@@ -14,7 +14,7 @@ from ostiary_tools.backup import streams
 from ostiary_tools.backup.manifest import Content, Kind, Manifest, Member
 from ostiary_tools.backup.manifest_json import encode
 from ostiary_tools.backup.port import Made, Stage
-from ostiary_tools.backup.repository import BACKUPS, Repository, StoredBackup, job_mark
+from ostiary_tools.backup.repository import BACKUPS, SIGNED, SUMS, Repository, StoredBackup, job_mark, sums
 from ostiary_tools.errors import NotWritten, Refused, Unavailable
 
 P = ParamSpec("P")
@@ -62,7 +62,7 @@ class Making:
             notes=made.notes,
         )
         try:
-            await called_off(lambda: None, self._commit, encode(manifest))
+            await called_off(lambda: None, self._commit, manifest)
         except OSError as error:
             raise not_written(error) from None
         return await asyncio.to_thread(self.repository.load, self.id)
@@ -72,11 +72,12 @@ class Making:
             sums = streams.seal(source, sink, self.repository.description.recipients, told, stop)
         return Member(name, content, sums.plain_bytes, sums.plain_sha256, sums.stored_bytes, sums.stored_sha256)
 
-    def _commit(self, manifest: bytes) -> None:
-        signature = self.repository.writer().sign(f"{BACKUPS}/{self.id}/manifest.json", manifest)
-        for name, data in (("manifest.json", manifest), ("manifest.sig", signature)):
+    def _commit(self, manifest: Manifest) -> None:
+        text = encode(manifest)
+        signature = self.repository.writer().sign(f"{BACKUPS}/{self.id}/manifest.json", text)
+        for name, data in zip((*SIGNED, SUMS), (text, signature, sums(manifest)), strict=True):
             with self.stage.create(name) as file:
-                file.write(data)
+                streams.write_all(file, data)
         self.stage.commit()
 
 
@@ -95,10 +96,7 @@ async def making(repository: Repository, kind: Kind, datasource: str, job: str) 
 
 def not_written(error: OSError) -> NotWritten:
     """In words, without a path."""
-    why = (error.strerror or type(error).__name__).lower()
-    return NotWritten(
-        f"the backup could not be written: {why}", "see that there is room in the repository's folder, then run it again"
-    )
+    return NotWritten(f"the backup could not be written: {streams.words(error)}", streams.ROOM)
 
 
 def _begin(repository: Repository, kind: Kind, datasource: str, job: str) -> Making:

@@ -13,7 +13,7 @@ from hashlib import sha256
 from typing import BinaryIO
 
 from ostiary_tools.backup import streams, strict_json
-from ostiary_tools.backup.keys import Identity, Probe, make_probe, parsed_recipient, proves
+from ostiary_tools.backup.keys import Identity, NoKey, Probe, make_probe, parsed_recipient, proves
 from ostiary_tools.backup.manifest import Manifest, Member
 from ostiary_tools.backup.manifest_json import ID, decode
 from ostiary_tools.backup.port import Storage
@@ -22,6 +22,8 @@ from ostiary_tools.errors import Damaged, Refused, Unavailable
 
 FORMAT = 1
 BACKUPS = "backups"
+SIGNED = ("manifest.json", "manifest.sig")
+SUMS = "SHA256SUMS"
 PROOFS = "proofs"
 _DESCRIPTION = "repository.json"
 
@@ -62,12 +64,19 @@ class StoredBackup:
     storage: Storage
     identities: tuple[Identity, ...]
 
+    @property
+    def readable(self) -> bool:
+        """Whether a key that opens it is here."""
+        return any(identity.recipient in self.manifest.recipients for identity in self.identities)
+
     @contextmanager
     def plain(self, member: Member) -> Iterator[BinaryIO]:
         """Its bytes, each read and the whole compared with what was put; see `port.Kept`."""
         if not self.identities:
             hint = "name the operational key in `[backup] identity`, or give the recovery key"
-            raise Unavailable("there is no key here to decrypt backups with", hint)
+            raise NoKey("there is no key here to decrypt backups with", hint)
+        if not self.readable:
+            raise NoKey("none of the keys opens this backup", "use the key it was made with, or the recovery key")
         with streams.opened(member, self.stored(member), self.identities) as plain:
             yield plain
 
@@ -180,6 +189,11 @@ def open_repository(storage: Storage, seal: Seal, signer: Signer | None = None, 
     if _DESCRIPTION not in storage.names(""):
         raise Unavailable("there is no repository of backups", "make one with `ostiary backup init`")
     return Repository(storage, _description(read_signed(storage, seal, "repository"), seal), signer, tuple(identities))
+
+
+def sums(manifest: Manifest) -> bytes:
+    """For `sha256sum -c`, in the hands of people."""
+    return "".join(f"{member.stored_sha256}  {member.name}\n" for member in manifest.members).encode()
 
 
 def job_mark(job: str) -> str:

@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from io import BufferedReader, FileIO, RawIOBase
 from pathlib import Path
 from types import ModuleType
-from typing import Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from ostiary_tools.backup import cipher
 from ostiary_tools.backup.keys import Identity
 from ostiary_tools.backup.manifest import Member
 from ostiary_tools.backup.port import chunks
-from ostiary_tools.errors import Damaged, Unavailable
+from ostiary_tools.errors import Damaged, NotWritten, Unavailable
 
 LEVEL = 3
+ROOM = "see that there is room in the folder of backups, then run it again"
 _PIECE = 1 << 20
 _WINDOW = 8 << 20
 """Bytes that a member may make us hold while it is decompressed; level 3 needs 2 MiB."""
@@ -55,12 +56,13 @@ class Stop:
         """From any thread."""
         os.write(self._write, b"x")
 
-    def wait_for(self, descriptor: int) -> None:
-        """Until there is something to read, or the end. Raises Stopped."""
+    def wait_for(self, descriptor: int | None) -> None:
+        """Until there is something to read, or the end; without a descriptor only look. Raises Stopped."""
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
         poll.register(self._read, select.POLLIN)
-        if any(ready == self._read for ready, _ in poll.poll()):
+        if descriptor is not None:
+            poll.register(descriptor, select.POLLIN)
+        if any(ready == self._read for ready, _ in poll.poll(None if descriptor is not None else 0)):
             raise Stopped
 
     def close(self) -> None:
@@ -86,44 +88,31 @@ class _Counted:
 
 
 def seal(source: BinaryIO, sink: BinaryIO, recipients: Sequence[str], told: Callable[[int], None], stop: Stop) -> Sums:
-    """Read the source to its end. Raises Stopped, Unavailable, and OSError as source and sink give it. Closes neither."""
-    plain, stored = _Counted(), _Counted()
-    with _program("encrypt", recipients, stdin=subprocess.PIPE) as program:
-        failures: list[BaseException] = []
-
-        def drain() -> None:
-            try:
-                for piece in chunks(cast("BinaryIO", program.stdout), _PIECE):
-                    stored.add(piece)
-                    _write_all(sink, piece)
-            except BaseException as error:  # noqa: BLE001 -- it is raised by the thread that waits for this one
-                failures.append(error)
-                program.kill()
-
-        draining = threading.Thread(target=drain, name="backup-sink")
-        draining.start()
+    """Read the source to its end. Closes neither. Raises Stopped, NotWritten where the sink takes no more, and Unavailable."""
+    plain = _Counted()
+    with _program("encrypt", recipients) as program:
+        storing = _Storing(sink, program)
+        storing.start()
         try:
             _compress(_pieces(source, stop), plain, cast("BinaryIO", program.stdin), told)
         except BrokenPipeError:
-            pass  # the program says why at its end, or the sink does
+            pass  # it has ended: why, is seen below
         except BaseException:
-            program.kill()
+            program.kill()  # else it would take the end of its input for the end of the data
             raise
         finally:
-            with suppress(BrokenPipeError):
-                cast("BinaryIO", program.stdin).close()
-            draining.join()
-        if failures:
-            raise failures[0]
+            _close(program.stdin)
+            storing.join()
+        storing.say_why()
         if program.wait() != 0:
-            raise Unavailable("the encryption of a backup ended with an error", "run it again; look at the server's memory and log")
-    return Sums(plain.bytes, plain.sha256, stored.bytes, stored.sha256)
+            raise Unavailable("the encryption of a backup ended with an error", "run it again; see that this machine has memory")
+    return Sums(plain.bytes, plain.sha256, storing.counted.bytes, storing.counted.sha256)
 
 
 @contextmanager
 def opened(member: Member, stored: BinaryIO, identities: Sequence[Identity]) -> Iterator[BinaryIO]:
     """The member's plain bytes. A read raises Damaged or Unavailable; the last one after all was compared. Closes `stored`."""
-    with stored, _program("decrypt", [identity.text for identity in identities], stdin=subprocess.PIPE) as program:
+    with stored, _program("decrypt", [identity.text for identity in identities]) as program:
         feeding = _Feeding(stored, program)
         try:
             feeding.start()
@@ -135,28 +124,56 @@ def opened(member: Member, stored: BinaryIO, identities: Sequence[Identity]) -> 
 
 
 def _compress(pieces: Iterator[bytes], plain: _Counted, sink: BinaryIO, told: Callable[[int], None]) -> None:
-    # One worker of its own, so that hashing goes on beside it; the checksum is for whoever restores with `zstd` alone.
+    # It compresses in a thread of its own, so that hashing goes on beside it; its checksum is for who restores with `zstd` alone.
     compressor = zstd().ZstdCompressor(level=LEVEL, threads=1, write_checksum=True).compressobj()
     for piece in pieces:
-        _write_all(sink, compressor.compress(piece))
+        write_all(sink, compressor.compress(piece))
         plain.add(piece)
         told(len(piece))
-    _write_all(sink, compressor.flush())
+    write_all(sink, compressor.flush())
 
 
 def _pieces(source: BinaryIO, stop: Stop) -> Iterator[bytes]:
     """What comes, as it comes. A source with a descriptor is waited for in a way that can be called off."""
     raw = source.raw if isinstance(source, BufferedReader) else source
-    if not isinstance(raw, FileIO):
-        yield from chunks(source, _PIECE)
-        return
-    _widen(raw.fileno())
+    waited = raw.fileno() if isinstance(raw, FileIO) else None
+    if waited is not None:
+        _widen(waited)
     while True:
-        stop.wait_for(raw.fileno())
-        piece = raw.read(_PIECE)
+        stop.wait_for(waited)
+        try:
+            piece = raw.read(_PIECE) if waited is not None else source.read(_PIECE)
+        except OSError as error:
+            raise Unavailable(f"what is backed up could not be read: {words(error)}", "run it again") from None
         if not piece:
             return
         yield piece
+
+
+class _Storing(threading.Thread):
+    """Takes what the program encrypts, sums it and stores it."""
+
+    def __init__(self, sink: BinaryIO, program: "subprocess.Popen[bytes]") -> None:
+        super().__init__(name="backup-sink")
+        self._sink = sink
+        self._program = program
+        self._failure = ""
+        self.counted = _Counted()
+
+    def run(self) -> None:
+        """Until there is no more."""
+        try:
+            for piece in chunks(cast("BinaryIO", self._program.stdout), _PIECE):
+                self.counted.add(piece)
+                write_all(self._sink, piece)
+        except (OSError, ValueError, MemoryError) as error:
+            self._failure = words(error)
+            self._program.kill()
+
+    def say_why(self) -> None:
+        """Raises what stood against storing it."""
+        if self._failure:
+            raise NotWritten(f"the backup could not be written: {self._failure}", ROOM)
 
 
 class _Feeding(threading.Thread):
@@ -167,19 +184,18 @@ class _Feeding(threading.Thread):
         self._stored = stored
         self._program = program
         self.counted = _Counted()
-        self.failure: OSError | None = None
+        self.failed = False
 
     def run(self) -> None:
         sink = cast("BinaryIO", self._program.stdin)
         try:
             for piece in chunks(self._stored, _PIECE):
                 self.counted.add(piece)
-                _write_all(sink, piece)
-        except OSError as error:
-            self.failure = error
+                write_all(sink, piece)
+        except OSError:  # of either side; if the program is gone, it says why
+            self.failed = True
         finally:
-            with suppress(OSError):
-                sink.close()
+            _close(sink)
 
 
 class _Plain(RawIOBase):
@@ -189,8 +205,8 @@ class _Plain(RawIOBase):
         self._member = member
         self._feeding = feeding
         self._program = program
-        self._encrypted = cast("BinaryIO", program.stdout)
-        self._reader = zstd().ZstdDecompressor(max_window_size=_WINDOW).stream_reader(self._encrypted, read_size=_PIECE)
+        decompressor = zstd().ZstdDecompressor(max_window_size=_WINDOW)
+        self._reader = decompressor.stream_reader(cast("BinaryIO", program.stdout), read_size=_PIECE)
         self._counted = _Counted()
 
     def readable(self) -> bool:
@@ -200,7 +216,6 @@ class _Plain(RawIOBase):
         try:
             size = int(self._reader.readinto(buffer))
         except zstd().ZstdError:
-            self._say_why()
             raise self._damaged("it cannot be decompressed") from None
         self._counted.add(memoryview(buffer)[:size])  # type: ignore[arg-type] # anything of bytes
         if self._counted.bytes > self._member.plain_bytes:
@@ -210,8 +225,6 @@ class _Plain(RawIOBase):
         return size
 
     def _compare(self) -> None:
-        while self._encrypted.read(_PIECE):  # after the end of what was compressed there is nothing
-            raise self._damaged("something follows its end")
         self._say_why()
         if (self._counted.bytes, self._counted.sha256) != (self._member.plain_bytes, self._member.plain_sha256):
             raise self._damaged("its content is not what was put into it")
@@ -220,12 +233,12 @@ class _Plain(RawIOBase):
         """Raises what stood against decrypting it."""
         code = self._program.wait()
         self._feeding.join()
-        if code == cipher.OTHER_KEY:
-            raise Unavailable("none of the keys opens this backup", "use the key it was made with, or the recovery key")
-        if code != 0:
+        if code == cipher.DAMAGED:
             raise self._damaged("it cannot be decrypted to its end")
-        if self._feeding.failure is not None:
-            raise self._feeding.failure
+        if code != 0:
+            raise Unavailable("the decryption of a backup ended with an error", "run it again; see that this machine has memory")
+        if self._feeding.failed:
+            raise self._damaged("it cannot be read")
         found = self._feeding.counted
         if (found.bytes, found.sha256) != (self._member.stored_bytes, self._member.stored_sha256):
             raise self._damaged("it is not the file that was stored")
@@ -235,14 +248,14 @@ class _Plain(RawIOBase):
 
 
 @contextmanager
-def _program(what: str, keys: Sequence[str], stdin: int) -> Iterator["subprocess.Popen[bytes]"]:
+def _program(what: str, keys: Sequence[str]) -> Iterator["subprocess.Popen[bytes]"]:
     """Our own program of encryption; it is gone at the end."""
     read, write = os.pipe()
     with open(write, "wb") as lines:  # noqa: PTH123 -- a descriptor
         try:
             program = subprocess.Popen(
                 [sys.executable, "-P", str(Path(cipher.__file__)), what, str(read)],
-                stdin=stdin,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 bufsize=0,
@@ -257,9 +270,8 @@ def _program(what: str, keys: Sequence[str], stdin: int) -> Iterator["subprocess
         yield program
     finally:
         program.kill()
-        for pipe in (program.stdin, program.stdout):
-            with suppress(OSError):
-                cast("BinaryIO", pipe).close()
+        _close(program.stdin)
+        _close(program.stdout)
         program.wait()
 
 
@@ -278,7 +290,20 @@ def zstd() -> ModuleType:
     return zstandard
 
 
-def _write_all(sink: BinaryIO, data: bytes) -> None:
+def words(error: BaseException) -> str:
+    """What the system says, without a path."""
+    return (getattr(error, "strerror", None) or type(error).__name__).lower()
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    """Unless it is closed; whoever is at its other end may be gone."""
+    if pipe is not None:
+        with suppress(OSError):
+            pipe.close()
+
+
+def write_all(sink: BinaryIO, data: bytes) -> None:
+    """A raw file may take less at once."""
     left = memoryview(data)
     while left:
         left = left[sink.write(left) :]
