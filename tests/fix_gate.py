@@ -28,6 +28,7 @@ def gate_with(house: House, tool: Tool[Any]) -> Gate:
         budgets=own._budgets,
         taints=own._taints,
         shelves=own._shelves,
+        vault=house.vault,
         ledger=own._ledger,
         terms=terms(house.config),
         meter=house.meter,

@@ -39,6 +39,7 @@ from ostiary.stores import stores
 from ostiary.taints import Taints
 from ostiary.telemetry import tracing
 from ostiary.terms import Terms
+from ostiary.vault import Vault, open_vault
 from ostiary.worlds import Worlds
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
@@ -88,6 +89,7 @@ class House:
     jobs: Jobs
     queue: Queue
     shelves: Shelves
+    vault: Vault
 
     @property
     def owners(self) -> Owners:
@@ -153,6 +155,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         budgets = Budgets(BudgetTable(writer_dsn), meter)
         stack.push_async_callback(budgets.close)
         shelves = await _shelves(config, cluster, CollectionTable(writer_dsn, sealing(secret)), (bus, recorder), stack)
+        vault = open_vault(config, cluster)
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -169,13 +172,14 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             budgets=budgets,
             taints=taints,
             shelves=shelves,
+            vault=vault,
             ledger=await stack.enter_async_context(open_ledger(config, writer_dsn, datasources, recorder)),
             terms=terms(config),
             meter=meter,
         )
         jobs = Jobs(job_table, gate.call)
         stack.push_async_callback(jobs.close)
-        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs, queue, shelves)
+        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs, queue, shelves, vault)
         yield House(config, registry, policies, watch, datasources, worlds, *kept)
 
 

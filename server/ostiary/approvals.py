@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from ostiary_policies.attributes import digest
-from ostiary_policies.model import Collection, Permit
+from ostiary_policies.model import Backup, Collection, Permit
 from ostiary_tools.api import Refused, Unavailable, World
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.connect import JournalError
@@ -86,6 +86,7 @@ def about(permit: Permit, world: World, question: str = "") -> str:
             [[one.text, one.fenced, one.parameters] for one in some]
             for some in (intent.statements, intent.lookups, intent.explained, intent.changes)
         ],
+        [[access.action, one.datasource, one.kind] for access in intent.accesses if isinstance(one := access.resource, Backup)],
         [intent.stays, intent.undoes, intent.rows_changed],
         [permit.policy_hash, view.snapshot.version if view is not None else ""],
         question,

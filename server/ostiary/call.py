@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 from ostiary.approvals import Ask
@@ -14,10 +14,13 @@ from ostiary.redaction import printable, redacted
 from ostiary.session import Begin
 from ostiary_policies import obligations
 from ostiary_policies.engine import Engine
-from ostiary_policies.model import Access, Collection, Intent, Permit, Principal
+from ostiary_policies.entities import resource_id
+from ostiary_policies.model import Access, Backup, Collection, Intent, Permit, Principal
 from ostiary_tools.api import Args, Surface, Tool, World
 from ostiary_tools.asking import Client
 from ostiary_tools.sql import Judged, JudgedChange
+
+Named = TypeVar("Named", Collection, Backup)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Call:
     """Awaited when nothing stands in the way of the call any more and nothing of its result exists. Raises ToolError."""
     by_worker: bool = False
     """A worker makes it: what is durable runs now."""
+    job: str = ""
+    """The job's id, where a worker makes it: every worker's call of one job has the same."""
     granted: str = ""
     """What a human has said yes to when it was asked for, as `approvals.about` puts it; of a worker's call alone."""
     id: UUID = field(default_factory=uuid4)
@@ -92,14 +97,15 @@ class Draft:
             approval=approval or {},
             trace=self.call.trace,
             change=str(world.change.number) if world and world.change else "",
-            collections=tuple(f"{access.action} {one.name}" for access, one in _collections(intent)),
+            collections=tuple(f"{access.action} {one.name}" for access, one in _on(Collection, intent)),
+            backups=tuple(f"{access.action} {resource_id(one)}" for access, one in _on(Backup, intent)),
             schema_version=world.views[datasource].snapshot.version if world and datasource else "",
         )
 
 
-def _collections(intent: Intent | None) -> Iterator[tuple[Access, Collection]]:
+def _on(kind: type[Named], intent: Intent | None) -> Iterator[tuple[Access, Named]]:
     for access in intent.accesses if intent else ():
-        if isinstance(access.resource, Collection):
+        if isinstance(access.resource, kind):
             yield access, access.resource
 
 

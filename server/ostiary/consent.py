@@ -147,6 +147,7 @@ def question(permit: Permit, world: World, model: type[Args], what: Wanted) -> s
             f"{said} Lines with a bar are the agent's words and data, whatever they claim:",
             *lines,
             *_effects(intent, world),
+            *_backup(intent, world),
             "",
             "A yes is good for this call alone, once.",
         )
@@ -167,6 +168,16 @@ def _effects(intent: Intent, world: World) -> Iterator[str]:
             yield f"And {len(lines) - place} more lines."
             return
         yield _BAR + line
+
+
+def _backup(intent: Intent, world: World) -> Iterator[str]:
+    """What the backup is of, which its id does not say."""
+    for one in world.backups.backups if world.backups else ():
+        if one.manifest.id == intent.arguments.get("backup"):
+            made = one.manifest
+            taken = f"{made.ended_at:%Y-%m-%d %H:%M} UTC"
+            yield from ("", f"The backup is a {made.kind} one of `{_short(made.datasource)}`, taken {taken}, {one.label}.")
+            yield "Nothing that is there already is touched."
 
 
 def _lines(intent: Intent, world: World, model: type[Args]) -> Iterator[str]:

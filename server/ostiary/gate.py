@@ -53,6 +53,7 @@ from ostiary.shelves import Shelves, names_collection
 from ostiary.taints import Taints
 from ostiary.terms import Terms
 from ostiary.trace import trace_id
+from ostiary.vault import Vault, is_about_backups
 from ostiary.worlds import Worlds, callable_names
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
@@ -94,6 +95,7 @@ class Gate:
         taints: Taints,
         ledger: Ledger,
         shelves: Shelves,
+        vault: Vault,
         terms: Terms,
         meter: Meter,
     ) -> None:
@@ -110,10 +112,11 @@ class Gate:
         self._taints = taints
         self._ledger = ledger
         self._shelves = shelves
+        self._vault = vault
         self._terms = terms
         self._meter = meter
         self.crowd = Crowd(in_all=terms.calls, per_agent=terms.calls_per_agent)
-        self._means = Means(datasources, audit_reader, approvals, jobs, budgets, ledger, shelves, terms, self.crowd.lent)
+        self._means = Means(datasources, audit_reader, approvals, jobs, budgets, ledger, shelves, vault, terms, self.crowd.lent)
 
     async def tools(self, who: Principal, surface: Surface) -> list[Tool[Any]]:
         """The tools or prompts this caller may call, by name. Raises CallFailed when that cannot be said."""
@@ -296,6 +299,8 @@ class Gate:
                 world = replace(world, examples=await self._examples.nearest(asked, record.engine, world))
             if names_collection(tool.args):
                 world = replace(world, holdings=await self._shelves.holdings(record.engine, record.who))
+            if is_about_backups(tool.args):
+                world = replace(world, backups=await self._vault.known(record.engine, record.who))
             world = replace(world, client=record.call.client)
             intent = await planned(tool, args, world)
             return world, intent, judged_again(intent, world)

@@ -9,6 +9,7 @@ from ostiary.budgets import Budgets
 from ostiary.call import Passage
 from ostiary.changing import Changing
 from ostiary.costs import prepared
+from ostiary.custody import PermittedCustody
 from ostiary.ledger import Ledger
 from ostiary.lending import Hourglass, Lending
 from ostiary.paging import reading
@@ -16,6 +17,7 @@ from ostiary.replicas import on_replica
 from ostiary.session import PermittedSession
 from ostiary.shelves import Shelves
 from ostiary.terms import Terms
+from ostiary.vault import Vault
 from ostiary_tools.api import AuditReader
 from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.jobs import JobTable
@@ -34,6 +36,7 @@ class Means:
     budgets: Budgets
     ledger: Ledger
     shelves: Shelves
+    vault: Vault
     terms: Terms
     waiting: Waiting
     """Around the wait for an answer."""
@@ -60,7 +63,9 @@ class Means:
         parts = (permit, world, engine, reader, self.audit_reader, self.terms.exports, bounds, self.approvals, self.jobs)
         changing = self._changing(passage)
         lending = Lending(permit, world, self.shelves, Hourglass(passage.tally, limits.timeout_s))
-        held, call = (passage.tally, self.budgets, self.waiting, lending, limits), passage.call
+        call = passage.call
+        custody = PermittedCustody(permit, self.vault, call.job or str(call.id), call.tell)
+        held = (passage.tally, self.budgets, self.waiting, lending, custody, limits)
         return PermittedSession(*parts, *held, ahead=ahead, changing=changing, tell=call.tell, ask=call.ask, begin=call.begin)
 
     def _changing(self, passage: Passage) -> Changing | None:

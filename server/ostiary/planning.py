@@ -19,8 +19,8 @@ T = TypeVar("T")
 _IN_THREAD_CHARS = 2_000
 """Longer arguments are planned away from the event loop: judging SQL takes about a millisecond per thousand characters."""
 
-_KEPT = frozenset({Action.INDEX, Action.MANAGE, Action.DROP})
-"""What collections keep."""
+_KEPT = frozenset({Action.INDEX, Action.MANAGE, Action.DROP, Action.BACK_UP, Action.VERIFY, Action.RESTORE})
+"""What collections keep, and repositories of backups; evidence of a verification too."""
 _CATALOG = re.compile(r"pg_|information_schema|reg[a-z]+|u&", re.IGNORECASE)
 """What a text that reads a catalog holds; the first of a caller makes the catalog's rows, some microseconds a column."""
 

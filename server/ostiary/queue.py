@@ -97,6 +97,7 @@ class Queue:
                 transport="worker",
                 trace=kept["trace"],
                 by_worker=True,
+                job=str(claimed.id),
                 granted=kept["granted"],
             )
         except (InvalidTag, ValueError, TypeError, KeyError) as error:

@@ -12,6 +12,7 @@ from ostiary.approvals import Ask, CannotAsk, Waiting, answered
 from ostiary.budgets import Budgets, Tally
 from ostiary.changing import Changing
 from ostiary.costs import prepared, streamed
+from ostiary.custody import PermittedCustody
 from ostiary.explanation import narrowing
 from ostiary.export.exporter import Bounds, export
 from ostiary.lending import Lending
@@ -65,6 +66,7 @@ class PermittedSession:
     waiting: Waiting
     """Around the wait for an answer."""
     lending: Lending
+    custody: PermittedCustody
     limits: ReadLimits
     """Of a reply."""
     ahead: Prepared | None = None

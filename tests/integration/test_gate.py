@@ -82,6 +82,7 @@ def _gate(house: House, *tools: Tool[Any]) -> Gate:
         taints=house.gate._taints,
         ledger=house.gate._ledger,
         shelves=house.gate._shelves,
+        vault=house.vault,
         terms=terms(house.config),
         meter=house.meter,
     )

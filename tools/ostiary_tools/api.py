@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ostiary_policies.budgets import Budget
 from ostiary_policies.model import Intent, Obligations, Permit, Statement
 from ostiary_tools.asking import Answer, Client, Form, InputNeeded, Question, Roots, Sampling
+from ostiary_tools.backup.custody import Custody
 from ostiary_tools.backup.known import Backups, KnownBackup
 from ostiary_tools.change import Changed, KnownChange, Wish
 from ostiary_tools.errors import DatabaseError, NotWritten, Refused, ScansTooMuch, TimedOut, TooCostly, ToolError, Unavailable
@@ -66,6 +67,7 @@ __all__ = [
     "ColumnHead",
     "Content",
     "CursorHandle",
+    "Custody",
     "DatabaseError",
     "Embedded",
     "ExportFormat",
@@ -284,6 +286,11 @@ class Session(Protocol):
 
     async def drop(self, collection: str) -> None:
         """Take it away, first its name and then what is in it. Raises Refused unless the permit covers `drop` on it."""
+        ...
+
+    @property
+    def custody(self) -> Custody:
+        """Backups, as far as the permit covers them."""
         ...
 
     async def progress(self, done: float, total: float | None = None, message: str = "") -> None:

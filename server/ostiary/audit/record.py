@@ -80,6 +80,8 @@ class Entry:
     """The change that the call gives, by the id of the call that proposed it."""
     collections: tuple[str, ...] = ()
     """What the call would do on which, as `search notes`."""
+    backups: tuple[str, ...] = ()
+    """What it would do on which backups, as `restore shop.full`."""
 
     def body(self) -> str:
         """Canonical JSON: sorted keys, no spaces, empty fields left out."""
@@ -107,6 +109,7 @@ class Entry:
                 "schema": self.schema_version,
                 "change": self.change,
                 "collections": list(self.collections),
+                "backups": list(self.backups),
             }
         )
 

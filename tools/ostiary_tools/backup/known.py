@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Backup
 from ostiary_tools.backup.manifest import Kind, Manifest
-from ostiary_tools.errors import Refused
+from ostiary_tools.errors import Damaged, Refused
 
 UNPROVEN = "unproven"
 """The label of a backup that no drill has passed."""
@@ -22,14 +22,14 @@ class KnownBackup:
     may: frozenset[Action]
     proven: str = ""
     """When the newest drill passed, ISO 8601; empty where none has, or the newest has failed."""
-    damaged: str = ""
-    """Why it is not used, in words; empty where nothing is known to be wrong."""
+    failed: str = ""
+    """When the newest drill did not pass; empty where it did, or there was none."""
 
     @property
     def label(self) -> str:
         """What is to be said of it before anything else."""
-        if self.damaged:
-            return "damaged"
+        if self.failed:
+            return f"failed its drill {self.failed}"
         return f"proven {self.proven}" if self.proven else UNPROVEN
 
 
@@ -43,8 +43,10 @@ class Backups:
     """What it may do, by datasource and kind; never nothing."""
     backups: tuple[KnownBackup, ...] = ()
     """Newest first."""
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """By id, of what nobody can say what it is a backup of: told to who may verify all that there could be."""
     unusable: str = ""
-    """Why no backup can be made or read now, in words; empty where they can."""
+    """Why no backup can be made now, in words; empty where they can."""
     hint: str = ""
     """What to do about that."""
 
@@ -55,7 +57,9 @@ def resource(manifest: Manifest) -> Backup:
 
 
 def known(id_: str, backups: Backups | None) -> KnownBackup:
-    """The backup of that id. Raises Refused, in the same words where there is none and where it is hidden."""
+    """The backup of that id. Raises Refused, in the same words where there is none and where it is hidden, and Damaged."""
+    if backups and id_ in backups.damaged:
+        raise Damaged(id_, f"backup `{id_}` is damaged: {backups.damaged[id_]}", "use another backup, and tell the operator")
     found = next((one for one in backups.backups if one.manifest.id == id_), None) if backups else None
     if found is None:
         raise Refused("unknown_backup", f"unknown backup `{id_}`", "call `list_backups`")

@@ -1,0 +1,66 @@
+"""What a permitted run may do with backups: what its permit covers, on backups of the very kind and datasource it names."""
+
+import asyncio
+from dataclasses import dataclass
+
+from ostiary.progress import Tell
+from ostiary.vault import Vault
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access, Backup, Permit
+from ostiary_tools.backup.custody import Checked, Restored, Wanted
+from ostiary_tools.backup.known import resource
+from ostiary_tools.backup.manifest import Manifest
+from ostiary_tools.backup.port import Kept
+from ostiary_tools.errors import Refused
+
+
+@dataclass(frozen=True, slots=True)
+class PermittedCustody:
+    """Implements `ostiary_tools.backup.custody.Custody` for one call."""
+
+    permit: Permit
+    vault: Vault
+    work: str
+    """Whose work it is; done again, it is still the same."""
+    tell: Tell | None
+
+    async def back_up(self, datasource: str, kind: str) -> Manifest:
+        """Where the permit covers `back_up`."""
+        from ostiary_tools.backup.taking import take
+
+        wanted = Backup(datasource, kind)
+        self._covered(Action.BACK_UP, wanted)
+        source = self.vault.sources.get(wanted)
+        if source is None:
+            raise _not_covered()
+        repository = await asyncio.to_thread(self.vault.repository)
+        return await take(repository, source, self.work, self.vault.workshop(), self._told)
+
+    async def verify(self, backup: str, *, drill: bool) -> Checked:
+        """Where it covers `verify`."""
+        kept = await self._kept(Action.VERIFY, backup)
+        raise NotImplementedError(kept, drill)
+
+    async def restore(self, wanted: Wanted) -> Restored:
+        """Where it covers `restore`."""
+        kept = await self._kept(Action.RESTORE, wanted.backup)
+        raise NotImplementedError(kept)
+
+    async def _kept(self, action: Action, backup: str) -> Kept:
+        """The backup, if what it says that it is of is covered."""
+        repository = await asyncio.to_thread(self.vault.repository)
+        kept = await asyncio.to_thread(repository.load, backup)
+        self._covered(action, resource(kept.manifest))
+        return kept
+
+    def _covered(self, action: Action, wanted: Backup) -> None:
+        if Access(action, wanted) not in self.permit.intent.accesses:
+            raise _not_covered()
+
+    async def _told(self, done: float, total: float | None, message: str) -> None:
+        if self.tell is not None:
+            await self.tell(done, total, message)
+
+
+def _not_covered() -> Refused:
+    return Refused("permit", "the permit of this call does not cover that backup", "state it in the intent")

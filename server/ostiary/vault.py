@@ -1,0 +1,154 @@
+"""The backups of this installation: their repository and its keys, what is backed up, and what of it one caller knows.
+
+Nothing is kept of what the repository says: it is asked at each call, for other processes write to it.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from ostiary.backed_up import backed_up
+from ostiary.config import Config
+from ostiary_policies.actions import Action
+from ostiary_policies.engine import Engine
+from ostiary_policies.model import Access, Backup, Principal
+from ostiary_tools.api import AboutBackups, Args, Backups, KnownBackup
+from ostiary_tools.backup.known import resource
+from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.port import Source
+from ostiary_tools.embedded import Cluster
+from ostiary_tools.errors import ToolError, Unavailable
+
+if TYPE_CHECKING:
+    from ostiary_tools.backup.keys import Identity
+    from ostiary_tools.backup.repository import Listed, Repository
+    from ostiary_tools.backup.taking import Workshop
+
+ACTIONS = (Action.BACK_UP, Action.VERIFY, Action.RESTORE)
+"""What may be done with backups; of whom it is none of these, for him there are none."""
+_INIT = "a person begins it with `ostiary backup init`; no agent can"
+_PROVE = "a person proves it with `ostiary backup prove`; no agent can"
+
+
+def is_about_backups(args: type[Args]) -> bool:
+    """Whether calls of a tool are about backups."""
+    return any(isinstance(mark, AboutBackups) for field in args.model_fields.values() for mark in field.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Vault:
+    """Where backups are, and what they are of."""
+
+    folder: Path
+    """Of the repository."""
+    keys: Path
+    """The folder of this installation's keys."""
+    restores: Path
+    spools: Path
+    sources: Mapping[Backup, Source]
+    identity: SecretStr | None = None
+    """As configured; else it is a file among the keys."""
+    programs: tuple[Path, ...] = ()
+    parallel: int = 2
+
+    @property
+    def signing_key(self) -> Path:
+        """What manifests are signed with; the repository is held against its public part."""
+        return self.keys / "backup.key"
+
+    @property
+    def identity_file(self) -> Path:
+        """The key that members are decrypted with."""
+        return self.keys / "backup.identity"
+
+    async def known(self, engine: Engine, who: Principal) -> Backups:
+        """What this caller knows now."""
+        return await asyncio.to_thread(self._known, engine, who)
+
+    def repository(self) -> "Repository":
+        """The repository, with the keys that are here. Blocking. Raises Unavailable where there is none yet, and Damaged."""
+        from ostiary_tools.backup.repository import open_repository
+        from ostiary_tools.backup.sealing import load_signer
+        from ostiary_tools.backup.storage.folder import Folder
+
+        if not self.signing_key.exists():  # it is made with the repository
+            raise Unavailable("there is no repository of backups yet", _INIT)
+        signer = load_signer(self.signing_key)
+        try:
+            return open_repository(Folder(self.folder), signer.seal, signer, self._identities())
+        except FileNotFoundError:
+            raise Unavailable("there is no repository of backups yet", _INIT) from None
+
+    def workshop(self) -> "Workshop":
+        """What backups are made with."""
+        from ostiary_tools.backup.programs import Sought
+
+        from ostiary_tools.backup.taking import Workshop
+
+        return Workshop(Sought(self.programs), self.spools, self.parallel)
+
+    def _identities(self) -> "tuple[Identity, ...]":
+        from ostiary_tools.backup.keys import read_identities
+        from ostiary_tools.backup.sealing import read_secret
+
+        if self.identity is not None:
+            return read_identities(self.identity.get_secret_value())
+        return read_identities(read_secret(self.identity_file)) if self.identity_file.exists() else ()
+
+    def _known(self, engine: Engine, who: Principal) -> Backups:
+        listed, unusable, hint = self._listed()
+        manifests = [one.kept.manifest for one in listed if one.kept is not None]
+        every = dict.fromkeys((*self.sources, *map(resource, manifests)))
+        may = {one: found for one in every if (found := frozenset(_may(engine, who, one)))}
+        all_verified = bool(may) and all(Action.VERIFY in may.get(one, ()) for one in every)
+        return Backups(
+            sources=_by_datasource(one for one in self.sources if one in may),
+            may=may,
+            backups=tuple(KnownBackup(one, may[resource(one)]) for one in reversed(manifests) if resource(one) in may),
+            damaged={one.id: one.damage.message for one in listed if one.damage is not None} if all_verified else {},
+            unusable=unusable,
+            hint=hint,
+        )
+
+    def _listed(self) -> "tuple[tuple[Listed, ...], str, str]":
+        """What there is, and why nothing can be added to it."""
+        try:
+            repository = self.repository()
+            listed = repository.listed()
+            if not repository.proven:
+                return listed, "its recovery key was never seen to work", _PROVE
+        except ToolError as error:
+            return (), error.message, error.hint
+        except OSError as error:
+            return (), f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}", "tell the operator"
+        return listed, "", ""
+
+
+def open_vault(config: Config, cluster: Cluster | None) -> Vault:
+    """As configured. Nothing is looked for before it is asked."""
+    backup = config.backup
+    return Vault(
+        config.backup_folder,
+        config.home.state,
+        config.restore_folder,
+        config.home.data / "spools",
+        {Backup(source.name, source.kind.value): source for source in backed_up(config, cluster)},
+        backup.identity,
+        (backup.programs,) if backup.programs is not None else (),
+        backup.parallel,
+    )
+
+
+def _by_datasource(resources: Iterable[Backup]) -> Mapping[str, tuple[Kind, ...]]:
+    found: dict[str, tuple[Kind, ...]] = {}
+    for one in resources:
+        found[one.datasource] = (*found.get(one.datasource, ()), Kind(one.kind))
+    return found
+
+
+def _may(engine: Engine, who: Principal, one: Backup) -> Iterator[Action]:
+    return (action for action in ACTIONS if engine.allows(who, Access(action, one)).allowed)

@@ -1,0 +1,85 @@
+"""What a run may ask for of backups, and what it is told: the part of `api.Session` that is about them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from ostiary_tools.backup.manifest import Kind, Manifest
+
+
+class Target(StrEnum):
+    """What is made of a backup. It is always new."""
+
+    INSTANCE = "instance"
+    """A folder that a server can be started on."""
+    DATABASE = "database"
+    """A database on the datasource's server."""
+    SCHEMA = "schema"
+    """Tables, in a schema of the datasource's database."""
+    FILE = "file"
+    """A SQLite file, or tables as a file."""
+
+
+TARGETS: Mapping[Kind, tuple[Target, ...]] = {
+    Kind.FULL: (Target.INSTANCE,),
+    Kind.LOGICAL: (Target.DATABASE, Target.INSTANCE, Target.SCHEMA, Target.FILE),
+    Kind.SQLITE: (Target.FILE,),
+}
+"""What can be made of each kind, the usual first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is to be restored, and to what."""
+
+    backup: str
+    """Its id."""
+    name: str
+    """Of the new thing: `[a-z][a-z0-9_]*`."""
+    target: Target
+    tables: tuple[str, ...] = ()
+    """`schema.table`; all of it where none is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A backup that is what was kept."""
+
+    manifest: Manifest
+    stored_bytes: int
+    """That were read."""
+    drilled_at: datetime | None = None
+    """When a drill passed, where one was held."""
+    rows: int | None = None
+    """That a drill compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Something new that holds what the backup held."""
+
+    manifest: Manifest
+    what: str
+    """What it is and where, in words."""
+    rows: int
+    """That were compared with those of the backup; of a backup without a fingerprint none."""
+    steps: tuple[str, ...] = ()
+    """For people: how it takes the place of what is lost."""
+
+
+class Custody(Protocol):
+    """Each raises Refused unless the permit covers it on backups of that kind and datasource, and ToolError as it fails."""
+
+    async def back_up(self, datasource: str, kind: str) -> Manifest:
+        """Take a backup; the one that this very work has made already, where it has."""
+        ...
+
+    async def verify(self, backup: str, *, drill: bool) -> Checked:
+        """Read every byte of it, and for a drill restore it too and compare. Raises Damaged, which names the damage."""
+        ...
+
+    async def restore(self, wanted: Wanted) -> Restored:
+        """Make something new out of it. What is there already is never touched."""
+        ...

@@ -1,0 +1,51 @@
+"""One backup from its beginning to its end: what was left over is swept, an engine is chosen, and what it makes is sealed."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from ostiary_tools.backup.making import making
+from ostiary_tools.backup.manifest import Kind, Manifest
+from ostiary_tools.backup.port import Engine, Source, Tell
+from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.repository import Repository
+from ostiary_tools.backup.spool import spooled
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What backups are made with on this machine."""
+
+    sought: Sought
+    spools: Path
+    """Where what cannot be streamed lies meanwhile."""
+    parallel: int = 2
+    """Programs at once."""
+
+
+async def take(repository: Repository, source: Source, job: str, workshop: Workshop, tell: Tell) -> Manifest:
+    """Make the job's backup, or find that it was made. However else it ends, nothing of it stays. Raises ToolError."""
+    await asyncio.to_thread(repository.storage.sweep)
+    async with making(repository, source.kind, source.name, job) as begun:
+        if begun.done is not None:
+            return begun.done.manifest
+        async with spooled(workshop.spools) as spool:
+            made = await _engine(source.kind, workshop).make(source, begun, spool, tell)
+        return (await begun.commit(made)).manifest
+
+
+def _engine(kind: Kind, workshop: Workshop) -> Engine:
+    # Each drags in a driver; a server that makes no backups does without.
+    match kind:
+        case Kind.LOGICAL:
+            from ostiary_tools.backup.engines.logical import LogicalEngine
+
+            return LogicalEngine(workshop.sought, workshop.parallel)
+        case Kind.FULL:
+            from ostiary_tools.backup.engines.full import FullEngine
+
+            return FullEngine(workshop.sought)
+        case Kind.SQLITE:
+            from ostiary_tools.backup.engines.sqlite import SqliteEngine
+
+            return SqliteEngine()

@@ -1,0 +1,50 @@
+"""The `verify_backup` tool: whether a backup is what was kept, and whether it restores."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ostiary_policies.actions import Action
+from ostiary_policies.model import Access, Intent, Permit
+from ostiary_tools.api import AboutBackups, Args, Hints, Session, Surface, Text, World
+from ostiary_tools.backup.known import UNPROVEN, known, resource
+from ostiary_tools.backup.telling import bytes_told
+
+
+class VerifyBackupArgs(Args):
+    """Arguments of `verify_backup`."""
+
+    backup: Annotated[str, AboutBackups(), Field(max_length=64, description="As `list_backups` gives it.")]
+    level: Annotated[
+        Literal["manifest", "drill"],
+        Field(description="`manifest`: every byte is as it was kept; `drill`: it is restored, started and compared too."),
+    ] = "manifest"
+
+
+class VerifyBackup:
+    """The `verify_backup` tool."""
+
+    name = "verify_backup"
+    title = "Verify a backup"
+    description = "Check a backup, as a job. Only a drill proves that it restores."
+    surface = Surface.TOOL
+    hints = Hints(read_only=False)
+    args = VerifyBackupArgs
+
+    def plan(self, args: VerifyBackupArgs, world: World) -> Intent:
+        """Which is verified. Raises Refused."""
+        found = known(args.backup, world.backups)
+        access = Access(Action.VERIFY, resource(found.manifest))
+        return Intent(self.name, args.model_dump(mode="json"), (access,), durable=f"verify {args.backup} {args.level}")
+
+    async def run(self, permit: Permit, session: Session) -> Text:
+        """Read it. Raises ToolError; Damaged names the damage."""
+        args = VerifyBackupArgs.model_validate(permit.intent.arguments)
+        checked = await session.custody.verify(args.backup, drill=args.level == "drill")
+        before = f"backup `{args.backup}`"
+        if checked.drilled_at is None:
+            read = bytes_told(checked.stored_bytes)
+            found = known(args.backup, session.world.backups)
+            return Text(f"{before}: all {read} are as they were kept; {found.label if found.proven else f'still {UNPROVEN}'}")
+        rows = "" if checked.rows is None else f", {checked.rows:,} rows as they were"
+        return Text(f"{before} was restored, started and compared{rows}: proven {checked.drilled_at:%Y-%m-%d %H:%M:%S}Z")
