@@ -20,4 +20,5 @@ pytest_plugins = [
     "fix_chroma",
     "fix_indexing",
     "fix_copies",
+    "fix_custody",
 ]

@@ -147,6 +147,7 @@ def site_config(
     mask_key: str = "",
     replicas: Mapping[str, str] | None = None,
     writers: Mapping[str, str] | None = None,
+    backups: Mapping[str, str] | None = None,
     views: str = "as_tables",
     approvals: str = "at_client",
     more: str = "",
@@ -175,6 +176,7 @@ def site_config(
     for name, dsn in sources.items():
         lines += [f"[datasources.{name}]", f'dsn = "{dsn}"', f"pool_max = {pool_max}"]
         lines += [f'replica_dsn = "{replicas[name]}"'] if replicas and name in replicas else []
+        lines += [f'backup_dsn = "{backups[name]}"'] if backups and name in backups else []
         if writers and name in writers:
             lines += [f'writer_dsn = "{writers[name]}"', f"writer_powers = {json.dumps(accepted_powers)}"]
         lines += [f"accepted_powers = {json.dumps(accepted_powers)}", f"[datasources.{name}.tags]"]

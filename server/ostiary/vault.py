@@ -86,7 +86,6 @@ class Vault:
     def workshop(self) -> "Workshop":
         """What backups are made with."""
         from ostiary_tools.backup.programs import Sought
-
         from ostiary_tools.backup.taking import Workshop
 
         return Workshop(Sought(self.programs), self.spools, self.parallel)

@@ -1,6 +1,6 @@
 """The `restore_backup` tool: something new out of a backup; putting it in the place of what lives is for people."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,7 +20,7 @@ class RestoreBackupArgs(Args):
     backup: Annotated[str, AboutBackups(), Field(max_length=64, description="As `list_backups` gives it.")]
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", description="Of the new thing; nothing may have it yet.")]
     target: Annotated[
-        Target | None,
+        Literal["instance", "database", "schema", "file"] | None,
         Field(description="A new `instance` of the server, `database`, or, of tables, `schema` or `file`. Without it, the usual."),
     ] = None
     tables: Annotated[
@@ -65,7 +65,7 @@ def _target(args: RestoreBackupArgs, found: KnownBackup) -> Target:
     kind = found.manifest.kind
     able = TARGETS[kind]
     usual = Target.SCHEMA if args.tables and Target.SCHEMA in able else able[0]
-    target = args.target or usual
+    target = Target(args.target) if args.target else usual
     if target not in able:
         raise Refused("target", f"of a {kind} backup no {target} is made", f"choose {' or '.join(f'`{one}`' for one in able)}")
     if args.tables and target not in (Target.SCHEMA, Target.FILE):
