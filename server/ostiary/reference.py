@@ -84,6 +84,8 @@ a text of a caller's.
 
 {outcomes}, `other`.
 
+`state` is how a job stands: `queued`, `working`, `completed`, `failed` or `cancelled`.
+
 `stage` is a part of a call's way; a histogram has the upper bounds {bounds} seconds:
 
 {stages}

@@ -131,7 +131,8 @@ async def _serve_on(
         mcp = McpApp(*given, changes=house.changes, jobs=house.jobs, state_keys=keys)
         page = Exposition(house.meter, house.recorder, house.datasources, house.policies, worker)
         operation = Operation(
-            house.recorder, house.datasources, house.policies, house.examples, page, house.worlds, frozenset(config.operation.roles)
+            *(house.recorder, house.datasources, house.policies, house.examples, page, house.worlds, house.queue.table),
+            roles=frozenset(config.operation.roles),
         )
         _spare_what_stays()
         streams = Streams(config.http, lambda: current(unasked).agent)

@@ -54,6 +54,7 @@ async def test_the_metrics_count_calls_by_tool_and_how_they_ended(ostiary_config
     assert found["ostiary_audit_recording",] == 1
     assert found["ostiary_datasource_healthy", "shop"] == 1
     assert found["ostiary_audit_records_total",] >= 5
+    assert not [key for key in found if key[0] == "ostiary_jobs"]
 
 
 @pytest.mark.asyncio

@@ -4,7 +4,7 @@ Everything is read when it is asked for; the registry is this process's own. No 
 holds a text of a caller's: tools are the registry's, datasources the configuration's.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -16,6 +16,7 @@ from ostiary import __version__
 from ostiary.audit.recorder import Recorder, RecorderState
 from ostiary.meter import BOUNDS_S, Histogram, Meter
 from ostiary.policy_files import Policies
+from ostiary_tools.control.queue import Counted
 from ostiary_tools.datasources.port import Datasource, PoolState
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -50,10 +51,14 @@ PROBLEMS = Family("ostiary_audit_problems", "gauge", (), "What is wrong with the
 STALE = Family(
     "ostiary_policy_files_refused", "gauge", (), "1 while what is in the policy files is not in force; `/readyz` says why."
 )
+JOBS = Family("ostiary_jobs", "gauge", ("tool", "state"), "Jobs of all processes of the last 24 hours, by how they stand.")
+TAKEOVERS = Family(
+    "ostiary_job_takeovers", "gauge", ("tool",), "How often one of them was taken from a worker that was heard of no more."
+)
 BUILD = Family("ostiary_build_info", "gauge", ("version", "policy"), "Always 1; version and hash of the policies in force.")
 FAMILIES = (
     *(CALLS, IN_FLIGHT, STAGES, BUDGET_REFUSALS, BUDGET_USED, SIZE, IDLE, WAITING, HEALTHY),
-    *(RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, BUILD),
+    *(RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, JOBS, TAKEOVERS, BUILD),
 )
 """Every metric, in the order of the page."""
 
@@ -65,12 +70,13 @@ class Exposition:
         self, meter: Meter, recorder: Recorder, datasources: Mapping[str, Datasource], policies: Policies, worker: str = ""
     ) -> None:
         """`worker` becomes a label of every sample where it is given."""
-        process = _Process(meter, recorder, datasources, policies)
+        self._process = _Process(meter, recorder, datasources, policies)
         self._registry = CollectorRegistry()
-        self._registry.register(_Labelled(process, {"worker": worker}) if worker else process)
+        self._registry.register(_Labelled(self._process, {"worker": worker}) if worker else self._process)
 
-    def text(self) -> bytes:
-        """The page as it is now."""
+    def text(self, jobs: Sequence[Counted] | None = None) -> bytes:
+        """The page as it is now; nothing is said of jobs where nobody can tell how they stand."""
+        self._process.jobs = jobs
         return generate_latest(self._registry)
 
 
@@ -80,6 +86,7 @@ class _Process(Collector):
         self._recorder = recorder
         self._datasources = datasources
         self._policies = policies
+        self.jobs: Sequence[Counted] | None = None
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the registry would collect once at registration to learn the names."""
@@ -93,6 +100,7 @@ class _Process(Collector):
         yield from _of_pools({**pools, **replicas})
         yield from _of_audit(self._recorder.state())
         yield _gauge(STALE, {(): bool(self._policies.refused)})
+        yield from _of_jobs(self.jobs) if self.jobs is not None else ()
         yield _gauge(BUILD, {(__version__, self._policies.engine.policy_hash): 1})
 
 
@@ -144,6 +152,12 @@ def _of_audit(audit: RecorderState) -> Iterator[Metric]:
     yield _gauge(QUEUED, {(): audit.queued})
     yield _gauge(LAG, {(): audit.lag})
     yield _gauge(PROBLEMS, {(): len(audit.problems)})
+
+
+def _of_jobs(jobs: Sequence[Counted]) -> Iterator[Metric]:
+    yield _gauge(JOBS, {(one.tool, one.state): one.count for one in jobs})
+    tools = dict.fromkeys(one.tool for one in jobs)
+    yield _gauge(TAKEOVERS, {(tool,): sum(one.takeovers for one in jobs if one.tool == tool) for tool in tools})
 
 
 def _counter(family: Family, samples: Mapping[tuple[str, ...], float]) -> Metric:

@@ -5,7 +5,8 @@ else. Who may know more comes from this machine where no caller is asked for a
 credential, and has one of `operation.roles` where callers are.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -24,7 +25,11 @@ from ostiary.identity.recognition import Recognition
 from ostiary.policy_files import Policies
 from ostiary.readiness import Readiness, look, readiness
 from ostiary.worlds import Worlds
+from ostiary_tools.control.connect import JournalError
+from ostiary_tools.control.queue import Counted, QueueTable
 from ostiary_tools.datasources.port import Datasource
+
+_log = logging.getLogger(__name__)
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 """Headers by which a proxy tells that it asks for somebody else."""
@@ -41,8 +46,18 @@ class Operation:
     examples: ExampleSet
     exposition: Exposition
     worlds: Worlds
+    jobs: QueueTable
     roles: frozenset[str]
     """Whose callers may know how the server does."""
+
+    async def metrics(self) -> bytes:
+        """The page of numbers."""
+        try:
+            jobs: Sequence[Counted] | None = await self.jobs.counted()
+        except JournalError as error:
+            _log.warning("jobs were not counted: %s", error)
+            jobs = None
+        return self.exposition.text(jobs)
 
     async def readiness(self) -> Readiness:
         """How it is now."""
@@ -71,7 +86,7 @@ def pages(operation: Operation, recognition: Recognition) -> list[Route]:
     async def metrics(request: Request) -> Response:
         if not may_know(request):
             return PlainTextResponse("you may not read this; see `operation.roles`\n", 403)
-        return Response(operation.exposition.text(), media_type=CONTENT_TYPE, headers=_FRESH)
+        return Response(await operation.metrics(), media_type=CONTENT_TYPE, headers=_FRESH)
 
     return [
         Route("/healthz", _alive),

@@ -78,6 +78,10 @@ SELECT NOT EXISTS (
         AND (o.started_at, o.id) < (SELECT m.started_at, m.id FROM jobs.worker AS m WHERE m.id = $2)
 ) AS first
 """  # noqa: S608  the constants above
+_COUNTED = f"""
+SELECT tool, state, count(*)::int AS count, sum(takeovers)::int AS takeovers
+FROM jobs.job WHERE updated_at >= now() - interval '{KEPT_H} hours' GROUP BY tool, state ORDER BY tool, state
+"""  # noqa: S608  the constant above
 _LAST = "SELECT extract(epoch FROM now() - max(created_at))::float8 AS ago FROM jobs.job WHERE about = $1"
 
 
@@ -95,6 +99,17 @@ class Claimed:
     attempts: int
     takeovers: int
     cancel_asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Jobs that can still be asked about, those of all processes."""
+
+    tool: str
+    state: str
+    count: int
+    takeovers: int
+    """How often one was taken from a worker that was heard of no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +163,10 @@ class QueueTable:
     async def gone(self, worker: UUID) -> None:
         """It is there no more."""
         await self.link.ask("DELETE FROM jobs.worker WHERE id = $1", worker)
+
+    async def counted(self) -> tuple[Counted, ...]:
+        """How jobs stand, by tool and state."""
+        return tuple(Counted(**row) for row in await self.link.ask(_COUNTED))
 
     async def last(self, about: str) -> float | None:
         """Seconds since a job about that was asked for; `None` for never, or longer ago than jobs are kept."""
