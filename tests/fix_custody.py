@@ -58,7 +58,7 @@ class Strongroom:
         app = McpApp(self.house.gate, lambda _: Principal(agent, (role,)), jobs=self.house.jobs)
         return Client(app.server, elicitation_callback=self._answer)
 
-    async def _answer(self, _context: Any, params: ElicitRequestParams) -> ElicitResult:
+    async def _answer(self, context: Any, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG002 the callback's shape
         self.asked.append(params.message)
         said: Any = self.answer
         return ElicitResult(action=said, content={"approve": True} if said == "accept" else None)
