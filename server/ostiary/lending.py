@@ -75,7 +75,7 @@ class Lending:
     def index_in(self, name: str) -> Indexed:
         """To write to it, likewise."""
         one = self._lent(name, Action.INDEX)
-        return _Indexed(self.shelves.store(one.store), name, one.id, self.shelves)
+        return _Written(self.shelves.store(one.store), name, one.id, self.shelves)
 
     def manage(self, name: str, store: str = "") -> Managed:
         """To make or rebuild it, in that store where it is not the one it is in. A new one is as the intent says."""
@@ -200,6 +200,24 @@ class _Indexed(_Searched):
     def keys(self, collection: Collection, *, batch: int) -> AsyncIterator[Sequence[str]]:
         """As the store."""
         return self.store.keys(self._held(collection), batch=batch)
+
+
+@dataclass(frozen=True, slots=True)
+class _Written(_Indexed):
+    """Likewise, unless it is being moved: what is not told as written may be lost."""
+
+    async def put(self, collection: Collection, chunks: Sequence[Chunk]) -> None:
+        """As the store."""
+        await self.shelves.opened(self._held(collection))
+        await self.store.put(collection, chunks)
+        await self.shelves.held(collection)
+
+    async def delete(self, collection: Collection, keys: Sequence[str]) -> int:
+        """As the store."""
+        await self.shelves.opened(self._held(collection))
+        count = await self.store.delete(collection, keys)
+        await self.shelves.held(collection)
+        return count
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -29,7 +31,7 @@ from ostiary_tools.control.connect import JournalError
 from ostiary_tools.embedders.port import Embedder
 from ostiary_tools.errors import ToolError
 from ostiary_tools.vectors.collection import Collection, Source, Tuning, is_name
-from ostiary_tools.vectors.known import Holdings, KnownCollection, changed_meanwhile, gone, taken
+from ostiary_tools.vectors.known import Holdings, KnownCollection, changed_meanwhile, closed, gone, taken
 from ostiary_tools.vectors.port import VectorStore
 
 T = TypeVar("T")
@@ -37,6 +39,8 @@ _log = logging.getLogger(__name__)
 
 ACTIONS = (Action.SEARCH, Action.INDEX, Action.MANAGE, Action.DROP)
 """What may be done with a collection; of whom it is none of these, for him there is none."""
+_MOVES_S = 900
+"""A collection that is closed for so long was left so by who died over its move."""
 _KEPT = 64
 """Libraries kept: principals and policies in use at once by one process."""
 
@@ -131,6 +135,24 @@ class Shelves:
         if not changed:
             raise changed_meanwhile(one.name) if self.owned(one.id) else gone(one.name)
 
+    async def opened(self, one: Collection) -> None:
+        """It takes documents in, as far as is known. Raises Unavailable, and Refused when somebody else opens it too."""
+        await self._current()
+        now = next((other for other in self._all if other.id == one.id), None)
+        if now is not None and now.moving is not None:
+            if datetime.now(UTC) - now.moving < timedelta(seconds=_MOVES_S):
+                raise closed(one.name)
+            # Whoever moves it after all is refused at the end: it has changed.
+            await self.change(replace(now, moving=None), now)
+
+    async def held(self, one: Collection) -> None:
+        """What was stored before this was asked is in force: no move can miss it. Raises Refused, Unavailable."""
+        now = await self._asked(self._table.find(one.id))
+        if now is None:
+            raise gone(one.name)
+        if now.moving is not None or now.store != one.store:
+            raise closed(one.name)
+
     async def drop(self, one: Collection) -> None:
         """Take it away. Raises Refused when it is not as it was known, and Unavailable.
 
@@ -144,7 +166,7 @@ class Shelves:
         self._finish()
 
     async def finish(self) -> None:
-        """Drop what somebody began to drop. What cannot be done now stays for the next."""
+        """Drop what somebody began to drop, or left behind where he moved it from. What cannot be done now stays for the next."""
         try:
             rows = await self._table.dropping()
             await self._record(rows)
@@ -153,8 +175,18 @@ class Shelves:
                     await self._drop(one)
                 except ToolError as error:
                     _log.warning("a collection is not dropped yet: %s", error)
+            for one in (await self._table.all()).collections:
+                if one.left in self._stores:
+                    await self._tidy(one)
         except (JournalError, Unavailable) as error:
             _log.warning("collections that are being dropped were not looked up: %s", error)
+
+    async def _tidy(self, one: Collection) -> None:
+        try:
+            await self.store(one.left).drop(one)
+            await self._asked(self._table.change(replace(one, left=""), one))
+        except ToolError as error:
+            _log.warning("what a moved collection left behind is not dropped yet: %s", error)
 
     async def close(self) -> None:
         """Give back what it holds; stores and embedders are closed by who opened them."""
@@ -165,6 +197,8 @@ class Shelves:
 
     async def _drop(self, one: Collection) -> None:
         await self.store(one.store).drop(one)
+        if one.left in self._stores:
+            await self.store(one.left).drop(one)
         await self._asked(self._table.forget(one.id))
 
     async def _current(self) -> None:

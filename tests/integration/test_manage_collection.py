@@ -237,7 +237,7 @@ async def test_a_move_that_is_broken_off_leaves_the_old_store_in_force_and_goes_
 
         places = transfer.Place(one, shelves.store("local")), transfer.Place(moved, shelves.store("other"))
         with pytest.raises(Killed):
-            await transfer.copied(*places, killed)
+            await transfer.caught_up(*places, killed)
         assert await shelves.store("other").count(moved) == 10
         assert "in the store `local`, 30 chunks" in await told(ada, "describe", "notes")
         await asked(ada, collection="notes", delete=["d0"])

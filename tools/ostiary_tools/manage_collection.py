@@ -1,8 +1,10 @@
 """The `manage_collection` tool: what a collection is, how it lies and is searched, where, and whether it is there at all."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
@@ -169,8 +171,19 @@ async def _report(args: ManageCollectionArgs, found: KnownCollection, session: S
 
 async def _move(args: ManageCollectionArgs, found: KnownCollection, session: Session) -> Text:
     collection, moved = found.collection, _moved(args, found, session.world)
+    if collection.left:  # it goes back there
+        collection = replace(collection, left="")
+        await session.keep(collection)
     old, new = session.manage(collection.name), session.manage(collection.name, store=moved.store)
-    documents = await transfer.copied(transfer.Place(collection, old), transfer.Place(moved, new), session.progress)
+    places = transfer.Place(collection, old), transfer.Place(moved, new)
+    documents = await transfer.caught_up(*places, session.progress)
+    await session.keep(replace(collection, moving=datetime.now(UTC)))
+    try:
+        documents += await transfer.same(*places, session.progress)
+    except (ToolError, asyncio.CancelledError):
+        with suppress(ToolError):
+            await session.keep(collection)
+        raise
     try:
         await session.keep(moved)
     except Refused:
@@ -178,8 +191,10 @@ async def _move(args: ManageCollectionArgs, found: KnownCollection, session: Ses
         with suppress(Refused):
             await new.drop(moved)
         raise
-    # Nobody finds it there any more.
+    # Nobody finds it there any more; whoever looks next after a kill does this too.
     await old.drop(collection)
+    with suppress(Refused):
+        await session.keep(replace(moved, left=""))
     return Text(f"moved `{collection.name}` to the store `{moved.store}`: {documents:,} documents copied")
 
 
@@ -194,9 +209,11 @@ def _moved(args: ManageCollectionArgs, found: KnownCollection, world: World) -> 
     store, capabilities = chosen(args.store, (world.holdings or NOTHING).stores, *STORES)
     if store == collection.store:
         raise Refused("move", "the collection lies in that store", "name another one")
+    if collection.left not in ("", store) and collection.left in (world.holdings or NOTHING).stores:
+        raise Refused("move", "what the last move left behind is not taken away yet", "try again in a moment")
     measured(collection.embedding, store, capabilities)
     layout = layout_of(ManageCollectionArgs(action="move"), collection.layout, store, capabilities)
-    return replace(collection, store=store, layout=layout, tuning=None)
+    return replace(collection, store=store, layout=layout, tuning=None, moving=None, left=collection.store)
 
 
 def _rebuilt(args: ManageCollectionArgs, found: KnownCollection) -> Collection:

@@ -20,6 +20,7 @@ from ostiary_tools.vectors.collection import Collection
 _log = logging.getLogger(__name__)
 
 _ALL = "SELECT id, name, state, body, key, seal FROM collections.collection WHERE state = $1 ORDER BY name"
+_ONE = "SELECT id, name, state, body, key, seal FROM collections.collection WHERE id = $1 AND state = 'kept'"
 # Asked a second time, a row that was made is found made.
 _CREATE = """
 WITH new AS (
@@ -98,6 +99,11 @@ class CollectionTable:
         """Those that have a name, by it. One that this version cannot read is none."""
         return await self._of("kept")
 
+    async def find(self, id_: UUID) -> Collection | None:
+        """That one as it is now."""
+        rows = self._read_all(await self._link.ask(_ONE, id_))
+        return rows.collections[0] if rows.collections else None
+
     async def dropping(self) -> Rows:
         """Those that are being dropped, or were when whoever did it died."""
         return await self._of("dropping")
@@ -131,9 +137,12 @@ class CollectionTable:
         return one.id, one.name, body, self._seal.name, self._seal.over(one.id, one.name, state, body)
 
     async def _of(self, state: str) -> Rows:
+        return self._read_all(await self._link.ask(_ALL, state))
+
+    def _read_all(self, rows: Sequence[Any]) -> Rows:
         collections: list[Collection] = []
         outsiders: list[Outsider] = []
-        for row in await self._link.ask(_ALL, state):
+        for row in rows:
             if not self._holds(row):
                 other_key = row["key"] not in ("", self._seal.name)
                 outsiders.append(Outsider(row["id"], row["name"], row["body"], row["key"], row["seal"], other_key))

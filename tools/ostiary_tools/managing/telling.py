@@ -121,6 +121,8 @@ def _made(one: Collection) -> str:
 
 def _warnings(known: KnownCollection, chunks: int | None) -> Iterable[str]:
     one = known.collection
+    if one.moving is not None:
+        yield "it is being moved to another store and takes nothing in meanwhile"
     if known.capabilities is None:
         yield "its store is not configured any more, so it cannot be reached"
     if one.embedding.embedder and known.embedder is None:

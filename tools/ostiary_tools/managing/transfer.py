@@ -1,6 +1,7 @@
-"""A collection moved to another store: copied, compared until both hold the same, and only then told to lie there.
+"""A collection moved to another store: copied, closed to writers, compared till both hold the same, and then told to lie there.
 
-Killed in between, the old one is in force, and a move that begins anew goes on from what is there.
+Killed in between, the old one is in force, and a move that begins anew goes on from what is there. A writer who is told that
+his documents are stored has stored them before the collection was closed, or where it lies now.
 """
 
 from dataclasses import dataclass
@@ -22,9 +23,20 @@ class Place:
     store: Managed
 
 
-async def copied(old: Place, new: Place, tell: Tell) -> int:
-    """Have the new store hold what the old one holds; how many documents were copied. Raises Refused when writes never end."""
+async def caught_up(old: Place, new: Place, tell: Tell) -> int:
+    """Have the new store hold what the old one holds, as far as writers let it; how many documents were copied."""
     await new.store.create(new.collection)
+    total = 0
+    for _ in range(_ROUNDS):
+        copies = await _put(old, new, tell, total)
+        total += copies
+        if not copies + await _taken(old, new):
+            break
+    return total
+
+
+async def same(old: Place, new: Place, tell: Tell) -> int:
+    """Have both hold the same, where nobody writes any more; likewise. Raises Refused when somebody does."""
     total = 0
     for _ in range(_ROUNDS):
         copies = await _put(old, new, tell, total)

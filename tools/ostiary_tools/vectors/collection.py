@@ -129,6 +129,10 @@ class Collection:
     owner: Principal | None = None
     """Who created it, and on whose behalf it follows its source."""
     created_at: datetime | None = None
+    moving: datetime | None = None
+    """Since when it takes nothing in, because what another store holds of it is compared for the last time."""
+    left: str = ""
+    """The store that it lay in before it was moved, as long as that may hold something of it."""
 
     @property
     def resource(self) -> model.Collection:

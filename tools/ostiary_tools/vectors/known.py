@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ostiary_policies.actions import Action
 from ostiary_tools.embedders.port import Embedder
-from ostiary_tools.errors import Refused
+from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.vectors.collection import Collection
 from ostiary_tools.vectors.port import Capabilities
 
@@ -73,6 +73,13 @@ def gone(name: str) -> Refused:
 def changed_meanwhile(name: str) -> Refused:
     """The refusal of a change to one that somebody else has changed since the call was planned."""
     return Refused("collection", f"collection `{name}` was changed by somebody else meanwhile", "describe it, and repeat the call")
+
+
+def closed(name: str) -> Unavailable:
+    """What a writer is told of one that was being moved before its documents were certainly among what is moved."""
+    return Unavailable(
+        f"collection `{name}` is being moved to another store and takes nothing in meanwhile", "try again in a moment"
+    )
 
 
 def taken(name: str) -> Refused:
