@@ -182,7 +182,7 @@ async def test_a_cancelled_refresh_leaves_whole_documents_and_the_next_ends_exac
 
 @pytest.mark.asyncio
 async def test_a_worker_that_a_server_has_started_outlives_it_and_ends_when_it_has_nothing_to_do(desk: OpenDesk):
-    more = '[agent]\nname = "ada"\nrole = "reader"\nroles = ["reader"]\n[jobs]\nidle_s = 2.0\n'
+    more = "[jobs]\nidle_s = 2.0\n"
     async with desk(rows=ROWS, more=more) as it, it.client() as ada:
         made = await it.collection()
         server = StdioServerParameters(
