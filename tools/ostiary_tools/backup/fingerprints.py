@@ -5,19 +5,19 @@ settings that are the same on every server, so that versions and the order of co
 left out: they are no data of their own. Rows that the login may not see and tables that were emptied under the snapshot are errors.
 """
 
-import asyncio
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import asyncpg
 
 from ostiary_tools.backup.manifest import Fingerprint, Kind, TablePrint
 from ostiary_tools.backup.reading import RIGHTS, in_words, pin
 from ostiary_tools.backup.sequences import positions
-from ostiary_tools.datasources.failures import DRIVER_ERRORS
+from ostiary_tools.backup.together import together
 from ostiary_tools.datasources.sections import load_sections
-from ostiary_tools.errors import ToolError, Unavailable
+from ostiary_tools.errors import Unavailable
 from ostiary_tools.identifiers import quoted
 
 LARGE_OBJECTS = ("pg_catalog", "pg_largeobject")
@@ -29,17 +29,28 @@ _AT_ONCE = 500
 _SQL = load_sections("fingerprints.sql", __package__)
 
 
+class Moved(Unavailable):
+    """Tables are no longer what the snapshot sees; another snapshot may do."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Table:
+class Table:
+    """As a backup holds it."""
+
     oid: int
     schema: str
     name: str
     columns: tuple[str, ...]
     blocks: int
     """As far as it may be read in parts, else none."""
+    bytes: int
+    """On the disk, without indexes."""
+    member: bool
+    """Whether an extension brought it, so that its rows are that extension's to select."""
 
     @property
     def quoted(self) -> str:
+        """Its whole name."""
         return f"{quoted(self.schema)}.{quoted(self.name)}"
 
 
@@ -47,7 +58,7 @@ class _Table:
 class _Part:
     """Some pages of a table, the last part without an end."""
 
-    table: _Table
+    table: Table
     first: int
     end: int | None
 
@@ -66,10 +77,9 @@ async def taken(
     imported the same snapshot and read tables at the same time; `told` takes rows as they are read. Raises ToolError.
     """
     with in_words():
-        for each in (connection, *beside):
+        for each in beside:
             await pin(each)
-        tables = await _tables(connection, kind)
-        await _locked(connection, tables)
+        tables = await hold(connection, kind)
         sequences = await positions(connection, kind)
         prints = await _printed((connection, *beside), tables, told)
         return Fingerprint(
@@ -81,26 +91,44 @@ async def taken(
         )
 
 
-async def _tables(connection: asyncpg.Connection, kind: Kind) -> Sequence[_Table]:
+async def hold(connection: asyncpg.Connection, kind: Kind) -> Sequence[Table]:
+    """The tables that a backup of this kind holds, locked; all of them can be read whole. Raises ToolError."""
+    with in_words():
+        await pin(connection)
+        tables = await _tables(connection, kind)
+        await _locked(connection, tables)
+        return tables
+
+
+async def _tables(connection: asyncpg.Connection, kind: Kind) -> Sequence[Table]:
     rows = await connection.fetch(_SQL["tables"].query, kind is Kind.FULL)
     if closed := sum(not row["readable"] or row["hiding"] for row in rows):
         raise Unavailable(f"the login for backups may not read every row of {closed} of {len(rows)} tables", RIGHTS)
     return [
-        _Table(row["oid"], row["schema"], row["name"], tuple(row["columns"]), row["blocks"] if row["heap"] else 0) for row in rows
+        Table(
+            row["oid"],
+            row["schema"],
+            row["name"],
+            tuple(row["columns"]),
+            row["blocks"] if row["heap"] else 0,
+            row["bytes"],
+            row["member"],
+        )
+        for row in rows
     ]
 
 
-async def _locked(connection: asyncpg.Connection, tables: Sequence[_Table]) -> None:
+async def _locked(connection: asyncpg.Connection, tables: Sequence[Table]) -> None:
     """A table that is emptied is empty in every snapshot, also in older ones."""
     for start in range(0, len(tables), _AT_ONCE):
         some = tables[start : start + _AT_ONCE]
         await connection.execute(f"LOCK TABLE {', '.join(f'ONLY {table.quoted}' for table in some)} IN ACCESS SHARE MODE")
     if await connection.fetchval(_SQL["moved"].query, [table.oid for table in tables]):
-        raise Unavailable("tables were emptied, rebuilt or replaced while the backup began", "try again in a moment")
+        raise Moved("tables were emptied, rebuilt or replaced while the backup began", "try again in a moment")
 
 
 async def _printed(
-    connections: Sequence[asyncpg.Connection], tables: Sequence[_Table], told: Callable[[int], None]
+    connections: Sequence[asyncpg.Connection], tables: Sequence[Table], told: Callable[[int], None]
 ) -> Sequence[TablePrint]:
     """Each connection takes the next part when it is done with one, parts of big tables first."""
     parts = deque(sorted((part for table in tables for part in _parts(table)), key=lambda part: -part.table.blocks))
@@ -115,16 +143,11 @@ async def _printed(
             sums[part.table.oid] += int(total)
             told(rows)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for connection in connections:
-                group.create_task(work(connection))
-    except* (*DRIVER_ERRORS, ToolError, ValueError) as errors:
-        raise errors.exceptions[0] from None
+    await together([partial(work, connection) for connection in connections], at_once=len(connections))
     return [TablePrint(table.schema, table.name, counts[table.oid], str(sums[table.oid])) for table in tables]
 
 
-def _parts(table: _Table) -> Iterator[_Part]:
+def _parts(table: Table) -> Iterator[_Part]:
     starts = range(0, max(1, table.blocks), _BLOCKS)
     for start in starts:
         yield _Part(table, start, None if start == starts[-1] else start + _BLOCKS)

@@ -7,6 +7,8 @@
 SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name,
     has_table_privilege(c.oid, 'SELECT') AS readable, row_security_active(c.oid) AS hiding,
     pg_relation_size(c.oid) / current_setting('block_size')::int8 AS blocks,
+    pg_table_size(c.oid) AS bytes, EXISTS (SELECT FROM pg_depend d
+        WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0 AND d.deptype = 'e') AS member,
     c.relam = (SELECT a.oid FROM pg_am a WHERE a.amname = 'heap') AS heap,
     ARRAY(SELECT a.attname::text FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''

@@ -1,0 +1,119 @@
+"""Sessions with the server that is backed up, or restored into."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import asyncpg
+
+from ostiary_tools.backup.fingerprints import Moved, Table, hold
+from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.reading import in_words
+from ostiary_tools.datasources.failures import DRIVER_ERRORS
+from ostiary_tools.errors import Unavailable
+
+NAME = "ostiary backup"
+_CONNECT_S = 30.0
+_GOODBYE_S = 2.0
+_SETTINGS = {"application_name": NAME, "tcp_keepalives_idle": "60", "lock_timeout": "30s"}
+"""A session may stand idle for hours while others dump what it sees."""
+_ATTEMPTS = 5
+_FACTS = """
+SELECT pg_catalog.current_database()::text AS database, pg_catalog.current_setting('server_version') AS version,
+    pg_catalog.current_setting('server_encoding') AS encoding,
+    pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT') AS passwords,
+    (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user) AS superuser,
+    coalesce((SELECT s.ssl FROM pg_catalog.pg_stat_ssl s
+        WHERE s.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()), false) AS tls
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a session knows of its server and itself."""
+
+    database: str
+    version: str
+    """Such as `18.6`."""
+    encoding: str
+    """Of the database."""
+    passwords: bool
+    """Whether the login may read those of roles."""
+    superuser: bool
+    tls: bool
+    """Whether the session is encrypted; then no other of ours goes without."""
+
+    @property
+    def major(self) -> int:
+        """Of the version."""
+        return int(self.version.split(".")[0])
+
+
+@asynccontextmanager
+async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
+    """A session while the block lasts. Raises Unavailable."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=_CONNECT_S, server_settings=_SETTINGS)
+    except asyncpg.InvalidPasswordError as error:
+        raise Unavailable("the server refuses the login for backups", "see that its name and password are right") from error
+    except (*DRIVER_ERRORS, ValueError) as error:
+        raise Unavailable("the login for backups gets no connection", "see that the server runs and the DSN is right") from error
+    try:
+        yield connection
+    finally:
+        try:
+            await connection.close(timeout=_GOODBYE_S)
+        except DRIVER_ERRORS:
+            connection.terminate()
+
+
+async def facts(connection: asyncpg.Connection) -> Facts:
+    """Raises ToolError."""
+    with in_words():
+        row = await connection.fetchrow(_FACTS)
+    return Facts(row["database"], row["version"].split()[0], row["encoding"], row["passwords"], row["superuser"], row["tls"])
+
+
+@asynccontextmanager
+async def held(connection: asyncpg.Connection, kind: Kind) -> AsyncIterator[tuple[str, Sequence[Table]]]:
+    """A snapshot by the name under which others import it, and its tables, which stay as it sees them while the block lasts."""
+    with in_words():
+        transaction, tables = await _begun(connection, kind)
+        try:
+            yield await connection.fetchval("SELECT pg_catalog.pg_export_snapshot()"), tables
+        finally:
+            await _undone(transaction)
+
+
+async def _begun(connection: asyncpg.Connection, kind: Kind) -> tuple[asyncpg.transaction.Transaction, Sequence[Table]]:
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(Moved):
+            return await _begun_once(connection, kind)
+    return await _begun_once(connection, kind)
+
+
+async def _begun_once(connection: asyncpg.Connection, kind: Kind) -> tuple[asyncpg.transaction.Transaction, Sequence[Table]]:
+    transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+    await transaction.start()
+    try:
+        return transaction, await hold(connection, kind)
+    except BaseException:
+        await _undone(transaction)
+        raise
+
+
+async def _undone(transaction: asyncpg.transaction.Transaction) -> None:
+    with suppress(*DRIVER_ERRORS):  # a session that broke has ended it
+        await transaction.rollback()
+
+
+@asynccontextmanager
+async def importing(dsn: str, snapshot: str, count: int) -> AsyncIterator[Sequence[asyncpg.Connection]]:
+    """So many sessions that see an exported snapshot while the block lasts."""
+    async with AsyncExitStack() as stack:
+        found = [await stack.enter_async_context(connected(dsn)) for _ in range(count)]
+        with in_words():
+            for connection in found:
+                await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                await connection.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+        yield found

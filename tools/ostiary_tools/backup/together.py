@@ -1,0 +1,40 @@
+"""Several pieces of work at once, of which all are done or none goes on."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+async def together(work: Sequence[Callable[[], Awaitable[T]]], *, at_once: int) -> list[T]:
+    """What each gives, in order. When one fails the others are cancelled and have ended, and its error is raised as it is."""
+    waiting = deque(enumerate(work))
+    found: dict[int, T] = {}
+
+    async def take() -> None:
+        while waiting:
+            number, one = waiting.popleft()
+            found[number] = await one()
+
+    await _all([asyncio.create_task(take()) for _ in range(min(at_once, len(work)))])
+    return [found[number] for number in range(len(work))]
+
+
+async def both(first: Coroutine[Any, Any, S], second: Coroutine[Any, Any, T]) -> tuple[S, T]:
+    """What two different ones give; likewise."""
+    one, other = asyncio.create_task(first), asyncio.create_task(second)
+    await _all([one, other])
+    return one.result(), other.result()
+
+
+async def _all(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    try:
+        for done in asyncio.as_completed(tasks):
+            await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
