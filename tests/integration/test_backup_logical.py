@@ -15,6 +15,7 @@ from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Made, Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.restoring.database import CLOSED, Restored, into_server
 
 SHOP = """
 CREATE TABLE customers (id serial PRIMARY KEY, name text NOT NULL);
@@ -36,8 +37,28 @@ async def backed_up(vault: Vault, dsn: str, *, job: str = "job", parallel: int =
 
 
 @pytest.mark.asyncio
-async def test_a_database_is_backed_up(either_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path):
+async def test_a_backup_is_restored_to_a_new_database_of_the_server(
+    either_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+):
     database = made_in(either_server, SHOP)
     kept = await backed_up(new_vault(tmp_path), either_server.dsn(database=database))
-    print(kept.manifest)
-    assert 0
+    either_server.sql("DROP TABLE orders", database)
+    name = f"{database} \"new'"
+    restored = await into_server(kept, either_server.dsn(), name, Sought(), quiet)
+    try:
+        assert restored == Restored(name, (CLOSED,))
+        assert await databases(either_server) & {name, database} == {name, database}
+        assert not [found for found in await databases(either_server) if found.startswith("ostiary_restore_")]
+        connection = await asyncpg.connect(either_server.dsn(), database=name)
+        assert await connection.fetchval("SELECT count(*) FROM orders JOIN customers c ON c.id = customer") == 3000
+        await connection.close()
+    finally:
+        either_server.drop([name.replace('"', '""')])
+
+
+async def databases(server: PostgresServer) -> set[str]:
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        return {row[0] for row in await connection.fetch("SELECT datname::text FROM pg_database")}
+    finally:
+        await connection.close()

@@ -1,12 +1,13 @@
 """Sessions with the server that is backed up, or restored into."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import asyncpg
 
 from ostiary_tools.backup.fingerprints import Moved, Table, hold
+from ostiary_tools.backup.login import Login
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.reading import in_words
 from ostiary_tools.datasources.failures import DRIVER_ERRORS
@@ -15,7 +16,14 @@ from ostiary_tools.errors import Unavailable
 NAME = "ostiary backup"
 _CONNECT_S = 30.0
 _GOODBYE_S = 2.0
-_SETTINGS = {"application_name": NAME, "tcp_keepalives_idle": "60", "lock_timeout": "30s"}
+_SETTINGS = {
+    "application_name": NAME,
+    "tcp_keepalives_idle": "60",
+    "lock_timeout": "30s",
+    "statement_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
 """A session may stand idle for hours while others dump what it sees."""
 _ATTEMPTS = 5
 _FACTS = """
@@ -49,11 +57,23 @@ class Facts:
         return int(self.version.split(".")[0])
 
 
+def environment(who: Login, known: Facts) -> Mapping[str, str]:
+    """Of programs. Where a session of ours was encrypted theirs are: as the DSN asks for, and never less."""
+    tls = {"PGSSLMODE": "require"} if known.tls and not who.needs_tls else {}
+    return {**who.environment, "PGAPPNAME": NAME, **tls}
+
+
+def conninfo(database: str) -> str:
+    """The database as an argument of programs, which take a name that looks like a connection string for one."""
+    escaped = database.replace("\\", "\\\\").replace("'", "\\'")
+    return f"dbname='{escaped}'"
+
+
 @asynccontextmanager
-async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """A session while the block lasts. Raises Unavailable."""
+async def connected(dsn: str, database: str | None = None) -> AsyncIterator[asyncpg.Connection]:
+    """A session while the block lasts, with another database of the server where one is named. Raises Unavailable."""
     try:
-        connection = await asyncpg.connect(dsn, timeout=_CONNECT_S, server_settings=_SETTINGS)
+        connection = await asyncpg.connect(dsn, database=database, timeout=_CONNECT_S, server_settings=_SETTINGS)
     except asyncpg.InvalidPasswordError as error:
         raise Unavailable("the server refuses the login for backups", "see that its name and password are right") from error
     except (*DRIVER_ERRORS, ValueError) as error:

@@ -20,7 +20,7 @@ from ostiary_tools.backup.port import Keeping, Made, Source, Tell
 from ostiary_tools.backup.programs import OLDEST, Programs, Sought, for_server_at
 from ostiary_tools.backup.running import Command
 from ostiary_tools.backup.sequences import positions, spanned
-from ostiary_tools.backup.session import NAME, Facts, connected, facts, held, importing
+from ostiary_tools.backup.session import Facts, connected, conninfo, environment, facts, held, importing
 from ostiary_tools.backup.together import both, together
 from ostiary_tools.errors import Unavailable
 
@@ -92,8 +92,7 @@ class _Dumps:
         return await kept(keeping, f"data-{number}.dump", Content.DATA, command, told)
 
     async def _globals(self, keeping: Keeping, told: Callable[[int], None]) -> Member:
-        # A name that looked like a connection string would be taken for one.
-        words = ["--globals-only", f"--database=dbname='{_escaped(self.known.database)}'"]
+        words = ["--globals-only", f"--database={conninfo(self.known.database)}"]
         if not self.known.passwords:
             words.append("--no-role-passwords")
         return await kept(keeping, "globals.sql", Content.GLOBALS, self._command("pg_dumpall", *words), told)
@@ -113,16 +112,7 @@ class _Dumps:
         return Command(
             self.programs.path(program),
             ("--no-password", *arguments),
-            {**self.who.environment, "PGAPPNAME": NAME, **({"PGSSLMODE": self._tls()} if self.known.tls else {})},
+            environment(self.who, self.known),
             self.who.secrets,
             writes=True,
         )
-
-    def _tls(self) -> str:
-        """A session of ours was encrypted, so the programs' are: what the DSN asks for, and no less than that."""
-        asked = self.who.environment.get("PGSSLMODE", "")
-        return asked if self.who.needs_tls else "require"
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace("'", "\\'")

@@ -1,0 +1,1 @@
+"""Backups made into something new."""
