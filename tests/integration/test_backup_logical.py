@@ -1,7 +1,10 @@
 """Logical backups of real servers, kept in a real repository."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import itertools
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -9,14 +12,48 @@ import pytest
 from fix_backup import Vault, new_vault
 from fix_postgres import PostgresServer
 
+from ostiary_tools.backup.differences import compared
 from ostiary_tools.backup.engines.logical import LogicalEngine
+from ostiary_tools.backup.fingerprints import taken
 from ostiary_tools.backup.making import making
-from ostiary_tools.backup.manifest import Kind
-from ostiary_tools.backup.port import Made, Source
+from ostiary_tools.backup.manifest import Content, Fingerprint, Kind
+from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring.database import CLOSED, Restored, into_server
+from ostiary_tools.errors import Damaged, Refused
 
+HOSTILE = ['a"b', "new\nline", "dot.ted", "*", "$1", "(t|u)+?[a]", "back\\slash", "--option", "ünï", " ", "select"]
+RICH = """
+CREATE EXTENSION vector;
+CREATE SCHEMA "far away";
+CREATE TYPE mood AS ENUM ('well', 'ill');
+CREATE TABLE people (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name text, mood mood, like_ vector(3), p point, j json,
+    f float8[], twice text GENERATED ALWAYS AS (name || name) STORED);
+INSERT INTO people (name, mood, like_, p, j, f) SELECT 'p' || n, 'ill', '[1,2,3]', point(n, -n), '{"a": 1}', '{NaN,-0,Infinity}'
+    FROM generate_series(1, 200) n;
+CREATE TABLE parts (day date, v text) PARTITION BY RANGE (day);
+CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');
+CREATE TABLE parts_2 (v text, day date NOT NULL);
+ALTER TABLE parts ATTACH PARTITION parts_2 FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');
+INSERT INTO parts SELECT date '2026-01-01' + n, 'v' || n FROM generate_series(0, 50) n;
+CREATE INDEX parts_v ON parts (v);
+CREATE TABLE child (extra text) INHERITS (people);
+INSERT INTO child (name, id, extra) OVERRIDING SYSTEM VALUE VALUES ('c', 77777, 'x');
+CREATE TABLE "far away"."Mixed ""Case"" Name" (v int);
+ALTER TABLE "far away"."Mixed ""Case"" Name" ADD CONSTRAINT above CHECK (v > 0) NOT VALID;
+ALTER TABLE people ENABLE ROW LEVEL SECURITY;
+ALTER TABLE people FORCE ROW LEVEL SECURITY;
+CREATE POLICY own ON people USING (name = current_user);
+CREATE FUNCTION stamp() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.name := ''stamped''; RETURN NEW; END';
+CREATE TRIGGER stamping BEFORE INSERT ON people FOR EACH ROW EXECUTE FUNCTION stamp();
+CREATE MATERIALIZED VIEW sums AS SELECT count(*) AS people FROM people;
+CREATE MATERIALIZED VIEW later AS SELECT 1 WITH NO DATA;
+CREATE VIEW names AS SELECT name FROM people;
+CREATE UNLOGGED TABLE quick (v int); INSERT INTO quick VALUES (1);
+CREATE SEQUENCE fresh START 50; CREATE SEQUENCE set_ahead; SELECT setval('set_ahead', 42, false);
+SELECT lo_from_bytea(0, repeat('large', 10000)::bytea);
+"""
 SHOP = """
 CREATE TABLE customers (id serial PRIMARY KEY, name text NOT NULL);
 CREATE TABLE orders (id serial PRIMARY KEY, customer integer REFERENCES customers, total numeric CHECK (total >= 0));
@@ -28,6 +65,16 @@ INSERT INTO orders (customer, total) SELECT 1 + n % 500, n FROM generate_series(
 
 async def quiet(done: float, total: float | None, words: str) -> None:
     """Nobody is told."""
+
+
+async def of(server: PostgresServer, database: str) -> Fingerprint:
+    """What the database holds now."""
+    connection = await asyncpg.connect(server.dsn(database=database))
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            return await taken(connection, database, Kind.LOGICAL)
+    finally:
+        await connection.close()
 
 
 async def backed_up(vault: Vault, dsn: str, *, job: str = "job", parallel: int = 2) -> StoredBackup:
@@ -54,6 +101,114 @@ async def test_a_backup_is_restored_to_a_new_database_of_the_server(
         await connection.close()
     finally:
         either_server.drop([name.replace('"', '""')])
+
+
+@pytest.mark.asyncio
+async def test_everything_of_a_database_comes_back(
+    postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where each table is dumped by its name."""
+    monkeypatch.setattr("ostiary_tools.backup.engines.groups.LARGE", 0)
+    hostile = "".join(
+        f"CREATE TABLE {name} ({name} serial PRIMARY KEY, v text); INSERT INTO {name} (v) VALUES ('x'), ('y');"
+        for name in ('"' + name.replace('"', '""') + '"' for name in HOSTILE)
+    )
+    database = made_in(postgres_server, RICH + hostile)
+    kept = await backed_up(new_vault(tmp_path), postgres_server.dsn(database=database))
+    assert [member.name for member in kept.manifest.members if member.content is Content.DATA] == [
+        "data-1.dump.zst.age",
+        "data-2.dump.zst.age",
+    ]
+    restored = await restored_in(postgres_server, kept, f"{database}_new", made_in)
+    assert restored.notes == (CLOSED,)
+
+
+@pytest.mark.asyncio
+async def test_under_write_load_the_copy_is_what_the_snapshot_saw(
+    either_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("ostiary_tools.backup.engines.groups.LARGE", 0)
+    database = made_in(either_server, SHOP)
+    dsn = either_server.dsn(database=database)
+    over = asyncio.Event()
+    writers = [asyncio.create_task(writing(dsn, over)) for _ in range(2)]
+    try:
+        kept = await backed_up(new_vault(tmp_path), dsn)
+    finally:
+        over.set()
+        written = await asyncio.gather(*writers)
+    assert sum(written) > 0
+    assert kept.manifest.fingerprint is not None
+    live = await of(either_server, database)
+    assert {difference.name for difference in compared(kept.manifest.fingerprint, live)} >= {'table "public"."orders"'}
+    await restored_in(either_server, kept, f"{database}_new", made_in)
+
+
+async def writing(dsn: str, over: asyncio.Event) -> int:
+    """Write until it is over; how often that was."""
+    connection = await asyncpg.connect(dsn)
+    for times in itertools.count(1):
+        await connection.execute("INSERT INTO orders (customer, total) VALUES (1, 5); UPDATE orders SET total = 6 WHERE id = 7")
+        if over.is_set():
+            await connection.close()
+            return times
+    raise AssertionError
+
+
+async def restored_in(server: PostgresServer, kept: StoredBackup, name: str, made_in: Callable[..., str]) -> Restored:
+    """Restored to a new database, which goes with the test."""
+    try:
+        return await into_server(kept, server.dsn(), name, Sought(), quiet)
+    finally:
+        server.drop([name])
+
+
+@pytest.mark.asyncio
+async def test_a_restore_over_a_database_is_refused(postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path):
+    database = made_in(postgres_server, SHOP)
+    kept = await backed_up(new_vault(tmp_path), postgres_server.dsn(database=database))
+    before = await of(postgres_server, database)
+    with pytest.raises(Refused, match=r"there is a database `.*` already"):
+        await into_server(kept, postgres_server.dsn(), database, Sought(), quiet)
+    for name in ("", "x" * 64, "a\0b"):
+        with pytest.raises(Refused, match="name has 1 to 63 bytes"):
+            await into_server(kept, postgres_server.dsn(), name, Sought(), quiet)
+    assert await of(postgres_server, database) == before
+
+
+@pytest.mark.asyncio
+async def test_a_copy_that_differs_is_dropped_and_the_difference_named(
+    postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+):
+    database = made_in(postgres_server, SHOP)
+    kept = await backed_up(new_vault(tmp_path), postgres_server.dsn(database=database))
+    assert kept.manifest.fingerprint is not None
+    first, *others = kept.manifest.fingerprint.tables
+    other = replace(kept.manifest.fingerprint, tables=(replace(first, sum="1"), *others))
+    lying = replace(kept, manifest=replace(kept.manifest, fingerprint=other))
+    before = await databases(postgres_server)
+    with pytest.raises(Damaged, match=r'table "public"."customers": as many rows as before'):
+        await into_server(lying, postgres_server.dsn(), f"{database}_new", Sought(), quiet)
+    assert await databases(postgres_server) == before
+
+
+@pytest.mark.asyncio
+async def test_of_what_was_tampered_with_no_byte_is_run(
+    postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+):
+    """A dump is code, and its recipients' keys are public: who can write into the repository can encrypt to them."""
+    vault = new_vault(tmp_path)
+    database = made_in(postgres_server, SHOP)
+    kept = await backed_up(vault, postgres_server.dsn(database=database))
+    evil = await backed_up(vault, postgres_server.dsn(database=made_in(postgres_server, "CREATE TABLE evil ()")), job="evil")
+    shutil.copy(
+        vault.root / "backups" / evil.manifest.id / "database.dump.zst.age",
+        vault.root / "backups" / kept.manifest.id / "database.dump.zst.age",
+    )
+    before = await databases(postgres_server)
+    with pytest.raises(Damaged, match=r"`database.dump.zst.age` is damaged"):
+        await into_server(kept, postgres_server.dsn(), f"{database}_new", Sought(), quiet)
+    assert await databases(postgres_server) == before
 
 
 async def databases(server: PostgresServer) -> set[str]:
