@@ -19,6 +19,9 @@ T = TypeVar("T")
 _IN_THREAD_CHARS = 2_000
 """Longer arguments are planned away from the event loop: judging SQL takes about a millisecond per thousand characters."""
 
+_HERE_NUMBERS = 4_096
+"""A vector of no more is planned with where it is: checking one takes less than the way to a thread and back."""
+
 _KEPT = frozenset({Action.INDEX, Action.MANAGE, Action.DROP, Action.BACK_UP, Action.VERIFY, Action.RESTORE})
 """What collections keep, and repositories of backups; evidence of a verification too."""
 _CATALOG = re.compile(r"pg_|information_schema|reg[a-z]+|u&", re.IGNORECASE)
@@ -28,13 +31,17 @@ _CATALOG = re.compile(r"pg_|information_schema|reg[a-z]+|u&", re.IGNORECASE)
 async def planned(tool: Tool[Any], args: Args, world: World) -> Intent:
     """The tool's own statement of the call. Raises ToolError."""
     values = [getattr(args, name) for name in type(args).model_fields]
-    if world.change is not None or any(isinstance(value, tuple) and value for value in values):
+    if world.change is not None or any(isinstance(value, tuple) and not _few_numbers(value) for value in values):
         return await asyncio.to_thread(tool.plan, args, world)  # there may be a hundred thousand rows in it
     texts = [value for value in values if isinstance(value, str)]
     texts += [world.position.statement.text] if world.position else []
     # To find what a question is about takes milliseconds, and more where there are thousands of tables.
     slow = any(map(_CATALOG.search, texts)) or question_in(args) is not None
     return await away(sum(map(len, texts)) + slow * _IN_THREAD_CHARS, tool.plan, args, world)
+
+
+def _few_numbers(values: tuple[object, ...]) -> bool:
+    return len(values) <= _HERE_NUMBERS and all(isinstance(value, float) for value in values)
 
 
 async def away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
