@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
     from ostiary_tools.vectors.port import Matrix
 
-_RECORDS = 1_000
-"""Of one call: Chroma takes 5,461, and a server 40 MB."""
+_RECORDS = 250
+"""Of one call. Chroma's own client lets no other code of its process run while it writes: more would hold up all other calls."""
 _CHARACTERS = 4_000_000
+"""Likewise: a server takes 40 MB."""
 _KEYS = 1_000
 
 
@@ -47,7 +48,7 @@ def batch_of(collection: Described, chunks: Sequence[Chunk]) -> Batch:
 def put(collection: "Collection", batch: Batch) -> None:
     """New chunks first, over the old ones of their ids; then what the documents have no more."""
     old = stored(collection, list(batch.totals))
-    for part in _calls(batch.chunks):
+    for part in calls(batch.chunks):
         some = batch.chunks[part]
         collection.upsert(
             ids=[one.id for one in some],
@@ -64,13 +65,15 @@ def _instead(record: dict[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
     return dict.fromkeys(old) | record
 
 
-def _calls(chunks: Sequence[Chunk]) -> Iterator[slice]:
-    """As many as one call takes."""
-    start = size = 0
+def calls(chunks: Sequence[Chunk]) -> Iterator[slice]:
+    """As many as one call takes; a document that fits into one is not cut in two, and is never seen half new."""
+    start = size = document = 0
     for end, one in enumerate(chunks):
+        document = document if one.number else end
         if end - start == _RECORDS or size + len(one.text) > _CHARACTERS:
-            yield slice(start, end)
-            start, size = end, 0
+            cut = document if document > start else end
+            yield slice(start, cut)
+            start, size = cut, sum(len(other.text) for other in chunks[cut:end])
         size += len(one.text)
     yield slice(start, len(chunks))
 
