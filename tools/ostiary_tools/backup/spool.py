@@ -9,22 +9,24 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from ostiary_tools.embedded.account import Account
+
 _GUARD = "guard.lock"
 _LOCK = "held.lock"
 _WORK = "work"
 
 
 @asynccontextmanager
-async def spooled(folder: Path) -> AsyncIterator[Path]:
-    """A new empty folder in that one, until the block ends."""
-    made, lock = await asyncio.to_thread(_made, folder)
+async def spooled(folder: Path, account: Account | None = None) -> AsyncIterator[Path]:
+    """A new empty folder in that one, until the block ends; the account's, where it is another's than ours."""
+    made, lock = await asyncio.to_thread(_made, folder, account)
     try:
         yield made / _WORK
     finally:
         await asyncio.shield(asyncio.to_thread(_gone, made, lock))
 
 
-def _made(folder: Path) -> tuple[Path, int]:
+def _made(folder: Path, account: Account | None) -> tuple[Path, int]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Under the guard, so that no other takes it for one whose holder died before its lock is held.
     with _guarded(folder):
@@ -35,6 +37,9 @@ def _made(folder: Path) -> tuple[Path, int]:
         lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
     (made / _WORK).mkdir(mode=0o700)
+    if account is not None and account.uid != os.geteuid():
+        for path in (made, made / _WORK):
+            os.chown(path, account.uid, account.gid)
     return made, lock
 
 

@@ -1,0 +1,83 @@
+"""What drills found: kept beside the backups, signed, appended to and never changed.
+
+A backup is proven by its newest drill. Evidence that is not as it was signed, or is of other bytes than those of the backup, proves
+nothing.
+"""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+
+from ostiary_tools.backup import strict_json
+from ostiary_tools.backup.manifest import Manifest
+from ostiary_tools.backup.manifest_json import encode
+from ostiary_tools.backup.repository import Repository, read_signed, write_signed
+from ostiary_tools.errors import Damaged
+
+FORMAT = 1
+DRILLS = "drills"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that a drill looked at."""
+
+    name: str
+    words: str
+    """What was found, in a sentence without a value of a row."""
+    seconds: float
+    damage: str = ""
+    """What is damaged; empty where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What one drill found. A drill ends with the first damage."""
+
+    backup: str
+    manifest_sha256: str
+    started_at: datetime
+    ended_at: datetime
+    by: str
+    """The versions of what held it."""
+    checks: tuple[Check, ...]
+
+    @property
+    def damage(self) -> str:
+        """Empty where it passed."""
+        return next((check.damage for check in self.checks if check.damage), "")
+
+    @property
+    def passed(self) -> bool:
+        """Whether the backup was restored and was what it says."""
+        return bool(self.checks) and not self.damage
+
+
+def record(repository: Repository, evidence: Evidence) -> None:
+    """Keep it. Blocking. Raises Unavailable without the key of signatures, and OSError."""
+    name = f"{DRILLS}/{evidence.backup}/{evidence.ended_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    write_signed(repository.storage, repository.writer(), name, strict_json.encode(evidence, FORMAT))
+
+
+def drills(repository: Repository, manifest: Manifest) -> tuple[Evidence, ...]:
+    """All of that backup that count, the oldest first. Blocking."""
+    folder = f"{DRILLS}/{manifest.id}"
+    names = [name.removesuffix(".json") for name in repository.storage.names(folder) if name.endswith(".json")]
+    read = (_read(repository, f"{folder}/{name}") for name in names)
+    held = sha256(encode(manifest)).hexdigest()
+    found = [one for one in read if one is not None and (one.backup, one.manifest_sha256) == (manifest.id, held)]
+    return tuple(sorted(found, key=lambda one: one.ended_at))
+
+
+def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
+    """When its newest drill ended, where that passed. Blocking."""
+    held = drills(repository, manifest)
+    return held[-1].ended_at if held and held[-1].passed else None
+
+
+def _read(repository: Repository, name: str) -> Evidence | None:
+    try:
+        return strict_json.decode(name, read_signed(repository.storage, repository.seal, name), Evidence, FORMAT)
+    except Damaged:
+        return None
