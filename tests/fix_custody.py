@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from ostiary.mcp_app import McpApp
 from ostiary.vault import Vault
 from ostiary_policies.model import Principal
 from ostiary_tools.backup.keys import new_identity
+from ostiary_tools.backup.making import making
+from ostiary_tools.backup.manifest import Content, Fingerprint, Kind, TablePrint
+from ostiary_tools.backup.port import Made
 from ostiary_tools.backup.repository import initialise, open_repository
 from ostiary_tools.backup.sealing import load_signer, write_secret
 from ostiary_tools.backup.storage.folder import Folder
@@ -97,6 +101,13 @@ class Strongroom:
         found = re.search(r"backup `([0-9TZa-f-]+)`", said)
         assert found, said
         return found[1]
+
+    async def kept(self, job: str = "a job") -> str:
+        """The id of a backup that was made without any database."""
+        rows = Fingerprint("shop", (TablePrint("public", "orders", ROWS, "1"),))
+        async with making(self.house.vault.repository(), Kind.LOGICAL, "shop", job) as begun:
+            member = await begun.put("database.dump", Content.DATABASE, BytesIO(b"a dump" * 10_000), lambda _: None)
+            return (await begun.commit(Made("18.6", (member,), rows))).manifest.id
 
     @asynccontextmanager
     async def admin(self, database: str = "") -> AsyncIterator[asyncpg.Connection]:

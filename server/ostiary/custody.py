@@ -1,7 +1,9 @@
 """What a permitted run may do with backups: what its permit covers, on backups of the very kind and datasource it names."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ostiary.progress import Tell
 from ostiary.vault import Vault
@@ -10,8 +12,13 @@ from ostiary_policies.model import Access, Backup, Permit
 from ostiary_tools.backup.custody import Checked, Restored, Wanted
 from ostiary_tools.backup.known import resource
 from ostiary_tools.backup.manifest import Manifest
-from ostiary_tools.backup.port import Kept
-from ostiary_tools.errors import Refused
+from ostiary_tools.errors import Damaged, Refused
+
+if TYPE_CHECKING:
+    from ostiary_tools.backup.repository import Repository, StoredBackup
+
+_NAMED = 5
+"""Damages that are named; there may be many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +45,29 @@ class PermittedCustody:
 
     async def verify(self, backup: str, *, drill: bool) -> Checked:
         """Where it covers `verify`."""
-        kept = await self._kept(Action.VERIFY, backup)
-        raise NotImplementedError(kept, drill)
+        from ostiary_tools.backup.checking import check
+
+        repository, kept = await self._kept(Action.VERIFY, backup)
+        found = await check(repository, kept, self._told)
+        if found.damages:
+            raise _damaged(found.damages)
+        if drill:
+            raise Refused("level", "drills are not held yet", "verify it at the level `manifest`")
+        return Checked(kept.manifest, kept.manifest.stored_bytes, notes=found.notes)
 
     async def restore(self, wanted: Wanted) -> Restored:
         """Where it covers `restore`."""
-        kept = await self._kept(Action.RESTORE, wanted.backup)
-        raise NotImplementedError(kept)
+        from ostiary_tools.backup.restoring.choosing import restore
 
-    async def _kept(self, action: Action, backup: str) -> Kept:
-        """The backup, if what it says that it is of is covered."""
+        _, kept = await self._kept(Action.RESTORE, wanted.backup)
+        return await restore(kept, wanted, self.vault.ground(resource(kept.manifest)), self._told)
+
+    async def _kept(self, action: Action, backup: str) -> "tuple[Repository, StoredBackup]":
+        """The backup with its repository, if what it says that it is of is covered."""
         repository = await asyncio.to_thread(self.vault.repository)
         kept = await asyncio.to_thread(repository.load, backup)
         self._covered(action, resource(kept.manifest))
-        return kept
+        return repository, kept
 
     def _covered(self, action: Action, wanted: Backup) -> None:
         if Access(action, wanted) not in self.permit.intent.accesses:
@@ -60,6 +76,13 @@ class PermittedCustody:
     async def _told(self, done: float, total: float | None, message: str) -> None:
         if self.tell is not None:
             await self.tell(done, total, message)
+
+
+def _damaged(found: Sequence[Damaged]) -> Damaged:
+    """The first, with those that there are besides."""
+    first, others = found[0], sorted({one.what for one in found[1:]})
+    more = f"; damaged besides: {', '.join(others[:_NAMED])}{' and more' * (len(others) > _NAMED)}" if others else ""
+    return Damaged(first.what, first.message + more, first.hint)
 
 
 def _not_covered() -> Refused:

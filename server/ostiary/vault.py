@@ -26,6 +26,7 @@ from ostiary_tools.errors import ToolError, Unavailable
 if TYPE_CHECKING:
     from ostiary_tools.backup.keys import Identity
     from ostiary_tools.backup.repository import Listed, Repository
+    from ostiary_tools.backup.restoring.choosing import Ground
     from ostiary_tools.backup.taking import Workshop
 
 ACTIONS = (Action.BACK_UP, Action.VERIFY, Action.RESTORE)
@@ -89,6 +90,13 @@ class Vault:
         from ostiary_tools.backup.taking import Workshop
 
         return Workshop(Sought(self.programs), self.spools, self.parallel)
+
+    def ground(self, backup: Backup) -> "Ground":
+        """Where what is restored of such backups can be made."""
+        from ostiary_tools.backup.restoring.choosing import Ground
+
+        source = self.sources.get(backup)
+        return Ground(self.restores, source.dsn if source else "", self.workshop().sought, self.parallel)
 
     def _identities(self) -> "tuple[Identity, ...]":
         from ostiary_tools.backup.keys import read_identities

@@ -55,9 +55,7 @@ class RestoreBackup:
         compared = f"{made.rows:,} rows are as they were backed up" if made.rows else "no rows were compared"
         unproven = "" if found.proven else f"; the backup is {UNPROVEN}"
         lines = [f"restored to {made.what}: {compared}{unproven}"]
-        if made.steps:
-            lines += ["for people, to use it in the place of what was lost:", *made.steps]
-        return Text("\n".join(lines))
+        return Text("\n".join((*lines, *(f"note: {note}" for note in made.notes))))
 
 
 def _target(args: RestoreBackupArgs, found: KnownBackup) -> Target:

@@ -7,7 +7,7 @@ from pydantic import Field
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
 from ostiary_tools.api import AboutBackups, Args, Hints, Session, Surface, Text, World
-from ostiary_tools.backup.known import UNPROVEN, known, resource
+from ostiary_tools.backup.known import known, resource
 from ostiary_tools.backup.telling import bytes_told
 
 
@@ -43,8 +43,8 @@ class VerifyBackup:
         checked = await session.custody.verify(args.backup, drill=args.level == "drill")
         before = f"backup `{args.backup}`"
         if checked.drilled_at is None:
-            read = bytes_told(checked.stored_bytes)
             found = known(args.backup, session.world.backups)
-            return Text(f"{before}: all {read} are as they were kept; {found.label if found.proven else f'still {UNPROVEN}'}")
+            said = f"{before}: all {bytes_told(checked.stored_bytes)} are as they were kept; {found.label}"
+            return Text("\n".join((said, *(f"note: {note}" for note in checked.notes))))
         rows = "" if checked.rows is None else f", {checked.rows:,} rows as they were"
         return Text(f"{before} was restored, started and compared{rows}: proven {checked.drilled_at:%Y-%m-%d %H:%M:%S}Z")

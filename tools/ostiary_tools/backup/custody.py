@@ -54,6 +54,8 @@ class Checked:
     """When a drill passed, where one was held."""
     rows: int | None = None
     """That a drill compared."""
+    notes: tuple[str, ...] = ()
+    """What was not looked at, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,8 @@ class Restored:
     """What it is and where, in words."""
     rows: int
     """That were compared with those of the backup; of a backup without a fingerprint none."""
-    steps: tuple[str, ...] = ()
-    """For people: how it takes the place of what is lost."""
+    notes: tuple[str, ...] = ()
+    """What is not as it was, or is left for people to do."""
 
 
 class Custody(Protocol):

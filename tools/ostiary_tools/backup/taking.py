@@ -35,5 +35,12 @@ async def take(repository: Repository, source: Source, job: str, workshop: Works
         return (await begun.commit(made)).manifest
 
 
-def _engine(kind: Kind, workshop: Workshop) -> Engine:  # noqa: ARG001 until there is one
-    raise Unavailable(f"{kind} backups are not made yet", "use a later version")
+def _engine(kind: Kind, workshop: Workshop) -> Engine:
+    # Each drags in a driver; a server that makes no backups does without.
+    match kind:
+        case Kind.LOGICAL:
+            from ostiary_tools.backup.engines.logical import LogicalEngine
+
+            return LogicalEngine(workshop.sought, workshop.parallel)
+        case other:
+            raise Unavailable(f"{other} backups are not made yet", "make a logical one")

@@ -1,0 +1,42 @@
+"""What becomes of a backup: which of its restores makes what is wanted."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ostiary_tools.backup.custody import Restored, Target, Wanted
+from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.port import Kept, Tell
+from ostiary_tools.backup.programs import Sought
+from ostiary_tools.errors import Refused, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Where something new can be made."""
+
+    folder: Path
+    """Of instances and files, each under its name."""
+    dsn: str
+    """A login of the datasource that was backed up; empty where none is configured any more."""
+    sought: Sought
+    parallel: int = 2
+
+
+async def restore(kept: Kept, wanted: Wanted, ground: Ground, tell: Tell) -> Restored:
+    """Make it. Raises ToolError; then there is nothing new."""
+    match kept.manifest.kind, wanted.target:
+        case Kind.LOGICAL, Target.DATABASE:
+            return await _database(kept, wanted, ground, tell)
+        case kind, target:
+            raise Refused("target", f"of a {kind} backup no {target} is made yet", "choose another target")
+
+
+async def _database(kept: Kept, wanted: Wanted, ground: Ground, tell: Tell) -> Restored:
+    from ostiary_tools.backup.restoring.database import into_server
+
+    if not ground.dsn:
+        raise Unavailable("the datasource of this backup has no login for backups any more", "restore it to an instance")
+    made = await into_server(kept, ground.dsn, wanted.name, ground.sought, tell, parallel=ground.parallel)
+    rows = kept.manifest.fingerprint.rows if kept.manifest.fingerprint else 0
+    where = f"database `{made.database}` on the server of `{kept.manifest.datasource}`"
+    return Restored(kept.manifest, where, rows, made.notes)
