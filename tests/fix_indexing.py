@@ -50,7 +50,7 @@ class Desk:
 
     async def collection(self, name: str = "notes", source: Source | None = SOURCE, **given: Any) -> Collection:
         """A new one of rows, or of documents."""
-        called, embedder = next(iter(self.house.gate._shelves._embedders.items()))
+        called, embedder = next(iter(self.house.gate._shelves._furniture.embedders.items()))
         embedding = Embedding(called, embedder.model, embedder.dimension, embedder.normalised)
         made = Collection(uuid4(), name, "local", embedding, Layout(IndexKind.EXACT), source, owner=OWNER)
         made = replace(made, **given)

@@ -24,6 +24,7 @@ from ostiary.example_watch import following
 from ostiary.examples import Examples
 from ostiary.export.exporter import Bounds
 from ostiary.gate import Gate
+from ostiary.holdings import Furniture
 from ostiary.identity.principals import configured_principal
 from ostiary.jobs import Jobs
 from ostiary.meter import Meter
@@ -61,6 +62,7 @@ from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
 from ostiary_tools.embedders.opening import opened
 from ostiary_tools.packs import Registry, discover
+from ostiary_tools.vectors.known import Holdings
 from ostiary_tools.vectors.opening import open_stores
 from ostiary_tools.view import HashKey, hash_key
 
@@ -154,7 +156,9 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         meter = Meter(await stack.enter_async_context(tracing(environment(), config.server.name)))
         budgets = Budgets(BudgetTable(writer_dsn), meter)
         stack.push_async_callback(budgets.close)
-        shelves = await _shelves(config, cluster, CollectionTable(writer_dsn, sealing(secret)), (bus, recorder), stack)
+        furniture = await _furniture(config, cluster, stack)
+        shelves = Shelves(CollectionTable(writer_dsn, sealing(secret)), furniture, bus, recorder.note)
+        stack.push_async_callback(shelves.close)
         vault = open_vault(config, cluster)
         gate = Gate(
             registry=registry,
@@ -197,6 +201,17 @@ async def open_worlds(config: Config) -> AsyncIterator[tuple[Registry, Worlds]]:
     registry = discover()
     async with open_datasources(config) as datasources:
         yield registry, Worlds(datasources, registry, mask_key(config), views=config.policy.views)
+
+
+@asynccontextmanager
+async def open_holdings(config: Config) -> AsyncIterator[Callable[[Engine, Principal], Holdings]]:
+    """What callers know of collections as they are now, for commands that run nothing. Raises JournalError, KeyUnusable."""
+    async with AsyncExitStack() as stack:
+        cluster = await _cluster(config, stack, lambda _: None)
+        table = CollectionTable(_dsn(config.control.dsn, cluster, names.WRITER), sealing(await secret_of(config)))
+        stack.push_async_callback(table.close)
+        furniture, rows = await _furniture(config, cluster, stack), await table.all()
+        yield lambda engine, who: furniture.holdings(engine, who, rows)
 
 
 @asynccontextmanager
@@ -310,18 +325,12 @@ def _sample_cluster(config: Config, progress: Progress) -> AbstractAsyncContextM
     return attached(config.home.data, progress, runtime_dir=config.home.runtime)
 
 
-async def _shelves(
-    config: Config, cluster: Cluster | None, table: CollectionTable, heard: tuple[Bus, Recorder], stack: AsyncExitStack
-) -> Shelves:
-    """Collections with their stores and embedders, none of which is reached for before it is asked."""
+async def _furniture(config: Config, cluster: Cluster | None, stack: AsyncExitStack) -> Furniture:
+    """Stores and embedders, none of which is reached for before it is asked."""
     opened_embedders = opened(embedders(config))
     for embedder in opened_embedders.values():
         stack.push_async_callback(embedder.close)
-    bus, recorder = heard
-    opened_stores = await stack.enter_async_context(open_stores(stores(config, cluster)))
-    shelves = Shelves(table, opened_stores, opened_embedders, bus, recorder.note)
-    stack.push_async_callback(shelves.close)
-    return shelves
+    return Furniture(await stack.enter_async_context(open_stores(stores(config, cluster))), opened_embedders)
 
 
 async def _datasources(

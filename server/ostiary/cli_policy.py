@@ -309,8 +309,9 @@ def _arguments(text: str, named: Mapping[str, str | None]) -> dict[str, Any]:
 
 
 async def _explain(loaded: "Config", who: "Principal", tool: str, arguments: Mapping[str, Any]) -> "Explanation":
-    from ostiary.app import open_world
+    from ostiary.app import open_holdings, open_world
     from ostiary.explanation import explain_call
+    from ostiary.shelves import names_collection
     from ostiary_tools.api import Surface
 
     async with open_world(loaded, who) as (engine, registry, world):
@@ -318,4 +319,7 @@ async def _explain(loaded: "Config", who: "Principal", tool: str, arguments: Map
         if found is None:
             names = sorted({name for surface, name in registry if surface in (Surface.TOOL, Surface.PROMPT)})
             raise CommandFailed(f"there is no tool `{tool}`", f"there are {', '.join(names)}", Exit.USAGE)
+        if names_collection(found.args):
+            async with open_holdings(loaded) as holdings:
+                return explain_call(engine, who, found, arguments, replace(world, holdings=holdings(engine, who)))
         return explain_call(engine, who, found, arguments, world)

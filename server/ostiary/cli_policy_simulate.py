@@ -77,7 +77,7 @@ def simulate(
 
 
 async def _simulated(config: "Config", before: "Engine", after: "Engine", since: datetime | None, limit: int) -> _Simulation:
-    from ostiary.app import open_audit, open_worlds
+    from ostiary.app import open_audit, open_holdings, open_worlds
     from ostiary.audit.reader import calls
     from ostiary.identity.principals import given
     from ostiary.replay import NotReplayed, Stage, replay
@@ -85,9 +85,9 @@ async def _simulated(config: "Config", before: "Engine", after: "Engine", since:
     async with open_audit(config, say) as place:
         records = await calls(place, since, limit)
     replayed, missed = [], Counter[str]()
-    async with open_worlds(config) as (registry, worlds):
+    async with open_worlds(config) as (registry, worlds), open_holdings(config) as holdings:
         attributes = {agent: given(agent, config.attributes) for agent in {record.get("agent", "") for record in records}}
-        stage = Stage(before, after, registry, worlds, attributes)
+        stage = Stage(before, after, registry, worlds, attributes, holdings)
         for record in records:
             try:
                 replayed.append(await replay(record, stage))

@@ -7,14 +7,15 @@ was recorded.
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from pydantic import ValidationError
 
 from ostiary.explanation import deciding, filtered, masks, told_masks, told_rows
+from ostiary.shelves import names_collection
 from ostiary.worlds import Worlds
 from ostiary_policies import explain
 from ostiary_policies.actions import Action
@@ -22,7 +23,7 @@ from ostiary_policies.attributes import Attribute, digest
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Denial, Intent, Obligations, Principal, Resource
 from ostiary_policies.model import Tool as ToolResource
-from ostiary_tools.api import Refused, Surface, Tool, ToolError, Unavailable, World
+from ostiary_tools.api import Holdings, Refused, Surface, Tool, ToolError, Unavailable, World
 from ostiary_tools.asking import InputNeeded
 from ostiary_tools.packs import Registry
 from ostiary_tools.sql.restoring import restorations
@@ -119,6 +120,13 @@ class Stage:
     worlds: Worlds
     given: Mapping[str, tuple[Attribute, ...]]
     """Attributes that the configuration gives an agent."""
+    holdings: Callable[[Engine, Principal], Holdings]
+    """What a caller knows of today's collections."""
+
+    async def world(self, engine: Engine, who: Principal, tool: Tool[Any]) -> World:
+        """What the caller's call of the tool would be planned in."""
+        world = await self.worlds.world(engine, who)
+        return replace(world, holdings=self.holdings(engine, who)) if names_collection(tool.args) else world
 
 
 async def replay(record: Mapping[str, Any], stage: Stage) -> Replayed:
@@ -135,7 +143,7 @@ async def replay(record: Mapping[str, Any], stage: Stage) -> Replayed:
         found = [Answer(Outcome.CALLABLE if v.allowed else Outcome.UNKNOWN, v.rules) for v in callable_]
         replayed = Replayed(record, *found)
     else:
-        sides = [(engine, await stage.worlds.world(engine, who)) for engine in (stage.before, stage.after)]
+        sides = [(engine, await stage.world(engine, who, tool)) for engine in (stage.before, stage.after)]
         answers = [[_answer(*side, tool, given, who) for side in sides] for given in _arguments(record, tool)]
         replayed = _best(record, [Replayed(record, *both) for both in answers])
     _demand_likeness(record, replayed.before, stage.before.policy_hash)

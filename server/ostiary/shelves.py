@@ -11,7 +11,7 @@ told why. Only a new collection takes its name.
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TypeVar
@@ -21,24 +21,21 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ostiary.audit.recorder import RecordingFailed
-from ostiary_policies.actions import Action
+from ostiary.holdings import Furniture
 from ostiary_policies.engine import Engine
-from ostiary_policies.model import Access, Principal
+from ostiary_policies.model import Principal
 from ostiary_tools.api import Args, CollectionName, Refused, Unavailable
 from ostiary_tools.control.bus import Bus
-from ostiary_tools.control.collections import CollectionTable, Outsider, Rows, Seal
+from ostiary_tools.control.collections import CollectionTable, Rows, Seal
 from ostiary_tools.control.connect import JournalError
-from ostiary_tools.embedders.port import Embedder
 from ostiary_tools.errors import ToolError
 from ostiary_tools.vectors.collection import Collection, Source, Tuning, is_name
-from ostiary_tools.vectors.known import Holdings, KnownCollection, changed_meanwhile, closed, gone, taken
+from ostiary_tools.vectors.known import Holdings, changed_meanwhile, closed, gone, taken
 from ostiary_tools.vectors.port import VectorStore
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-ACTIONS = (Action.SEARCH, Action.INDEX, Action.MANAGE, Action.DROP)
-"""What may be done with a collection; of whom it is none of these, for him there is none."""
 _MOVES_S = 900
 """A collection that is closed for so long was left so by who died over its move."""
 _KEPT = 64
@@ -65,21 +62,19 @@ class Shelves:
     def __init__(
         self,
         table: CollectionTable,
-        stores: Mapping[str, VectorStore],
-        embedders: Mapping[str, Embedder],
+        furniture: Furniture,
         bus: Bus,
         note: Note,
     ) -> None:
         self._table = table
-        self._stores = stores
-        self._embedders = embedders
+        self._furniture = furniture
+        self._stores = furniture.stores
         self._bus = bus
         self._note = note
         self._cues = 0
         self._seen = -1
         """How many cues had been heard when the collections were read."""
-        self._all: Sequence[Collection] = ()
-        self._outsiders: Sequence[Outsider] = ()
+        self._rows = Rows((), ())
         self._noted: frozenset[UUID] = frozenset()
         self._by_caller: OrderedDict[tuple[Principal, str], Holdings] = OrderedDict()
         self._reading = asyncio.Lock()
@@ -91,7 +86,7 @@ class Shelves:
         key, kept = (who, engine.policy_hash), self._by_caller
         if key not in kept:
             # Away from the event loop: there may be many, and each is four decisions. It is kept with those that it was made of.
-            kept[key] = await asyncio.to_thread(self._made, engine, who, self._all, self._outsiders)
+            kept[key] = await asyncio.to_thread(self._furniture.holdings, engine, who, self._rows)
         kept.move_to_end(key)
         holdings = kept[key]
         while len(kept) > _KEPT:
@@ -106,17 +101,21 @@ class Shelves:
 
     def owned(self, id_: UUID, *, besides: str = "", store: str = "") -> bool:
         """Whether a collection has that id: one of another name than this, if one is given, and in that store, if one is."""
-        return any(one.id == id_ and one.name != besides and store in ("", one.store) for one in self._all)
+        return any(one.id == id_ and one.name != besides and store in ("", one.store) for one in self._rows.collections)
 
     async def followed(self) -> Sequence[tuple[Collection, Source]]:
         """Those that follow their rows, on behalf of their owners. Raises Unavailable."""
         await self._current()
-        return [(one, one.source) for one in self._all if one.source is not None and one.source.follows and one.owner is not None]
+        return [
+            (one, one.source)
+            for one in self._rows.collections
+            if one.source is not None and one.source.follows and one.owner is not None
+        ]
 
     async def tuned(self) -> Sequence[tuple[Collection, Tuning]]:
         """Those whose recall was measured. Raises Unavailable."""
         await self._current()
-        return [(one, one.tuning) for one in self._all if one.tuning is not None]
+        return [(one, one.tuning) for one in self._rows.collections if one.tuning is not None]
 
     async def create(self, one: Collection) -> None:
         """Write down a collection. Raises Refused when the name is taken, and Unavailable."""
@@ -138,7 +137,7 @@ class Shelves:
     async def opened(self, one: Collection) -> None:
         """It takes documents in, as far as is known. Raises Unavailable, and Refused when somebody else opens it too."""
         await self._current()
-        now = next((other for other in self._all if other.id == one.id), None)
+        now = next((other for other in self._rows.collections if other.id == one.id), None)
         if now is not None and now.moving is not None:
             if datetime.now(UTC) - now.moving < timedelta(seconds=_MOVES_S):
                 raise closed(one.name)
@@ -220,7 +219,7 @@ class Shelves:
         cues = self._cues
         rows = await self._asked(self._table.all())
         await self._record(rows)
-        self._all, self._outsiders = rows.collections, rows.outsiders
+        self._rows = rows
         self._by_caller = OrderedDict()
         self._seen = cues
 
@@ -246,23 +245,9 @@ class Shelves:
 
     async def _make_way(self, name: str) -> None:
         """Take away a row of that name that is nobody's collection; one of another key may be in use elsewhere."""
-        for one in self._outsiders:
+        for one in self._rows.outsiders:
             if one.name == name and not one.other_key:
                 await self._asked(self._table.discard(one))
-
-    def _made(self, engine: Engine, who: Principal, collections: Sequence[Collection], outsiders: Sequence[Outsider]) -> Holdings:
-        judged = ((one, frozenset(_may(engine, who, one))) for one in collections)
-        known = {one.name: self._as_known(one, may) for one, may in judged if may}
-        # Who is told of it could have known it, were it what it says.
-        claims = ((one, claim) for one in outsiders if (claim := one.claim) is not None and claim.name == one.name)
-        told = {one.name: one.other_key for one, claim in claims if any(_may(engine, who, claim))}
-        stores = {name: store.capabilities for name, store in self._stores.items()}
-        return Holdings(known, stores, dict(self._embedders), told)
-
-    def _as_known(self, one: Collection, may: frozenset[Action]) -> KnownCollection:
-        store, embedder = self._stores.get(one.store), self._embedders.get(one.embedding.embedder)
-        same = embedder is not None and embedder.model == one.embedding.model
-        return KnownCollection(one, may, store.capabilities if store else None, embedder if same else None)
 
     @staticmethod
     async def _asked(answer: Awaitable[T]) -> T:
@@ -271,7 +256,3 @@ class Shelves:
         except JournalError as error:
             _log.warning("collections were not asked for: %s", error)
             raise Unavailable("collections cannot be looked up now", "try again later") from error
-
-
-def _may(engine: Engine, who: Principal, one: Collection) -> Iterator[Action]:
-    return (action for action in ACTIONS if engine.allows(who, Access(action, one.resource)).allowed)

@@ -229,7 +229,7 @@ async def test_a_move_that_is_broken_off_leaves_the_old_store_in_force_and_goes_
     async with desk(more=f'[vectors.other]\nkind = "chroma"\npath = "{tmp_path / uuid4().hex}"\n') as it, it.client() as ada:
         await filled(ada, store="local")
         shelves = it.house.gate._shelves
-        [one] = shelves._all
+        [one] = shelves._rows.collections
         moved = replace(one, store="other")
 
         async def killed(_done: float, _total: float | None, _words: str) -> None:
