@@ -16,18 +16,23 @@ _THOUSAND = 1000.0
 class Pace:
     """Bytes so far. Threads add to it; the interpreter lets one add at a time, and one that is lost is a piece in a gigabyte."""
 
+    total: int | None = None
     done: int = 0
 
     def add(self, count: int) -> None:
         """So many more."""
         self.done += count
 
+    def stand(self, done: int, total: int) -> None:
+        """Here, of so many."""
+        self.done, self.total = done, total
+
 
 @asynccontextmanager
 async def telling(tell: Tell, what: str, total: int | None = None) -> AsyncIterator[Pace]:
     """Tell now and then, while the block lasts, what was counted; `what` says of what in a word or two."""
-    pace = Pace()
-    ticking = asyncio.create_task(_tick(pace, tell, what, total))
+    pace = Pace(total)
+    ticking = asyncio.create_task(_tick(pace, tell, what))
     try:
         yield pace
     finally:
@@ -35,12 +40,12 @@ async def telling(tell: Tell, what: str, total: int | None = None) -> AsyncItera
         await asyncio.gather(ticking, return_exceptions=True)
 
 
-async def _tick(pace: Pace, tell: Tell, what: str, total: int | None) -> None:
+async def _tick(pace: Pace, tell: Tell, what: str) -> None:
     started = asyncio.get_running_loop().time()
     while True:
         await asyncio.sleep(_EVERY_S)
         rate = pace.done / (asyncio.get_running_loop().time() - started)
-        await tell(pace.done, total, f"{what}: {words(pace.done, rate, total)}")
+        await tell(pace.done, pace.total, f"{what}: {words(pace.done, rate, pace.total)}")
 
 
 def words(done: int, rate: float, total: int | None) -> str:
