@@ -19,7 +19,8 @@ _MAGIC = b"PGDMP\x01"
 _READ_BY = {13: 14, 14: 14, 15: 16, 16: 17}
 """By the minor number of an archive's format, the first major version of PostgreSQL that we use and that reads it."""
 _OPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c maintenance_work_mem=256MB -c synchronous_commit=off -c row_security=off"
-_CREATE = " WITH TEMPLATE = template0"
+_CREATE = re.compile(r"^.* WITH TEMPLATE = template0((?: [A-Z_]+ = (?:\w+|'(?:[^']|'')*'))*);$", re.MULTILINE)
+"""What is matched is run, so it is nothing but options; the name before it is anybody's to choose."""
 _TABLESPACES = "--no-tablespaces"
 """They are places on another machine."""
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
@@ -55,11 +56,10 @@ async def created_with(kept: Kept, programs: Programs) -> str:
     words = ("--create", "--section=pre-data", _TABLESPACES, "--file=-")
     command = Command(programs.path("pg_restore"), words, reads=True, writes=True)
     text = (await fed(kept, _database(kept), command, lambda _: None, whole=False)).decode()
-    # Of what is in that line only the name, which stands before, is anybody's to choose.
-    lines = [line for line in text.splitlines() if line.startswith("CREATE DATABASE ") or _CREATE in line]
-    if not lines:
+    found = _CREATE.search(text)
+    if found is None:
         raise Damaged(_database(kept).name, "the dump does not say how its database was made")
-    return "TEMPLATE = template0" + lines[0].rpartition(_CREATE)[2].removesuffix(";")
+    return f"TEMPLATE = template0{found[1]}"
 
 
 async def fill(kept: Kept, programs: Programs, target: Target, told: Callable[[int], None], *, parallel: int) -> None:
