@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from ostiary_policies.model import Resource
-from ostiary_tools.meaning.index import Meanings, near
+from ostiary_tools.meaning.index import Meanings
+from ostiary_tools.meaning.nearness import near
 from ostiary_tools.snapshot import Relation, Snapshot, TypeInfo
 from ostiary_tools.things import Thing, comments, first, things
 from ostiary_tools.view import SchemaView

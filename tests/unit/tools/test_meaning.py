@@ -19,7 +19,8 @@ import pytest
 from fix_meaning import AskedTables, questions, snapshot, tables, view
 
 from ostiary_policies.model import Resource
-from ostiary_tools.meaning.index import Meanings, meanings, near
+from ostiary_tools.meaning.index import Meanings, meanings
+from ostiary_tools.meaning.nearness import near
 from ostiary_tools.ranking import Hit, search
 from ostiary_tools.snapshot import ColumnInfo, ForeignKey, FunctionInfo, Relation, RelationKind, TypeInfo
 from ostiary_tools.view import SchemaView

@@ -1,20 +1,17 @@
-"""Which things of a schema lie near a question, by the meaning of single words.
+"""The words of a schema, and where they stand, as searches by meaning want them.
 
-What is kept of a schema is a vector for each word that its names and comments use, and where they use it. A
-question's word is held against every such word; what a thing then scores is made of the places that the caller may
-see, and of no other. So a hidden column's comment lifts nothing, nor is a word rare because of what is hidden.
+What is kept is a vector and the ties of each word that names and comments use, and the places that use it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from ostiary_policies.model import Resource
-from ostiary_tools.meaning.thesaurus import groups, spelled, terms
+from ostiary_tools.meaning.thesaurus import Tie, has, spelled, terms, topics
 from ostiary_tools.snapshot import Relation, Snapshot, TypeInfo
 from ostiary_tools.things import Thing, comments, first, things
-from ostiary_tools.view import SchemaView
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,16 +22,11 @@ if TYPE_CHECKING:
     Numbers = NDArray[np.int32]
     Scores = NDArray[np.float32]
 
-Likeness = Callable[[str], Iterable[tuple[str, float]]]
-"""Words that are spelled like a word, and how much."""
-_NAME, _COMMENT, _COLUMN, _COLUMN_COMMENT, _SCHEMA = 1.0, 1.0, 0.6, 0.7, 0.5
-_SYNONYM = 0.9
-_LIKE = 0.5
-"""From here on a word counts as being near, when it is asked how many things it is near to."""
-_DIGITS = 4
+_NAME, _COMMENT, _SCHEMA, _SCHEMA_COMMENT, _COLUMN, _COLUMN_COMMENT = (
+    (1.0, 1.0), (1.0, 1.0), (0.5, 0.5), (0.3, 0.5), (0.8, 0.3), (0.7, 0.5)
+)  # fmt: skip
+"""What a word counts there: as an answer to a word of a question, and as a sign of what the thing is about."""
 _TINY = 1e-6
-_MOST_WORDS = 60
-"""Of a question that are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +39,20 @@ class Meanings:
     """Each word with its row of `vectors`."""
     vectors: "Matrix" = field(repr=False)
     """Of length 1."""
-    grouped: Mapping[int, "Numbers"] = field(repr=False)
-    """Words that stand for one another, by the number of their group."""
+    tied: Mapping[Tie, "Numbers"] = field(repr=False)
+    """The words that have a tie."""
+    stems: "Numbers" = field(repr=False)
+    """Of each word, a number that it shares with other forms of it."""
+    topics: "Topics" = field(repr=False)
     things: "Numbers" = field(repr=False)
     """Those that have a word, by their place among `things`, in order."""
     starts: "Numbers" = field(repr=False)
     """Of each, its first posting."""
     term: "Numbers" = field(repr=False)
     weight: "Scores" = field(repr=False)
+    """Of each posting, as an answer."""
+    about: "Scores" = field(repr=False)
+    """Of each posting, as a sign of what the thing is about."""
     where: "Numbers" = field(repr=False)
     """Of each posting, the resource that must be visible for it to count: its place among `wheres`."""
     wheres: tuple[Resource, ...] = field(repr=False)
@@ -62,13 +60,14 @@ class Meanings:
     """Of each thing, the resource that must be visible for it to exist."""
 
 
-class Nearness(NamedTuple):
-    """Of one thing, from 0 to 1."""
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """The subjects of words: the first word's, the second's and so on."""
 
-    score: float
-    """Of all words of the question."""
-    nearest: float
-    """Of the word that it is nearest to."""
+    starts: "Numbers"
+    """Of each word, its first one; and the end of all."""
+    topic: "Numbers"
+    weight: "Scores"
 
 
 def meanings(snapshot: Snapshot, before: Meanings | None = None) -> Meanings:
@@ -76,90 +75,29 @@ def meanings(snapshot: Snapshot, before: Meanings | None = None) -> Meanings:
     import numpy as np  # heavy
 
     gathered = _Gathered()
-    kinds = np.dtype([("thing", np.int32), ("term", np.int32), ("weight", np.float32), ("where", np.int32)])
+    kinds = np.dtype([("thing", np.int32), ("term", np.int32), ("weight", np.float32), ("about", np.float32), ("where", np.int32)])
     postings = np.fromiter(gathered.postings(snapshot), kinds)
     found, starts = np.unique(postings["thing"], return_index=True)
+    tied = _tied(gathered.terms)
+    stems = np.zeros(len(gathered.terms), np.int32)
+    for number, members in enumerate(members for tie, members in tied.items() if tie[0] == "stem"):
+        stems[members] = number
     return Meanings(
         version=snapshot.version,
         terms=gathered.terms,
         vectors=_vectors(gathered.terms, before),
-        grouped=_grouped(gathered.terms),
+        tied=tied,
+        stems=stems,
+        topics=_topics(gathered.terms),
         things=found,
         starts=starts.astype(np.int32),
         term=postings["term"].copy(),
         weight=postings["weight"].copy(),
+        about=postings["about"].copy(),
         where=postings["where"].copy(),
         wheres=tuple(gathered.wheres),
         owner=np.array(gathered.owners, np.int32)[found],
     )
-
-
-def near(known: Meanings, view: SchemaView, question: str, letters: Likeness) -> dict[int, Nearness]:
-    """How near each visible thing is, by its place among `things`; of the question its first words."""
-    import numpy as np  # heavy
-
-    from ostiary_tools.embedders.wordllama import sums  # heavy
-
-    asked = tuple(dict.fromkeys(terms(question)))[:_MOST_WORDS]
-    shown = _shown(known, view)
-    if not asked or not shown.exists.any():
-        return {}
-    summed = sums([spelled(word) for word in asked])
-    norms = np.maximum(np.linalg.norm(summed, axis=1), _TINY)
-    alike: Matrix = np.ascontiguousarray((known.vectors @ (summed / norms[:, None]).T).T).clip(min=0)
-    weights = np.sqrt(norms)
-    scores, nearest = np.zeros((2, len(known.things)), np.float32)
-    for place, (word, by_meaning) in enumerate(zip(asked, alike, strict=True)):
-        likeness = _likeness(known, word, by_meaning, letters)
-        best = np.maximum.reduceat(likeness[known.term] * shown.weight, known.starts)
-        # A word that is near to few things says more than one that is near to all.
-        weights[place] *= np.log(1 + shown.exists.sum() / (1 + (best > _LIKE).sum()))
-        scores += best * weights[place]
-        nearest = np.maximum(nearest, best)
-    scores /= weights.sum()
-    # Rounded, since how the last digits of a product fall out depends on how many words there are, hidden ones too.
-    return {
-        int(known.things[place]): Nearness(round(float(scores[place]), _DIGITS), round(float(nearest[place]), _DIGITS))
-        for place in np.flatnonzero(shown.exists)
-    }
-
-
-def _likeness(known: Meanings, word: str, by_meaning: "Scores", letters: Likeness) -> "Scores":
-    """Of each word of the schema: by meaning, as what stands for it, or by its letters, whichever is most."""
-    found = by_meaning
-    for group in groups(word):
-        if group in known.grouped:
-            synonyms = known.grouped[group]
-            found[synonyms] = found[synonyms].clip(min=_SYNONYM)
-    for term, likeness in letters(word):
-        if (number := known.terms.get(term)) is not None:
-            found[number] = max(float(found[number]), likeness)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    """What of the index is there for a caller."""
-
-    of: Meanings
-    weight: "Scores"
-    """Of each posting, 0 where the caller does not see it."""
-    exists: "NDArray[np.bool_]"
-    """Of each thing."""
-
-
-def _shown(known: Meanings, view: SchemaView) -> _Shown:
-    """Kept with the view, since looking up resources takes longer than all the rest."""
-    import numpy as np  # heavy
-
-    kept = view.kept.get("meanings")
-    if not isinstance(kept, _Shown) or kept.of is not known:
-        visible = np.fromiter((where in view.visible for where in known.wheres), np.bool_, len(known.wheres))
-        exists = visible[known.owner]
-        spans = np.diff(known.starts, append=len(known.term))
-        kept = _Shown(known, known.weight * (visible[known.where] & np.repeat(exists, spans)), exists)
-        view.kept["meanings"] = kept
-    return kept
 
 
 def _vectors(numbers: Mapping[str, int], before: Meanings | None) -> "Matrix":
@@ -178,14 +116,24 @@ def _vectors(numbers: Mapping[str, int], before: Meanings | None) -> "Matrix":
     return rows
 
 
-def _grouped(numbers: Mapping[str, int]) -> dict[int, "Numbers"]:
+def _tied(numbers: Mapping[str, int]) -> dict[Tie, "Numbers"]:
     import numpy as np  # heavy
 
-    found: dict[int, list[int]] = {}
+    found: dict[Tie, list[int]] = {}
     for term, number in numbers.items():
-        for group in groups(term):
-            found.setdefault(group, []).append(number)
-    return {group: np.array(members, np.int32) for group, members in found.items()}
+        for tie in has(term):
+            found.setdefault(tie, []).append(number)
+    return {tie: np.array(members, np.int32) for tie, members in found.items()}
+
+
+def _topics(numbers: Mapping[str, int]) -> Topics:
+    import numpy as np  # heavy
+
+    every = [topics(term) for term in numbers]
+    starts = np.cumsum([0, *map(len, every)], dtype=np.int32)
+    topic = np.fromiter((number for some in every for number in some), np.int32, starts[-1])
+    weight = np.fromiter((weight for some in every for weight in some.values()), np.float32, starts[-1])
+    return Topics(starts, topic, weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,21 +144,21 @@ class _Gathered:
     wheres: list[Resource] = field(default_factory=list)
     owners: list[int] = field(default_factory=list)
 
-    def postings(self, snapshot: Snapshot) -> Iterator[tuple[int, int, float, int]]:
-        """Of each word its thing, its term, its weight, and where it stands."""
+    def postings(self, snapshot: Snapshot) -> Iterator[tuple[int, int, float, float, int]]:
+        """Of each word its thing, its term, its two weights, and where it stands."""
         remembered = cache(terms)  # columns of many tables have the same names
         for number, (thing, resource) in enumerate(things(snapshot)):
             self.owners.append(len(self.wheres))
             self.wheres.append(resource)
-            for weight, text, where in _texts(snapshot, thing, resource):
+            for (weight, about), text, where in _texts(snapshot, thing, resource):
                 if where is not self.wheres[-1]:
                     self.wheres.append(where)
-                for term in dict.fromkeys(remembered(text)):
-                    yield number, self.terms.setdefault(term, len(self.terms)), weight, len(self.wheres) - 1
+                for term in remembered(text):
+                    yield number, self.terms.setdefault(term, len(self.terms)), weight, about, len(self.wheres) - 1
 
 
-def _texts(snapshot: Snapshot, thing: Thing, resource: Resource) -> Iterator[tuple[float, str, Resource]]:
-    """Each with its weight, and with what must be visible for it to count."""
+def _texts(snapshot: Snapshot, thing: Thing, resource: Resource) -> Iterator[tuple[tuple[float, float], str, Resource]]:
+    """Each with its weights, and with what must be visible for it to count."""
     one = first(thing)
     schema = snapshot.schema_resource(one.schema)
     yield _NAME, one.name, resource
@@ -218,7 +166,7 @@ def _texts(snapshot: Snapshot, thing: Thing, resource: Resource) -> Iterator[tup
     yield _SCHEMA, one.schema, resource
     if isinstance(thing, TypeInfo):
         yield _COLUMN, " ".join(thing.labels), resource
-    yield _SCHEMA, snapshot.schemas.get(one.schema, ""), schema
+    yield _SCHEMA_COMMENT, snapshot.schemas.get(one.schema, ""), schema
     if isinstance(thing, Relation):
         for column in thing.columns:
             where = thing.column_resource(snapshot.datasource, column)
