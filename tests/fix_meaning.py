@@ -21,7 +21,7 @@ class AskedTables:
 
 
 def questions(section: str) -> list[AskedTables]:
-    """Those of `first` or of `later`, in order."""
+    """Those of one section, in order."""
     found, inside = [], ""
     for line in _lines("tables_questions.txt"):
         if line.startswith("["):

@@ -1,11 +1,11 @@
 """Schema search by meaning: how often it finds the right table, that nothing hidden plays a part in it, and what it costs.
 
-Of the questions in `cases/meaning/tables_questions.txt` the first hundred were written before any was asked, and none was changed
-since. The lists of synonyms and abbreviations were written by the same author after them, as general words of business, and were
-extended once more after a look at what failed of every second question. So a second set was written when the lists stood, for
-tables that the first does not ask for. After it was asked, how scores are put on one scale was changed and the
-least score that counts was chosen with both sets in view, which gave 48 instead of 46 of 70: what it reaches, about two of
-three, is what to expect elsewhere.
+What it finds is said of the questions `fresh` of `cases/meaning/tables_questions.txt`: whoever wrote them had not seen the ranking
+or its lists of words, and both were committed before these questions were read. They were then asked once, and 98 of 100 were
+answered; the ranking before it answered 78. Ranking and lists were made with the other questions and with the three hundred
+tables in view, though the lists speak of other fields too. So 98 is what to expect of questions about these tables that are
+asked like those, and less of schemas whose fields the lists know less well. The second half of `harder`, whose questions avoid
+the words of the tables, was answered in 85 of 100 cases when it was first asked.
 """
 
 import random
@@ -51,7 +51,15 @@ def found(asked: list[AskedTables], how: str) -> int:
     return sum(not one.right.isdisjoint(ways[how](one.text)[:AMONG_FIRST]) for one in asked)
 
 
-@pytest.mark.parametrize(("section", "count", "least"), [("first", 100, 90), pytest.param("later", 70, 46, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("section", "count", "least"),
+    [
+        ("fresh", 100, 98),
+        ("first", 100, 97),
+        pytest.param("later", 70, 66, marks=pytest.mark.slow),
+        pytest.param("harder", 314, 280, marks=pytest.mark.slow),
+    ],
+)
 def test_the_right_table_of_three_hundred_is_among_the_first_three(section: str, count: int, least: int):
     asked = questions(section)
     assert len(ALL.snapshot.relations) == 300

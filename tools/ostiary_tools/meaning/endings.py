@@ -4,7 +4,7 @@ Both sides of a comparison are cut alike, so what is left need not be a word. Wh
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 _VERB = ("ing", "ed")
@@ -14,9 +14,11 @@ _MADE = tuple(
 """Longer ones first, of those that end alike."""
 _SHORTEST_STEM, _SHORTEST_ROOT = 3, 4
 _VOWELS = frozenset("aeiouy")
+_KEPT = 20_000
+"""Words whose stems are remembered; anybody may ask with words of their own."""
 
 
-@cache
+@lru_cache(_KEPT)
 def stem(word: str) -> str:
     """Of a word in lower case, without a plural s."""
     base = _forms().get(word, word)
@@ -29,7 +31,7 @@ def stem(word: str) -> str:
     return cut.removesuffix("e") if len(cut) > _SHORTEST_STEM else cut
 
 
-@cache
+@lru_cache(_KEPT)
 def root(word: str) -> str:
     """Of a stem."""
     if word in _whole() or word + "e" in _whole():

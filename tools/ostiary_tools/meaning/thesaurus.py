@@ -6,7 +6,7 @@ A word that is in none of them is left to the embedder.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from math import log
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ _KINDS_TOPIC = 0.2
 """How much the subjects of a kind are those of what is of that kind."""
 _PART = 0.5
 """How much a word belongs to a subject that has it in a phrase."""
+_KEPT = 10_000
+"""Words that are remembered; anybody may ask with words of their own."""
 
 Tie = tuple[str, str | int]
 """Words that have one are alike: a stem, or a line of a list."""
@@ -93,7 +95,6 @@ def spelled(term: str) -> str:
     return _lists().abbreviations.get(term, term)
 
 
-@cache
 def has(term: str) -> frozenset[Tie]:
     """The ties of a term."""
     key, lists = _key(term), _lists()
@@ -104,7 +105,7 @@ def has(term: str) -> frozenset[Tie]:
     return frozenset(found | {("topic", line) for line in lists.topics.of(key)})
 
 
-@cache
+@lru_cache(_KEPT)
 def like(term: str) -> Mapping[Tie, float]:
     """Words with one of these ties are like it, by so much."""
     key, lists = _key(term), _lists()
@@ -115,7 +116,7 @@ def like(term: str) -> Mapping[Tie, float]:
     return found | {("root", root(key)): _ROOT, ("stem", key): 1.0}
 
 
-@cache
+@lru_cache(_KEPT)
 def topics(term: str) -> Mapping[int, float]:
     """The subjects that it belongs to, or what it is a kind of, and how much: less, where there are many."""
     key, lists = _key(term), _lists()
@@ -166,7 +167,7 @@ def _joined(lists: _Lists, found: tuple[str, ...], stems: tuple[str, ...]) -> It
         place += length
 
 
-@cache
+@lru_cache(_KEPT)
 def _key(term: str) -> str:
     return " ".join(map(stem, words(_lists().abbreviations.get(term, term)) or (term,)))
 
