@@ -114,6 +114,7 @@ def test_options_that_are_told_exist():
                 assert option in helps[words], f"{name(page)}: `ostiary {words}` has no {option}"
 
 
+@pytest.mark.slow
 def test_the_pack_of_the_how_to_works_as_installed(used_home: dict[str, str], tmp_path: Path):
     """Installed with its entry point into a folder of its own, its test run by pytest, and its tool found by a command."""
     page = ROOT / "docs/how-to/write-a-tool.md"

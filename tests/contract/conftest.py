@@ -10,7 +10,11 @@ from fix_postgres import PostgresServer
 _numbers = count(1)
 
 
-@pytest.fixture(scope="session", params=["postgres_server", "system_server"], ids=["embedded", "system"])
+EITHER = [pytest.param("postgres_server", id="embedded"), pytest.param("system_server", id="system", marks=pytest.mark.slow)]
+"""Every contract holds for both; the older version's is held by the slow tests."""
+
+
+@pytest.fixture(scope="session", params=EITHER)
 def server(request: pytest.FixtureRequest) -> PostgresServer:
     found: PostgresServer = request.getfixturevalue(request.param)
     return found

@@ -467,6 +467,7 @@ async def test_every_surface_is_counted(
     assert refused.startswith("over_budget: rule `all`: 4 calls a day are used")
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_two_processes_share_a_budget_exactly_also_when_one_of_them_is_killed(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer

@@ -36,6 +36,7 @@ def proposed(text: str, datasource: str = "shop") -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_without_its_comments_the_shop_is_tagged_as_its_comments_say(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, tmp_path: Path
@@ -106,6 +107,7 @@ REVOKE ALL ON secretive FROM looker;
 """
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_no_value_leaves_it_and_hostile_names_stay_names(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
@@ -172,6 +174,7 @@ async def test_what_it_writes_is_read_as_configuration(
     assert (unwritable.returncode, "cannot write" in unwritable.stderr) == (Exit.USAGE, True)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_exit_code_says_what_is_wrong(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, tmp_path: Path

@@ -211,6 +211,7 @@ def examples(site: Site, *arguments: str, sent: str | None = None) -> subprocess
     return subprocess.run(command, env=env, cwd="/", text=True, input=sent, capture_output=True, timeout=120, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_check_says_what_no_longer_fits_and_who_is_shown_the_rest(shop: MakeShop):
     texts = (
@@ -252,6 +253,7 @@ async def test_check_says_what_no_longer_fits_and_who_is_shown_the_rest(shop: Ma
     assert (await asyncio.to_thread(examples, site, "check", "--role", "king")).returncode == Exit.USAGE
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_an_example_is_added_when_it_fits_and_removed_by_its_place(shop: MakeShop):
     site = await shop("# ours\n")

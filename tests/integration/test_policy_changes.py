@@ -155,6 +155,7 @@ async def test_simulate_tells_who_gains_what_was_denied_and_nothing_where_nothin
     assert (await policy(site, "simulate", other(site, READS_ALL), "--since", "2999-01-01"))["calls"] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_call_that_policy_permitted_and_a_budget_refused_is_replayed_as_permitted(make_shop: Callable[[], Awaitable[Site]]):
     site = await make_shop()
@@ -204,6 +205,7 @@ unless { principal has region && principal.region == "eu" };
 )
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_attributes_are_replayed_where_they_are_known_or_nobody_asks_and_never_guessed(
     make_shop: Callable[..., Awaitable[Site]],

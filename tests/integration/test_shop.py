@@ -129,6 +129,7 @@ async def test_agents_read_everything_in_the_shop_and_change_nothing(embedded_ho
             await connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_shop_that_was_half_furnished_is_finished_by_the_next_start(embedded_home: Path) -> None:
     """A start may be killed between making the database and filling it."""

@@ -137,6 +137,7 @@ async def test_a_session_of_the_2025_era_is_asked_on_its_call_and_who_has_nobody
     assert [r.get("error", "") for r in await site.records() if r["kind"] == "o"] == ["", *["approval_impossible"] * 2]
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_workers_that_were_given_no_key_take_each_others_questions(make_shop: Callable[[], Awaitable[Site]], pack: Path):
     """Every request comes on a connection of its own; of 24 about half reach another worker than the one that asked."""

@@ -192,6 +192,7 @@ async def test_a_folder_that_is_switched_by_a_link_is_seen(make_shop: Callable[[
         await until(lambda: _closed(url))
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_each_worker_takes_the_new_set_and_records_it(make_shop: Callable[[], Awaitable[Site]]):
     site = await make_shop()

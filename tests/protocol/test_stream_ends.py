@@ -81,6 +81,7 @@ def start(make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], p
     return started
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_streams_end_when_their_credential_was_revoked_has_expired_or_lost_a_role_and_others_stay(start: Start):
     async with start(0) as (site, url), AsyncExitStack() as stack:

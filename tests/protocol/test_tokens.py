@@ -79,6 +79,7 @@ def everything(config: Config, *records: Any) -> bytes:
     return b"".join([json.dumps(records).encode(), *files])
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_token_of_a_role_nobody_configured_is_not_made(ostiary_config: Config):
     await ostiary(ostiary_config, "tokens", "create", "nightly", "--role", "root", expected=2)

@@ -53,7 +53,7 @@ async def collecting() -> AsyncIterator[tuple[str, Collector]]:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", collector
 
 
-@pytest.mark.parametrize("era", ["2026-07-28", "legacy"])
+@pytest.mark.parametrize("era", ["2026-07-28", pytest.param("legacy", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("place", ["meta", "header"])
 @pytest.mark.asyncio
 async def test_the_stages_of_a_call_join_the_trace_of_its_client(ostiary_config: Config, era: str, place: str):

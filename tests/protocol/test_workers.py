@@ -110,6 +110,7 @@ async def test_two_workers_answer_at_one_address_and_a_session_is_unknown_to_the
     assert statuses == {200, 404}
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_what_keeps_a_worker_from_starting_ends_the_server_and_is_said_once(ostiary_config: Config):
     homes = {f"OSTIARY_HOME__{part.upper()}": str(getattr(ostiary_config.home, part)) for part in ("data", "state")}
@@ -124,6 +125,7 @@ async def test_what_keeps_a_worker_from_starting_ends_the_server_and_is_said_onc
     assert said.count("error: the audit log cannot be used") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_low_bound_on_open_files_is_raised_for_every_worker(ostiary_config: Config):
     low, high = resource.getrlimit(resource.RLIMIT_NOFILE)

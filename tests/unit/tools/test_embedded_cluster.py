@@ -67,6 +67,7 @@ async def test_two_attaches_share_one_server_and_the_last_to_detach_stops_it(emb
     assert not two.socket_dir.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_many_attach_at_once_and_one_server_starts(embedded_home: Path) -> None:
     clusters = await asyncio.gather(*(attach(embedded_home, quiet) for _ in range(5)))
@@ -84,6 +85,7 @@ async def test_data_survives_a_stop_and_a_start(embedded_home: Path) -> None:
         assert await value(cluster.dsn(ADMIN, CONTROL), "select answer from kept") == 42
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_status_tells_who_holds_the_server(embedded_home: Path, holder: Hold) -> None:
     assert await status(embedded_home) == await status(embedded_home / "absent")
@@ -96,6 +98,7 @@ async def test_status_tells_who_holds_the_server(embedded_home: Path, holder: Ho
             assert seen.holders == tuple(sorted((os.getpid(), other.pid)))
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_stop_and_reset_refuse_while_somebody_holds_the_server_and_force_stops_it(embedded_home: Path) -> None:
     cluster = await attach(embedded_home, quiet)
@@ -110,6 +113,7 @@ async def test_stop_and_reset_refuse_while_somebody_holds_the_server_and_force_s
     assert not await stop(embedded_home)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_reset_deletes_the_databases_and_the_next_attach_makes_them_anew(embedded_home: Path) -> None:
     async with attached(embedded_home, quiet) as cluster:
@@ -144,6 +148,7 @@ async def test_agents_cannot_enter_any_database_but_the_shop(embedded_home: Path
                 await value(cluster.dsn(AGENT, database), "select 1")
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_who_keeps_vectors_enters_their_database_alone_also_in_a_cluster_of_an_earlier_version(embedded_home: Path) -> None:
     async with attached(embedded_home, quiet) as cluster:
@@ -207,6 +212,7 @@ async def test_an_unprivileged_user_runs_the_server_as_themselves(embedded_home:
     assert stat.S_IMODE(embedded_home.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_another_user_is_refused_by_the_directory_and_by_peer_authentication(embedded_home: Path) -> None:
     if os.geteuid() != 0:
@@ -227,6 +233,7 @@ async def test_another_user_is_refused_by_the_directory_and_by_peer_authenticati
             assert "Peer authentication failed" in inside.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_server_inherits_neither_our_locks_nor_our_standard_streams(embedded_home: Path) -> None:
     """A server of the protocol speaks on stdout: nobody else may hold it. A lock that a child keeps is never freed."""
@@ -245,6 +252,7 @@ async def test_the_server_inherits_neither_our_locks_nor_our_standard_streams(em
         assert os.getsid(pid) == pid
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_database_of_another_major_version_is_refused_with_the_way_out(embedded_home: Path) -> None:
     async with attached(embedded_home, quiet) as cluster:
@@ -264,6 +272,7 @@ async def test_a_failed_start_says_what_postgresql_complained_about(embedded_hom
     assert not (await status(embedded_home)).in_use
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_shop_that_an_earlier_version_made_is_opened_to_changes(embedded_home: Path) -> None:
     async with attached(embedded_home, quiet) as cluster:
