@@ -10,6 +10,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 from fix_backup import Vault, new_vault
+from fix_copies import given
 from fix_postgres import PostgresServer
 
 from ostiary_tools.backup.differences import compared
@@ -21,6 +22,9 @@ from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring.database import CLOSED, Restored, into_server
+from ostiary_tools.backup.restoring.instance import ground_for, into_instance
+from ostiary_tools.backup.scratch import serving
+from ostiary_tools.embedded.account import server_account
 from ostiary_tools.errors import Damaged, Refused
 
 HOSTILE = ['a"b', "new\nline", "dot.ted", "*", "$1", "(t|u)+?[a]", "back\\slash", "--option", "ünï", " ", "select"]
@@ -217,3 +221,34 @@ async def databases(server: PostgresServer) -> set[str]:
         return {row[0] for row in await connection.fetch("SELECT datname::text FROM pg_database")}
     finally:
         await connection.close()
+
+
+@pytest.mark.asyncio
+async def test_a_backup_is_restored_to_a_new_instance_with_its_roles(
+    either_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path, site: Path, sought: Sought
+):
+    database = made_in(either_server, SHOP)
+    role = f'{database} "r"; x'
+    quoted = '"' + role.replace('"', '""') + '"'
+    either_server.sql(
+        f"CREATE ROLE {quoted} LOGIN PASSWORD 'pa;ss'; CREATE ROLE {database}_g; GRANT {database}_g TO {quoted};"
+        f"GRANT SELECT ON orders TO {quoted}; ALTER TABLE customers OWNER TO {database}_g",
+        database,
+    )
+    try:
+        kept = await backed_up(new_vault(tmp_path), either_server.dsn(database=database))
+    finally:
+        either_server.sql(f"DROP OWNED BY {quoted}; DROP OWNED BY {database}_g CASCADE; DROP ROLE {quoted}, {database}_g", database)
+    account = server_account(Path("/nonexistent/cluster"))
+    ground = await asyncio.to_thread(ground_for, kept.manifest, account, sought)
+    made = await into_instance(kept, given(site / "copy", ground) / "data", ground, sought, quiet)
+    assert (made.database, made.notes) == (database, ())
+    async with serving(made.data_dir, ground, made.superuser) as scratch:
+        connection = await scratch.connect(database)
+        assert await connection.fetchval("SELECT tableowner FROM pg_tables WHERE tablename = 'customers'") == f"{database}_g"
+        asked = "SELECT has_table_privilege($1, 'orders', 'SELECT') AND pg_has_role($1, $2, 'MEMBER')"
+        assert await connection.fetchval(asked, role, f"{database}_g")
+        login = "SELECT rolpassword LIKE 'SCRAM%' AND rolcanlogin FROM pg_authid WHERE rolname = $1"
+        assert await connection.fetchval(login, role)
+        await connection.close()
+        await scratch.stop()

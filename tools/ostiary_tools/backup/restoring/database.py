@@ -56,7 +56,7 @@ class Restored:
 
 async def into_server(kept: Kept, dsn: str, name: str, sought: Sought, tell: Tell, *, parallel: int = 2) -> Restored:
     """The backup in the new database `name`. Raises ToolError; then there is no such database."""
-    fingerprint = _fingerprint(kept.manifest, name)
+    fingerprint = fingerprint_of(kept.manifest)
     async with connected(dsn) as connection:
         known, who = await facts(connection), await asyncio.to_thread(login, dsn)
         await _check(connection, kept.manifest, known, name)
@@ -81,21 +81,27 @@ async def swept(connection: asyncpg.Connection) -> None:
             await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)}")
 
 
-def _fingerprint(manifest: Manifest, name: str) -> Fingerprint:
+def fingerprint_of(manifest: Manifest) -> Fingerprint:
+    """Of a logical backup. Raises Refused where it is another."""
     if manifest.kind is not Kind.LOGICAL or manifest.fingerprint is None:
         raise Refused("kind", "this is no logical backup", "a full backup is restored into a new folder")
-    if not name or "\0" in name or len(name.encode()) > _LONGEST:
-        raise Refused("name", f"a database's name has 1 to {_LONGEST} bytes", "choose another name")
     return manifest.fingerprint
 
 
 async def _check(connection: asyncpg.Connection, manifest: Manifest, known: Facts, name: str) -> None:
     """Nothing is restored over what there is, or into what cannot hold it."""
+    if not name or "\0" in name or len(name.encode()) > _LONGEST:
+        raise Refused("name", f"a database's name has 1 to {_LONGEST} bytes", "choose another name")
     if await connection.fetchval("SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname::text = $1)", name):
         raise Refused("exists", f"there is a database `{one_line(name)}` already", "a backup is restored to something new")
     if known.major < int(manifest.server_version.split(".")[0]):
         message = f"the server is PostgreSQL {known.major}, and the backup is of PostgreSQL {manifest.server_version}"
         raise Refused("version", message, "restore it to a server that is as new")
+    await lacking_nothing(connection, manifest)
+
+
+async def lacking_nothing(connection: asyncpg.Connection, manifest: Manifest) -> None:
+    """Raises Unavailable where the server has not all extensions of the backup."""
     wanted = list(manifest.fingerprint.extensions) if manifest.fingerprint else []
     if missing := await connection.fetch(_MISSING, wanted):
         names = ", ".join(f"`{one_line(row[0])}`" for row in missing)
@@ -121,7 +127,7 @@ async def _draft(connection: asyncpg.Connection, options: str) -> AsyncIterator[
     """An empty database under a name of ours, which goes unless it was renamed."""
     name = f"{_DRAFT}{secrets.token_hex(8)}"
     try:
-        await _made(connection, name, options)
+        await create(connection, name, options)
         yield name
     finally:
         dropping = asyncio.ensure_future(_dropped(connection, name))
@@ -132,7 +138,8 @@ async def _draft(connection: asyncpg.Connection, options: str) -> AsyncIterator[
             raise
 
 
-async def _made(connection: asyncpg.Connection, name: str, options: str) -> None:
+async def create(connection: asyncpg.Connection, name: str, options: str) -> None:
+    """An empty database that nobody but its owner and superusers may enter. Raises Unavailable."""
     try:
         await connection.execute(f"CREATE DATABASE {quoted(name)} {options}")
         await connection.execute(f"REVOKE ALL ON DATABASE {quoted(name)} FROM PUBLIC")

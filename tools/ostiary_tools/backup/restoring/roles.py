@@ -16,6 +16,8 @@ _PIECE = re.compile(r"""--[^\n]*|E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"
 _NAME = r'("(?:[^"]|"")+"|[^\s";]+)'
 _ABOUT = re.compile(rf"(CREATE|ALTER) ROLE {_NAME}|GRANT {_NAME} TO {_NAME}|COMMENT ON ROLE {_NAME}", re.DOTALL)
 
+_GRANTOR = re.compile(rf" GRANTED BY {_NAME}$")
+
 
 @dataclass(frozen=True, slots=True)
 class Statement:
@@ -43,12 +45,23 @@ async def restore_all(connection: asyncpg.Connection, text: str) -> Sequence[str
     notes = []
     for statement in statements(text):
         try:
-            await connection.execute(statement.text)
+            await _run(connection, statement.text)
         except asyncpg.DuplicateObjectError:
             continue
         except asyncpg.PostgresError as error:
             notes.append(f"{statement.verb} ROLE {quoted(statement.role)} failed ({error.sqlstate})")
     return notes
+
+
+async def _run(connection: asyncpg.Connection, statement: str) -> None:
+    try:
+        await connection.execute(statement)
+    except asyncpg.InsufficientPrivilegeError:
+        # What the first superuser of a cluster has granted only the first of this one can grant, and that is another.
+        shorter = _GRANTOR.sub("", statement)
+        if shorter == statement:
+            raise
+        await connection.execute(shorter)
 
 
 async def restore_names(connection: asyncpg.Connection, text: str) -> Sequence[str]:
