@@ -25,6 +25,8 @@ QUESTIONS = 200
 TARGET = 0.95
 K = 10
 BATCH = 1_000
+WRITERS = 2
+"""At once, as `index_documents` has it."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,10 @@ async def raw_pgvector(dsn: str, data: Data, stack: AsyncExitStack) -> tuple[Sea
     await pool.execute("alter database vectors set maintenance_work_mem = '512MB'")
     await pool.expire_connections()
     began = time.perf_counter()
-    await pool.execute("create index on raw using hnsw (embedding vector_cosine_ops) with (m = 16, ef_construction = 64)")
+    # Beside searches and writers, as ours is.
+    await pool.execute(
+        "create index concurrently on raw using hnsw (embedding vector_cosine_ops) with (m = 16, ef_construction = 64)"
+    )
     built = time.perf_counter() - began
     await pool.execute("analyze raw")
     questions = [_text(vector) for vector in data.questions]
@@ -97,6 +102,33 @@ async def raw_pgvector(dsn: str, data: Data, stack: AsyncExitStack) -> tuple[Sea
 
 
 EFFORT = [40]
+
+
+async def raw_live(dsn: str, data: Data, many: int) -> float:
+    """Rows a second into the table of `raw_pgvector`, by two writers."""
+    records = [(f"live {n}", 1_000, _text(vector)) for n, vector in enumerate(elsewhere(data, many))]
+    portions = [records[start : start + BATCH] for start in range(0, many, BATCH)]
+
+    async def writer(connection: asyncpg.Connection) -> None:
+        await connection.execute("create temporary table given (id text, bucket int, embedding text) on commit delete rows")
+        while portions:
+            portion = portions.pop()
+            async with connection.transaction():
+                await connection.copy_records_to_table("given", records=portion)
+                await connection.execute("insert into raw select id, bucket, embedding::vector from given")
+
+    async with asyncpg.create_pool(dsn, min_size=WRITERS, max_size=WRITERS) as pool:
+        async with pool.acquire() as one, pool.acquire() as other:
+            began = time.perf_counter()
+            await asyncio.gather(writer(one), writer(other))
+            rate = many / (time.perf_counter() - began)
+        await pool.execute("delete from raw where bucket = 1000")
+    return rate
+
+
+def elsewhere(data: Data, many: int) -> Matrix:
+    """Vectors that are not there yet."""
+    return np.roll(data.vectors[:many], 1, axis=1)
 
 
 async def _by_hand(connection: asyncpg.Connection) -> None:

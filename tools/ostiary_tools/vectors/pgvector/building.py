@@ -92,7 +92,7 @@ async def build(sessions: Sessions, collection: Collection, layout: Layout, tell
             await _make(sessions, session, work, tell)
         for number in present:
             await session.execute(_drop(mine.index_name(number)))
-        # How many rows a filter leaves decides between this index and that of the metadata.
+        # How many rows there are, and how many of them a filter leaves, decides how they are looked for.
         await session.execute(mine.fill("analyze {chunks} (metadata)"))
         await tell(float(rows), float(rows), "built")
 

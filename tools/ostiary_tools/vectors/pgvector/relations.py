@@ -28,7 +28,6 @@ create table {chunks} (
 );
 create index on {chunks} using gin (words) with (gin_pending_list_limit = 512);
 create index on {chunks} using gin (metadata jsonb_path_ops) with (gin_pending_list_limit = 512);
-alter table {chunks} alter metadata set statistics 500;
 create table {words} (word text collate "C" primary key);
 """
 _LIKE_WORDS = "create index on {words} using gin (word gin_trgm_ops)"
