@@ -6,12 +6,12 @@ in short rounds and each is compared with its own store in the same round:
 - `raw pgvector`: asyncpg and SQL written by hand, HNSW, `hnsw.ef_search` raised until the recall is reached.
 - `ostiary on pgvector`: `search` over stdio with the same vectors, after `tune` for the same recall.
 - `raw chroma`, `ostiary on chroma`: likewise, with Chroma's embedded client and its own parameters.
-- `chroma-mcp`: where `--chroma-mcp COMMAND` says how it is started.
+- `chroma-mcp`: where `--chroma-mcp COMMAND` says how it is started. It searches by text alone: its embedder is a stub.
 - `query` and the statement it runs by raw asyncpg: what the gate adds to a call.
 
 Then what a filter costs in recall, how fast documents are stored and how long an index takes to build, beside the same by hand.
 
-    python bench/vectors.py [--count 100000] [--calls 100] [--rounds 10] [--chroma-mcp COMMAND]
+    python bench/vectors.py [--count 100000] [--calls 100] [--rounds 5] [--no-chroma] [--chroma-mcp COMMAND]
 """
 
 import argparse
@@ -43,7 +43,6 @@ from vectors_by_hand import (
     Data,
     K,
     Search,
-    chroma_mcp,
     elsewhere,
     made,
     raw_chroma,
@@ -51,6 +50,7 @@ from vectors_by_hand import (
     raw_pgvector,
     recall,
 )
+from vectors_chroma_mcp import chroma_mcp, embedding, remembered
 
 from ostiary.app import open_house
 from ostiary.config import load
@@ -211,43 +211,57 @@ async def live(store: VectorStore, collection: Collection, data: Data, many: int
     return rate
 
 
-async def main(home: Path, count: int, calls: int, rounds: int, command: str | None) -> None:
+def beside(what: str, raw: float, mine: float) -> None:
+    """Told as soon as it is known."""
+    print(f"{what:40} raw {raw:8.1f}   ostiary {mine:8.1f}   ratio {mine / raw:.2f}", flush=True)
+
+
+async def main(home: Path, count: int, options: argparse.Namespace) -> None:
     """Set up, measure, print."""
     data = made(count)
     async with attached(home / "data", print, runtime_dir=home / "run") as cluster, AsyncExitStack() as stack:
         environ = configured(home, cluster.dsn(names.KEEPER, names.VECTORS))
-        raw, raw_rate, raw_built = await raw_pgvector(cluster.dsn(names.ADMIN, names.VECTORS), data, stack)
         house = await stack.enter_async_context(open_house(load(None, environ, {}), lambda _: None))
-        pg, chroma = (house.shelves.store(name) for name in ("pg", "chroma"))
-        in_pg, pg_rate, pg_built = await stored(pg, house.shelves, "in_pg", data)
-        many = min(6_000, count)
-        raw_rate_live, live_rate = (
-            await raw_live(cluster.dsn(names.ADMIN, names.VECTORS), data, many),
-            await live(pg, in_pg, data, many),
-        )
-        in_chroma, chroma_rate, _ = await stored(chroma, house.shelves, "in_chroma", data)
-        by_hand, raw_chroma_rate = await asyncio.to_thread(raw_chroma, home / "raw-chroma", data)
-        table = Table("what", "raw", "ostiary", "ratio", title=f"{count:,} vectors of {DIMENSION}")
-        table.add_row("pgvector, rows/s stored", f"{raw_rate:.0f}", f"{pg_rate:.0f}", f"{pg_rate / raw_rate:.2f}")
-        table.add_row("pgvector, HNSW built, s", f"{raw_built:.1f}", f"{pg_built:.1f}", f"{pg_built / raw_built:.2f}")
-        beside = f"{live_rate / raw_rate_live:.2f}"
-        table.add_row("pgvector, rows/s into a live HNSW", f"{raw_rate_live:.0f}", f"{live_rate:.0f}", beside)
-        ratio = chroma_rate / raw_chroma_rate
-        table.add_row("chroma, rows/s stored and indexed", f"{raw_chroma_rate:.0f}", f"{chroma_rate:.0f}", f"{ratio:.2f}")
-        Console().print(table)
-        print(f"raw pgvector: ef_search {EFFORT[0]}; ostiary on pgvector: {in_pg.tuning}; on chroma: {in_chroma.tuning}")
-        contestants = [
-            Contestant("raw pgvector", raw),
-            Contestant("the store behind the gate, pgvector", port(pg, in_pg, data), "raw pgvector"),
-            Contestant("raw chroma", by_hand),
-            Contestant("the store behind the gate, chroma", port(chroma, in_chroma, data), "raw chroma"),
-        ]
-        if command:
-            contestants.append(Contestant("chroma-mcp", await chroma_mcp(command, home / "raw-chroma", data, stack), "raw chroma"))
+        contestants = await in_pgvector(house.shelves, cluster.dsn(names.ADMIN, names.VECTORS), data, stack)
+        if options.chroma:
+            contestants += await in_chroma(house.shelves, home, data, options.chroma_mcp, stack)
         everybody = await _ours(contestants, environ, cluster.dsn(names.AGENT, names.SHOP), data, stack)
         await recalls(everybody[:-2], data)
         for together in (1, 16):
-            await compare(everybody, calls, rounds, together)
+            await compare(everybody, options.calls, options.rounds, together)
+
+
+async def in_pgvector(shelves: Shelves, dsn: str, data: Data, stack: AsyncExitStack) -> list[Contestant]:
+    """By hand and through the port, with what storing took."""
+    raw, raw_rate, raw_built = await raw_pgvector(dsn, data, stack)
+    store, many = shelves.store("pg"), min(6_000, len(data.vectors))
+    one, rate, built = await stored(store, shelves, "in_pg", data)
+    beside("pgvector, rows/s stored", raw_rate, rate)
+    beside("pgvector, seconds to build HNSW", raw_built, built)
+    beside("pgvector, rows/s into a live HNSW", await raw_live(dsn, data, many), await live(store, one, data, many))
+    print(f"raw pgvector: ef_search {EFFORT[0]}; ostiary on pgvector: {one.tuning}", flush=True)
+    return [
+        Contestant("raw pgvector", raw),
+        Contestant("the store behind the gate, pgvector", port(store, one, data), "raw pgvector"),
+    ]
+
+
+async def in_chroma(shelves: Shelves, home: Path, data: Data, command: str | None, stack: AsyncExitStack) -> list[Contestant]:
+    """Likewise, and by its own server where that can be started."""
+    store, folder = shelves.store("chroma"), home / "raw-chroma"
+    one, rate, _ = await stored(store, shelves, "in_chroma", data)
+    known = remembered(stack.enter_context(embedding(data))) if command else None
+    raw, raw_rate = await asyncio.to_thread(raw_chroma, folder, data, known)
+    beside("chroma, rows/s stored and indexed", raw_rate, rate)
+    print(f"ostiary on chroma: {one.tuning}", flush=True)
+    found = [
+        Contestant("raw chroma", raw),
+        Contestant("the store behind the gate, chroma", port(store, one, data), "raw chroma"),
+    ]
+    if command:
+        return [*found, Contestant("chroma-mcp", await chroma_mcp(command, folder, stack), "raw chroma")]
+    print("chroma-mcp: not measured, since no --chroma-mcp says how it is started", flush=True)
+    return found
 
 
 async def _ours(
@@ -266,10 +280,12 @@ async def _ours(
         await asked.fetch(SQL)
         return ()
 
+    floors = {one.name for one in others}
+    chroma = [Contestant("ostiary on chroma", ours(client, "in_chroma", data), "raw chroma")] if "raw chroma" in floors else []
     return [
         *others,
         Contestant("ostiary on pgvector", ours(client, "in_pg", data), "raw pgvector"),
-        Contestant("ostiary on chroma", ours(client, "in_chroma", data), "raw chroma"),
+        *chroma,
         Contestant("the statement of `query`, raw", fetch),
         Contestant("ostiary query", query, "the statement of `query`, raw"),
     ]
@@ -279,12 +295,13 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000, help="of vectors: 5,000 at least, so that ten pass each filter")
     parser.add_argument("--calls", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-chroma", dest="chroma", action="store_false", help="pgvector alone")
     parser.add_argument("--chroma-mcp", help="the command that starts it, without its client's options")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
     folder.chmod(0o711)  # as root, the database's own user must reach its part
     try:
-        asyncio.run(main(folder, options.count, options.calls, options.rounds, options.chroma_mcp))
+        asyncio.run(main(folder, options.count, options))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,9 +1,6 @@
 """The vectors of `vectors.py`, and searching them without Ostiary: by hand in pgvector and Chroma, and by Chroma's own server."""
 
 import asyncio
-import json
-import os
-import shlex
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
@@ -13,7 +10,6 @@ from typing import Any
 
 import asyncpg
 import numpy as np
-from mcp import Client, StdioServerParameters
 from numpy.typing import NDArray
 
 Matrix = NDArray[np.float32]
@@ -139,14 +135,14 @@ def _text(vector: NDArray[np.float32]) -> str:
     return "[" + ",".join(f"{value:.7g}" for value in vector.tolist()) + "]"
 
 
-def raw_chroma(folder: Path, data: Data) -> tuple[Search, float]:
-    """A search by hand with Chroma's embedded client; rows a second, its index among them."""
+def raw_chroma(folder: Path, data: Data, embedder: Any) -> tuple[Search, float]:
+    """A search by hand with Chroma's embedded client; rows a second, its index among them. The embedder is for others."""
     import chromadb
     from chromadb.config import Settings
 
     client = chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
     hnsw: Any = {"hnsw": {"space": "cosine", "max_neighbors": 16, "ef_construction": 64, "ef_search": 100}}
-    collection = client.create_collection("raw", configuration=hnsw, embedding_function=None)
+    collection = client.create_collection("raw", configuration=hnsw, embedding_function=embedder)
     began = time.perf_counter()
     for start in range(0, len(data.vectors), BATCH):
         end = min(start + BATCH, len(data.vectors))
@@ -162,25 +158,3 @@ def raw_chroma(folder: Path, data: Data) -> tuple[Search, float]:
         return await asyncio.to_thread(ask, number, share)
 
     return search, rate
-
-
-async def chroma_mcp(command: str, folder: Path, data: Data, stack: AsyncExitStack) -> Search:
-    """A server of Chroma's own over the folder of `raw chroma`."""
-    program, *args = shlex.split(command)
-    parameters = StdioServerParameters(
-        command=program,
-        args=[*args, "--client-type", "persistent", "--data-dir", str(folder)],
-        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
-    )
-    client = await stack.enter_async_context(Client(parameters))
-    questions = [vector.tolist() for vector in data.questions]
-
-    async def search(number: int, share: int | None) -> Sequence[str]:
-        where = None if share is None else {"bucket": {"$lt": share}}
-        asked = {"query_embeddings": [questions[number]], "n_results": K, "where": where, "include": []}
-        arguments = {"collection_name": "raw", **asked}
-        reply = await client.call_tool("chroma_query_documents", arguments)
-        found: list[str] = json.loads(reply.content[0].text)["ids"][0]  # type: ignore[union-attr]  # it answers in text
-        return found
-
-    return search
