@@ -73,27 +73,9 @@ class Strongroom:
         async with working(self.house):
             yield
 
-    async def begun(self, client: Client, tool: str, /, **arguments: Any) -> str:
-        """The job that a call became."""
-        reply = text_of(await client.call_tool(tool, arguments))
-        found = JOB.search(reply)
-        assert found, reply
-        return found[1]
-
-    async def ended(self, client: Client, id_: str) -> str:
-        """How a job ended, in the words of the tool `job`."""
-        said = [""]
-
-        async def has() -> bool:
-            said[0] = text_of(await client.call_tool("job", {"id": id_}))
-            return not re.search(r" (is working|waits for a worker)", said[0].partition("\n")[0])
-
-        await until(has, 90)
-        return said[0]
-
     async def done(self, client: Client, tool: str, /, **arguments: Any) -> str:
         """A call and its job, to the end."""
-        return await self.ended(client, await self.begun(client, tool, **arguments))
+        return await done(client, tool, **arguments)
 
     async def backed_up(self, client: Client, **arguments: Any) -> str:
         """The id of a new backup."""
@@ -151,3 +133,28 @@ def begin(vault: Vault, *, proven: bool = True) -> Path:
     if proven:
         assert open_repository(Folder(vault.folder), signer.seal, signer).prove((recovery,))
     return vault.folder
+
+
+async def begun(client: Client, tool: str, /, **arguments: Any) -> str:
+    """The job that a call became."""
+    reply = text_of(await client.call_tool(tool, arguments))
+    found = JOB.search(reply)
+    assert found, reply
+    return found[1]
+
+
+async def ended(client: Client, id_: str) -> str:
+    """How a job ended, in the words of the tool `job`."""
+    said = [""]
+
+    async def has() -> bool:
+        said[0] = text_of(await client.call_tool("job", {"id": id_}))
+        return not re.search(r" (is working|waits for a worker)", said[0].partition("\n")[0])
+
+    await until(has, 90)
+    return said[0]
+
+
+async def done(client: Client, tool: str, /, **arguments: Any) -> str:
+    """A call and its job, to the end."""
+    return await ended(client, await begun(client, tool, **arguments))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fix_answers import text_of
-from fix_custody import ROWS, OpenStrongroom, Strongroom
+from fix_custody import ROWS, OpenStrongroom, Strongroom, begun, ended
 from fix_queue import working
 from fix_waiting import until
 from mcp import MCPError
@@ -189,11 +189,11 @@ async def test_what_cannot_be_restored_is_refused_before_anybody_is_asked(strong
 @pytest.mark.asyncio
 async def test_the_same_work_asked_for_twice_is_one_job_and_of_another_agent_it_waits(strongroom: OpenStrongroom):
     async with strongroom() as it, it.client() as ada, it.client(agent="bob") as bob:
-        first = await it.begun(ada, "create_backup", kind="logical")
-        assert await it.begun(ada, "create_backup", kind="logical") == first
+        first = await begun(ada, "create_backup", kind="logical")
+        assert await begun(ada, "create_backup", kind="logical") == first
         said = text_of(await bob.call_tool("create_backup", {"kind": "logical"}))
         async with it.working():
-            assert "unproven" in await it.ended(ada, first)
+            assert "unproven" in await ended(ada, first)
         listed = text_of(await ada.call_tool("list_backups", {}))
     assert "other work on the same waits for a worker" in said
     assert len(rows(listed)) == 1
@@ -215,14 +215,14 @@ async def test_a_backup_that_is_cancelled_leaves_nothing(strongroom: OpenStrongr
         async with it.admin() as admin, admin.transaction():
             await admin.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")  # the dump waits for it
             async with working(it.house):
-                id_ = await it.begun(ada, "create_backup", kind="logical")
+                id_ = await begun(ada, "create_backup", kind="logical")
 
                 async def works() -> bool:
                     return "is working" in text_of(await ada.call_tool("job", {"id": id_}))
 
                 await until(works)
                 await ada.call_tool("job", {"id": id_, "action": "cancel"})
-                assert "cancelled" in await it.ended(ada, id_)
+                assert "cancelled" in await ended(ada, id_)
         listed = text_of(await ada.call_tool("list_backups", {}))
         assert not left_over(it)
     assert rows(listed) == []

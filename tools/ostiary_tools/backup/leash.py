@@ -24,6 +24,7 @@ _AGAIN_S = 1.0
 def main(line: int, grace_s: float, last: int, identity: str, rubbish: str, *program: str) -> int:
     """Keep one program until it has ended; its exit code."""
     os.set_inheritable(line, False)  # noqa: FBT003 the library's own way
+    os.umask(0o077)  # here, since uvloop starts no program with one
     noted = _noting()
     # What comes while the child is not yet the program waits for it to be one.
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED)

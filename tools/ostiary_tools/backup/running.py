@@ -306,7 +306,6 @@ async def _start(command: Command) -> Running:
             pass_fds=(line[0],),
             env={"PATH": os.defpath, "LC_ALL": "C", **command.environment},
             cwd="/",
-            umask=0o077,
             start_new_session=True,
         )
     except OSError as error:

@@ -1,0 +1,121 @@
+"""Backups whose worker or server is killed: what ends in the end is one backup that is whole, and nothing else is left."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from fix_answers import text_of
+from fix_custody import ROWS, OpenStrongroom, Strongroom, begun, ended
+from fix_waiting import until
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
+
+
+@asynccontextmanager
+async def program(it: Strongroom) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`ostiary worker`, killed at the end of the block if it still runs."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ostiary", "worker", "--config", str(it.site.folder / "ostiary.toml")),
+        env={"PATH": os.environ["PATH"], "HOME": str(it.site.folder)},
+        cwd=it.site.folder,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+@asynccontextmanager
+async def held_up(it: Strongroom) -> AsyncIterator[None]:
+    """While the block lasts no dump gets further than to a table of ours."""
+    async with it.admin() as admin, admin.transaction():
+        await admin.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+async def waits(it: Strongroom) -> bool:
+    """Whether a backup's session waits for that table."""
+    async with it.admin() as admin:
+        waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE NOT granted AND datname = $1"
+        return int(await admin.fetchval(waiting, it.database)) > 0
+
+
+async def expired(it: Strongroom, id_: str) -> None:
+    """As if the lease had run out, which takes half a minute otherwise."""
+    let_go = "UPDATE jobs.job SET leased_until = now() - interval '1 s' WHERE id = $1"
+    await it.site.fetch(let_go, UUID(id_), role="ostiary_writer")
+
+
+def left_behind(it: Strongroom) -> list[str]:
+    """Programs of PostgreSQL that still work on our database."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace")
+            environ = (process / "environ").read_bytes().decode(errors="replace")
+            if "pg_dump" in words and f"PGDATABASE={it.database}" in environ:
+                found.append(words)
+    return found
+
+
+async def one_whole_backup(it: Strongroom, ada: Client, said: str) -> None:
+    """What is to be there in the end."""
+    made = re.search(r"backup `([0-9TZa-f-]+)` of `shop` \(logical\): ([0-9,]+) rows", said)
+    assert made, said
+    assert made[2] == f"{ROWS:,}"
+    listed = text_of(await ada.call_tool("list_backups", {}))
+    assert re.findall(r"^\d{8}T\d{6}Z-[0-9a-f]{8}", listed, re.MULTILINE) == [made[1]]
+    checked = await ended(ada, await begun(ada, "verify_backup", backup=made[1]))
+    assert "are as they were kept" in checked
+    assert not [one for one in (it.house.vault.folder / "staging").glob("*") if one.suffix != ".lock"]
+    assert not [one for one in it.house.vault.spools.glob("*") if one.is_dir()]
+
+
+async def test_a_worker_killed_in_the_middle_is_taken_over_and_there_is_one_backup(strongroom: OpenStrongroom):
+    async with strongroom() as it, it.client() as ada:
+        id_ = await begun(ada, "create_backup", kind="logical")
+        async with held_up(it), program(it) as worker:
+            await until(lambda: waits(it), 60)
+            worker.send_signal(signal.SIGKILL)
+            await worker.wait()
+
+            async def is_alone() -> bool:
+                return not left_behind(it)
+
+            await until(is_alone, 30)
+        await expired(it, id_)
+        async with program(it):
+            await one_whole_backup(it, ada, await ended(ada, id_))
+        counted = await it.house.queue.table.counted()
+    assert [(one.state, one.takeovers) for one in counted if one.tool == "create_backup"] == [("completed", 1)]
+
+
+async def test_a_backup_outlives_the_server_that_was_asked_for_it(strongroom: OpenStrongroom):
+    async with strongroom(more='[agent]\nrole = "custodian"\n[jobs]\nidle_s = 5.0\n') as it, it.client(agent="local") as ada:
+        serve = (sys.executable, "-m", "ostiary", "serve", "--config", str(it.site.folder / "ostiary.toml"))
+        server = StdioServerParameters(
+            command="/bin/sh",
+            args=["-c", 'echo $$ > "$0"; exec "$@"', str(it.site.folder / "pid"), *serve],
+            env={"PATH": os.environ["PATH"], "HOME": str(it.site.folder)},
+        )
+        async with held_up(it):
+            with suppress(Exception):  # its end is not one that a client likes
+                async with Client(stdio_client(server)) as client:
+                    id_ = await begun(client, "create_backup", kind="logical")
+                    await until(lambda: waits(it), 90)
+                    os.kill(int((it.site.folder / "pid").read_text()), signal.SIGKILL)
+        said = await ended(ada, id_)
+        async with program(it):
+            await one_whole_backup(it, ada, said)
