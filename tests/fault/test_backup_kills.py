@@ -48,8 +48,8 @@ async def held_up(it: Strongroom) -> AsyncIterator[None]:
 async def waits(it: Strongroom) -> bool:
     """Whether a backup's session waits for that table."""
     async with it.admin() as admin:
-        waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE NOT granted AND datname = $1"
-        return int(await admin.fetchval(waiting, it.database)) > 0
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND application_name = $2 AND wait_event_type = 'Lock'"
+        return int(await admin.fetchval(waiting, it.database, "ostiary backup")) > 0
 
 
 async def expired(it: Strongroom, id_: str) -> None:
