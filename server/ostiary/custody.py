@@ -60,7 +60,7 @@ class PermittedCustody:
         from ostiary_tools.backup.restoring.choosing import restore
 
         _, kept = await self._kept(Action.RESTORE, wanted.backup)
-        return await restore(kept, wanted, self.vault.ground(resource(kept.manifest)), self._told)
+        return await restore(kept, wanted, self.vault.place(resource(kept.manifest)), self._told)
 
     async def _kept(self, action: Action, backup: str) -> "tuple[Repository, StoredBackup]":
         """The backup with its repository, if what it says that it is of is covered."""

@@ -26,7 +26,7 @@ from ostiary_tools.errors import ToolError, Unavailable
 if TYPE_CHECKING:
     from ostiary_tools.backup.keys import Identity
     from ostiary_tools.backup.repository import Listed, Repository
-    from ostiary_tools.backup.restoring.choosing import Ground
+    from ostiary_tools.backup.restoring.choosing import Place
     from ostiary_tools.backup.taking import Workshop
 
 ACTIONS = (Action.BACK_UP, Action.VERIFY, Action.RESTORE)
@@ -54,6 +54,9 @@ class Vault:
     identity: SecretStr | None = None
     """As configured; else it is a file among the keys."""
     programs: tuple[Path, ...] = ()
+    """Folders that are looked into first."""
+    copies: Path | None = None
+    """Where the bundled ones are copied to for a user who cannot reach them."""
     parallel: int = 2
 
     @property
@@ -89,14 +92,14 @@ class Vault:
         from ostiary_tools.backup.programs import Sought
         from ostiary_tools.backup.taking import Workshop
 
-        return Workshop(Sought(self.programs), self.spools, self.parallel)
+        return Workshop(Sought(self.programs, self.copies), self.spools, self.parallel)
 
-    def ground(self, backup: Backup) -> "Ground":
+    def place(self, backup: Backup) -> "Place":
         """Where what is restored of such backups can be made."""
-        from ostiary_tools.backup.restoring.choosing import Ground
+        from ostiary_tools.backup.restoring.choosing import Place
 
         source = self.sources.get(backup)
-        return Ground(self.restores, source.dsn if source else "", self.workshop().sought, self.parallel)
+        return Place(self.restores, source.dsn if source else "", self.workshop().sought, self.parallel)
 
     def _identities(self) -> "tuple[Identity, ...]":
         from ostiary_tools.backup.keys import read_identities
@@ -146,6 +149,7 @@ def open_vault(config: Config, cluster: Cluster | None) -> Vault:
         {Backup(source.name, source.kind.value): source for source in backed_up(config, cluster)},
         backup.identity,
         (backup.programs,) if backup.programs is not None else (),
+        config.home.data / "postgres" / "programs",
         backup.parallel,
     )
 

@@ -1,6 +1,8 @@
 """Backups as agents keep them: who may, what they are told, and what stands in the audit log."""
 
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +164,21 @@ async def test_a_backup_is_verified_and_restored_to_a_new_database_after_a_human
     restores = [record for record in records if record["kind"] == "i" and record["tool"] == "restore_backup"]
     assert [record["backups"] for record in restores] == [["restore shop.logical"]] * 4
     assert "canary" not in verified + restored + str(records)
+
+
+@pytest.mark.asyncio
+async def test_a_sqlite_file_is_backed_up_and_restored_under_a_new_name(strongroom: OpenStrongroom, tmp_path: Path):
+    path = tmp_path / "app.db"
+    with closing(sqlite3.connect(path)) as app, app:
+        app.execute("CREATE TABLE notes (id integer PRIMARY KEY, body text)")
+        app.executemany("INSERT INTO notes (body) VALUES (?)", [("canary",)] * 30)
+    async with strongroom(more=f'[sqlite.app]\npath = "{path}"\n') as it, it.client() as ada, it.working():
+        made = await it.backed_up(ada, datasource="app")
+        restored = await it.done(ada, "restore_backup", backup=made, name="copy")
+        with closing(sqlite3.connect(it.house.vault.restores / "copy")) as copy:
+            assert copy.execute("SELECT count(*) FROM notes").fetchone() == (30,)
+    assert f"restored to the file `{it.house.vault.restores / 'copy'}`: 30 rows are as they were backed up" in restored
+    assert "canary" not in restored
 
 
 @pytest.mark.asyncio

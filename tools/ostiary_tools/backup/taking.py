@@ -42,5 +42,9 @@ def _engine(kind: Kind, workshop: Workshop) -> Engine:
             from ostiary_tools.backup.engines.logical import LogicalEngine
 
             return LogicalEngine(workshop.sought, workshop.parallel)
+        case Kind.SQLITE:
+            from ostiary_tools.backup.engines.sqlite import SqliteEngine
+
+            return SqliteEngine()
         case other:
             raise Unavailable(f"{other} backups are not made yet", "make a logical one")

@@ -1,5 +1,6 @@
 """What becomes of a backup: which of its restores makes what is wanted."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ostiary_tools.errors import Refused, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Place:
     """Where something new can be made."""
 
     folder: Path
@@ -22,21 +23,38 @@ class Ground:
     parallel: int = 2
 
 
-async def restore(kept: Kept, wanted: Wanted, ground: Ground, tell: Tell) -> Restored:
+async def restore(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
     """Make it. Raises ToolError; then there is nothing new."""
     match kept.manifest.kind, wanted.target:
         case Kind.LOGICAL, Target.DATABASE:
-            return await _database(kept, wanted, ground, tell)
+            return await _database(kept, wanted, place, tell)
+        case Kind.SQLITE, Target.FILE:
+            return await _file(kept, wanted, place, tell)
         case kind, target:
             raise Refused("target", f"of a {kind} backup no {target} is made yet", "choose another target")
 
 
-async def _database(kept: Kept, wanted: Wanted, ground: Ground, tell: Tell) -> Restored:
+async def _database(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
     from ostiary_tools.backup.restoring.database import into_server
 
-    if not ground.dsn:
+    if not place.dsn:
         raise Unavailable("the datasource of this backup has no login for backups any more", "restore it to an instance")
-    made = await into_server(kept, ground.dsn, wanted.name, ground.sought, tell, parallel=ground.parallel)
+    made = await into_server(kept, place.dsn, wanted.name, place.sought, tell, parallel=place.parallel)
     rows = kept.manifest.fingerprint.rows if kept.manifest.fingerprint else 0
     where = f"database `{made.database}` on the server of `{kept.manifest.datasource}`"
     return Restored(kept.manifest, where, rows, made.notes)
+
+
+async def _file(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
+    from ostiary_tools.backup.restoring.file import into_file
+
+    path = await _new(place, wanted.name)
+    await into_file(kept, path, tell)
+    return Restored(kept.manifest, f"the file `{path}`", kept.manifest.fingerprint.rows if kept.manifest.fingerprint else 0)
+
+
+async def _new(place: Place, name: str) -> Path:
+    """Where it goes, in a folder that is there."""
+    # Another user may have to pass it to a data directory of its own; nobody lists it.
+    await asyncio.to_thread(place.folder.mkdir, mode=0o711, parents=True, exist_ok=True)
+    return place.folder / name
