@@ -69,6 +69,7 @@ def create(
     datasource: Annotated[str | None, typer.Option("--datasource", help="Needed when there are several.")] = None,
     role: RoleOption = None,
     config: ConfigOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Create an empty collection, of documents or of rows."""
     rows = _given(sql=sql, key=key, template=template, metadata=metadata, follows=follows, datasource=datasource)
@@ -76,7 +77,7 @@ def create(
         raise CommandFailed("rows need `--sql`, `--key` and `--template`", "give all three, or none", Exit.USAGE)
     layout = _given(index=index_kind, element=element, m=m, ef_construction=ef_construction, lists=lists)
     made = _given(store=store, embedder=embedder, dimension=dimension, metric=metric, tags=tag, source=rows)
-    typer.echo(_called(config, role, {"action": "create", "name": name, **layout, **made}))
+    _print_done(_called(config, role, {"action": "create", "name": name, **layout, **made}), json_=json_)
 
 
 @app.command(epilog="Example: ostiary vectors index notes ./docs")
@@ -96,7 +97,7 @@ def index(
     from ostiary.file_indexing import indexed, refreshed
 
     if not paths:
-        typer.echo(_run(config, role, lambda calls: refreshed(name, calls)))
+        _print_done(_run(config, role, lambda calls: refreshed(name, calls)), json_=json_)
         return
     told = _run(config, role, lambda calls: indexed(name, tuple(paths), calls))
     if json_:
@@ -133,10 +134,11 @@ def build(
     lists: Lists = None,
     role: RoleOption = None,
     config: ConfigOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Build the index anew, as it was or otherwise, while the collection is searched and written to."""
     layout = _given(index=index_kind, element=element, m=m, ef_construction=ef_construction, lists=lists)
-    typer.echo(_called(config, role, {"action": "build", "name": name, **layout}))
+    _print_done(_called(config, role, {"action": "build", "name": name, **layout}), json_=json_)
 
 
 @app.command(epilog="Example: ostiary vectors tune notes --recall 0.95")
@@ -169,9 +171,11 @@ def report(
     count: Annotated[int | None, typer.Option("--count", min=1, max=100, help="How many are shown.")] = None,
     role: RoleOption = None,
     config: ConfigOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Show near-duplicates, clusters with labels, or outliers, of a sample where the collection is large."""
-    typer.echo(_called(config, role, {"action": "report", "name": name, "report": what, **_given(score=score, count=count)}))
+    arguments = {"action": "report", "name": name, "report": what, **_given(score=score, count=count)}
+    _print_done(_called(config, role, arguments), json_=json_)
 
 
 @app.command(epilog="Example: ostiary vectors move notes --to archive")
@@ -181,9 +185,10 @@ def move(
     to: Annotated[str, typer.Option("--to", help="The store that it is to lie in.")],
     role: RoleOption = None,
     config: ConfigOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Copy a collection to another store, have it lie there, and take it away where it lay."""
-    typer.echo(_called(config, role, {"action": "move", "name": name, "store": to}))
+    _print_done(_called(config, role, {"action": "move", "name": name, "store": to}), json_=json_)
 
 
 @app.command(epilog="Example: ostiary vectors drop notes --yes")
@@ -193,9 +198,10 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     role: RoleOption = None,
     config: ConfigOption = None,
+    json_: JsonOption = False,
 ) -> None:
     """Take a collection away with all that is in it."""
-    typer.echo(_called(config, role, {"action": "drop", "name": name}, agreed=yes))
+    _print_done(_called(config, role, {"action": "drop", "name": name}, agreed=yes), json_=json_)
 
 
 def _print_table(text: str, *, json_: bool, none: str) -> None:
@@ -235,6 +241,15 @@ def _print_lines(text: str, *, json_: bool) -> None:
         else:
             told[name.replace(" ", "_")] = value
     print_json(told)
+
+
+def _print_done(text: str, *, json_: bool) -> None:
+    """What came of it; for machines its first line, and the others."""
+    if json_:
+        message, *lines = text.splitlines()
+        print_json({"message": message, "lines": lines})
+    else:
+        typer.echo(text)
 
 
 def _held(text: str, *, json_: bool) -> None:

@@ -3,12 +3,14 @@
 import json
 import os
 from collections.abc import Awaitable, Callable
+from inspect import signature
 from pathlib import Path
 
 import pytest
 from fix_postgres import PostgresServer
 from fix_server import MakeSite, Site
 
+from ostiary.cli_vectors import app
 from ostiary.document_files import MOST_FILE_BYTES, found_in, text_of
 
 PAGES = {
@@ -112,7 +114,8 @@ async def test_a_folder_is_indexed_by_one_command_and_dropped_by_a_yes_and_all_i
     kept = site.command("vectors", "drop", "pages")
     assert kept.returncode == 1
     assert "wants a human's approval" in kept.stderr
-    assert site.command("vectors", "drop", "pages", "--yes").stdout == "dropped `pages`\n"
+    dropped = site.command("vectors", "drop", "pages", "--yes", "--json")
+    assert json.loads(dropped.stdout) == {"message": "dropped `pages`", "lines": []}
 
     records = [record for record in await site.records() if record.get("transport") == "command"]
     called = [(record["tool"], record["decision"]) for record in records if record["kind"] != "outcome"]
@@ -123,3 +126,11 @@ async def test_a_folder_is_indexed_by_one_command_and_dropped_by_a_yes_and_all_i
     assert {record["agent"] for record in records} == {"local"}
     assert {tuple(record["roles"]) for record in records} == {("curator",)}
     assert "canary" not in json.dumps(records)
+
+
+def test_every_command_answers_machines_too():
+    assert {
+        one.callback.__name__
+        for one in app.registered_commands
+        if one.callback and "json_" not in signature(one.callback).parameters
+    } == set()
