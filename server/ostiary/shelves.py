@@ -13,7 +13,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -36,8 +36,6 @@ from ostiary_tools.vectors.port import VectorStore
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-_MOVES_S = 900
-"""A collection that is closed for so long was left so by who died over its move."""
 _KEPT = 64
 """Libraries kept: principals and policies in use at once by one process."""
 
@@ -133,13 +131,16 @@ class Shelves:
         await self._anew()
         if not changed:
             raise changed_meanwhile(one.name) if self.owned(one.id) else gone(one.name)
+        if one.left != before.left and one.left in self._stores:
+            await self._tidy(one)
+            await self._anew()
 
     async def opened(self, one: Collection) -> None:
         """It takes documents in, as far as is known. Raises Unavailable, and Refused when somebody else opens it too."""
         await self._current()
         now = next((other for other in self._rows.collections if other.id == one.id), None)
         if now is not None and now.moving is not None:
-            if datetime.now(UTC) - now.moving < timedelta(seconds=_MOVES_S):
+            if now.closed:
                 raise closed(one.name)
             # Whoever moves it after all is refused at the end: it has changed.
             await self.change(replace(now, moving=None), now)
@@ -175,15 +176,22 @@ class Shelves:
                 except ToolError as error:
                     _log.warning("a collection is not dropped yet: %s", error)
             for one in (await self._table.all()).collections:
-                if one.left in self._stores:
+                if one.left in self._stores and not one.closed:
                     await self._tidy(one)
         except (JournalError, Unavailable) as error:
             _log.warning("collections that are being dropped were not looked up: %s", error)
 
     async def _tidy(self, one: Collection) -> None:
+        """Drop what it left in another store. It is closed meanwhile, so that nobody moves it back there."""
+        claimed, done = replace(one, moving=datetime.now(UTC)), replace(one, left="", moving=None)
         try:
-            await self.store(one.left).drop(one)
-            await self._asked(self._table.change(replace(one, left=""), one))
+            if await self._asked(self._table.change(claimed, one)):
+                try:
+                    await self.store(one.left).drop(one)
+                except ToolError:
+                    await self._asked(self._table.change(one, claimed))
+                    raise
+                await self._asked(self._table.change(done, claimed))
         except ToolError as error:
             _log.warning("what a moved collection left behind is not dropped yet: %s", error)
 

@@ -48,6 +48,12 @@ async def now(it: Desk) -> Collection:
     return one
 
 
+async def killed(it: Desk, one: Collection, before: Collection) -> None:
+    """It is written down so, and whoever did it does nothing more."""
+    assert await it.house.shelves._table.change(one, before)
+    it.house.shelves._stirred()
+
+
 async def index(it: Desk, *keys: str) -> str:
     async with it.client() as ada:
         return await asked(ada, collection="notes", documents=[{"key": key, "text": f"text {key}"} for key in keys])
@@ -138,7 +144,7 @@ async def test_what_a_killed_move_left_in_the_old_store_is_dropped_by_whoever_lo
         await index(it, "a")
         second = it.house.shelves.store("zweiter")
         await second.create(one)
-        await it.house.shelves.change(replace(one, store="zweiter", left="local"), one)
+        await killed(it, replace(one, store="zweiter", left="local"), one)
         assert await it.store.count(one) == 1
         async with open_house(it.site.config, lambda _: None) as other:
             await other.shelves.finish()
@@ -156,6 +162,10 @@ async def test_a_move_back_to_where_something_was_left_takes_it_for_its_own(desk
         await it.store.create(one)
         await it.store.put(one, chunk("stale"))
         there = await now(it)
-        await it.house.shelves.change(replace(there, left="local"), there)
+        left = replace(there, left="local")
+        taken_away = replace(left, moving=datetime.now(UTC))
+        await killed(it, taken_away, there)
+        assert (await move(it, "local")).startswith("refused: what the last move left behind is not taken away yet")
+        await killed(it, left, taken_away)
         assert "moved `notes`" in await move(it, "local")
         assert set(await it.stored(one)) == {"a", "b"}

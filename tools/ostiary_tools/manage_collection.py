@@ -191,10 +191,6 @@ async def _move(args: ManageCollectionArgs, found: KnownCollection, session: Ses
         with suppress(Refused):
             await new.drop(moved)
         raise
-    # Nobody finds it there any more; whoever looks next after a kill does this too.
-    await old.drop(collection)
-    with suppress(Refused):
-        await session.keep(replace(moved, left=""))
     return Text(f"moved `{collection.name}` to the store `{moved.store}`: {documents:,} documents copied")
 
 
@@ -209,7 +205,7 @@ def _moved(args: ManageCollectionArgs, found: KnownCollection, world: World) -> 
     store, capabilities = chosen(args.store, (world.holdings or NOTHING).stores, *STORES)
     if store == collection.store:
         raise Refused("move", "the collection lies in that store", "name another one")
-    if collection.left not in ("", store) and collection.left in (world.holdings or NOTHING).stores:
+    if collection.left in (world.holdings or NOTHING).stores and (collection.left != store or collection.closed):
         raise Refused("move", "what the last move left behind is not taken away yet", "try again in a moment")
     measured(collection.embedding, store, capabilities)
     layout = layout_of(ManageCollectionArgs(action="move"), collection.layout, store, capabilities)

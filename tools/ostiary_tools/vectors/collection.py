@@ -2,13 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from ostiary_policies import model
 from ostiary_policies.model import Principal
 
+_CLOSED = timedelta(minutes=15)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -130,9 +131,14 @@ class Collection:
     """Who created it, and on whose behalf it follows its source."""
     created_at: datetime | None = None
     moving: datetime | None = None
-    """Since when it takes nothing in, because what another store holds of it is compared for the last time."""
+    """Since when it takes nothing in: what another store holds of it is compared for the last time, or taken away there."""
     left: str = ""
     """The store that it lay in before it was moved, as long as that may hold something of it."""
+
+    @property
+    def closed(self) -> bool:
+        """It takes nothing in now. One that is closed for long was left so by who died over its move."""
+        return self.moving is not None and datetime.now(UTC) - self.moving < _CLOSED
 
     @property
     def resource(self) -> model.Collection:
