@@ -72,3 +72,9 @@ def flip(file: Path, where: float) -> None:
     data = bytearray(file.read_bytes())
     data[round(where * (len(data) - 1))] ^= 1
     file.write_bytes(data)
+
+
+def reopened(home: Path) -> Repository:
+    """The repository of `new_vault(home)`, to write to, in another process."""
+    signer = load_signer(home / "signing.key")
+    return open_repository(Folder(home / "backups"), signer.seal, signer)

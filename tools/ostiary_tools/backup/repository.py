@@ -119,12 +119,16 @@ class Repository:
 
     def load(self, id_: str) -> StoredBackup:
         """Raises Refused where there is none of that id, and Damaged."""
-        if not ID.fullmatch(id_) or id_ not in self.storage.names(BACKUPS):
-            raise Refused("backup", "there is no such backup", "list_backups shows those there are")
+        self._named(id_)
         manifest = decode(read_signed(self.storage, self.seal, f"{BACKUPS}/{id_}/manifest"))
         if manifest.id != id_:
             raise Damaged("manifest.json", "the manifest is that of another backup", "do not restore from this backup")
         return StoredBackup(manifest, self.storage, self.identities)
+
+    def delete(self, id_: str) -> None:
+        """Take a backup away, also a damaged one; only people do. What drills found of it stays. Raises Refused where there is none."""
+        self._named(id_)
+        self.storage.remove(f"{BACKUPS}/{id_}")
 
     def of_job(self, job: str) -> StoredBackup | None:
         """What the job has made already."""
@@ -162,6 +166,10 @@ class Repository:
         if self.signer is None or self.signer.seal != self.seal:
             raise Unavailable("the key that signs this repository is not here", "work with it where it was initialised")
         return self.signer
+
+    def _named(self, id_: str) -> None:
+        if not ID.fullmatch(id_) or id_ not in self.storage.names(BACKUPS):
+            raise Refused("backup", "there is no such backup", "list_backups shows those there are")
 
     def _listed(self, id_: str) -> Listed:
         try:
