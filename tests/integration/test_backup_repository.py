@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fix_backup import Vault, keep, new_vault
 from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.making import making
 from ostiary_tools.backup.manifest import Content, Kind
+from ostiary_tools.backup.port import Made
 from ostiary_tools.backup.repository import initialise, open_repository
 from ostiary_tools.backup.sealing import load_signer
 from ostiary_tools.backup.storage.folder import Folder
@@ -103,3 +105,65 @@ async def test_progress_tells_each_byte_once(vault: Vault):
     async with making(vault.repository, Kind.SQLITE, "shop", "job") as made:
         await made.put("part.db", Content.SQLITE, BytesIO(bytes(3_000_000)), told.append)
     assert sum(told) == 3_000_000
+
+
+async def test_a_repository_is_begun_in_no_folder_that_holds_anything(vault: Vault, tmp_path: Path):
+    signer, operational, recovery = load_signer(tmp_path / "key"), new_identity().recipient, new_identity().recipient
+    with pytest.raises(Refused, match="not empty"):
+        initialise(vault.repository.storage, signer, operational, recovery)
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home" / "letters").touch()
+    with pytest.raises(Refused, match="not empty"):
+        initialise(Folder(tmp_path / "home"), signer, operational, recovery)
+    with pytest.raises(Refused, match="is the operational key"):
+        initialise(Folder(tmp_path / "new"), signer, operational, operational)
+
+
+async def test_a_beginning_that_was_killed_is_begun_again(tmp_path: Path):
+    storage, signer = Folder(tmp_path / "backups"), load_signer(tmp_path / "key")
+    storage.write("RESTORE.txt", b"half")
+    storage.write("repository.sig", b"of something else")
+    made = initialise(storage, signer, new_identity().recipient, new_identity().recipient)
+    assert open_repository(storage, signer.seal).description == made
+    assert b"without Ostiary" in storage.read("RESTORE.txt")
+
+
+async def test_what_is_deleted_is_gone_also_where_it_is_damaged(vault: Vault):
+    first, second = await keep(vault, [b"a row"], "first"), await keep(vault, [b"a row"], "second")
+    (vault.root / "backups" / first.manifest.id / "manifest.sig").unlink()
+    for kept in (first, second):
+        vault.repository.delete(kept.manifest.id)
+        with pytest.raises(Refused, match="no such backup"):
+            vault.repository.delete(kept.manifest.id)
+    assert vault.repository.listed() == ()
+    assert list((vault.root / "staging").iterdir()) == []
+
+
+@pytest.mark.parametrize("id_", ["", ".", "..", "../proofs", "/", "20200101T000000Z-00000000", "20200101T000000Z-00000000/../x"])
+async def test_what_is_no_backup_is_neither_loaded_nor_deleted(vault: Vault, id_: str):
+    for act in (vault.repository.load, vault.repository.delete):
+        with pytest.raises(Refused, match="no such backup"):
+            act(id_)
+
+
+async def test_members_that_were_not_put_and_those_that_were_put_are_the_manifests(vault: Vault):
+    """A mistake of an engine ends as a failure, not as a backup that lacks something."""
+    async with making(vault.repository, Kind.SQLITE, "shop", "job") as made:
+        member = await made.put("part.db", Content.SQLITE, BytesIO(b"a row"), lambda _: None)
+        with pytest.raises(ValueError, match="no name of a member"):
+            await made.put("../part", Content.SQLITE, BytesIO(b"a row"), lambda _: None)
+        for members in ((), (member, member), (replace(member, name="other.zst.age"),)):
+            with pytest.raises(AssertionError, match="members"):
+                await made.commit(Made("3.45", members, None))
+    assert vault.repository.listed() == ()
+
+
+async def test_neither_keys_nor_plain_bytes_lie_in_the_repository(vault: Vault):
+    await keep(vault, [b"a canary in a row"])
+    everything = b"".join(path.read_bytes() for path in vault.root.rglob("*") if path.is_file())
+    assert b"canary" not in everything
+    for identity in (vault.operational, vault.recovery):
+        assert identity.text.encode() not in everything
+        assert identity.text not in repr(identity)
+    for path in [vault.root, *vault.root.rglob("*")]:
+        assert path.stat().st_mode & 0o077 == 0

@@ -6,13 +6,13 @@ Work that is done again for the same job finds what it has made and makes no sec
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import BinaryIO, ParamSpec, TypeVar
 
 from ostiary_tools.backup import streams
 from ostiary_tools.backup.manifest import Content, Kind, Manifest, Member
-from ostiary_tools.backup.manifest_json import encode
+from ostiary_tools.backup.manifest_json import MEMBER, encode
 from ostiary_tools.backup.port import Made, Stage
 from ostiary_tools.backup.repository import BACKUPS, SIGNED, SUMS, Repository, StoredBackup, job_mark, sums
 from ostiary_tools.errors import NotWritten, Refused, Unavailable
@@ -34,9 +34,13 @@ class Making:
     started_at: datetime
     done: StoredBackup | None
     """What the same job has committed before; then there is nothing to make."""
+    members: list[Member] = field(default_factory=list)
+    """Put so far."""
 
     async def put(self, name: str, content: Content, source: BinaryIO, told: Callable[[int], None]) -> Member:
         """Read the source to its end into a new member; see `port.Keeping`."""
+        if not MEMBER.fullmatch(f"{name}.zst.age"):
+            raise ValueError("no name of a member")
         stop = streams.Stop()
         try:
             return await called_off(stop.set, self._put, f"{name}.zst.age", content, source, told, stop)
@@ -47,6 +51,8 @@ class Making:
 
     async def commit(self, made: Made) -> StoredBackup:
         """Seal it with its manifest; from then on it is there."""
+        if not made.members or sorted(made.members, key=_name) != sorted(self.members, key=_name):
+            raise AssertionError("the members are others than were put")
         manifest = Manifest(
             id=self.id,
             kind=self.kind,
@@ -70,7 +76,9 @@ class Making:
     def _put(self, name: str, content: Content, source: BinaryIO, told: Callable[[int], None], stop: streams.Stop) -> Member:
         with source, self.stage.create(name) as sink:
             sums = streams.seal(source, sink, self.repository.description.recipients, told, stop)
-        return Member(name, content, sums.plain_bytes, sums.plain_sha256, sums.stored_bytes, sums.stored_sha256)
+        member = Member(name, content, sums.plain_bytes, sums.plain_sha256, sums.stored_bytes, sums.stored_sha256)
+        self.members.append(member)
+        return member
 
     def _commit(self, manifest: Manifest) -> None:
         text = encode(manifest)
@@ -97,6 +105,10 @@ async def making(repository: Repository, kind: Kind, datasource: str, job: str) 
 def not_written(error: OSError) -> NotWritten:
     """In words, without a path."""
     return NotWritten(f"the backup could not be written: {streams.words(error)}", streams.ROOM)
+
+
+def _name(member: Member) -> str:
+    return member.name
 
 
 def _begin(repository: Repository, kind: Kind, datasource: str, job: str) -> Making:

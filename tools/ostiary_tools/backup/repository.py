@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import BinaryIO
 
 from ostiary_tools.backup import streams, strict_json
@@ -26,6 +27,8 @@ SIGNED = ("manifest.json", "manifest.sig")
 SUMS = "SHA256SUMS"
 PROOFS = "proofs"
 _DESCRIPTION = "repository.json"
+_BEGUN = {"staging", "staging.lock", "repository.sig", "RESTORE.txt"}
+"""What an `initialise` may leave that did not come to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +129,7 @@ class Repository:
         return StoredBackup(manifest, self.storage, self.identities)
 
     def delete(self, id_: str) -> None:
-        """Take a backup away, also a damaged one; only people do. What drills found of it stays. Raises Refused where there is none."""
+        """Take a backup away, also a damaged one; what drills found of it stays. People's act alone. Raises Refused without one."""
         self._named(id_)
         self.storage.remove(f"{BACKUPS}/{id_}")
 
@@ -181,14 +184,20 @@ class Repository:
 
 
 def initialise(storage: Storage, signer: Signer, operational: str, recovery: str) -> Description:
-    """Begin a repository in an empty storage. Raises Refused where there is one."""
+    """Begin a repository in an empty storage. Raises Refused where there is one, and LockedOut."""
     operational, recovery = parsed_recipient(operational), parsed_recipient(recovery)
     if operational == recovery:
         raise Refused("keys", "the recovery key is the operational key", "make the recovery key elsewhere, and keep it there")
-    if storage.names(""):
-        raise Refused("repository", "the folder is not empty", "name one that is new")
-    made = Description(secrets.token_hex(8), signer.seal.key, operational, recovery, make_probe(recovery))
-    write_signed(storage, signer, "repository", strict_json.encode(made, FORMAT))
+    stage = storage.stage(BACKUPS, "init")  # one at a time
+    try:
+        if not set(storage.names("")) <= _BEGUN:
+            raise Refused("repository", "the folder is not empty", "name one that is new")
+        made = Description(secrets.token_hex(8), signer.seal.key, operational, recovery, make_probe(recovery))
+        storage.write("RESTORE.txt", Path(__file__).with_name("RESTORE.txt").read_bytes(), new=False)
+        storage.write("repository.sig", signer.sign(_DESCRIPTION, data := strict_json.encode(made, FORMAT)), new=False)
+        storage.write(_DESCRIPTION, data)
+    finally:
+        stage.close()
     return made
 
 
