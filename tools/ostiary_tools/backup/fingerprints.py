@@ -91,6 +91,13 @@ async def taken(
         )
 
 
+async def of_schema(connection: asyncpg.Connection, schema: str) -> Sequence[TablePrint]:
+    """The tables of one schema alone. Raises ToolError."""
+    with in_words():
+        await pin(connection)
+        return await _printed((connection,), await _tables(connection, Kind.LOGICAL, schema), lambda _: None)
+
+
 async def hold(connection: asyncpg.Connection, kind: Kind) -> Sequence[Table]:
     """The tables that a backup of this kind holds, locked; all of them can be read whole. Raises ToolError."""
     with in_words():
@@ -100,8 +107,9 @@ async def hold(connection: asyncpg.Connection, kind: Kind) -> Sequence[Table]:
         return tables
 
 
-async def _tables(connection: asyncpg.Connection, kind: Kind) -> Sequence[Table]:
+async def _tables(connection: asyncpg.Connection, kind: Kind, schema: str | None = None) -> Sequence[Table]:
     rows = await connection.fetch(_SQL["tables"].query, kind is Kind.FULL)
+    rows = [row for row in rows if schema in {None, row["schema"]}]
     if closed := sum(not row["readable"] or row["hiding"] for row in rows):
         raise Unavailable(f"the login for backups may not read every row of {closed} of {len(rows)} tables", RIGHTS)
     return [
