@@ -62,9 +62,7 @@ async def into_schema(copy: Copy, tables: Sequence[tuple[str, str]], dsn: str, s
     return notes
 
 
-async def into_sql(
-    copy: Copy, tables: Sequence[tuple[str, str]], path: Path, schema: str, sought: Sought, tell: Tell
-) -> tuple[str, ...]:
+async def into_sql(copy: Copy, tables: Sequence[tuple[str, str]], path: Path, schema: str, tell: Tell) -> tuple[str, ...]:
     """The tables as a new file of SQL that makes a schema; likewise."""
     with drafted(path) as (draft, descriptor):
         notes, _ = await _moved(copy, tables, schema)
