@@ -20,5 +20,6 @@ pytest_plugins = [
     "fix_chroma",
     "fix_indexing",
     "fix_copies",
+    "fix_full",
     "fix_custody",
 ]

@@ -23,9 +23,12 @@ from ostiary_tools.errors import ProgramFailed, Unavailable
 _LEASH = Path(__file__).with_name("leash.py")
 _TAIL = 65_536
 """Bytes of stderr that are kept: the last ones say why."""
+_END_BYTES = 8192
 _LONGEST_WORDS = 300
 _STDERR_S = 5.0
 """How long stderr may stay open when a program is gone: what it left behind could hold it for ever."""
+_NO_REASONS = frozenset({"disconnected"})
+"""What programs say after the reason."""
 _PIPE_BYTES = 1 << 20
 _COMPLAINT = re.compile(r"^.*?\b(?:error|fatal|panic|FATAL|PANIC|ERROR): +(.*)$")
 _VALUE = re.compile(r': "[^"]*"$')
@@ -63,6 +66,9 @@ class Output(io.RawIOBase):
         self._descriptor = descriptor
         self._line = line
         self._lock = threading.Lock()
+        self._at_end = False
+        self.end = b""
+        """The last of what was read so far."""
 
     def readable(self) -> bool:
         """It is."""
@@ -76,12 +82,16 @@ class Output(io.RawIOBase):
             count = os.readv(self._descriptor, [buffer])
         if self.closed:
             raise ValueError("a program's output was closed while it was read")
+        self._at_end = count == 0
+        with memoryview(buffer) as view:
+            self.end = (self.end + bytes(view[max(0, count - _END_BYTES) : count]))[-_END_BYTES:]
         return count
 
     def close(self) -> None:
-        """Does not wait for who reads: the program ends, and with it the reading."""
+        """Does not wait for who reads: the program ends, and with it the reading. One that was read to its end ends by itself."""
         super().close()
-        self._line.cut()
+        if not self._at_end:
+            self._line.cut()
 
     def free(self) -> None:
         """Give the descriptor back, once the program is gone. Blocking."""
@@ -158,6 +168,11 @@ class Running:
     def output(self) -> BinaryIO:
         """What it writes."""
         return cast("BinaryIO", self._output)  # a raw file is all that is asked of one here
+
+    @property
+    def output_end(self) -> bytes:
+        """The last that was read of it."""
+        return self._output.end if self._output else b""
 
     @property
     def input(self) -> BinaryIO:
@@ -263,7 +278,8 @@ def complaint(said: str, secrets: tuple[str, ...] = ()) -> str:
     """The last complaint in what a program said, else its last line; without secrets, and without what it quotes of rows."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     complaints = [found[1] for line in lines if (found := _COMPLAINT.match(line))]
-    words = complaints[-1] if complaints else (lines[-1] if lines else "")
+    told = [words for words in complaints if words not in _NO_REASONS] or complaints
+    words = told[-1] if told else (lines[-1] if lines else "")
     for secret in filter(None, secrets):
         words = words.replace(secret, "…")
     words = _VALUE.sub("", words).rstrip(".")

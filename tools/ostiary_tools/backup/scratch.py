@@ -11,7 +11,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -28,6 +28,8 @@ PORT = 5432
 _POLL_S = 0.05
 _STOP_S = 120.0
 """How long a server may write what it holds, once it is asked to stop, before it is killed."""
+_GOING_S = 20.0
+"""How long a server that lets go of its sessions may take to end."""
 _LONGEST_SOCKET = 103
 _QUIET = {
     "listen_addresses": "",
@@ -38,6 +40,9 @@ _QUIET = {
     "archive_mode": "off",
     "archive_command": "",
     "restore_command": "false",
+    "archive_cleanup_command": "",
+    "recovery_end_command": "",
+    "recovery_min_apply_delay": "0",
     "primary_conninfo": "",
     "primary_slot_name": "",
     "synchronous_standby_names": "",
@@ -45,6 +50,10 @@ _QUIET = {
     # Nothing runs in it that nobody asked for.
     "shared_preload_libraries": "",
     "autovacuum": "off",
+    # Damage is to be seen.
+    "zero_damaged_pages": "off",
+    "ignore_checksum_failure": "off",
+    "ignore_invalid_pages": "off",
     "jit": "off",
     # Small, and its words are for us.
     "shared_buffers": "64MB",
@@ -72,7 +81,6 @@ _AT_LEAST_AS = {
     "max_locks_per_xact setting": "max_locks_per_transaction",
 }
 """A server in recovery must have as much of these as the one whose history it repeats."""
-_STATE = "Database cluster state"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +142,13 @@ class Scratch:
         except TimeoutError:
             raise ProgramFailed(f"the copy's server had not stopped after {_STOP_S:.0f} s") from None
 
+    async def end(self) -> Damaged:
+        """Why it ended; one that has not by now is not waited for."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_GOING_S):
+                await self._running.code()
+        return self.failed()
+
     def failed(self) -> Damaged:
         """Why it ended, in its words."""
         return Damaged("server", f"the copy's server ended: {fatal(self._running.said) or 'it gave no reason'}")
@@ -188,6 +203,11 @@ async def check_pages(data_dir: Path, ground: Ground) -> int:
             raise ProgramFailed(f"`{running.name}` ended with an error: {running.words()}")
     blocks = re.search(r"Blocks scanned: *(\d+)", output)
     return int(blocks[1]) if blocks else 0
+
+
+async def has_checksums(data_dir: Path, ground: Ground) -> bool:
+    """Whether its pages are summed. Raises Damaged."""
+    return (await control_data(data_dir, ground)).get("Data page checksum version", "0") != "0"
 
 
 async def control_data(data_dir: Path, ground: Ground) -> Mapping[str, str]:

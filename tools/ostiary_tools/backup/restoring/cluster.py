@@ -1,0 +1,189 @@
+"""A full backup as a running copy, recovered to exactly the moment that was fingerprinted; and as a new data directory for people.
+
+The copy is recovered to the first commit that the backup's snapshot does not see, and held there. A copy that did not get there, or
+that holds anything else, is an error and goes again.
+"""
+
+import asyncio
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+
+from ostiary_tools.backup import wal
+from ostiary_tools.backup.differences import compared
+from ostiary_tools.backup.fingerprints import taken
+from ostiary_tools.backup.making import called_off
+from ostiary_tools.backup.manifest import Fingerprint, Kind, Manifest
+from ostiary_tools.backup.pace import telling
+from ostiary_tools.backup.port import Kept, Tell
+from ostiary_tools.backup.programs import Sought, to_serve
+from ostiary_tools.backup.restoring.folders import hand_over, settle, staged, steps
+from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts, unpack
+from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
+from ostiary_tools.backup.streams import Stopped
+from ostiary_tools.embedded.account import blocked, server_account
+from ostiary_tools.errors import Damaged, Refused, Unavailable
+
+_POLL_S = 0.05
+_TOLD_EVERY = 20
+_RECOVERY = {
+    "hot_standby": "on",
+    "recovery_target": "",
+    "recovery_target_time": "",
+    "recovery_target_xid": "",
+    "recovery_target_name": "",
+    "recovery_target_inclusive": "off",
+    "recovery_target_timeline": "current",
+    "recovery_target_action": "pause",
+}
+_NAMED = 5
+"""Differences that are told; there may be thousands."""
+_STATE = """
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE 'over' END, pg_last_wal_replay_lsn()::text
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A data directory that holds what was backed up; its server is stopped."""
+
+    data_dir: Path
+    steps: tuple[str, ...]
+    """What a person does to use it, in order."""
+
+
+async def into_folder(kept: Kept, target: Path, sought: Sought, tell: Tell, *, runtime_dir: Path | None = None) -> Restored:
+    """The backup as a data directory where nothing is yet. Raises ToolError; then nothing is there."""
+    ground = await asyncio.to_thread(_ground, kept.manifest, target, sought, runtime_dir)
+    async with staged(target) as stage:
+        data_dir = stage / "data"
+        async with recovered(kept, data_dir, ground, tell) as server:
+            await server.stop()
+        if await has_checksums(data_dir, ground):
+            await tell(0, None, "checking every page")
+            await check_pages(data_dir, ground)
+        await asyncio.to_thread(hand_over, data_dir, target, ground.account)
+    return Restored(target, steps(target, ground))
+
+
+@asynccontextmanager
+async def recovered(kept: Kept, data_dir: Path, ground: Ground, tell: Tell, *, durable: bool = True) -> AsyncIterator[Scratch]:
+    """A server of a copy that holds exactly what was fingerprinted, and takes statements while the block lasts.
+
+    The folder that `data_dir` is made in is ours and private; the server's user may pass it from when all is unpacked. A copy that
+    is thrown away again need not be `durable`. Raises Damaged where it is not what was backed up.
+    """
+    facts = cluster_facts(kept.manifest)
+    async with telling(tell, "unpacked", kept.manifest.plain_bytes) as pace:
+        stop = threading.Event()
+        copy = await called_off(stop.set, unpack, kept, data_dir, ground.account, partial(_unless, stop, pace.add))
+    target = await _target(copy, ground)
+    await asyncio.to_thread(settle, data_dir, ground.account)
+    chosen = {**_RECOVERY, "recovery_target_lsn": wal.shown(target), "fsync": "on" if durable else "off"}
+    async with serving(data_dir, ground, facts.superuser, chosen) as server:
+        fingerprint = kept.manifest.fingerprint
+        database = fingerprint.database if fingerprint else "template1"
+        await _reached(server, database, target, tell)
+        if fingerprint is not None:
+            await tell(kept.manifest.plain_bytes, None, "comparing every row")
+            await _compare(server, fingerprint)
+        await _promoted(server, database)
+        yield server
+
+
+def _unless(stop: threading.Event, told: Callable[[int], None], count: int) -> None:
+    if stop.is_set():
+        raise Stopped
+    told(count)
+
+
+async def _target(copy: Unpacked, ground: Ground) -> int:
+    """Where in the log the backup's snapshot ends."""
+    snapshot = wal.Snapshot.read(copy.point.snapshot)
+    program, folder = ground.programs.path("pg_waldump"), copy.data_dir / "pg_wal"
+    if ground.account.uid != os.geteuid():
+        await asyncio.to_thread(copy.data_dir.parent.chmod, 0o711)
+    found = await wal.boundary(program, folder, copy.stretch, snapshot, ground.account)
+    if found is None:
+        raise Damaged("wal", "what was fingerprinted belongs to no one place in the backup's log", "use another backup")
+    return found
+
+
+async def _reached(server: Scratch, database: str, target: int, tell: Tell) -> None:
+    """Wait until recovery is held at its target: a server that merely lets in may not be there yet."""
+    connection = None
+    try:
+        connection = await server.connect(database)
+        for turn in range(1 << 62):
+            state, place = await connection.fetchrow(_STATE)
+            if state in {"paused", "over"}:  # over where it could not be held; nor does it end before its target
+                return
+            if not turn % _TOLD_EVERY:
+                await tell(0, None, f"recovering: at {place or 'the beginning'} of {wal.shown(target)}")
+            await asyncio.sleep(_POLL_S)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged):
+        raise await _ended(server) from None
+    finally:
+        if connection is not None:
+            connection.terminate()
+
+
+async def _ended(server: Scratch) -> Damaged:
+    """Why, once it has; a server that ends closes its sessions first."""
+    error = await server.end()
+    if "recovery ended before" in error.message:
+        return Damaged("wal", "the write-ahead log of the backup ends before its point", "use another backup")
+    return error
+
+
+async def _compare(server: Scratch, before: Fingerprint) -> None:
+    connection = await server.connect(before.database)
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            now = await taken(connection, before.database, Kind.FULL)
+    finally:
+        connection.terminate()
+    if found := compared(before, now):
+        named = "; ".join(map(str, found[:_NAMED]))
+        raise Damaged(found[0].name, f"the copy is not what was backed up: {named}", "use another backup")
+
+
+async def _promoted(server: Scratch, database: str) -> None:
+    connection = await server.connect(database)
+    try:
+        if not await connection.fetchval("SELECT NOT pg_is_in_recovery() OR pg_promote(true, 600)"):
+            raise Unavailable("the copy's server was not done with its recovery in ten minutes", "try again")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        raise await _ended(server) from None
+    finally:
+        connection.terminate()
+
+
+def _ground(manifest: Manifest, target: Path, sought: Sought, runtime_dir: Path | None) -> Ground:
+    """What a copy of it stands on. Raises Refused and Unavailable before anything is written."""
+    if manifest.kind is not Kind.FULL:
+        raise Refused("kind", "this is no full backup", "a logical one is restored into a new database")
+    if os.path.lexists(target):
+        raise Refused("exists", f"there is a `{target}` already", "a backup is restored to something new: name another folder")
+    if not target.is_absolute() or not target.parent.is_dir():
+        raise Refused("folder", f"there is no folder that `{target}` could be made in", "name another, or make it")
+    account = server_account(target)
+    barrier = blocked(target.parent, account)
+    if barrier is not None:
+        message = f"PostgreSQL would run as the user `{account.name}`, who may not pass `{barrier}`"
+        raise Unavailable(message, f"name another folder, or let others pass with `chmod o+x {barrier}`")
+    return Ground(to_serve(major(manifest), account, sought), account, runtime_dir)
+
+
+def major(manifest: Manifest) -> int:
+    """Of the server that was backed up. Raises Damaged."""
+    try:
+        return int(manifest.server_version.split(".")[0])
+    except ValueError:
+        raise Damaged("manifest", "the version that the backup names cannot be read", "use another backup") from None
