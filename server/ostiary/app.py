@@ -259,14 +259,26 @@ async def open_administered(
 ) -> AsyncIterator[tuple[Table, Recorder]]:
     """A table of the control database as its administrator, and the audit log that what he does is recorded in."""
     async with AsyncExitStack() as stack:
-        cluster = await _cluster(config, stack, progress) if config.control.dsn is None else None
-        audit = _audit_place(config, cluster)
+        audit, recorder = await _log(config, progress, command, stack)
         opened = table(audit.admin_dsn)
         stack.push_async_callback(opened.close)
-        writer_dsn = _dsn(config.control.dsn, cluster, names.WRITER)
-        keys = {"private_key": audit.private_key, "public_key": audit.public_key, "anchor": audit.anchor}
-        facts = {"version": __version__, "command": command}
-        yield opened, await stack.enter_async_context(recording(writer_dsn, **keys, facts=facts))
+        yield opened, recorder
+
+
+@asynccontextmanager
+async def open_log(config: Config, progress: Progress, command: str) -> AsyncIterator[Recorder]:
+    """The audit log, for what a person does by a command."""
+    async with AsyncExitStack() as stack:
+        yield (await _log(config, progress, command, stack))[1]
+
+
+async def _log(config: Config, progress: Progress, command: str, stack: AsyncExitStack) -> tuple[AuditPlace, Recorder]:
+    cluster = await _cluster(config, stack, progress) if config.control.dsn is None else None
+    audit = _audit_place(config, cluster)
+    writer_dsn = _dsn(config.control.dsn, cluster, names.WRITER)
+    keys = {"private_key": audit.private_key, "public_key": audit.public_key, "anchor": audit.anchor}
+    facts = {"version": __version__, "command": command}
+    return audit, await stack.enter_async_context(recording(writer_dsn, **keys, facts=facts))
 
 
 async def load_policies(config: Config) -> Policies:

@@ -1,10 +1,14 @@
-"""How far a command is, as a bar on a terminal; elsewhere nothing, since lines on the way are no news to a log."""
+"""How far a command is: a bar on a terminal; elsewhere nothing, or a line now and then of what takes long."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
+from ostiary.cli_options import one_line, say
 from ostiary.progress import Tell
+
+_EVERY_S = 10.0
 
 
 @contextmanager
@@ -29,3 +33,22 @@ def barred() -> Iterator[Tell | None]:
             bar.update(task, completed=done, total=total, description=words)
 
         yield tell
+
+
+@contextmanager
+def told() -> Iterator[Tell]:
+    """Likewise, and where there is no terminal a line each ten seconds, for the logs of what runs by night."""
+    with barred() as tell:
+        yield tell or _lines()
+
+
+def _lines() -> Tell:
+    last = time.monotonic()
+
+    async def tell(done: float, total: float | None, words: str) -> None:  # noqa: ARG001 - the words say it
+        nonlocal last
+        if time.monotonic() - last >= _EVERY_S:
+            last = time.monotonic()
+            say(one_line(words))
+
+    return tell

@@ -17,6 +17,7 @@ import typer
 from ostiary import (
     cli_approvals,
     cli_audit,
+    cli_backup,
     cli_classify,
     cli_config,
     cli_doctor,
@@ -26,6 +27,7 @@ from ostiary import (
     cli_policy_diff,
     cli_policy_install,
     cli_policy_simulate,
+    cli_restore,
     cli_taint,
     cli_tokens,
     cli_vectors,
@@ -56,6 +58,8 @@ app.command(epilog="Example: ostiary check --config ostiary.toml --json")(cli_co
 app.command(epilog="Example: ostiary doctor shop")(cli_doctor.doctor)
 app.command(epilog="Example: ostiary classify shop --out tags.toml")(cli_classify.classify)
 app.command(epilog="Example: ostiary worker --config ostiary.toml")(cli_worker.worker)
+app.command(epilog="Example: ostiary restore shop shop_copy")(cli_restore.restore)
+app.command(epilog="Example: ostiary drill shop")(cli_restore.drill)
 app.command("config", epilog="Example: ostiary config --client claude-desktop")(cli_config.client_config)
 cli_policy.app.command(epilog="Example: ostiary policy diff policies.old policies")(cli_policy_diff.diff)
 cli_policy.app.command(epilog="Example: ostiary policy simulate policies --since 7d")(cli_policy_simulate.simulate)
@@ -70,6 +74,7 @@ app.add_typer(cli_taint.app, name="taint")
 app.add_typer(cli_migrate.app, name="migrate")
 app.add_typer(cli_approvals.app, name="approvals")
 app.add_typer(cli_vectors.app, name="vectors")
+app.add_typer(cli_backup.app, name="backup")
 
 
 def _print_version(asked: bool) -> None:

@@ -2,8 +2,8 @@
 
 Whoever may start the process may be that agent, in any role that the configuration lets `--role` choose: the system has already
 decided that. So a command about collections acts as a `curator` where no other role is named, which is the role that may make and
-fill them; policy decides each call, and it is recorded, as if a client had made it. What an approval is wanted for is asked
-for at the terminal; where there is none, people are asked by `ostiary approvals`.
+fill them, and one about backups as a `custodian`; policy decides each call, and it is recorded, as if a client had made it. What an
+approval is wanted for is asked for at the terminal; where there is none, people are asked by `ostiary approvals`.
 """
 
 import asyncio
@@ -87,10 +87,12 @@ def _confirmed() -> bool:
 
 
 @asynccontextmanager
-async def local_calls(config: Config, role: str | None, *, agreed: bool = False) -> AsyncIterator[LocalCalls]:
+async def local_calls(
+    config: Config, role: str | None, *, usual: str = "curator", agreed: bool = False
+) -> AsyncIterator[LocalCalls]:
     """Calls in that role, or in the usual one. Raises CommandFailed for a role that is not configured."""
     agent = config.agent
-    chosen = role or ("curator" if "curator" in agent.roles else agent.role)
+    chosen = role or (usual if usual in agent.roles else agent.role)
     if chosen not in agent.roles:
         known = ", ".join(f"`{one}`" for one in agent.roles)
         raise CommandFailed(f"role `{chosen}` is not configured", f"choose {known}, or add it to `agent.roles`", Exit.USAGE)

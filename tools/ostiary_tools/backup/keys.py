@@ -85,6 +85,11 @@ def proves(probe: Probe, identities: Sequence[Identity]) -> bool:
         raise Damaged("repository.json", "the probe of the recovery key cannot be read", "the repository was altered") from None
     except ValueError:
         raise Damaged("repository.json", "the probe of the recovery key cannot be read", "the repository was altered") from None
+    return answers(probe, answer)
+
+
+def answers(probe: Probe, answer: bytes) -> bool:
+    """Whether that is what is in it."""
     return secrets.compare_digest(sha256(answer).hexdigest(), probe.sha256)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ostiary_tools.backup import streams, strict_json
-from ostiary_tools.backup.keys import Identity, NoKey, Probe, make_probe, parsed_recipient, proves
+from ostiary_tools.backup.keys import Identity, NoKey, Probe, answers, make_probe, parsed_recipient, proves
 from ostiary_tools.backup.manifest import Manifest, Member
 from ostiary_tools.backup.manifest_json import ID, decode
 from ostiary_tools.backup.port import Storage
@@ -144,18 +144,28 @@ class Repository:
 
     def prove(self, identities: Sequence[Identity]) -> bool:
         """Record that a recovery key reads the probe; whether it did. Raises Unavailable without the key of signatures."""
-        if not proves(self.description.probe, identities):
-            return False
-        now = datetime.now(UTC)
-        proof = Proof(self.description.id, self.description.recovery, now)
-        name = f"{PROOFS}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-        write_signed(self.storage, self.writer(), name, strict_json.encode(proof, FORMAT))
-        return True
+        read = proves(self.description.probe, identities)
+        if read:
+            self._record_proof()
+        return read
+
+    def prove_by(self, answer: bytes) -> bool:
+        """Likewise, of what the probe held as somebody says who read it where the recovery key lies."""
+        right = answers(self.description.probe, answer)
+        if right:
+            self._record_proof()
+        return right
 
     @property
     def proven(self) -> bool:
         """Whether the recovery key was seen to decrypt; before that nothing is backed up. Raises Damaged."""
         return any(map(self._proves, self.storage.names(PROOFS)))
+
+    def _record_proof(self) -> None:
+        now = datetime.now(UTC)
+        proof = Proof(self.description.id, self.description.recovery, now)
+        name = f"{PROOFS}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+        write_signed(self.storage, self.writer(), name, strict_json.encode(proof, FORMAT))
 
     def _proves(self, name: str) -> bool:
         if not name.endswith(".json"):
@@ -206,6 +216,18 @@ def open_repository(storage: Storage, seal: Seal, signer: Signer | None = None, 
     if _DESCRIPTION not in storage.names(""):
         raise Unavailable("there is no repository of backups", "make one with `ostiary backup init`")
     return Repository(storage, _description(read_signed(storage, seal, "repository"), seal), signer, tuple(identities))
+
+
+def named_seal(storage: Storage) -> Seal:
+    """The key of signatures that the repository names itself: for who has lost the one that was pinned. Raises Unavailable, Damaged.
+
+    What is opened by it is whole, but nothing tells that it is not another repository than it was.
+    """
+    try:
+        data = storage.read(_DESCRIPTION)
+    except OSError:
+        raise Unavailable("there is no repository of backups", "name the folder that `repository.json` is in") from None
+    return Seal(strict_json.decode(_DESCRIPTION, data, Description, FORMAT).seal)
 
 
 def sums(manifest: Manifest) -> bytes:

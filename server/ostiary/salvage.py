@@ -1,0 +1,57 @@
+"""A restore from the files of a repository alone, when the installation that made them is lost.
+
+There is no control database, and so no policy and no audit log: who has the files and a key of theirs has all that is in them
+already. The key that the repository was signed by is taken from itself. What is restored is whole; that it is not another
+repository than it was, nobody here can tell.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from ostiary.founding import read_key
+from ostiary.progress import Tell
+from ostiary_tools.backup.custody import TARGETS, Restored, Target, Wanted
+from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.repository import Repository, StoredBackup, named_seal, open_repository
+from ostiary_tools.backup.restoring.choosing import Ground, restore
+from ostiary_tools.backup.storage.folder import Folder
+from ostiary_tools.errors import Refused, Unavailable
+
+BELIEVED = "the key of signatures was taken from the repository itself: that it is the one of your installation is for you to know"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A repository, and the key that opens it."""
+
+    repository: Path
+    identity: Path
+
+
+def opened(files: Files) -> Repository:
+    """Blocking. Raises ToolError and CommandFailed."""
+    storage = Folder(files.repository)
+    try:
+        return open_repository(storage, named_seal(storage), identities=read_key(files.identity))
+    except OSError:
+        raise Unavailable(f"`{files.repository}` cannot be read", "name the folder that `repository.json` is in") from None
+
+
+def found(repository: Repository, named: str) -> StoredBackup:
+    """The backup of that id, or the newest of that datasource. Blocking. Raises Refused and Damaged."""
+    whole = [one.kept for one in repository.listed() if one.kept is not None]
+    newest = next((one for one in reversed(whole) if one.manifest.datasource == named), None)
+    return newest if newest is not None else repository.load(named)
+
+
+async def salvage(files: Files, named: str, target: Path, wanted: tuple[Target | None, tuple[str, ...]], tell: Tell) -> Restored:
+    """Make the backup anew in that place, where nothing is. Raises ToolError; then there is nothing new."""
+    repository = await asyncio.to_thread(opened, files)
+    kept = await asyncio.to_thread(found, repository, named)
+    chosen, tables = wanted
+    what = chosen or (Target.FILE if tables else next(one for one in TARGETS[kept.manifest.kind] if one is not Target.DATABASE))
+    if what in (Target.DATABASE, Target.SCHEMA):
+        raise Refused("target", f"no {what} can be made from files alone: there is no server", "choose `instance` or `file`")
+    ground = Ground(target.parent, "", Sought(()), 2)
+    return await restore(kept, Wanted(kept.manifest.id, target.name, what, tables), ground, tell)
