@@ -28,13 +28,20 @@ async def known_to(calls: LocalCalls) -> Backups:
 
 
 async def meant(calls: LocalCalls, named: str | None) -> str:
-    """The id of a backup that is named by it, or by its datasource, whose newest it is; unnamed, the newest of all. Raises Refused."""
+    """The id of a backup that is named by it or by its datasource, whose newest it is; unnamed, the newest of all.
+
+    Raises Refused where there is none.
+    """
     backups = await known_to(calls)
     if named is not None and named not in {one.manifest.datasource for one in backups.backups}:
         return named
     newest = next((one for one in backups.backups if named in (None, one.manifest.datasource)), None)
     if newest is None:
-        why = (backups.unusable, backups.hint) if backups.unusable else ("there is no backup", "make one with `ostiary backup create`")
+        why = (
+            (backups.unusable, backups.hint)
+            if backups.unusable
+            else ("there is no backup", "make one with `ostiary backup create`")
+        )
         raise Refused("unknown_backup", *why)
     return newest.manifest.id
 

@@ -246,7 +246,8 @@ def _of(found: "Doomed") -> str:
     made = found.manifest
     if made is None:
         return "a damaged backup"
-    return f"the {'proven' if found.proven else 'unproven'} {made.kind} backup of {one_line(made.datasource)}, {made.ended_at:%Y-%m-%d %H:%M} UTC,"
+    state = "proven" if found.proven else "unproven"
+    return f"the {state} {made.kind} backup of {one_line(made.datasource)}, taken {made.ended_at:%Y-%m-%d %H:%M} UTC,"
 
 
 def _typed(question: str, wanted: str) -> None:

@@ -47,7 +47,8 @@ def restore(
         if role is not None or config is not None:
             hint = "leave out `--role` and `--config`: whoever has the files and their key may"
             raise CommandFailed("from files alone nothing of an installation is asked", hint, Exit.USAGE)
-        _print_salvaged(_salvaged(repository, identity, backup, name, to, tuple(table or ())), json_=json_)
+        made = _salvaged((repository, identity), backup, name, (to, tuple(table or ())))
+        _print_salvaged(made, json_=json_)
         return
     _restored(backup, name, given(target=to, tables=table), (role, config), yes=yes, json_=json_)
 
@@ -66,16 +67,16 @@ def _restored(
     print_json({"backup": id_, "name": name, "made": text.splitlines()}) if json_ else typer.echo(text)
 
 
-def _salvaged(repository: Path, identity: Path, backup: str, name: str, to: str | None, tables: tuple[str, ...]) -> "Restored":
+def _salvaged(files: tuple[Path, Path], backup: str, name: str, wanted: tuple[str | None, tuple[str, ...]]) -> "Restored":
     from ostiary.bar import told
     from ostiary.salvage import BELIEVED, Files, salvage
     from ostiary_tools.backup.custody import Target
 
-    target = Path(os.path.abspath(name))  # noqa: PTH100 - nothing may be there, a link neither
+    place, (to, tables) = Path(os.path.abspath(name)), wanted  # noqa: PTH100 - nothing may be there, a link neither
 
     async def salvaged() -> "Restored":
         with told() as tell:
-            return await salvage(Files(repository, identity), backup, target, (Target(to) if to else None, tables), tell)
+            return await salvage(Files(*files), backup, place, (Target(to) if to else None, tables), tell)
 
     say(BELIEVED)
     return asyncio.run(salvaged())
@@ -133,4 +134,6 @@ def _print_drill(held: "Evidence") -> None:
         state = f"DAMAGED {check.damage}: " if check.damage else ""
         typer.echo(one_line(f"{check.name:<10} {check.seconds:8.1f} s  {state}{check.words}"))
     ended = f"{held.ended_at:%Y-%m-%d %H:%M:%S}Z"
-    typer.echo(f"backup `{held.backup}` {'failed its drill' if held.damage else 'is proven'} {ended}; the evidence is kept and signed")
+    typer.echo(
+        f"backup `{held.backup}` {'failed its drill' if held.damage else 'is proven'} {ended}; the evidence is kept and signed"
+    )

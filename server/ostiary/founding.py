@@ -7,7 +7,7 @@ here. Whoever makes it elsewhere gives the public part, and proves the key by wh
 import os
 from base64 import b64decode
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ostiary.cli_options import one_line
@@ -67,16 +67,15 @@ def begin(vault: Vault, file: Path) -> Begun:
     made = new_identity()
     _write(file, _KEY.format(folder=one_line(str(vault.folder)), recipient=made.recipient, text=made.text))
     try:
-        written = read_key(file)
+        written = _as_written(file, made)
         begun = begin_for(vault, made.recipient)
-        # By the file and not by what was meant to be in it.
-        if not _opened(vault).prove(written):
-            raise CommandFailed(f"`{file}` does not hold the key that was written to it", "try another medium")
     except BaseException:
         with suppress(OSError):
             file.unlink()
         raise
-    return Begun(begun.folder, begun.operational, begun.recovery, "")
+    # By the file, and not by what was meant to be in it.
+    _opened(vault).prove(written)
+    return replace(begun, probe="")
 
 
 def begin_for(vault: Vault, recipient: str) -> Begun:
@@ -90,10 +89,7 @@ def begin_for(vault: Vault, recipient: str) -> Begun:
 def prove(vault: Vault, given: Path | str) -> Repository:
     """By the file of the recovery key, or by what the probe held in base64. Blocking. Raises CommandFailed where it is not that."""
     repository = _opened(vault)
-    if isinstance(given, Path):
-        right = repository.prove(read_key(given))
-    else:
-        right = repository.prove_by(_decoded(given))
+    right = repository.prove(read_key(given)) if isinstance(given, Path) else repository.prove_by(_decoded(given))
     if not right:
         hint = f"the repository's recovery key is that of {repository.description.recovery}"
         raise CommandFailed("this is not the recovery key of the backups" if isinstance(given, Path) else
@@ -125,6 +121,14 @@ def _opened(vault: Vault) -> Repository:
         raise Unavailable("there is no repository of backups yet", "begin it with `ostiary backup init`")
     signer = load_signer(vault.signing_key)
     return open_repository(Folder(vault.folder), signer.seal, signer)
+
+
+def _as_written(file: Path, made: Identity) -> tuple[Identity, ...]:
+    """What the file holds. Raises CommandFailed where it is not that key."""
+    written = read_key(file)
+    if written != (made,):
+        raise CommandFailed(f"`{file}` does not hold the key that was written to it", "name one on another medium")
+    return written
 
 
 def _write(file: Path, text: str) -> None:

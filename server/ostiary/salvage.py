@@ -14,7 +14,7 @@ from ostiary.progress import Tell
 from ostiary_tools.backup.custody import TARGETS, Restored, Target, Wanted
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import Repository, StoredBackup, named_seal, open_repository
-from ostiary_tools.backup.restoring.choosing import Ground, restore
+from ostiary_tools.backup.restoring.choosing import Place, restore
 from ostiary_tools.backup.storage.folder import Folder
 from ostiary_tools.errors import Refused, Unavailable
 
@@ -53,5 +53,5 @@ async def salvage(files: Files, named: str, target: Path, wanted: tuple[Target |
     what = chosen or (Target.FILE if tables else next(one for one in TARGETS[kept.manifest.kind] if one is not Target.DATABASE))
     if what in (Target.DATABASE, Target.SCHEMA):
         raise Refused("target", f"no {what} can be made from files alone: there is no server", "choose `instance` or `file`")
-    ground = Ground(target.parent, "", Sought(()), 2)
-    return await restore(kept, Wanted(kept.manifest.id, target.name, what, tables), ground, tell)
+    place = Place(target.parent, "", Sought(()), 2)
+    return await restore(kept, Wanted(kept.manifest.id, target.name, what, tables), place, tell)

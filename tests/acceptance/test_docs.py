@@ -87,13 +87,17 @@ def test_commands_that_are_not_run_exist():
     told = set()
     for page in PAGES:
         text = page.read_text()
-        told |= set(re.findall(r"`ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors )?[a-z]+)", text))
+        told |= set(
+            re.findall(r"`ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup )?[a-z]+)", text)
+        )
         told |= {
             w
             for b in blocks(page)
             if b.language == "console"
             for w in re.findall(
-                r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors )?[a-z]+)", b.text, re.MULTILINE
+                r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup )?[a-z]+)",
+                b.text,
+                re.MULTILINE,
             )
         }
     assert {"demo", "serve", "audit seal"} <= told
@@ -105,7 +109,7 @@ def test_options_that_are_told_exist():
     helps: dict[str, str] = {}
     for page in PAGES:
         for words, rest in re.findall(
-            r"ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors )?[a-z]+)((?: [^`\n]*)?)",
+            r"ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup )?[a-z]+)((?: [^`\n]*)?)",
             page.read_text(),
         ):
             for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):

@@ -219,7 +219,7 @@ def open_repository(storage: Storage, seal: Seal, signer: Signer | None = None, 
 
 
 def named_seal(storage: Storage) -> Seal:
-    """The key of signatures that the repository names itself: for who has lost the one that was pinned. Raises Unavailable, Damaged.
+    """The key of signatures that the repository names itself: for who has lost the pinned one. Raises Unavailable and Damaged.
 
     What is opened by it is whole, but nothing tells that it is not another repository than it was.
     """
