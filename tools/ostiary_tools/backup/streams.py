@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BufferedReader, FileIO, RawIOBase
 from pathlib import Path
+from queue import Full, Queue
 from types import ModuleType
 from typing import IO, Any, BinaryIO, cast
 
@@ -27,7 +28,13 @@ from ostiary_tools.errors import Damaged, NotWritten, Unavailable
 
 LEVEL = 3
 ROOM = "see that there is room in the folder of backups, then run it again"
-_PIECE = 1 << 20
+_PIECE = 256 << 10
+"""Bytes that go from stage to stage at once: few enough to stay in a processor's cache."""
+_PIPE = 1 << 20
+_AHEAD = 8
+"""Pieces that wait to be compressed."""
+_LOOK_S = 1.0
+"""How often who waits for another thread looks whether it lives."""
 _WINDOW = 8 << 20
 """Bytes that a member may make us hold while it is decompressed; level 3 needs 2 MiB."""
 
@@ -91,20 +98,25 @@ def seal(source: BinaryIO, sink: BinaryIO, recipients: Sequence[str], told: Call
     """Read the source to its end. Closes neither. Raises Stopped, NotWritten where the sink takes no more, and Unavailable."""
     plain = _Counted()
     with _program("encrypt", recipients) as program:
-        storing = _Storing(sink, program)
+        compressing, storing = _Compressing(program), _Storing(sink, program)
         storing.start()
+        compressing.start()
         try:
-            _compress(_pieces(source, stop), plain, cast("BinaryIO", program.stdin), told)
-        except BrokenPipeError:
-            pass  # it has ended: why, is seen below
+            for piece in _pieces(source, stop):
+                compressing.take(piece)
+                plain.add(piece)
+                told(len(piece))
+            compressing.take(b"")
+        except EOFError:
+            pass  # it is said below
         except BaseException:
             program.kill()  # else it would take the end of its input for the end of the data
             raise
         finally:
-            _close(program.stdin)
+            compressing.end()
             storing.join()
         storing.say_why()
-        if program.wait() != 0:
+        if not compressing.done or program.wait() != 0:
             raise Unavailable("the encryption of a backup ended with an error", "run it again; see that this machine has memory")
     return Sums(plain.bytes, plain.sha256, storing.counted.bytes, storing.counted.sha256)
 
@@ -123,16 +135,6 @@ def opened(member: Member, stored: BinaryIO, identities: Sequence[Identity]) -> 
             feeding.join()
 
 
-def _compress(pieces: Iterator[bytes], plain: _Counted, sink: BinaryIO, told: Callable[[int], None]) -> None:
-    # It compresses in a thread of its own, so that hashing goes on beside it; its checksum is for who restores with `zstd` alone.
-    compressor = zstd().ZstdCompressor(level=LEVEL, threads=1, write_checksum=True).compressobj()
-    for piece in pieces:
-        write_all(sink, compressor.compress(piece))
-        plain.add(piece)
-        told(len(piece))
-    write_all(sink, compressor.flush())
-
-
 def _pieces(source: BinaryIO, stop: Stop) -> Iterator[bytes]:
     """What comes, as it comes. A source with a descriptor is waited for in a way that can be called off."""
     raw = source.raw if isinstance(source, BufferedReader) else source
@@ -148,6 +150,48 @@ def _pieces(source: BinaryIO, stop: Stop) -> Iterator[bytes]:
         if not piece:
             return
         yield piece
+
+
+class _Compressing(threading.Thread):
+    """Compresses pieces for the program, one beside the next being read and summed."""
+
+    def __init__(self, program: "subprocess.Popen[bytes]") -> None:
+        super().__init__(name="backup-zstd")
+        self._sink = cast("BinaryIO", program.stdin)
+        # Its checksum is for who restores with `zstd` alone.
+        self._compressor = zstd().ZstdCompressor(level=LEVEL, write_checksum=True).compressobj()
+        self._pieces: Queue[bytes | None] = Queue(_AHEAD)
+        self.done = False
+        """Whether all was compressed, and the program took it."""
+
+    def take(self, piece: bytes) -> None:
+        """Another one, or an empty one at the end. Raises EOFError where it has ended, so that no more is read in vain."""
+        while self.is_alive():
+            with suppress(Full):
+                self._pieces.put(piece, timeout=_LOOK_S)
+                return
+        raise EOFError
+
+    def end(self) -> None:
+        """No more come, whether or not all have come."""
+        while self.is_alive():
+            with suppress(Full):
+                self._pieces.put(None, timeout=_LOOK_S)
+                break
+        self.join()
+
+    def run(self) -> None:
+        """Until the end, or until the program is gone: why, it says itself."""
+        try:
+            while piece := self._pieces.get():
+                write_all(self._sink, self._compressor.compress(piece))
+            if piece is not None:
+                write_all(self._sink, self._compressor.flush())
+                self.done = True
+        except OSError:
+            pass
+        finally:
+            _close(self._sink)
 
 
 class _Storing(threading.Thread):
@@ -276,9 +320,9 @@ def _program(what: str, keys: Sequence[str]) -> Iterator["subprocess.Popen[bytes
 
 
 def _widen(pipe: int) -> None:
-    """Let a pipe hold a whole piece, where the system can; a file stays as it is."""
+    """Let a pipe hold some pieces, where the system can; a file stays as it is."""
     with suppress(AttributeError, OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIECE)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def zstd() -> ModuleType:
