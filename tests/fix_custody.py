@@ -158,3 +158,8 @@ async def ended(client: Client, id_: str) -> str:
 async def done(client: Client, tool: str, /, **arguments: Any) -> str:
     """A call and its job, to the end."""
     return await ended(client, await begun(client, tool, **arguments))
+
+
+def rows(listed: str) -> list[str]:
+    """Of a list, the backups."""
+    return [line for line in listed.splitlines() if re.match(r"\d{8}T\d{6}Z-", line)]

@@ -159,7 +159,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         furniture = await _furniture(config, cluster, stack)
         shelves = Shelves(CollectionTable(writer_dsn, sealing(secret)), furniture, bus, recorder.note)
         stack.push_async_callback(shelves.close)
-        vault = open_vault(config, cluster)
+        vault = open_vault(config, cluster, audit)
         gate = Gate(
             registry=registry,
             policies=policies,

@@ -48,12 +48,23 @@ class PermittedCustody:
         from ostiary_tools.backup.checking import check
 
         repository, kept = await self._kept(Action.VERIFY, backup)
+        if drill:
+            return await self._drilled(repository, kept)
         found = await check(repository, kept, self._told)
         if found.damages:
             raise _damaged(found.damages)
-        if drill:
-            raise Refused("level", "drills are not held yet", "verify it at the level `manifest`")
         return Checked(kept.manifest, kept.manifest.stored_bytes, notes=found.notes)
+
+    async def _drilled(self, repository: "Repository", kept: "StoredBackup") -> Checked:
+        from ostiary.drilling import drill_here
+        from ostiary_tools.backup.drill import hold
+
+        evidence = await hold(drill_here(self.vault), repository, kept.manifest.id, self._told)
+        for check in evidence.checks:
+            if check.damage:
+                raise Damaged(check.damage, f"the drill failed at `{check.name}`: {check.words}", "use another backup")
+        words = tuple(f"{check.name}: {check.words}" for check in evidence.checks)
+        return Checked(kept.manifest, kept.manifest.stored_bytes, evidence.ended_at, words)
 
     async def restore(self, wanted: Wanted) -> Restored:
         """Where it covers `restore`."""

@@ -4,13 +4,14 @@ Nothing is kept of what the repository says: it is asked at each call, for other
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from ostiary.audit.place import AuditPlace
 from ostiary.backed_up import backed_up
 from ostiary.config import Config
 from ostiary_policies.actions import Action
@@ -18,7 +19,7 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Backup, Principal
 from ostiary_tools.api import AboutBackups, Args, Backups, KnownBackup
 from ostiary_tools.backup.known import resource
-from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.port import Source
 from ostiary_tools.embedded import Cluster
 from ostiary_tools.errors import ToolError, Unavailable
@@ -51,6 +52,8 @@ class Vault:
     restores: Path
     spools: Path
     sources: Mapping[Backup, Source]
+    audit: AuditPlace
+    """Of this installation: a copy of its log is held against it."""
     identity: SecretStr | None = None
     """As configured; else it is a file among the keys."""
     programs: tuple[Path, ...] = ()
@@ -58,6 +61,8 @@ class Vault:
     copies: Path | None = None
     """Where the bundled ones are copied to for a user who cannot reach them."""
     parallel: int = 2
+    runtime: Path | None = None
+    """A private folder for sockets."""
 
     @property
     def signing_key(self) -> Path:
@@ -110,7 +115,7 @@ class Vault:
         return read_identities(read_secret(self.identity_file)) if self.identity_file.exists() else ()
 
     def _known(self, engine: Engine, who: Principal) -> Backups:
-        listed, unusable, hint = self._listed()
+        listed, drilled, unusable, hint = self._listed()
         manifests = [one.kept.manifest for one in listed if one.kept is not None]
         every = dict.fromkeys((*self.sources, *map(resource, manifests)))
         may = {one: found for one in every if (found := frozenset(_may(engine, who, one)))}
@@ -118,27 +123,30 @@ class Vault:
         return Backups(
             sources=_by_datasource(one for one in self.sources if one in may),
             may=may,
-            backups=tuple(KnownBackup(one, may[resource(one)]) for one in reversed(manifests) if resource(one) in may),
+            backups=tuple(
+                KnownBackup(one, may[resource(one)], *drilled[one.id]) for one in reversed(manifests) if resource(one) in may
+            ),
             damaged={one.id: one.damage.message for one in listed if one.damage is not None} if all_verified else {},
             unusable=unusable,
             hint=hint,
         )
 
-    def _listed(self) -> "tuple[tuple[Listed, ...], str, str]":
-        """What there is, and why nothing can be added to it."""
+    def _listed(self) -> "tuple[Sequence[Listed], Mapping[str, tuple[str, str]], str, str]":
+        """What there is, what its newest drills said, and why nothing can be added to it."""
         try:
             repository = self.repository()
             listed = repository.listed()
+            drilled = {one.id: _drilled(repository, one.kept.manifest) for one in listed if one.kept is not None}
             if not repository.proven:
-                return listed, "its recovery key was never seen to work", _PROVE
+                return listed, drilled, "the recovery key of the repository was never seen to work", _PROVE
         except ToolError as error:
-            return (), error.message, error.hint
+            return (), {}, error.message, error.hint
         except OSError as error:
-            return (), f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}", "tell the operator"
-        return listed, "", ""
+            return (), {}, f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}", "tell the operator"
+        return listed, drilled, "", ""
 
 
-def open_vault(config: Config, cluster: Cluster | None) -> Vault:
+def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace) -> Vault:
     """As configured. Nothing is looked for before it is asked."""
     backup = config.backup
     return Vault(
@@ -147,11 +155,24 @@ def open_vault(config: Config, cluster: Cluster | None) -> Vault:
         config.restore_folder,
         config.home.data / "spools",
         {Backup(source.name, source.kind.value): source for source in backed_up(config, cluster)},
+        audit,
         backup.identity,
         (backup.programs,) if backup.programs is not None else (),
         config.home.data / "postgres" / "programs",
         backup.parallel,
+        config.home.runtime,
     )
+
+
+def _drilled(repository: "Repository", manifest: Manifest) -> tuple[str, str]:
+    """When its newest drill passed, or did not."""
+    from ostiary_tools.backup.evidence import drills
+
+    held = drills(repository, manifest)
+    if not held:
+        return "", ""
+    when = f"{held[-1].ended_at:%Y-%m-%d %H:%M:%S}Z"
+    return (when, "") if held[-1].passed else ("", when)
 
 
 def _by_datasource(resources: Iterable[Backup]) -> Mapping[str, tuple[Kind, ...]]:

@@ -1,6 +1,5 @@
 """Backups as agents keep them: who may, what they are told, and what stands in the audit log."""
 
-import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 import pytest
 from fix_answers import text_of
-from fix_custody import ROWS, OpenStrongroom, Strongroom, begun, ended
+from fix_custody import ROWS, OpenStrongroom, Strongroom, begun, ended, rows
 from fix_queue import working
 from fix_waiting import until
 from mcp import MCPError
@@ -24,11 +23,6 @@ when { resource.kind == "full" };
 @id("no-full") forbid (principal in Role::"custodian", action == Action::"back_up", resource == Backup::"shop.full");
 """
 ADA = Principal("ada", ("custodian",))
-
-
-def rows(listed: str) -> list[str]:
-    """Of a list, the backups."""
-    return [line for line in listed.splitlines() if re.match(r"\d{8}T\d{6}Z-", line)]
 
 
 def left_over(it: Strongroom) -> list[Path]:

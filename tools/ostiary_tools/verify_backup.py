@@ -46,5 +46,5 @@ class VerifyBackup:
             found = known(args.backup, session.world.backups)
             said = f"{before}: all {bytes_told(checked.stored_bytes)} are as they were kept; {found.label}"
             return Text("\n".join((said, *(f"note: {note}" for note in checked.notes))))
-        rows = "" if checked.rows is None else f", {checked.rows:,} rows as they were"
-        return Text(f"{before} was restored, started and compared{rows}: proven {checked.drilled_at:%Y-%m-%d %H:%M:%S}Z")
+        said = f"{before} was restored, started and compared: proven {checked.drilled_at:%Y-%m-%d %H:%M:%S}Z"
+        return Text("\n".join((said, *checked.notes)))

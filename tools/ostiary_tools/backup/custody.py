@@ -52,10 +52,8 @@ class Checked:
     """That were read."""
     drilled_at: datetime | None = None
     """When a drill passed, where one was held."""
-    rows: int | None = None
-    """That a drill compared."""
     notes: tuple[str, ...] = ()
-    """What was not looked at, and why."""
+    """What a drill found, or what was not looked at and why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,8 @@ async def spooled(folder: Path, account: Account | None = None) -> AsyncIterator
 
 
 def _made(folder: Path, account: Account | None) -> tuple[Path, int]:
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # An account that has a folder in it passes it; it lists nothing.
+    folder.mkdir(mode=0o711, parents=True, exist_ok=True)
     # Under the guard, so that no other takes it for one whose holder died before its lock is held.
     with _guarded(folder):
         for left in folder.iterdir():

@@ -1,0 +1,43 @@
+"""How drills are held here: on private copies, in which the audit log of this installation is held against its anchors."""
+
+from urllib.parse import unquote, urlsplit
+
+from ostiary import __version__
+from ostiary.audit.copied import verified_copy
+from ostiary.config.combinations import CONTROL
+from ostiary.vault import Vault
+from ostiary_tools.backup.drill import Drill
+from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.restoring.copies import Copying
+from ostiary_tools.backup.scratch import Scratch
+from ostiary_tools.embedded.account import server_account
+from ostiary_tools.embedded.errors import EmbeddedError
+from ostiary_tools.errors import Unavailable
+
+_ALWAYS = "template1"
+"""A database that every cluster has."""
+
+
+def drill_here(vault: Vault) -> Drill:
+    """As configured. Raises Unavailable where no user can run a copy's server."""
+    try:
+        account = server_account(vault.spools / "data")
+    except EmbeddedError as error:
+        raise Unavailable(error.message, error.hint) from error
+
+    async def examine(scratch: Scratch, kept: StoredBackup) -> str:
+        made, own = kept.manifest, kept.manifest.datasource == CONTROL
+        if made.kind is Kind.LOGICAL and not own:
+            return ""
+        database = made.fingerprint.database if own and made.fingerprint else _database(vault.audit.reader_dsn)
+        await (await scratch.connect(_ALWAYS)).close()  # it may still be starting
+        return await verified_copy(scratch.dsn(database), vault.audit, made.started_at, expected=own)
+
+    workshop = vault.workshop()
+    restoring = Copying(workshop.sought, account, vault.runtime, vault.parallel)
+    return Drill(restoring, examine, vault.spools, account, f"ostiary {__version__}")
+
+
+def _database(dsn: str) -> str:
+    return unquote(urlsplit(dsn).path.strip("/"))

@@ -1,0 +1,50 @@
+"""What a drill makes of a backup of each kind: a copy that is looked at and thrown away."""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from ostiary_tools.backup.drill import Copy
+from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.port import Tell
+from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.embedded.account import Account
+from ostiary_tools.errors import Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """Implements `drill.Restoring`."""
+
+    sought: Sought
+    account: Account
+    runtime_dir: Path | None = None
+    parallel: int = 2
+
+    async def __call__(self, kept: StoredBackup, folder: Path, tell: Tell) -> Copy | str:
+        """The copy, compared with its fingerprint."""
+        match kept.manifest.kind:
+            case Kind.LOGICAL:
+                return await self._instance(kept, folder, tell)
+            case Kind.SQLITE:
+                from ostiary_tools.backup.restoring.file import into_file
+
+                await into_file(kept, folder / "copy", tell)
+                return _compared(kept)
+            case other:
+                raise Unavailable(f"drills of {other} backups are not held yet", "restore it to an instance")
+
+    async def _instance(self, kept: StoredBackup, folder: Path, tell: Tell) -> Copy:
+        from ostiary_tools.backup.restoring.instance import ground_for, into_instance
+
+        ground = await asyncio.to_thread(ground_for, kept.manifest, self.account, self.sought, self.runtime_dir)
+        made = await into_instance(kept, folder / "data", ground, self.sought, tell, parallel=self.parallel)
+        return Copy(made.data_dir, ground, made.superuser, "; ".join((_compared(kept), *made.notes)))
+
+
+def _compared(kept: StoredBackup) -> str:
+    fingerprint = kept.manifest.fingerprint
+    if fingerprint is None:
+        return "it was restored; it has no fingerprint to compare with"
+    return f"{fingerprint.rows:,} rows of {len(fingerprint.tables)} tables are as they were backed up"
