@@ -25,14 +25,17 @@ def drill_here(vault: Vault) -> Drill:
         account = server_account(vault.spools / "data")
     except EmbeddedError as error:
         raise Unavailable(error.message, error.hint) from error
+    audit = vault.audit
+    if audit is None:
+        raise Unavailable("the audit log of this installation is not known here", "hold the drill where its calls are made")
 
     async def examine(scratch: Scratch, kept: StoredBackup) -> str:
         made, own = kept.manifest, kept.manifest.datasource == CONTROL
         if made.kind is Kind.LOGICAL and not own:
             return ""
-        database = made.fingerprint.database if own and made.fingerprint else _database(vault.audit.reader_dsn)
+        database = made.fingerprint.database if own and made.fingerprint else _database(audit.reader_dsn)
         await (await scratch.connect(_ALWAYS)).close()  # it may still be starting
-        return await verified_copy(scratch.dsn(database), vault.audit, made.started_at, expected=own)
+        return await verified_copy(scratch.dsn(database), audit, made.started_at, expected=own)
 
     workshop = vault.workshop()
     restoring = Copying(workshop.sought, account, vault.runtime, vault.parallel)

@@ -52,8 +52,8 @@ class Vault:
     restores: Path
     spools: Path
     sources: Mapping[Backup, Source]
-    audit: AuditPlace
-    """Of this installation: a copy of its log is held against it."""
+    audit: AuditPlace | None = None
+    """Of this installation: a copy of its log is held against it. Without it no drill is held."""
     identity: SecretStr | None = None
     """As configured; else it is a file among the keys."""
     programs: tuple[Path, ...] = ()
@@ -146,7 +146,7 @@ class Vault:
         return listed, drilled, "", ""
 
 
-def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace) -> Vault:
+def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None = None) -> Vault:
     """As configured. Nothing is looked for before it is asked."""
     backup = config.backup
     return Vault(
