@@ -166,13 +166,13 @@ def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None
 
 def _drilled(repository: "Repository", manifest: Manifest) -> tuple[str, str]:
     """When its newest drill passed, or did not."""
-    from ostiary_tools.backup.evidence import drills
+    from ostiary_tools.backup.evidence import newest
 
-    held = drills(repository, manifest)
-    if not held:
+    held = newest(repository, manifest)
+    if held is None:
         return "", ""
-    when = f"{held[-1].ended_at:%Y-%m-%d %H:%M:%S}Z"
-    return (when, "") if held[-1].passed else ("", when)
+    when = f"{held.ended_at:%Y-%m-%d %H:%M:%S}Z"
+    return (when, "") if held.passed else ("", when)
 
 
 def _by_datasource(resources: Iterable[Backup]) -> Mapping[str, tuple[Kind, ...]]:

@@ -5,31 +5,36 @@ programs, no room) says nothing of the backup: it is raised, and nothing is reco
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from ostiary_tools.backup.checking import check
 from ostiary_tools.backup.evidence import Check, Evidence, record
 from ostiary_tools.backup.making import called_off, not_written
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.manifest_json import encode
-from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Tell
 from ostiary_tools.backup.repository import Repository, StoredBackup
-from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, serving
-from ostiary_tools.backup.soundness import sound
+from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
+from ostiary_tools.backup.soundness import databases, sound
 from ostiary_tools.backup.spool import spooled
-from ostiary_tools.backup.verification import to_compare, verify
 from ostiary_tools.embedded.account import Account
-from ostiary_tools.errors import Damaged
+from ostiary_tools.errors import Damaged, ProgramFailed, Unavailable
 
 Examine = Callable[[Scratch, StoredBackup], Awaitable[str]]
 """Looks at a started copy for what only the installation knows, its audit log. What it found in words, empty where there is nothing
 to find. Raises Damaged."""
+_OURS = re.compile(
+    r"no space left|out of memory|cannot allocate|could not fork|ended with an error: it gave no reason", re.IGNORECASE
+)
+"""How programs end for reasons that are this machine's: it is full, or it killed them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +95,51 @@ class _Held:
         self._kept = kept
         self._folder = folder
         self._tell = tell
+        self._open = AsyncExitStack()
         self._copy: Copy | None = None
+        self._server: Scratch | None = None
 
     async def checks(self) -> list[Check]:
-        """Until the first damage."""
+        """Until the first damage. Raises ToolError for what is not the backup's."""
         done: list[Check] = []
-        for name, step in self._steps():
-            began = time.monotonic()
-            try:
-                words, damage = await step(), ""
-            except Damaged as found:
-                words, damage = found.message, found.what
-            if words:
-                done.append(Check(name, words, round(time.monotonic() - began, 3), damage))
-            if damage:
-                break
+        async with self._open:
+            for name, step in self._steps():
+                began = time.monotonic()
+                words, damage = await self._found(name, step)
+                if words:
+                    done.append(Check(name, words, round(time.monotonic() - began, 3), damage))
+                if damage:
+                    break
         return done
 
     def _steps(self) -> list[tuple[str, Callable[[], Awaitable[str]]]]:
         steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [("bytes", self._bytes), ("restore", self._restored)]
         if self._kept.manifest.kind is not Kind.SQLITE:
-            steps += [("relations", self._sound), ("audit", self._examined), ("pages", self._pages)]
+            steps += [("start", self._started), ("relations", self._sound), ("audit", self._examined), ("pages", self._pages)]
         return steps
 
+    async def _found(self, name: str, step: Callable[[], Awaitable[str]]) -> tuple[str, str]:
+        """In words, and what is damaged."""
+        try:
+            return await step(), ""
+        except Damaged as found:
+            return found.message, found.what
+        except ProgramFailed as error:
+            if name == "bytes" or _OURS.search(error.message):
+                raise
+            return error.message, name  # what is as it was kept, and no program takes it, was kept wrong
+        except Unavailable:
+            if self._server is None or not self._server.over:
+                raise
+            end = await self._server.end()
+            return end.message, end.what
+
     async def _bytes(self) -> str:
-        async with telling(self._tell, "read", to_compare(self._kept)) as pace:
-            found = await called_off(lambda: None, verify, self._repository, self._kept.manifest.id, pace.add)
+        found = await check(self._repository, self._kept, self._tell)
         for damage in found.damages:
             raise damage
+        if not self._kept.readable:
+            raise Unavailable("no key that opens this backup is here", "name one in `[backup] identity`, or give the recovery key")
         return f"{len(self._kept.manifest.members)} members are what was kept, byte by byte"
 
     async def _restored(self) -> str:
@@ -127,23 +149,26 @@ class _Held:
         self._copy = made
         return made.words
 
-    async def _sound(self) -> str:
+    async def _started(self) -> str:
+        """Once more: a copy is worth what it is after a stop."""
         copy = self._made()
+        self._server = await self._open.enter_async_context(serving(copy.data_dir, copy.ground, copy.superuser))
+        found = await databases(self._server)
+        return f"PostgreSQL {copy.ground.programs.version} started on it, and lets in to {len(found)} databases"
+
+    async def _sound(self) -> str:
         await self._tell(0, None, "looking through tables and indexes")
-        async with serving(copy.data_dir, copy.ground, copy.superuser) as scratch:
-            looked = await sound(scratch)
-            await scratch.stop()
+        looked = await sound(self._serving())
         return f"{looked.tables} tables and {looked.indexes} indexes of {looked.databases} databases are sound"
 
     async def _examined(self) -> str:
-        copy = self._made()
-        async with serving(copy.data_dir, copy.ground, copy.superuser) as scratch:
-            words = await self._drill.examine(scratch, self._kept)
-            await scratch.stop()
-        return words
+        return await self._drill.examine(self._serving(), self._kept)
 
     async def _pages(self) -> str:
         copy = self._made()
+        await self._serving().stop()
+        if not await has_checksums(copy.data_dir, copy.ground):
+            return "its pages have no checksums to compare with"
         await self._tell(0, None, "comparing every page with its checksum")
         return f"{await check_pages(copy.data_dir, copy.ground):,} pages agree with their checksums"
 
@@ -151,3 +176,8 @@ class _Held:
         if self._copy is None:
             raise AssertionError("a copy is looked at that was not made")
         return self._copy
+
+    def _serving(self) -> Scratch:
+        if self._server is None:
+            raise AssertionError("a copy is asked that was not started")
+        return self._server

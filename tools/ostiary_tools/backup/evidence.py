@@ -5,6 +5,7 @@ nothing.
 """
 
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -56,24 +57,33 @@ class Evidence:
 
 def record(repository: Repository, evidence: Evidence) -> None:
     """Keep it. Blocking. Raises Unavailable without the key of signatures, and OSError."""
-    name = f"{DRILLS}/{evidence.backup}/{evidence.ended_at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+    name = f"{DRILLS}/{evidence.backup}/{evidence.ended_at:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}"
     write_signed(repository.storage, repository.writer(), name, strict_json.encode(evidence, FORMAT))
 
 
 def drills(repository: Repository, manifest: Manifest) -> tuple[Evidence, ...]:
     """All of that backup that count, the oldest first. Blocking."""
-    folder = f"{DRILLS}/{manifest.id}"
-    names = [name.removesuffix(".json") for name in repository.storage.names(folder) if name.endswith(".json")]
-    read = (_read(repository, f"{folder}/{name}") for name in names)
-    held = sha256(encode(manifest)).hexdigest()
-    found = [one for one in read if one is not None and (one.backup, one.manifest_sha256) == (manifest.id, held)]
-    return tuple(sorted(found, key=lambda one: one.ended_at))
+    return tuple(_counting(repository, manifest))[::-1]
+
+
+def newest(repository: Repository, manifest: Manifest) -> Evidence | None:
+    """What its newest drill found; nothing older is read. Blocking."""
+    return next(_counting(repository, manifest), None)
 
 
 def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
     """When its newest drill ended, where that passed. Blocking."""
-    held = drills(repository, manifest)
-    return held[-1].ended_at if held and held[-1].passed else None
+    found = newest(repository, manifest)
+    return found.ended_at if found is not None and found.passed else None
+
+
+def _counting(repository: Repository, manifest: Manifest) -> Iterator[Evidence]:
+    """The newest first: names begin with the time, and a signature holds for one name alone."""
+    folder, held = f"{DRILLS}/{manifest.id}", sha256(encode(manifest)).hexdigest()
+    for name in sorted(repository.storage.names(folder), reverse=True):
+        found = _read(repository, f"{folder}/{name.removesuffix('.json')}") if name.endswith(".json") else None
+        if found is not None and (found.backup, found.manifest_sha256) == (manifest.id, held):
+            yield found
 
 
 def _read(repository: Repository, name: str) -> Evidence | None:

@@ -22,6 +22,7 @@ from ostiary_tools.backup.programs import Programs
 from ostiary_tools.backup.running import Command, Running, complaint, run, started
 from ostiary_tools.embedded.account import Account, blocked, ourselves
 from ostiary_tools.errors import Damaged, ProgramFailed, Refused, Unavailable
+from ostiary_tools.identifiers import one_line, quoted
 
 PORT = 5432
 """Only a part of the socket's file name."""
@@ -126,6 +127,9 @@ class Scratch:
             except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 if self._running.over:
                     raise self.failed() from None
+                if isinstance(error, asyncpg.InternalServerError):  # a catalog that is no longer one
+                    what = f"database {one_line(quoted(database))}"
+                    raise Damaged(what, f"{what} of the copy cannot be entered: {error}", "use another backup") from error
                 raise Unavailable(f"the copy's server refuses us: {error}") from error
 
     @property

@@ -3,17 +3,21 @@
 Asked of a server that is thrown away afterwards, since the extension that looks (`amcheck`) is made there.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import asyncpg
 
 from ostiary_tools.backup.scratch import Scratch
+from ostiary_tools.datasources.failures import DRIVER_ERRORS
 from ostiary_tools.datasources.sections import load_sections
-from ostiary_tools.errors import Damaged
-from ostiary_tools.identifiers import quoted
+from ostiary_tools.errors import Damaged, ToolError, Unavailable
+from ostiary_tools.identifiers import one_line, quoted
 
 _SQL = load_sections("soundness.sql", __package__)
+_ALWAYS = "template1"
+"""A database that every cluster has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,46 +36,71 @@ async def sound(scratch: Scratch) -> Looked:
 
 
 async def databases(scratch: Scratch) -> Sequence[str]:
-    """Of the copy, as far as anybody may connect to them."""
-    connection = await scratch.connect()
-    try:
+    """Of the copy, as far as anybody may connect to them. Raises Damaged."""
+    async with _session(scratch, _ALWAYS) as connection:
+        if not await connection.fetchval(_SQL["available"].query):
+            raise Unavailable("the server of copies has no `amcheck`, which looks through indexes", "install PostgreSQL's contrib")
         return [row["name"] for row in await connection.fetch(_SQL["databases"].query)]
-    finally:
-        await connection.close()
 
 
 async def _database(scratch: Scratch, name: str) -> Looked:
-    connection = await scratch.connect(name)
-    try:
-        for section in ("amcheck", "of_now", "within_reach"):
+    async with _session(scratch, name) as connection:
+        for section in ("gone", "amcheck"):
             await connection.execute(_SQL[section].query)
         tables = await connection.fetch(_SQL["tables"].query)
+        indexes = await connection.fetch(_SQL["indexes"].query)
         for row in tables:
             await _rows_hold(connection, name, row)
-        indexes = await connection.fetch(_SQL["indexes"].query)
         for row in indexes:
             await _index_holds(connection, name, row)
-    finally:
-        await connection.close()
     return Looked(1, len(tables), len(indexes))
+
+
+@asynccontextmanager
+async def _session(scratch: Scratch, name: str) -> AsyncIterator[asyncpg.Connection]:
+    """In a database of the copy, settled. What breaks in it is the copy's damage, unless this machine lacks something."""
+    where = f"database {one_line(quoted(name))}"
+    connection = None
+    try:
+        connection = await scratch.connect(name)
+        await connection.execute(_SQL["settled"].query)
+        yield connection
+    except asyncpg.PostgresError as error:
+        raise _failure(where, error) from None
+    except DRIVER_ERRORS:
+        raise await scratch.end() from None  # it broke off: a server that ends says why
+    finally:
+        if connection is not None:
+            connection.terminate()
 
 
 async def _rows_hold(connection: asyncpg.Connection, database: str, row: asyncpg.Record) -> None:
     try:
         bad = await connection.fetch(_SQL["heap"].query, row["oid"])
-    except asyncpg.DataCorruptedError as error:
-        raise _damaged("table", database, row, str(error)) from None
+    except asyncpg.PostgresError as error:
+        raise _failure(_name("table", database, row), error) from None
     if bad:
-        raise _damaged("table", database, row, f"block {bad[0]['block']}: {bad[0]['words']}")
+        raise _damaged(_name("table", database, row), f"block {bad[0]['block']}: {bad[0]['words']}")
 
 
 async def _index_holds(connection: asyncpg.Connection, database: str, row: asyncpg.Record) -> None:
     try:
         await connection.execute(_SQL["index"].query, row["oid"])
-    except (asyncpg.IndexCorruptedError, asyncpg.DataCorruptedError) as error:
-        raise _damaged("index", database, row, str(error)) from None
+    except asyncpg.PostgresError as error:
+        raise _failure(_name("index", database, row), error) from None
 
 
-def _damaged(kind: str, database: str, row: asyncpg.Record, words: str) -> Damaged:
-    what = f"{kind} {quoted(row['schema'])}.{quoted(row['name'])} of database {quoted(database)}"
-    return Damaged(what, f"{what} is not sound: {words}", "do not restore from this backup")
+def _failure(what: str, error: asyncpg.PostgresError) -> ToolError:
+    code = str(error.sqlstate)
+    if code.startswith("53"):
+        return Unavailable(f"{what} could not be looked through: {error}", "see what this machine lacks")
+    # Only messages about files and pages are without values of rows.
+    return _damaged(what, str(error) if code.startswith(("XX", "58")) else f"it cannot be looked through ({code})")
+
+
+def _damaged(what: str, words: str) -> Damaged:
+    return Damaged(what, f"{what} is not sound: {one_line(words)}", "do not restore from this backup")
+
+
+def _name(kind: str, database: str, row: asyncpg.Record) -> str:
+    return one_line(f"{kind} {quoted(row['schema'])}.{quoted(row['name'])} of database {quoted(database)}")

@@ -3,8 +3,23 @@
 -- :databases
 SELECT datname::text AS name FROM pg_database WHERE datallowconn ORDER BY datname COLLATE "C"
 
+-- :available
+SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'amcheck')
+
+-- :settled
+-- What the copy says of its own sessions holds for none of ours: it could hide damage, and names could lead elsewhere.
+SELECT pg_catalog.set_config(s.name, p.value, false)
+FROM (VALUES ('search_path', 'pg_catalog'), ('zero_damaged_pages', 'off'), ('ignore_checksum_failure', 'off'),
+    ('statement_timeout', '0'), ('lock_timeout', '0'), ('transaction_timeout', '0'), ('idle_session_timeout', '0'),
+    ('default_transaction_read_only', 'off'), ('session_replication_role', 'replica'), ('maintenance_work_mem', '256MB')) AS p(name, value)
+JOIN pg_catalog.pg_settings s ON s.name OPERATOR(pg_catalog.=) p.name
+
+-- :gone
+-- One that came with the copy may be of an older version, and anything.
+DROP EXTENSION IF EXISTS amcheck CASCADE
+
 -- :amcheck
-CREATE EXTENSION IF NOT EXISTS amcheck
+CREATE EXTENSION amcheck SCHEMA pg_catalog
 
 -- :tables
 -- Those that have rows of their own, and the system's.
@@ -24,11 +39,4 @@ ORDER BY c.oid
 SELECT blkno AS block, msg AS words FROM verify_heapam($1::oid::regclass, on_error_stop => true, check_toast => true) LIMIT 1
 
 -- :index
-SELECT bt_index_check($1::oid::regclass, heapallindexed => true)
-
--- :within_reach
--- Where it was there before, it may be of an older version, and lie where no path leads.
-ALTER EXTENSION amcheck SET SCHEMA pg_catalog
-
--- :of_now
-ALTER EXTENSION amcheck UPDATE
+SELECT bt_index_parent_check($1::oid::regclass, heapallindexed => true)
