@@ -16,7 +16,7 @@ from ostiary.exits import CommandFailed, Exit
 from ostiary.vault import Vault
 from ostiary_tools.backup.keys import Identity, new_identity, parsed_recipient, read_identities
 from ostiary_tools.backup.repository import Repository, initialise, open_repository
-from ostiary_tools.backup.sealing import load_signer, read_secret, write_secret
+from ostiary_tools.backup.sealing import load_signer, pin, pinned, read_secret, write_secret
 from ostiary_tools.backup.storage.folder import Folder
 from ostiary_tools.errors import Refused, Unavailable
 
@@ -83,6 +83,7 @@ def begin_for(vault: Vault, recipient: str) -> Begun:
     vacant(vault)
     recovery, signer, own = parsed_recipient(recipient), load_signer(vault.signing_key), _own(vault)
     made = initialise(Folder(vault.folder), signer, own.recipient, recovery)
+    pin(vault.pin, made.id)
     return Begun(vault.folder, made.operational, made.recovery, made.probe.sealed)
 
 
@@ -120,7 +121,7 @@ def _opened(vault: Vault) -> Repository:
     if not vault.signing_key.exists():
         raise Unavailable("there is no repository of backups yet", "begin it with `ostiary backup init`")
     signer = load_signer(vault.signing_key)
-    return open_repository(Folder(vault.folder), signer.seal, signer)
+    return open_repository(Folder(vault.folder), signer.seal, signer, pinned=pinned(vault.pin))
 
 
 def _as_written(file: Path, made: Identity) -> tuple[Identity, ...]:

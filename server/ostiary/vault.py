@@ -70,6 +70,11 @@ class Vault:
         return self.keys / "backup.key"
 
     @property
+    def pin(self) -> Path:
+        """Which repository is this installation's: no other one is taken for it, though it was signed by the same key."""
+        return self.keys / "backup.repository"
+
+    @property
     def identity_file(self) -> Path:
         """The key that members are decrypted with."""
         return self.keys / "backup.identity"
@@ -81,14 +86,14 @@ class Vault:
     def repository(self) -> "Repository":
         """The repository, with the keys that are here. Blocking. Raises Unavailable where there is none yet, and Damaged."""
         from ostiary_tools.backup.repository import open_repository
-        from ostiary_tools.backup.sealing import load_signer
+        from ostiary_tools.backup.sealing import load_signer, pinned
         from ostiary_tools.backup.storage.folder import Folder
 
         if not self.signing_key.exists():  # it is made with the repository
             raise Unavailable("there is no repository of backups yet", _INIT)
         signer = load_signer(self.signing_key)
         try:
-            return open_repository(Folder(self.folder), signer.seal, signer, self._identities())
+            return open_repository(Folder(self.folder), signer.seal, signer, self._identities(), pinned=pinned(self.pin))
         except FileNotFoundError:
             raise Unavailable("there is no repository of backups yet", _INIT) from None
 

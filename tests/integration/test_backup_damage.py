@@ -17,7 +17,9 @@ from fix_backup import Vault, copied, flip, keep, new_vault, signed_anew
 from ostiary_tools.backup import streams
 from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.manifest import Content, Member
-from ostiary_tools.backup.repository import Repository, StoredBackup, open_repository
+from ostiary_tools.backup.repository import Repository, StoredBackup, initialise, open_repository
+from ostiary_tools.backup.sealing import pin, pinned
+from ostiary_tools.backup.storage.folder import Folder
 from ostiary_tools.backup.verification import Verified, verify
 from ostiary_tools.errors import Damaged, Refused
 
@@ -155,6 +157,20 @@ def test_a_repository_of_somebody_else_is_not_opened(vault: Vault, tmp_path: Pat
     shutil.copytree(other.root, vault.root)
     with pytest.raises(Damaged, match="signature does not hold"):
         open_repository(vault.repository.storage, vault.repository.seal)
+
+
+def test_an_earlier_repository_of_the_same_installation_is_not_taken_for_its_own(vault: Vault, tmp_path: Path):
+    """Whoever has its recovery key would read what is backed up from then on."""
+    storage, operational, recovery = Folder(tmp_path / "earlier"), new_identity().recipient, new_identity().recipient
+    signer, pin_file = vault.repository.writer(), tmp_path / "pin"
+    initialise(storage, signer, operational, recovery)
+    pin(pin_file, "something earlier")
+    pin(pin_file, vault.repository.description.id)
+    assert pin_file.stat().st_mode & 0o077 == 0
+    assert open_repository(vault.repository.storage, signer.seal, pinned=pinned(pin_file)).listed()
+    with pytest.raises(Damaged, match="another one than this installation's"):
+        open_repository(storage, signer.seal, pinned=pinned(pin_file))
+    assert open_repository(storage, signer.seal, pinned=pinned(tmp_path / "none")).listed() == ()
 
 
 @pytest.mark.parametrize("name", ["repository.json", "repository.sig"])

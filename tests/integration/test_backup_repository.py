@@ -115,6 +115,7 @@ async def test_a_repository_is_begun_in_no_folder_that_holds_anything(vault: Vau
     (tmp_path / "home" / "letters").touch()
     with pytest.raises(Refused, match="not empty"):
         initialise(Folder(tmp_path / "home"), signer, operational, recovery)
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["letters"]
     with pytest.raises(Refused, match="is the operational key"):
         initialise(Folder(tmp_path / "new"), signer, operational, operational)
 

@@ -198,10 +198,10 @@ def initialise(storage: Storage, signer: Signer, operational: str, recovery: str
     operational, recovery = parsed_recipient(operational), parsed_recipient(recovery)
     if operational == recovery:
         raise Refused("keys", "the recovery key is the operational key", "make the recovery key elsewhere, and keep it there")
+    _check_vacant(storage)  # before anything is put into a folder of somebody else
     stage = storage.stage(BACKUPS, "init")  # one at a time
     try:
-        if not set(storage.names("")) <= _BEGUN:
-            raise Refused("repository", "the folder is not empty", "name one that is new")
+        _check_vacant(storage)
         made = Description(secrets.token_hex(8), signer.seal.key, operational, recovery, make_probe(recovery))
         storage.write("RESTORE.txt", Path(__file__).with_name("RESTORE.txt").read_bytes(), new=False)
         storage.write("repository.sig", signer.sign(_DESCRIPTION, data := strict_json.encode(made, FORMAT)), new=False)
@@ -211,11 +211,22 @@ def initialise(storage: Storage, signer: Signer, operational: str, recovery: str
     return made
 
 
-def open_repository(storage: Storage, seal: Seal, signer: Signer | None = None, identities: Sequence[Identity] = ()) -> Repository:
-    """The repository that was signed by the pinned key. Raises Unavailable where there is none, and Damaged."""
+def open_repository(
+    storage: Storage,
+    seal: Seal,
+    signer: Signer | None = None,
+    identities: Sequence[Identity] = (),
+    *,
+    pinned: str | None = None,
+) -> Repository:
+    """The repository that was signed by the key, and has the `pinned` id. Raises Unavailable where there is none, and Damaged."""
     if _DESCRIPTION not in storage.names(""):
         raise Unavailable("there is no repository of backups", "make one with `ostiary backup init`")
-    return Repository(storage, _description(read_signed(storage, seal, "repository"), seal), signer, tuple(identities))
+    description = _description(read_signed(storage, seal, "repository"), seal)
+    if pinned is not None and description.id != pinned:
+        message = "the repository of backups is another one than this installation's"
+        raise Damaged(_DESCRIPTION, message, "put back the one that was there, or look who exchanged it")
+    return Repository(storage, description, signer, tuple(identities))
 
 
 def named_seal(storage: Storage) -> Seal:
@@ -228,6 +239,11 @@ def named_seal(storage: Storage) -> Seal:
     except OSError:
         raise Unavailable("there is no repository of backups", "name the folder that `repository.json` is in") from None
     return Seal(strict_json.decode(_DESCRIPTION, data, Description, FORMAT).seal)
+
+
+def _check_vacant(storage: Storage) -> None:
+    if not set(storage.names("")) <= _BEGUN:
+        raise Refused("repository", "the folder is not empty", "name one that is new")
 
 
 def sums(manifest: Manifest) -> bytes:

@@ -78,6 +78,20 @@ def write_secret(path: Path, text: str) -> None:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+        _sync(path.parent)
+
+
+def pin(path: Path, repository: str) -> None:
+    """Remember which repository is this installation's, in the place of an earlier one."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    write_secret(draft, repository)
+    draft.replace(path)
+    _sync(path.parent)
+
+
+def pinned(path: Path) -> str | None:
+    """The id of the repository that is this installation's; `None` where none was remembered. Raises Unavailable."""
+    return read_secret(path).strip() if path.exists() else None
 
 
 def read_secret(path: Path) -> str:
@@ -90,6 +104,15 @@ def read_secret(path: Path) -> str:
             return file.read()
     except (OSError, ValueError):
         raise Unavailable(f"the key `{path}` cannot be read", "look whether it is there, and whose it is") from None
+
+
+def _sync(folder: Path) -> None:
+    """Make names in it durable."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _signed(what: str, data: bytes) -> bytes:

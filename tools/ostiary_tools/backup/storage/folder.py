@@ -80,8 +80,12 @@ class Folder:
             lock = _held(f"{work}.lock", staging)
             if lock is None:
                 raise LockedOut("another process is making this", "wait for it, or cancel it")
-            _remove(work, staging)
-            os.mkdir(work, 0o700, dir_fd=staging)
+            try:
+                _remove(work, staging)
+                os.mkdir(work, 0o700, dir_fd=staging)
+            except BaseException:
+                os.close(lock)
+                raise
         return StagedFolder(self, above, last, work, lock)
 
     def remove(self, name: str) -> None:
