@@ -173,6 +173,13 @@ def either_server(request: pytest.FixtureRequest) -> PostgresServer:
     return found
 
 
+@pytest.fixture(scope="session", params=["embedded", pytest.param("15", marks=pytest.mark.slow)])
+def any_server(request: pytest.FixtureRequest) -> PostgresServer:
+    """The embedded server, and PostgreSQL 15 for the slow tests."""
+    found: PostgresServer = request.getfixturevalue("postgres_server" if request.param == "embedded" else "server_15")
+    return found
+
+
 @pytest.fixture
 def fresh_database(postgres_server: PostgresServer) -> Iterator[Callable[..., str]]:
     """`fresh_database()` makes an empty database of this test's own and returns its name."""

@@ -14,18 +14,18 @@ from fix_copies import given
 from fix_postgres import PostgresServer
 
 from ostiary_tools.backup.differences import compared
-from ostiary_tools.backup.engines.logical import LogicalEngine
+from ostiary_tools.backup.engines.logical import NO_PASSWORDS, LogicalEngine
 from ostiary_tools.backup.fingerprints import taken
 from ostiary_tools.backup.making import making
 from ostiary_tools.backup.manifest import Content, Fingerprint, Kind
 from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
-from ostiary_tools.backup.restoring.database import CLOSED, Restored, into_server
+from ostiary_tools.backup.restoring.database import CLOSED, UNOWNED, Restored, into_server
 from ostiary_tools.backup.restoring.instance import ground_for, into_instance
 from ostiary_tools.backup.scratch import serving
 from ostiary_tools.embedded.account import server_account
-from ostiary_tools.errors import Damaged, Refused
+from ostiary_tools.errors import Damaged, Refused, Unavailable
 
 HOSTILE = ['a"b', "new\nline", "dot.ted", "*", "$1", "(t|u)+?[a]", "back\\slash", "--option", "ünï", " ", "select"]
 RICH = """
@@ -89,22 +89,22 @@ async def backed_up(vault: Vault, dsn: str, *, job: str = "job", parallel: int =
 
 @pytest.mark.asyncio
 async def test_a_backup_is_restored_to_a_new_database_of_the_server(
-    either_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+    any_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
 ):
-    database = made_in(either_server, SHOP)
-    kept = await backed_up(new_vault(tmp_path), either_server.dsn(database=database))
-    either_server.sql("DROP TABLE orders", database)
+    database = made_in(any_server, SHOP)
+    kept = await backed_up(new_vault(tmp_path), any_server.dsn(database=database))
+    any_server.sql("DROP TABLE orders", database)
     name = f"{database} \"new'"
-    restored = await into_server(kept, either_server.dsn(), name, Sought(), quiet)
+    restored = await into_server(kept, any_server.dsn(), name, Sought(), quiet)
     try:
         assert restored == Restored(name, (CLOSED,))
-        assert await databases(either_server) & {name, database} == {name, database}
-        assert not [found for found in await databases(either_server) if found.startswith("ostiary_restore_")]
-        connection = await asyncpg.connect(either_server.dsn(), database=name)
+        assert await databases(any_server) & {name, database} == {name, database}
+        assert not [found for found in await databases(any_server) if found.startswith("ostiary_restore_")]
+        connection = await asyncpg.connect(any_server.dsn(), database=name)
         assert await connection.fetchval("SELECT count(*) FROM orders JOIN customers c ON c.id = customer") == 3000
         await connection.close()
     finally:
-        either_server.drop([name.replace('"', '""')])
+        any_server.drop([name.replace('"', '""')])
 
 
 @pytest.mark.asyncio
@@ -128,12 +128,13 @@ async def test_everything_of_a_database_comes_back(
 
 
 @pytest.mark.asyncio
+@pytest.mark.slow
 async def test_under_write_load_the_copy_is_what_the_snapshot_saw(
-    either_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    any_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("ostiary_tools.backup.engines.groups.LARGE", 0)
-    database = made_in(either_server, SHOP)
-    dsn = either_server.dsn(database=database)
+    database = made_in(any_server, SHOP)
+    dsn = any_server.dsn(database=database)
     over = asyncio.Event()
     writers = [asyncio.create_task(writing(dsn, over)) for _ in range(2)]
     try:
@@ -143,9 +144,9 @@ async def test_under_write_load_the_copy_is_what_the_snapshot_saw(
         written = await asyncio.gather(*writers)
     assert sum(written) > 0
     assert kept.manifest.fingerprint is not None
-    live = await of(either_server, database)
+    live = await of(any_server, database)
     assert {difference.name for difference in compared(kept.manifest.fingerprint, live)} >= {'table "public"."orders"'}
-    await restored_in(either_server, kept, f"{database}_new", made_in)
+    await restored_in(any_server, kept, f"{database}_new", made_in)
 
 
 async def writing(dsn: str, over: asyncio.Event) -> int:
@@ -181,6 +182,7 @@ async def test_a_restore_over_a_database_is_refused(postgres_server: PostgresSer
 
 
 @pytest.mark.asyncio
+@pytest.mark.slow
 async def test_a_copy_that_differs_is_dropped_and_the_difference_named(
     postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
 ):
@@ -224,21 +226,22 @@ async def databases(server: PostgresServer) -> set[str]:
 
 
 @pytest.mark.asyncio
+@pytest.mark.slow
 async def test_a_backup_is_restored_to_a_new_instance_with_its_roles(
-    either_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path, site: Path, sought: Sought
+    any_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path, site: Path, sought: Sought
 ):
-    database = made_in(either_server, SHOP)
+    database = made_in(any_server, SHOP)
     role = f'{database} "r"; x'
     quoted = '"' + role.replace('"', '""') + '"'
-    either_server.sql(
+    any_server.sql(
         f"CREATE ROLE {quoted} LOGIN PASSWORD 'pa;ss'; CREATE ROLE {database}_g; GRANT {database}_g TO {quoted};"
         f"GRANT SELECT ON orders TO {quoted}; ALTER TABLE customers OWNER TO {database}_g",
         database,
     )
     try:
-        kept = await backed_up(new_vault(tmp_path), either_server.dsn(database=database))
+        kept = await backed_up(new_vault(tmp_path), any_server.dsn(database=database))
     finally:
-        either_server.sql(f"DROP OWNED BY {quoted}; DROP OWNED BY {database}_g CASCADE; DROP ROLE {quoted}, {database}_g", database)
+        any_server.sql(f"DROP OWNED BY {quoted}; DROP OWNED BY {database}_g CASCADE; DROP ROLE {quoted}, {database}_g", database)
     account = server_account(Path("/nonexistent/cluster"))
     ground = await asyncio.to_thread(ground_for, kept.manifest, account, sought)
     made = await into_instance(kept, given(site / "copy", ground) / "data", ground, sought, quiet)
@@ -252,3 +255,77 @@ async def test_a_backup_is_restored_to_a_new_instance_with_its_roles(
         assert await connection.fetchval(login, role)
         await connection.close()
         await scratch.stop()
+
+
+@pytest.mark.asyncio
+@pytest.mark.slow
+async def test_a_login_that_is_no_superuser_backs_up_and_restores(
+    any_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+):
+    """As on managed servers: it reads everything, owns the new database, and is told what it lacks."""
+    database = made_in(any_server, SHOP)
+    role, other = f"plain_{database}", f"other_{database}"
+    any_server.sql(f"CREATE ROLE {role} LOGIN CREATEDB; GRANT pg_read_all_data TO {role}; CREATE ROLE {other}")
+    any_server.sql(f"ALTER TABLE orders OWNER TO {other}", database)
+    name = f"{database}_new"
+    try:
+        kept = await backed_up(new_vault(tmp_path), any_server.dsn(role, database))
+        restored = await into_server(kept, any_server.dsn(role, database), name, Sought(), quiet)
+        # `pg_read_all_data` reads what passwords are kept in, too.
+        assert (kept.manifest.notes, restored.notes) == ((), (UNOWNED, CLOSED))
+        connection = await asyncpg.connect(any_server.dsn(role, name))
+        assert await connection.fetchval("SELECT count(*) FROM orders") == 3000
+        await connection.close()
+    finally:
+        any_server.drop([name])
+        any_server.sql(f"REASSIGN OWNED BY {other} TO ostiary_admin; DROP OWNED BY {other}; DROP ROLE {other}", database)
+        any_server.sql(f"DROP OWNED BY {role}; DROP ROLE {role}", database)
+
+
+@pytest.mark.asyncio
+async def test_a_login_without_rights_or_passwords_is_told_so_without_names(
+    postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+):
+    database = made_in(postgres_server, SHOP)
+    role, vault = f"poor_{database}", new_vault(tmp_path)
+    postgres_server.sql(f"CREATE ROLE {role} LOGIN")
+    try:
+        with pytest.raises(Unavailable) as refused:
+            await backed_up(vault, postgres_server.dsn(role, database))
+        assert refused.value.message == "the login for backups may not read every row of 2 of 2 tables"
+        grants = (f"GRANT SELECT ON ALL {things} IN SCHEMA public TO {role}" for things in ("TABLES", "SEQUENCES"))
+        postgres_server.sql("; ".join(grants), database)
+        kept = await backed_up(vault, postgres_server.dsn(role, database))
+        assert kept.manifest.notes == (NO_PASSWORDS,)
+    finally:
+        postgres_server.sql(f"DROP OWNED BY {role}; DROP ROLE {role}", database)
+
+
+@pytest.mark.asyncio
+async def test_a_password_is_in_no_word_of_a_failure(tmp_path: Path):
+    canary = "canary"
+    source = Source("shop", Kind.LOGICAL, f"postgresql://somebody:{canary}@127.0.0.1:1/shop")
+    with pytest.raises(Unavailable) as refused:
+        await backed_up(new_vault(tmp_path), source.dsn)
+    assert refused.value.message == "the login for backups gets no connection"
+    error: BaseException | None = refused.value
+    while error is not None:
+        assert canary not in str(error)
+        error = error.__cause__ or error.__context__
+    assert canary not in repr(source)
+
+
+@pytest.mark.asyncio
+@pytest.mark.slow
+async def test_newer_programs_restore_to_an_older_server(
+    server_15: PostgresServer, made_in: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """They say a setting that the server does not know; nothing but that is forgiven."""
+    monkeypatch.setattr("ostiary_tools.backup.programs._INSTALLED", ())
+    database = made_in(server_15, SHOP)
+    kept = await backed_up(new_vault(tmp_path), server_15.dsn(database=database))
+    name = f"{database}_new"
+    try:
+        assert await into_server(kept, server_15.dsn(), name, Sought(), quiet) == Restored(name, (CLOSED,))
+    finally:
+        server_15.drop([name])

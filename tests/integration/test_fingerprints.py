@@ -53,18 +53,18 @@ def differences(before: Fingerprint, after: Fingerprint) -> list[str]:
 
 @pytest.mark.asyncio
 async def test_every_type_has_a_print_and_it_is_the_same_under_all_settings(
-    either_server: PostgresServer, made_in: Callable[..., str]
+    any_server: PostgresServer, made_in: Callable[..., str]
 ):
-    with_xml = "ALTER TABLE every ADD x xml; UPDATE every SET x = '<a>1</a>'" if either_server.binaries == SYSTEM else ""
-    database = made_in(either_server, TYPES + with_xml)
-    before = await of(either_server, database)
-    either_server.sql(
+    with_xml = "ALTER TABLE every ADD x xml; UPDATE every SET x = '<a>1</a>'" if any_server.binaries == SYSTEM else ""
+    database = made_in(any_server, TYPES + with_xml)
+    before = await of(any_server, database)
+    any_server.sql(
         f"""ALTER DATABASE {database} SET extra_float_digits = -15; ALTER DATABASE {database} SET timezone = 'Asia/Tokyo';
         ALTER DATABASE {database} SET intervalstyle = 'sql_standard'; ALTER DATABASE {database} SET bytea_output = 'escape';
         ALTER DATABASE {database} SET datestyle = 'SQL, DMY';
         ALTER DATABASE {database} SET search_path = 'public'""",
     )
-    assert differences(before, await of(either_server, database)) == []
+    assert differences(before, await of(any_server, database)) == []
     assert [(table.table, table.rows) for table in before.tables] == [("every", 3)]
 
 
@@ -72,26 +72,26 @@ HOSTILE = ['a"b', "new\nline", "dot.ted", "*", "$1", "t", "ROW", "'; DROP TABLE 
 
 
 @pytest.mark.asyncio
-async def test_tables_of_every_name_have_prints(either_server: PostgresServer, made_in: Callable[..., str]):
+async def test_tables_of_every_name_have_prints(any_server: PostgresServer, made_in: Callable[..., str]):
     quoted = ['"' + name.replace('"', '""') + '"' for name in HOSTILE]
     tables = "".join(
         f"CREATE SCHEMA {name}; CREATE TABLE {name}.{name} ({name} serial PRIMARY KEY, t2 text);"
         f"INSERT INTO {name}.{name} (t2) VALUES ('x'), ('y');"
         for name in quoted
     )
-    before = await of(either_server, database := made_in(either_server, tables))
+    before = await of(any_server, database := made_in(any_server, tables))
     assert sorted((table.schema, table.table, table.rows) for table in before.tables) == sorted((n, n, 2) for n in HOSTILE)
     assert sorted(before.sequences.values()) == ["2"] * len(HOSTILE)
-    either_server.sql(f"UPDATE {quoted[1]}.{quoted[1]} SET t2 = 'z' WHERE t2 = 'y'; DROP TABLE {quoted[3]}.{quoted[3]}", database)
-    found = differences(before, await of(either_server, database))
+    any_server.sql(f"UPDATE {quoted[1]}.{quoted[1]} SET t2 = 'z' WHERE t2 = 'y'; DROP TABLE {quoted[3]}.{quoted[3]}", database)
+    found = differences(before, await of(any_server, database))
     assert found[:2] == ['table "*"."*": is missing', 'table "new line"."new line": as many rows as before (2), and not the same']
 
 
 @pytest.mark.asyncio
-async def test_what_differs_is_found_by_name(either_server: PostgresServer, made_in: Callable[..., str]):
+async def test_what_differs_is_found_by_name(any_server: PostgresServer, made_in: Callable[..., str]):
     """Also a changed row that an exclusive or, or a count, would not see."""
     database = made_in(
-        either_server,
+        any_server,
         """CREATE TABLE o (id serial PRIMARY KEY, v integer CHECK (v >= 0)); CREATE INDEX o_v ON o (v);
         INSERT INTO o (v) SELECT n FROM generate_series(1, 5000) n; CREATE TABLE twice (v text);
         INSERT INTO twice VALUES ('a'), ('a'), ('b');
@@ -99,7 +99,7 @@ async def test_what_differs_is_found_by_name(either_server: PostgresServer, made
         CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; CREATE TRIGGER tr BEFORE INSERT ON o
         FOR EACH ROW EXECUTE FUNCTION f(); CREATE MATERIALIZED VIEW m AS SELECT * FROM twice; CREATE SEQUENCE s;""",
     )
-    before = await of(either_server, database)
+    before = await of(any_server, database)
     for change, words in {
         "UPDATE o SET v = 9999 WHERE id = 77": ['table "public"."o": as many rows as before (5,000), and not the same'],
         "UPDATE twice SET v = 'b' WHERE ctid = '(0,1)'": ['table "public"."twice": as many rows as before (3), and not the same'],
@@ -116,8 +116,8 @@ async def test_what_differs_is_found_by_name(either_server: PostgresServer, made
         "ALTER TABLE twice ALTER v TYPE varchar": ['table "public"."twice": is not what it was'],
         "DROP FUNCTION f CASCADE": ['function "public"."f"(): is missing', 'trigger "tr" on "public"."o": is missing'],
     }.items():
-        either_server.sql(change, database)
-        after = await of(either_server, database)
+        any_server.sql(change, database)
+        after = await of(any_server, database)
         assert sorted(differences(before, after)) == words, change
         before = after
 
@@ -145,23 +145,23 @@ async def test_large_tables_are_read_in_parts_by_several_sessions_of_one_snapsho
 
 
 @pytest.mark.asyncio
-async def test_rows_that_the_login_may_not_see_are_an_error(either_server: PostgresServer, made_in: Callable[..., str]):
-    database = made_in(either_server, "CREATE TABLE o (v integer); INSERT INTO o VALUES (1); CREATE SEQUENCE s")
+async def test_rows_that_the_login_may_not_see_are_an_error(any_server: PostgresServer, made_in: Callable[..., str]):
+    database = made_in(any_server, "CREATE TABLE o (v integer); INSERT INTO o VALUES (1); CREATE SEQUENCE s")
     role = f"reader_{database}"
-    either_server.sql(f"CREATE ROLE {role} LOGIN", database)
+    any_server.sql(f"CREATE ROLE {role} LOGIN", database)
     try:
         with pytest.raises(Unavailable, match="every row of 1 of 1 tables"):
-            await of(either_server, database, role=role)
-        either_server.sql(f"GRANT SELECT ON o TO {role}", database)
+            await of(any_server, database, role=role)
+        any_server.sql(f"GRANT SELECT ON o TO {role}", database)
         with pytest.raises(Unavailable, match="every sequence"):
-            await of(either_server, database, role=role)
-        either_server.sql(f"GRANT SELECT ON s TO {role}", database)
-        assert (await of(either_server, database, role=role)).rows == 1
-        either_server.sql(f"ALTER TABLE o ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON o TO {role} USING (true)", database)
+            await of(any_server, database, role=role)
+        any_server.sql(f"GRANT SELECT ON s TO {role}", database)
+        assert (await of(any_server, database, role=role)).rows == 1
+        any_server.sql(f"ALTER TABLE o ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON o TO {role} USING (true)", database)
         with pytest.raises(Unavailable, match="every row of 1 of 1 tables"):
-            await of(either_server, database, role=role)
+            await of(any_server, database, role=role)
     finally:
-        either_server.sql(f"DROP OWNED BY {role}; DROP ROLE {role}", database)
+        any_server.sql(f"DROP OWNED BY {role}; DROP ROLE {role}", database)
 
 
 @pytest.mark.asyncio
@@ -226,23 +226,23 @@ async def test_sequences_that_went_on_during_a_backup_are_a_span(postgres_server
 
 
 @pytest.mark.asyncio
-async def test_large_objects_are_a_table_of_theirs(either_server: PostgresServer, made_in: Callable[..., str]):
+async def test_large_objects_are_a_table_of_theirs(any_server: PostgresServer, made_in: Callable[..., str]):
     """Holes that a restore fills with zeros make no difference; a byte and a length do."""
     made = (
         "SELECT lo_from_bytea(1001, '\\x0102'); SELECT lo_create(1002); SELECT lo_put(1002, 5000, '\\x07'); SELECT lo_create(1003)"
     )
-    before = await of(either_server, first := made_in(either_server, made))
+    before = await of(any_server, first := made_in(any_server, made))
     assert [(table.schema, table.table, table.rows) for table in before.tables] == [("pg_catalog", "pg_largeobject", 3)]
     filled = made.replace(
         "SELECT lo_put(1002, 5000", "SELECT lo_put(1002, 0, decode(repeat('00', 4999), 'hex')); SELECT lo_put(1002, 5000"
     )
-    assert differences(before, await of(either_server, made_in(either_server, filled))) == []
+    assert differences(before, await of(any_server, made_in(any_server, filled))) == []
     words = ['table "pg_catalog"."pg_largeobject": as many rows as before (3), and not the same']
-    either_server.sql("SELECT lo_put(1002, 5001, '\\x00')", first)
-    longer = await of(either_server, first)
+    any_server.sql("SELECT lo_put(1002, 5001, '\\x00')", first)
+    longer = await of(any_server, first)
     assert differences(before, longer) == words
-    either_server.sql("SELECT lo_put(1002, 4999, '\\x01')", first)
-    assert differences(longer, await of(either_server, first)) == words
+    any_server.sql("SELECT lo_put(1002, 4999, '\\x01')", first)
+    assert differences(longer, await of(any_server, first)) == words
 
 
 @pytest.mark.asyncio

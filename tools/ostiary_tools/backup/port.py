@@ -7,7 +7,7 @@ asynchronous. Everything raises ToolError in words without secrets: `Damaged` wh
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -95,7 +95,7 @@ class Source:
     name: str
     """Of the datasource."""
     kind: Kind
-    dsn: str = ""
+    dsn: str = field(default="", repr=False)
     """A login that may read everything, and for `full` also replicate."""
     path: Path | None = None
     """Of a SQLite file."""
