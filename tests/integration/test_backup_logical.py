@@ -329,3 +329,38 @@ async def test_newer_programs_restore_to_an_older_server(
         assert await into_server(kept, server_15.dsn(), name, Sought(), quiet) == Restored(name, (CLOSED,))
     finally:
         server_15.drop([name])
+
+
+@pytest.mark.asyncio
+@pytest.mark.slow
+async def test_a_gigabyte_under_write_load_comes_back_and_one_changed_row_is_found(
+    postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+):
+    big = (
+        "CREATE TABLE {0} AS SELECT n AS id, md5(n::text) || md5((n + 1)::text) || 'filling' v FROM generate_series(1, 4300000) n;"
+    )
+    keys = "ALTER TABLE {0} ADD PRIMARY KEY (id);"
+    database = made_in(postgres_server, SHOP + "".join(text.format(name) for name in ("big_1", "big_2") for text in (big, keys)))
+    dsn, name = postgres_server.dsn(database=database), f"{database}_new"
+    over = asyncio.Event()
+    writer = asyncio.create_task(writing(dsn, over))
+    try:
+        kept = await backed_up(new_vault(tmp_path), dsn)
+    finally:
+        over.set()
+        assert await writer > 1
+    assert kept.manifest.plain_bytes > 600_000_000
+    assert [member.name for member in kept.manifest.members if member.content is Content.DATA] == [
+        "data-1.dump.zst.age",
+        "data-2.dump.zst.age",
+    ]
+    try:
+        restored = await into_server(kept, postgres_server.dsn(), name, Sought(), quiet)
+        assert restored.notes == (CLOSED,)
+        postgres_server.sql("UPDATE big_2 SET v = v || '.' WHERE id = 1234567", name)
+        assert kept.manifest.fingerprint is not None
+        assert [str(one) for one in compared(kept.manifest.fingerprint, await of(postgres_server, name))] == [
+            'table "public"."big_2": as many rows as before (4,300,000), and not the same'
+        ]
+    finally:
+        postgres_server.drop([name])
