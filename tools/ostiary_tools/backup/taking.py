@@ -10,7 +10,6 @@ from ostiary_tools.backup.port import Engine, Source, Tell
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import Repository
 from ostiary_tools.backup.spool import spooled
-from ostiary_tools.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +45,7 @@ def _engine(kind: Kind, workshop: Workshop) -> Engine:
             from ostiary_tools.backup.engines.sqlite import SqliteEngine
 
             return SqliteEngine()
-        case other:
-            raise Unavailable(f"{other} backups are not made yet", "make a logical one")
+        case Kind.FULL:
+            from ostiary_tools.backup.engines.full import FullEngine
+
+            return FullEngine(workshop.sought, workshop.parallel)

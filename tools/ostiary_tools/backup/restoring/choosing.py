@@ -21,6 +21,8 @@ class Place:
     """A login of the datasource that was backed up; empty where none is configured any more."""
     sought: Sought
     parallel: int = 2
+    runtime_dir: Path | None = None
+    """A private folder for sockets, where there is one."""
 
 
 async def restore(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
@@ -28,6 +30,10 @@ async def restore(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Resto
     match kept.manifest.kind, wanted.target:
         case Kind.LOGICAL, Target.DATABASE:
             return await _database(kept, wanted, place, tell)
+        case Kind.LOGICAL, Target.INSTANCE:
+            return await _instance(kept, wanted, place, tell)
+        case Kind.FULL, Target.INSTANCE:
+            return await _cluster(kept, wanted, place, tell)
         case Kind.SQLITE, Target.FILE:
             return await _file(kept, wanted, place, tell)
         case kind, target:
@@ -40,9 +46,8 @@ async def _database(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Res
     if not place.dsn:
         raise Unavailable("the datasource of this backup has no login for backups any more", "restore it to an instance")
     made = await into_server(kept, place.dsn, wanted.name, place.sought, tell, parallel=place.parallel)
-    rows = kept.manifest.fingerprint.rows if kept.manifest.fingerprint else 0
     where = f"database `{made.database}` on the server of `{kept.manifest.datasource}`"
-    return Restored(kept.manifest, where, rows, made.notes)
+    return Restored(kept.manifest, where, _rows(kept), made.notes)
 
 
 async def _file(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
@@ -50,7 +55,33 @@ async def _file(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restore
 
     path = await _new(place, wanted.name)
     await into_file(kept, path, tell)
-    return Restored(kept.manifest, f"the file `{path}`", kept.manifest.fingerprint.rows if kept.manifest.fingerprint else 0)
+    return Restored(kept.manifest, f"the file `{path}`", _rows(kept))
+
+
+async def _cluster(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
+    from ostiary_tools.backup.restoring.cluster import into_folder
+
+    path = await _new(place, wanted.name)
+    made = await into_folder(kept, path, place.sought, tell, runtime_dir=place.runtime_dir)
+    return Restored(kept.manifest, f"the instance `{path}`", _rows(kept), made.steps)
+
+
+async def _instance(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
+    from ostiary_tools.backup.restoring.folders import given, hand_over, staged, standing, steps
+    from ostiary_tools.backup.restoring.instance import ground_for, into_instance
+
+    path = await _new(place, wanted.name)
+    account = await asyncio.to_thread(standing, path)
+    ground = await asyncio.to_thread(ground_for, kept.manifest, account, place.sought, place.runtime_dir)
+    async with staged(path) as stage:
+        data_dir = await asyncio.to_thread(given, stage / "data", account)
+        made = await into_instance(kept, data_dir, ground, place.sought, tell, parallel=place.parallel)
+        await asyncio.to_thread(hand_over, data_dir, path, account)
+    return Restored(kept.manifest, f"the instance `{path}`", _rows(kept), (*made.notes, *steps(path, ground)))
+
+
+def _rows(kept: Kept) -> int:
+    return kept.manifest.fingerprint.rows if kept.manifest.fingerprint else 0
 
 
 async def _new(place: Place, name: str) -> Path:

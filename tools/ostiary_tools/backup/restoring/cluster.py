@@ -23,11 +23,10 @@ from ostiary_tools.backup.manifest import Fingerprint, Kind, Manifest
 from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Kept, Tell
 from ostiary_tools.backup.programs import Sought, to_serve
-from ostiary_tools.backup.restoring.folders import hand_over, settle, staged, steps
+from ostiary_tools.backup.restoring.folders import hand_over, settle, staged, standing, steps
 from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts, unpack
 from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
 from ostiary_tools.backup.streams import Stopped
-from ostiary_tools.embedded.account import blocked, server_account
 from ostiary_tools.errors import Damaged, Refused, Unavailable
 
 _POLL_S = 0.05
@@ -169,15 +168,7 @@ def _ground(manifest: Manifest, target: Path, sought: Sought, runtime_dir: Path 
     """What a copy of it stands on. Raises Refused and Unavailable before anything is written."""
     if manifest.kind is not Kind.FULL:
         raise Refused("kind", "this is no full backup", "a logical one is restored into a new database")
-    if os.path.lexists(target):
-        raise Refused("exists", f"there is a `{target}` already", "a backup is restored to something new: name another folder")
-    if not target.is_absolute() or not target.parent.is_dir():
-        raise Refused("folder", f"there is no folder that `{target}` could be made in", "name another, or make it")
-    account = server_account(target)
-    barrier = blocked(target.parent, account)
-    if barrier is not None:
-        message = f"PostgreSQL would run as the user `{account.name}`, who may not pass `{barrier}`"
-        raise Unavailable(message, f"name another folder, or let others pass with `chmod o+x {barrier}`")
+    account = standing(target)
     return Ground(to_serve(major(manifest), account, sought), account, runtime_dir)
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from ostiary_tools.backup.drill import Copy
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Tell
-from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.programs import Sought, to_serve
 from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.scratch import Ground
 from ostiary_tools.embedded.account import Account
-from ostiary_tools.errors import Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,17 @@ class Copying:
 
                 await into_file(kept, folder / "copy", tell)
                 return _compared(kept)
-            case other:
-                raise Unavailable(f"drills of {other} backups are not held yet", "restore it to an instance")
+            case Kind.FULL:
+                return await self._cluster(kept, folder, tell)
+
+    async def _cluster(self, kept: StoredBackup, folder: Path, tell: Tell) -> Copy:
+        from ostiary_tools.backup.restoring.cluster import major, recovered
+
+        programs = await asyncio.to_thread(to_serve, major(kept.manifest), self.account, self.sought)
+        ground = Ground(programs, self.account, self.runtime_dir)
+        async with recovered(kept, folder / "data", ground, tell, durable=False) as server:
+            await server.stop()
+        return Copy(folder / "data", ground, server.superuser, f"it was recovered to its point; {_compared(kept)}")
 
     async def _instance(self, kept: StoredBackup, folder: Path, tell: Tell) -> Copy:
         from ostiary_tools.backup.restoring.instance import ground_for, into_instance

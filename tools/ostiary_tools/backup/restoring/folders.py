@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ostiary_tools.backup.making import called_off
 from ostiary_tools.backup.scratch import Ground
-from ostiary_tools.embedded.account import Account
+from ostiary_tools.embedded.account import Account, blocked, server_account
 from ostiary_tools.embedded.lock import opened, try_alone
 from ostiary_tools.errors import Refused, Unavailable
 
@@ -44,6 +44,29 @@ async def staged(target: Path) -> AsyncIterator[Path]:
     finally:
         await called_off(lambda: None, partial(shutil.rmtree, stage, ignore_errors=True))
         os.close(held)
+
+
+def standing(target: Path) -> Account:
+    """Whom the new folder will belong to. Raises Refused and Unavailable before anything is written."""
+    if os.path.lexists(target):
+        raise Refused("exists", f"there is a `{target}` already", "a backup is restored to something new: name another folder")
+    if not target.is_absolute() or not target.parent.is_dir():
+        raise Refused("folder", f"there is no folder that `{target}` could be made in", "name another, or make it")
+    account = server_account(target)
+    barrier = blocked(target.parent, account)
+    if barrier is not None:
+        message = f"PostgreSQL would run as the user `{account.name}`, who may not pass `{barrier}`"
+        raise Unavailable(message, f"name another folder, or let others pass with `chmod o+x {barrier}`")
+    return account
+
+
+def given(folder: Path, account: Account) -> Path:
+    """A new empty folder of the account's in one of ours, which it may pass from now on."""
+    folder.mkdir(mode=0o700)
+    if account.uid != os.geteuid():
+        folder.parent.chmod(0o711)
+        os.chown(folder, account.uid, account.gid)
+    return folder
 
 
 def settle(data_dir: Path, account: Account) -> None:
