@@ -74,16 +74,14 @@ def settle(data_dir: Path, account: Account) -> None:
 
     Only while nobody else can reach the folder.
     """
-    told = data_dir / _TOLD
-    if told.exists():
-        told.rename(data_dir.parent / _TOLD)
+    _set_aside(data_dir)
     _write(data_dir / "recovery.signal", "", account)
 
 
 def hand_over(data_dir: Path, target: Path, account: Account) -> None:
     """Let it be started by hand, and give it its name, for good. Blocking. Raises Refused where something has that name by now."""
     data_dir.parent.chmod(0o700)
-    told = data_dir.parent / _TOLD
+    told = _set_aside(data_dir)
     before = told.read_text(encoding="utf-8", errors="surrogateescape") if told.exists() else ""
     _write(data_dir / _TOLD, before + _SETTINGS, account)
     for name, text in _MISSING.items():
@@ -94,6 +92,14 @@ def hand_over(data_dir: Path, target: Path, account: Account) -> None:
         raise Refused("exists", f"there is a `{target}` by now", "restore it under another name")
     data_dir.rename(target)
     _flush(target.parent)
+
+
+def _set_aside(data_dir: Path) -> Path:
+    """Where the settings are that the server was told, once they are not in the data directory any more."""
+    told, aside = data_dir / _TOLD, data_dir.parent / _TOLD
+    if told.exists():
+        told.rename(aside)
+    return aside
 
 
 def _write(path: Path, text: str, account: Account) -> None:
