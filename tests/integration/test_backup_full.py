@@ -24,6 +24,7 @@ from ostiary_tools.backup.restoring.cluster import _reached, into_folder, recove
 from ostiary_tools.backup.restoring.folders import settle
 from ostiary_tools.backup.restoring.unpacking import unpack
 from ostiary_tools.backup.scratch import Ground, serving
+from ostiary_tools.embedded import attached, names
 from ostiary_tools.errors import Damaged, Refused, ToolError, Unavailable
 
 
@@ -288,6 +289,22 @@ async def test_a_standby_is_refused_and_a_promoted_one_on_timeline_two_backed_up
     assert kept.manifest.cluster is not None
     assert kept.manifest.cluster.timeline == 2
     assert (await into_folder(kept, site / "copy", sought, quiet)).data_dir.is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_the_embedded_cluster_is_backed_up_by_its_owner(
+    embedded_home: Path, tmp_path: Path, site: Path, sought: Sought, ground: Ground
+):
+    """Nobody else may replicate."""
+    async with attached(embedded_home, lambda _: None) as cluster:
+        kept = await backed_up(new_vault(tmp_path), cluster.dsn(names.ADMIN, names.SHOP), tmp_path, sought)
+        assert await _refusal(cluster.dsn(names.AGENT, names.SHOP), tmp_path, sought) == "the login for backups may not replicate"
+    async with recovered(kept, site / "data", ground, quiet, durable=False) as server:
+        connection = await server.connect(names.CONTROL)
+        await connection.close()
+    assert kept.manifest.fingerprint is not None
+    assert kept.manifest.fingerprint.rows > 1000
 
 
 async def _refusal(dsn: str, folder: Path, sought: Sought) -> str:

@@ -1,0 +1,246 @@
+"""Full backups that are killed, cancelled, cut off and starved: nothing of them stays, and the next one works."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+from fix_backup import new_vault
+from fix_copies import processes_with
+from fix_disk import small_file_system
+from fix_faults import crash
+from fix_full import ORDERS, FullBackup, backed_up, quiet
+from fix_postgres import PostgresServer
+from fix_replica import ask
+from fix_waiting import until
+
+from ostiary_tools.backup.engines.full import FullEngine
+from ostiary_tools.backup.making import Making, making
+from ostiary_tools.backup.manifest import Content, Kind, Member
+from ostiary_tools.backup.port import Source
+from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.restoring.cluster import into_folder
+from ostiary_tools.errors import NotWritten, ToolError, Unavailable
+
+pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
+BIG = "CREATE TABLE big AS SELECT n, repeat(md5(n::text), 8) AS filler FROM generate_series(1, 200000) n;"
+"""More than the pipes hold."""
+
+
+@dataclass
+class Held:
+    """A backup in the making that does not read its base before it is told to."""
+
+    making: Making
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def id(self) -> str:
+        """Of the backup."""
+        return self.making.id
+
+    async def put(self, name: str, content: Content, source: BinaryIO, told: Callable[[int], None]) -> Member:
+        """Wait, then put it."""
+        self.reached.set()
+        await self.go_on.wait()
+        return await self.making.put(name, content, source, told)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A server, and what its backups need."""
+
+    server: PostgresServer
+    folder: Path
+    sought: Sought
+
+    def take(self, keeping: Held, spool: Path) -> "asyncio.Task[object]":
+        """Begin a backup."""
+        return asyncio.create_task(
+            FullEngine(self.sought).make(Source("shop", Kind.FULL, self.server.dsn()), keeping, spool, quiet)
+        )
+
+    async def nothing_is_left(self) -> None:
+        """Of programs here and sessions in the server; and the next backup works."""
+        mark = str(self.server.root)
+        left = [pid for pid in processes_with("pg_receivewal") + processes_with("pg_basebackup") if _has(pid, mark)]
+        assert left == []
+        await until(self._quiet)
+        kept = await backed_up(
+            new_vault(_made(self.folder / "vault")), self.server.dsn(), _made(self.folder / "after"), self.sought
+        )
+        assert kept.manifest.fingerprint is not None
+
+    async def _quiet(self) -> bool:
+        return await ask(self.server, "SELECT count(*) FROM pg_stat_replication") == 0 and not await ask(
+            self.server, "SELECT count(*) FROM pg_replication_slots"
+        )
+
+
+@pytest.fixture
+def attacked(own_server: Callable[..., PostgresServer], tmp_path: Path, sought: Sought) -> Site:
+    """A server with more in it than pipes hold."""
+    server = own_server(fsync="off")
+    server.sql(ORDERS + BIG)
+    return Site(server, tmp_path, sought)
+
+
+async def test_a_backup_that_is_cancelled_leaves_nothing(attacked: Site):
+    vault = new_vault(_made(attacked.folder / "cancelled"))
+    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
+        held = Held(made)
+        task = attacked.take(held, _made(attacked.folder / "spool"))
+        await held.reached.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert vault.repository.storage.names("backups") == []
+    await attacked.nothing_is_left()
+
+
+async def test_a_backup_that_is_cancelled_while_its_base_is_read_leaves_nothing(attacked: Site):
+    vault = new_vault(_made(attacked.folder / "cancelled"))
+    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
+        held = Held(made)
+        task = attacked.take(held, _made(attacked.folder / "spool"))
+        await held.reached.wait()
+        os.kill(await _program("pg_basebackup", attacked), signal.SIGSTOP)
+        held.go_on.set()
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await attacked.nothing_is_left()
+
+
+@pytest.mark.parametrize("program", ["pg_basebackup", "pg_receivewal"])
+async def test_a_killed_program_is_told_and_leaves_nothing(attacked: Site, program: str):
+    vault = new_vault(_made(attacked.folder / "killed"))
+    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
+        held = Held(made)
+        task = attacked.take(held, _made(attacked.folder / "spool"))
+        await held.reached.wait()
+        os.kill(await _program(program, attacked), signal.SIGKILL)
+        held.go_on.set()
+        with pytest.raises(ToolError, match=program):
+            await task
+    assert vault.repository.storage.names("backups") == []
+    await attacked.nothing_is_left()
+
+
+async def test_a_server_that_dies_in_mid_backup_is_told(attacked: Site):
+    vault = new_vault(_made(attacked.folder / "died"))
+    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
+        held = Held(made)
+        task = attacked.take(held, _made(attacked.folder / "spool"))
+        await held.reached.wait()
+        await crash(attacked.server)
+        held.go_on.set()
+        with pytest.raises(ToolError):
+            await task
+    assert vault.repository.storage.names("backups") == []
+    attacked.server.start()
+    await attacked.nothing_is_left()
+
+
+async def test_a_full_spool_is_told_and_leaves_nothing(attacked: Site):
+    vault = new_vault(_made(attacked.folder / "full"))
+    with small_file_system("20m") as disk:
+        async with making(vault.repository, Kind.FULL, "shop", "job") as made:
+            held = Held(made)
+            task = attacked.take(held, disk)
+            await held.reached.wait()
+            await asyncio.to_thread(attacked.server.sql, BIG.replace("big", "more"))
+            with pytest.raises(Unavailable, match="no room in the spool"):
+                await task
+    await attacked.nothing_is_left()
+
+
+async def test_a_database_that_is_dropped_in_mid_backup_is_not_in_the_copy(attacked: Site, site: Path):
+    attacked.server.sql("CREATE DATABASE doomed")
+    attacked.server.sql(BIG, "doomed")
+    vault = new_vault(_made(attacked.folder / "dropped"))
+    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
+        held = Held(made)
+        engine = FullEngine(attacked.sought)
+        task = asyncio.create_task(
+            engine.make(Source("shop", Kind.FULL, attacked.server.dsn()), held, _made(attacked.folder / "spool"), quiet)
+        )
+        await held.reached.wait()
+        await asyncio.to_thread(attacked.server.sql, "DROP DATABASE doomed")
+        held.go_on.set()
+        kept = await made.commit(await task)
+    restored = await into_folder(kept, site / "copy", attacked.sought, quiet)
+    assert restored.data_dir.is_dir()
+
+
+async def test_a_full_disk_in_a_restore_leaves_nothing(full_backup: FullBackup, sought: Sought):
+    with small_file_system("24m") as disk:
+        disk.chmod(0o711)
+        with pytest.raises(NotWritten, match="no space left"):
+            await into_folder(full_backup.kept, disk / "copy", sought, quiet)
+        assert _inside(disk) == []
+
+
+@pytest.mark.parametrize("stage", ["unpacked", "recovering", "comparing every row", "checking every page"])
+async def test_a_restore_that_is_cancelled_leaves_nothing(full_backup: FullBackup, site: Path, sought: Sought, stage: str):
+    restoring: list[asyncio.Task[object]] = []
+
+    async def tell(_done: float, _total: float | None, words: str) -> None:
+        if words.startswith(stage):
+            restoring[0].cancel()
+
+    restoring.append(asyncio.create_task(into_folder(full_backup.kept, site / "copy", sought, tell)))
+    try:
+        await restoring[0]
+    except asyncio.CancelledError:
+        assert _inside(site) == []
+    else:
+        assert _inside(site) == ["copy"], "it was through with that stage before it told of it"
+    assert processes_with(str(site)) == []
+
+
+async def test_what_a_killed_restore_left_goes_with_the_next(full_backup: FullBackup, site: Path, sought: Sought):
+    left = _made(site / ".ostiary-restoring-0123456789abcdef")
+    (left / "lock").touch()
+    _made(left / "data")
+    await into_folder(full_backup.kept, site / "copy", sought, quiet)
+    assert _inside(site) == ["copy"]
+
+
+async def _program(name: str, attacked: Site) -> int:
+    """Its own process, not its leash's."""
+    found: list[int] = []
+
+    def there() -> bool:
+        found[:] = [pid for pid in processes_with(name) if _has(pid, str(attacked.server.root)) and not _is_leash(pid)]
+        return bool(found)
+
+    await until(there)
+    return found[0]
+
+
+def _has(pid: int, mark: str) -> bool:
+    """Whether it was told of that server."""
+    try:
+        return mark.encode() in Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+
+
+def _is_leash(pid: int) -> bool:
+    return b"leash.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def _inside(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    return folder
