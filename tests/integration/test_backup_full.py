@@ -136,7 +136,7 @@ async def test_a_recovery_that_ends_early_is_no_success(full_backup: FullBackup,
     settings = {"recovery_target_lsn": wal.shown(copy.stretch.end + (64 << 20)), "recovery_target_action": "pause"}
     async with serving(data, ground, full_backup.cluster.superuser, settings) as server:
         with pytest.raises(Damaged, match="ends before its point"):
-            await _reached(server, full_backup.database, 0, quiet)
+            await _reached(server, full_backup.database, 0, _silent)
 
 
 @pytest.mark.slow
@@ -305,6 +305,10 @@ async def test_the_embedded_cluster_is_backed_up_by_its_owner(
         await connection.close()
     assert kept.manifest.fingerprint is not None
     assert kept.manifest.fingerprint.rows > 1000
+
+
+async def _silent(_words: str) -> None:
+    """Nobody is told."""
 
 
 async def _refusal(dsn: str, folder: Path, sought: Sought) -> str:

@@ -173,7 +173,7 @@ async def _agreed(work: _Work, base: _Base, receiver: Running) -> AsyncIterator[
             async with _seen(connection, readable=work.readable) as (exported, snapshot):
                 end = await beside(received(work.source.dsn, work.wal, _from(work, base), work.cluster.page_bytes), receiver)
                 stretch = _from(work, base, end)
-                if await _ends(work, stretch, snapshot):
+                if await _ends(work, base, stretch, snapshot):
                     yield _Moment(connection, exported, Point(snapshot, wal.shown(end)), stretch, before)
                     return
             await asyncio.sleep(_PAUSE_S)
@@ -181,11 +181,13 @@ async def _agreed(work: _Work, base: _Base, receiver: Running) -> AsyncIterator[
     raise Unavailable("no moment was found that belongs to one place in the server's log", hint)
 
 
-async def _ends(work: _Work, stretch: wal.Stretch, snapshot: str) -> bool:
+async def _ends(work: _Work, base: _Base, stretch: wal.Stretch, snapshot: str) -> bool:
+    """Whether it ends at one place, and at one where a copy is whole."""
     if work.waldump is None:
         return True
     folder = await asyncio.to_thread(linked, work.wal)
-    return await wal.boundary(work.waldump, folder, stretch, wal.Snapshot.read(snapshot)) is not None
+    place = await wal.boundary(work.waldump, folder, stretch, wal.Snapshot.read(snapshot))
+    return place is not None and place >= base.end
 
 
 def _from(work: _Work, base: _Base, end: int = 0) -> wal.Stretch:

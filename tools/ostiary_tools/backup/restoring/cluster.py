@@ -7,7 +7,7 @@ that holds anything else, is an error and goes again.
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -65,7 +65,7 @@ async def into_folder(kept: Kept, target: Path, sought: Sought, tell: Tell, *, r
         async with recovered(kept, data_dir, ground, tell) as server:
             await server.stop()
         if await has_checksums(data_dir, ground):
-            await tell(0, None, "checking every page")
+            await tell(kept.manifest.plain_bytes, None, "checking every page")
             await check_pages(data_dir, ground)
         await asyncio.to_thread(hand_over, data_dir, target, ground.account)
     return Restored(target, steps(target, ground))
@@ -88,7 +88,7 @@ async def recovered(kept: Kept, data_dir: Path, ground: Ground, tell: Tell, *, d
     async with serving(data_dir, ground, facts.superuser, chosen) as server:
         fingerprint = kept.manifest.fingerprint
         database = fingerprint.database if fingerprint else "template1"
-        await _reached(server, database, target, tell)
+        await _reached(server, database, target, partial(tell, kept.manifest.plain_bytes, None))
         if fingerprint is not None:
             await tell(kept.manifest.plain_bytes, None, "comparing every row")
             await _compare(server, fingerprint)
@@ -114,7 +114,7 @@ async def _target(copy: Unpacked, ground: Ground) -> int:
     return found
 
 
-async def _reached(server: Scratch, database: str, target: int, tell: Tell) -> None:
+async def _reached(server: Scratch, database: str, target: int, say: Callable[[str], Awaitable[None]]) -> None:
     """Wait until recovery is held at its target: a server that merely lets in may not be there yet."""
     connection = None
     try:
@@ -124,7 +124,7 @@ async def _reached(server: Scratch, database: str, target: int, tell: Tell) -> N
             if state in {"paused", "over"}:  # over where it could not be held; nor does it end before its target
                 return
             if not turn % _TOLD_EVERY:
-                await tell(0, None, f"recovering: at {place or 'the beginning'} of {wal.shown(target)}")
+                await say(f"recovering: at {place or 'the beginning'} of {wal.shown(target)}")
             await asyncio.sleep(_POLL_S)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged):
         raise await _ended(server) from None
