@@ -29,7 +29,7 @@ OUTCOMES = frozenset(
         *("ok", "cancelled", "unknown", "denied", "invalid_arguments", "refused", "not_recorded", "internal"),
         *("busy", "over_budget", "not_approved", "approval_waiting", "asked", "cannot_ask"),
         *("unavailable", "schema_changed", "timeout", "not_written", "max_cost", "max_rows_scanned", "replica"),
-        *("locked", "outcome_unknown", "no_collection", "embedding"),
+        *("locked", "outcome_unknown", "no_collection", "embedding", "damaged", "program"),
         "database_error",
     )
 )

@@ -182,8 +182,8 @@ def _agents_stay_out_of_the_vectors(config: Config) -> Iterator[Complaint]:
 def _backups_lie_apart(config: Config) -> Iterator[Complaint]:
     backups, restores = config.backup_folder, config.restore_folder
     # Who takes the folder away must not have taken the keys with it.
-    if _inside(backups, config.home.state) or _inside(config.home.state, backups):
-        yield ("backup", "repository"), f"`{backups}` and `home.state`, where keys lie, are in one folder; choose another one"
+    if _inside(config.home.state, backups):
+        yield ("backup", "repository"), f"`home.state`, where keys lie, would be in `{backups}`; choose another folder"
     if _inside(restores, backups) or _inside(backups, restores):
         yield ("backup", "restores"), "what is restored would lie among the backups; choose a folder outside `backup.repository`"
 

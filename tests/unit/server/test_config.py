@@ -248,8 +248,8 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             ("ostiary.toml:2: `control.backup_dsn` has no use without `control.dsn`; remove it: backups have a login there"),
         ),
         (
-            "[home]\nstate = '/srv/o'\n[backup]\nrepository = '/srv/o/backups'\n",
-            "ostiary.toml:4: `/srv/o/backups` and `home.state`, where keys lie, are in one folder; choose another one",
+            "[home]\nstate = '/srv/o/state'\n[backup]\nrepository = '/srv/o'\n",
+            "ostiary.toml:4: `home.state`, where keys lie, would be in `/srv/o`; choose another folder",
         ),
         (
             "[backup]\nrepository = '/srv/b'\nrestores = '/srv/b/restores'\n",
