@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from ostiary.cli_options import one_line
 from ostiary.founding import read_key
 from ostiary.progress import Tell
 from ostiary_tools.backup.custody import TARGETS, Restored, Target, Wanted
@@ -18,6 +19,7 @@ from ostiary_tools.backup.restoring.choosing import Place, restore
 from ostiary_tools.backup.storage.folder import Folder
 from ostiary_tools.errors import Refused, Unavailable
 
+_NAMED = 5
 BELIEVED = "the key of signatures was taken from the repository itself: that it is the one of your installation is for you to know"
 
 
@@ -32,17 +34,24 @@ class Files:
 def opened(files: Files) -> Repository:
     """Blocking. Raises ToolError and CommandFailed."""
     storage = Folder(files.repository)
+    if not (files.repository / "repository.json").is_file():
+        raise _none(files)
     try:
         return open_repository(storage, named_seal(storage), identities=read_key(files.identity))
     except OSError:
-        raise Unavailable(f"`{files.repository}` cannot be read", "name the folder that `repository.json` is in") from None
+        raise _none(files) from None
 
 
 def found(repository: Repository, named: str) -> StoredBackup:
     """The backup of that id, or the newest of that datasource. Blocking. Raises Refused and Damaged."""
     whole = [one.kept for one in repository.listed() if one.kept is not None]
     newest = next((one for one in reversed(whole) if one.manifest.datasource == named), None)
-    return newest if newest is not None else repository.load(named)
+    if newest is not None:
+        return newest
+    if named not in {one.id for one in repository.listed()}:
+        there = ", ".join(f"`{one.manifest.id}` of `{one_line(one.manifest.datasource)}`" for one in whole[-_NAMED:])
+        raise Refused("backup", "there is no such backup", f"the newest ones: {there}" if there else "there is none at all")
+    return repository.load(named)
 
 
 async def salvage(files: Files, named: str, target: Path, wanted: tuple[Target | None, tuple[str, ...]], tell: Tell) -> Restored:
@@ -55,3 +64,7 @@ async def salvage(files: Files, named: str, target: Path, wanted: tuple[Target |
         raise Refused("target", f"no {what} can be made from files alone: there is no server", "choose `instance` or `file`")
     place = Place(target.parent, "", Sought(()), 2)
     return await restore(kept, Wanted(kept.manifest.id, target.name, what, tables), place, tell)
+
+
+def _none(files: Files) -> Unavailable:
+    return Unavailable(f"there is no repository of backups in `{files.repository}`", "name the folder that `repository.json` is in")

@@ -1,0 +1,263 @@
+"""`ostiary backup`, `restore` and `drill` as a person runs them, on a real server; and what of it is on record."""
+
+import asyncio
+import io
+import json
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fix_backup import flip
+from fix_custody import KEEPER, ROWS, SHOP
+from fix_postgres import PostgresServer
+from fix_server import READS_ALL, MakeSite, Site
+from fix_waiting import until
+
+from ostiary import cli
+
+BOGUS = "20260101T000000Z-0123abcd"
+_WAITS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'ostiary backup' AND wait_event_type = 'Lock'
+"""
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """Whoever runs commands at a site."""
+
+    site: Site
+    capsys: Any
+    monkeypatch: Any
+    database: str
+
+    @property
+    def stick(self) -> Path:
+        """What is taken away."""
+        return self.site.folder / "stick"
+
+    @property
+    def backups(self) -> Path:
+        """The repository's."""
+        return self.site.config.backup_folder / "backups"
+
+    def runs(self, *words: str, types: str = "", alone: bool = False) -> Said:
+        """`ostiary …` in this process, `alone` without the site's configuration."""
+        self.monkeypatch.setattr(sys, "stdin", io.StringIO(types))
+        with pytest.raises(SystemExit) as left:
+            cli.main([*words, *([] if alone else ["--config", str(self.site.folder / "ostiary.toml")])])
+        said = self.capsys.readouterr()
+        return Said(int(left.value.code or 0), said.out, said.err)
+
+    def does(self, *words: str, **more: Any) -> str:
+        """Likewise; it succeeds, and what it says on stdout."""
+        said = self.runs(*words, **more)
+        assert said.code == 0, said.err
+        return said.out
+
+    def begins(self) -> None:
+        """A repository with a recovery key on the stick."""
+        self.does("backup", "init", "--recovery-key", str(self.stick / "recovery.key"))
+
+    def backs_up(self) -> str:
+        """The id of a new backup of the shop."""
+        found = re.search(r"backup `([0-9TZa-f-]+)`", self.does("backup", "create"))
+        assert found
+        return found[1]
+
+    def events(self) -> list[tuple[str, str]]:
+        """On record, what people did, and to what."""
+        records = asyncio.run(self.site.records())
+        return [(one["event"], one.get("backup", "")) for one in records if one["kind"] == "event" and "person" in one]
+
+    def calls(self) -> list[tuple[str, str, tuple[str, ...], str]]:
+        """On record, of each call that was decided its tool, agent, roles and decision."""
+        records = asyncio.run(self.site.records())
+        decided = [one for one in records if one["kind"] in ("intent", "denial", "i", "d") and one.get("transport") == "command"]
+        return [(one["tool"], one["agent"], tuple(one["roles"]), one["decision"]) for one in decided]
+
+
+@pytest.fixture
+def person(
+    make_site: MakeSite,
+    make_database: Callable[[str], Awaitable[str]],
+    postgres_server: PostgresServer,
+    capsys: Any,
+    monkeypatch: Any,
+) -> Person:
+    async def made() -> Person:
+        database = await make_database(SHOP)
+        dsns = {"shop": postgres_server.dsn(database=database)}
+        site = await make_site(dsns, policy=READS_ALL, backups={"shop": postgres_server.dsn(KEEPER, database)})
+        return Person(site, capsys, monkeypatch, database)
+
+    one = asyncio.run(made())
+    monkeypatch.setenv("HOME", str(one.site.folder))
+    monkeypatch.chdir(one.site.folder)
+    one.stick.mkdir()
+    return one
+
+
+def test_a_newcomer_begins_backs_up_looks_and_restores_and_all_is_on_record(person: Person, postgres_server: PostgresServer):
+    refused = person.runs("backup", "create")
+    assert (refused.code, "`ostiary backup init`" in refused.err) == (3, True)
+    begun = person.runs("backup", "init", "--recovery-key", str(person.stick / "recovery.key"))
+    assert begun.code == 0
+    assert "take it away from this machine now" in begun.err
+    id_ = person.backs_up()
+    [listed] = json.loads(person.does("backup", "list", "--json"))
+    assert (listed["backup"], listed["datasource"], listed["rows"], listed["state"]) == (id_, "shop", str(ROWS), "unproven")
+    assert person.does("backup", "list").startswith(f"{id_}  shop  logical  ")
+    shown = json.loads(person.does("backup", "show", "shop", "--json"))
+    assert (shown["backup"], shown["tables"], shown["rows"], shown["drills"]) == (id_, 2, ROWS, [])
+    assert [member["name"] for member in shown["members"]] == ["database.dump.zst.age", "globals.sql.zst.age"]
+    assert json.loads(person.does("backup", "verify", "shop", "--json"))["backup"] == id_
+    asked = person.runs("restore", "shop", "shop_copy")
+    assert (asked.code, "wants a human's approval" in asked.err) == (1, True)
+    copy = f"copy_{person.database}"
+    try:
+        assert f"{ROWS:,} rows are as they were backed up" in person.does("restore", "shop", copy, "--yes")
+        assert asyncio.run(rows_of(postgres_server, copy)) == ROWS
+    finally:
+        postgres_server.drop([copy])
+    assert [event for event, _ in person.events()] == ["backups_beginning", "backups_begun"]
+    tools = {"create_backup", "list_backups", "verify_backup", "restore_backup"}
+    assert {call[:3] for call in person.calls()} == {(tool, "local", ("custodian",)) for tool in tools}
+    recovery = re.search(r"AGE-SECRET-KEY-\S+", (person.stick / "recovery.key").read_text())
+    assert recovery
+    assert recovery[0] not in json.dumps(asyncio.run(person.site.records()))
+
+
+async def rows_of(server: PostgresServer, database: str) -> int:
+    connection = await asyncpg.connect(server.dsn(database=database))
+    try:
+        return int(await connection.fetchval("SELECT (SELECT count(*) FROM customers) + (SELECT count(*) FROM orders)"))
+    finally:
+        await connection.close()
+
+
+def test_a_backup_is_deleted_by_who_types_its_id_and_the_last_one_only_twice(person: Person):
+    person.begins()
+    first, second = person.backs_up(), person.backs_up()
+    wrong = person.runs("backup", "delete", first, types="yes\n")
+    assert (wrong.code, "error: that is not it: nothing was deleted" in wrong.err) == (2, True)
+    assert person.events()[2:] == []
+    assert person.runs("backup", "delete", first, types=f"{first}\n").code == 0
+    last = person.runs("backup", "delete", second, types=f"{second}\n")
+    assert (last.code, "it is the only backup of `shop`" in last.err) == (1, True)
+    once = person.runs("backup", "delete", second, "--last", types=f"{second}\n")
+    assert once.code == 2
+    assert [path.name for path in person.backups.iterdir()] == [second]
+    assert person.runs("backup", "delete", second, "--last", types=f"{second}\nshop\n").code == 0
+    assert list(person.backups.iterdir()) == []
+    told = [event for event in person.events() if event[0].startswith("backup_")]
+    assert told == [(name, id_) for id_ in (first, second) for name in ("backup_deleting", "backup_deleted")]
+    assert person.runs("backup", "delete", "../../x", types="../../x\n").code == 1
+    assert person.runs("backup", "delete", BOGUS, types=f"{BOGUS}\n").err.startswith("error: there is no such backup\n")
+
+
+def test_damage_is_named_listed_and_deleted(person: Person):
+    person.begins()
+    id_ = person.backs_up()
+    flip(person.backups / id_ / "database.dump.zst.age", 0.5)
+    damaged = person.runs("backup", "verify", id_)
+    assert (damaged.code, "`database.dump.zst.age` is damaged" in damaged.err) == (1, True)
+    flip(person.backups / id_ / "manifest.json", 0.5)
+    listed = person.runs("backup", "list")
+    assert (listed.code, listed.out) == (0, "")
+    assert f"damaged: `{id_}`: the signature does not hold" in listed.err
+    for words in (("show", id_), ("verify", id_)):
+        said = person.runs("backup", *words)
+        assert (said.code, "damaged" in said.err) == (1, True)
+    assert person.runs("backup", "delete", id_, types=f"{id_}\n").code == 0
+
+
+def test_the_files_and_a_key_are_enough_where_the_installation_is_lost(person: Person):
+    person.begins()
+    id_ = person.backs_up()
+    saved = person.site.folder / "saved"
+    shutil.copytree(person.site.config.backup_folder, saved)
+    for lost in (person.site.config.home.data, person.site.config.home.state):
+        shutil.rmtree(lost)
+    from_files = ("--repository", str(saved), "--identity", str(person.stick / "recovery.key"))
+
+    unknown = person.runs("restore", "nothing", "copy", *from_files, alone=True)
+    assert (unknown.code, f"`{id_}` of `shop`" in unknown.err) == (1, True)
+    there = person.runs("restore", "shop", str(saved), "--table", "public.orders", *from_files, alone=True)
+    assert (there.code, "already" in there.err) == (1, True)
+    nowhere = person.runs("restore", "shop", "copy", "--to", "database", *from_files, alone=True)
+    assert (nowhere.code, "there is no server" in nowhere.err) == (1, True)
+    empty = person.runs("restore", "shop", "copy", "--repository", str(person.stick), "--identity", from_files[3], alone=True)
+    assert (empty.code, "there is no repository of backups in" in empty.err) == (3, True)
+    made = person.runs("restore", "shop", "orders.sql", "--table", "public.orders", *from_files, alone=True)
+    assert made.code == 0, made.err
+    assert "the key of signatures was taken from the repository itself" in made.err
+    [file] = person.site.folder.glob("orders.sql*")
+    assert b"orders" in file.read_bytes()
+    assert not person.site.config.home.state.exists()
+    assert not person.site.config.home.data.exists()
+
+
+def test_an_altered_backup_is_not_restored_from_files_alone(person: Person):
+    person.begins()
+    id_ = person.backs_up()
+    flip(person.backups / id_ / "manifest.json", 0.5)
+    key = str(person.stick / "recovery.key")
+    said = person.runs("restore", id_, "copy", "--repository", str(person.site.config.backup_folder), "--identity", key, alone=True)
+    assert (said.code, "the signature does not hold" in said.err) == (1, True)
+    assert not (person.site.folder / "copy").exists()
+
+
+def test_a_role_that_may_not_is_told_so_and_others_do_not_exist(person: Person):
+    person.begins()
+    id_ = person.backs_up()
+    analyst = person.runs("backup", "create", "--role", "analyst")
+    assert (analyst.code, "may not call `create_backup`" in analyst.err) == (1, True)
+    unknown = person.runs("backup", "show", BOGUS, "--role", "analyst")
+    hidden = person.runs("backup", "show", id_, "--role", "analyst")
+    assert hidden.err.replace(id_, BOGUS) == unknown.err
+    assert person.runs("backup", "list", "--role", "nobody").code == 2
+    by_datasource = person.runs("backup", "verify", "shop", "--role", "analyst")
+    assert (by_datasource.code, "may not call" in by_datasource.err) == (1, True)
+
+
+def test_a_backup_that_is_called_off_at_the_keyboard_leaves_nothing(person: Person):
+    person.begins()
+    words = ("backup", "create", "--config", str(person.site.folder / "ostiary.toml"))
+
+    async def called_off() -> int:
+        connection = await asyncpg.connect(person.site.server.dsn(database=person.database))
+        try:
+            async with connection.transaction():
+                await connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+                command = await asyncio.create_subprocess_exec(sys.executable, "-m", "ostiary", *words, stderr=asyncio.subprocess.DEVNULL)
+
+                async def waits() -> bool:
+                    return bool(await connection.fetchval(_WAITS))
+
+                await until(waits, 60)
+                command.send_signal(signal.SIGINT)
+                return await command.wait()
+        finally:
+            await connection.close()
+
+    assert asyncio.run(called_off()) == 130
+    assert list(person.backups.glob("*")) == []
+    assert [path.name for path in (person.site.config.backup_folder / "staging").glob("*") if path.suffix != ".lock"] == []
+    assert person.backs_up()
