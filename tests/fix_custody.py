@@ -117,6 +117,7 @@ def strongroom(
         dsns = {"shop": postgres_server.dsn(database=database)}
         wishes = {"policy": READS_ALL, "backups": {"shop": postgres_server.dsn(KEEPER, database)}} | wishes
         site = await make_site(dsns, **wishes)
+        site.folder.chmod(0o711)  # copies may be another user's
         async with open_house(site.config, lambda _: None) as house:
             if ready:
                 begin(house.vault, proven=proven)

@@ -11,8 +11,7 @@ from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring.copies import Copying
 from ostiary_tools.backup.scratch import Scratch
-from ostiary_tools.embedded.account import server_account
-from ostiary_tools.embedded.errors import EmbeddedError
+from ostiary_tools.backup.spool import user_of
 from ostiary_tools.errors import Unavailable
 
 _ALWAYS = "template1"
@@ -21,10 +20,7 @@ _ALWAYS = "template1"
 
 def drill_here(vault: Vault) -> Drill:
     """As configured. Raises Unavailable where no user can run a copy's server."""
-    try:
-        account = server_account(vault.spools / "data")
-    except EmbeddedError as error:
-        raise Unavailable(error.message, error.hint) from error
+    account = user_of(vault.spools)
     audit = vault.audit
     if audit is None:
         raise Unavailable("the audit log of this installation is not known here", "hold the drill where its calls are made")

@@ -50,6 +50,7 @@ async def test_the_sample_and_the_control_database_are_backed_up_and_the_sample_
     assert "datasources whose backups you may use: `control`, `shop`" in unnamed
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_whole_cluster_is_backed_up_drilled_and_restored_to_an_instance(embedded_home: Path, tmp_path: Path):
     async with open_house(embedded(embedded_home, tmp_path), lambda _: None) as house, working(house):

@@ -37,7 +37,9 @@ async def test_a_custodian_backs_up_and_finds_the_backup_unproven(strongroom: Op
         said = await it.done(ada, "create_backup", kind="logical")
         listed = text_of(await ada.call_tool("list_backups", {}))
         records = await it.site.records()
+        counted = await it.house.queue.table.counted()
         assert not left_over(it)
+    assert [(one.tool, one.state, one.count, one.takeovers) for one in counted] == [("create_backup", "completed", 1, 0)]
     assert f"(logical): {ROWS:,} rows" in said
     assert "unproven" in said
     [line] = rows(listed)
@@ -173,6 +175,27 @@ async def test_a_sqlite_file_is_backed_up_and_restored_under_a_new_name(strongro
             assert copy.execute("SELECT count(*) FROM notes").fetchone() == (30,)
     assert f"restored to the file `{it.house.vault.restores / 'copy'}`: 30 rows are as they were backed up" in restored
     assert "canary" not in restored
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_single_table_comes_back_in_a_schema_that_no_agent_is_let_into(strongroom: OpenStrongroom):
+    async with strongroom() as it, it.client() as ada, it.working():
+        made = await it.backed_up(ada)
+        arguments = {"backup": made, "name": "rescued", "tables": ["public.customers"]}
+        restored = await it.done(ada, "restore_backup", **arguments)
+        file = await it.done(ada, "restore_backup", **arguments, target="file")
+        assert "restored to schema `rescued` in the database of `shop`: 500 rows are as they were backed up" in restored
+        async with it.admin() as admin:
+            count = await admin.fetchval("SELECT count(*) FROM rescued.customers")
+            privileges = await admin.fetchval("SELECT nspacl::text FROM pg_namespace WHERE nspname = 'rescued'")
+            read = "SELECT relacl::text FROM pg_class WHERE oid = 'rescued.customers'::regclass"
+            assert (privileges, await admin.fetchval(read)) == (None, None)
+        text = (it.house.vault.restores / "rescued").read_text()
+        assert not left_over(it)
+    assert count == 500
+    assert "the file" in file
+    assert "CREATE SCHEMA rescued" in text
 
 
 @pytest.mark.asyncio

@@ -44,12 +44,7 @@ def find_relation(view: SchemaView, written: str) -> Relation:
 
     Raises Refused when it names nothing the caller may see, or more than one thing.
     """
-    match = _WRITTEN.fullmatch(written)
-    if match is None:
-        raise Refused("unknown_table", f"`{one_line(written, 80)}` is not a table name", "write `schema.table`")
-    schema, name = (_folded(part) for part in match.groups())
-    if name is None:
-        raise Refused("unknown_table", "the table name is empty", "write `schema.table`")
+    schema, name = relation_written(written)
     for candidate in (schema,) if schema is not None else view.snapshot.search_path:
         found = view.relation(candidate, name)
         if found is not None:
@@ -61,6 +56,17 @@ def find_relation(view: SchemaView, written: str) -> Relation:
         places = ", ".join(qualified(relation.schema, relation.name) for relation in same[:10])
         raise Refused("ambiguous_table", f"`{one_line(written, 80)}` names several tables", f"say which: {places}")
     raise Refused("unknown_table", f"unknown table `{one_line(written, 80)}`", _nearest(view, name))
+
+
+def relation_written(written: str) -> tuple[str | None, str]:
+    """The schema, where one is named, and the name, as SQL reads them. Raises Refused."""
+    match = _WRITTEN.fullmatch(written)
+    if match is None:
+        raise Refused("unknown_table", f"`{one_line(written, 80)}` is not a table name", "write `schema.table`")
+    schema, name = (_folded(part) for part in match.groups())
+    if name is None:
+        raise Refused("unknown_table", "the table name is empty", "write `schema.table`")
+    return schema, name
 
 
 def _folded(part: str | None) -> str | None:

@@ -7,7 +7,7 @@ from pydantic import Field
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
 from ostiary_tools.api import AboutBackups, Args, Hints, KnownBackup, Refused, Session, Surface, Text, World
-from ostiary_tools.backup.custody import TARGETS, Target, Wanted
+from ostiary_tools.backup.custody import TARGETS, Target, Wanted, tables_written
 from ostiary_tools.backup.known import UNPROVEN, known, resource
 
 CONTROL = "control"
@@ -25,7 +25,7 @@ class RestoreBackupArgs(Args):
     ] = None
     tables: Annotated[
         tuple[Annotated[str, Field(max_length=260)], ...],
-        Field(max_length=100, description="Only these, as `schema.table`; of logical backups."),
+        Field(max_length=100, description="Only these, as `schema.table`, to a schema or file."),
     ] = ()
 
 
@@ -72,4 +72,7 @@ def _target(args: RestoreBackupArgs, found: KnownBackup) -> Target:
         raise Refused("tables", f"a {target} is made of tables", "name them, or choose another target")
     if target is not Target.INSTANCE and found.manifest.datasource == CONTROL:
         raise Refused("target", "the control database is restored to an instance of its own", "choose `instance`")
+    if target is Target.SCHEMA and args.name.startswith("pg_"):
+        raise Refused("target", "no schema is called so", "choose a name that does not begin with `pg_`")
+    tables_written(args.tables)
     return target

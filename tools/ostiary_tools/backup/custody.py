@@ -1,12 +1,14 @@
 """What a run may ask for of backups, and what it is told: the part of `api.Session` that is about them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
 from ostiary_tools.backup.manifest import Kind, Manifest
+from ostiary_tools.errors import Refused
+from ostiary_tools.identifiers import one_line, relation_written
 
 
 class Target(StrEnum):
@@ -19,11 +21,11 @@ class Target(StrEnum):
     SCHEMA = "schema"
     """Tables, in a schema of the datasource's database."""
     FILE = "file"
-    """A SQLite file, or tables as a file."""
+    """A SQLite file, or tables as a file of SQL."""
 
 
 TARGETS: Mapping[Kind, tuple[Target, ...]] = {
-    Kind.FULL: (Target.INSTANCE,),
+    Kind.FULL: (Target.INSTANCE, Target.SCHEMA, Target.FILE),
     Kind.LOGICAL: (Target.DATABASE, Target.INSTANCE, Target.SCHEMA, Target.FILE),
     Kind.SQLITE: (Target.FILE,),
 }
@@ -40,7 +42,19 @@ class Wanted:
     """Of the new thing: `[a-z][a-z0-9_]*`."""
     target: Target
     tables: tuple[str, ...] = ()
-    """`schema.table`; all of it where none is named."""
+    """`schema.table` as SQL writes them; all of it where none is named."""
+
+
+def tables_written(tables: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Each by schema and name. Raises Refused."""
+    return tuple(map(_table, tables))
+
+
+def _table(written: str) -> tuple[str, str]:
+    schema, name = relation_written(written)
+    if schema is None:
+        raise Refused("tables", f"`{one_line(written, 80)}` does not say its schema", "write `schema.table`")
+    return schema, name
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from ostiary_tools.embedded.account import Account
+from ostiary_tools.embedded.account import Account, blocked, server_account
+from ostiary_tools.embedded.errors import EmbeddedError
+from ostiary_tools.errors import Unavailable
 
 _GUARD = "guard.lock"
 _LOCK = "held.lock"
@@ -24,6 +26,18 @@ async def spooled(folder: Path, account: Account | None = None) -> AsyncIterator
         yield made / _WORK
     finally:
         await asyncio.shield(asyncio.to_thread(_gone, made, lock))
+
+
+def user_of(folder: Path) -> Account:
+    """Whom servers of copies in it run as. Raises Unavailable where there is nobody who may."""
+    try:
+        account = server_account(folder / "data")
+    except EmbeddedError as error:
+        raise Unavailable(error.message, error.hint) from error
+    if (barrier := blocked(folder, account)) is not None:
+        message = f"copies are run by the user `{account.name}`, who may not pass `{barrier}`"
+        raise Unavailable(message, f"let others pass with `chmod o+x {barrier}`, or choose another `home.data`")
+    return account
 
 
 def _made(folder: Path, account: Account | None) -> tuple[Path, int]:

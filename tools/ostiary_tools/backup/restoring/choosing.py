@@ -1,14 +1,26 @@
 """What becomes of a backup: which of its restores makes what is wanted."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ostiary_tools.backup.custody import Restored, Target, Wanted
+from ostiary_tools.backup.custody import Restored, Target, Wanted, tables_written
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Kept, Tell
 from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.spool import spooled, user_of
 from ostiary_tools.errors import Refused, Unavailable
+
+if TYPE_CHECKING:
+    from ostiary_tools.backup.restoring.tables import Copy
+
+_NO_LOGIN = "the datasource of this backup has no login for backups any more"
+_SPOOLS = ".ostiary-spools"
+_CLOSED = "nobody but the login for backups may read the schema: `GRANT USAGE ON SCHEMA` and rights on its tables let others in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +35,17 @@ class Place:
     parallel: int = 2
     runtime_dir: Path | None = None
     """A private folder for sockets, where there is one."""
+    spools: Path | None = None
+    """Where a copy lies that single tables are taken out of; nothing else lies there. Without it, in the folder."""
 
 
-async def restore(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
+async def restore(kept: StoredBackup, wanted: Wanted, place: Place, tell: Tell) -> Restored:
     """Make it. Raises ToolError; then there is nothing new."""
     match kept.manifest.kind, wanted.target:
         case Kind.LOGICAL, Target.DATABASE:
             return await _database(kept, wanted, place, tell)
+        case Kind.LOGICAL | Kind.FULL, Target.SCHEMA | Target.FILE:
+            return await _tables(kept, wanted, place, tell)
         case Kind.LOGICAL, Target.INSTANCE:
             return await _instance(kept, wanted, place, tell)
         case Kind.FULL, Target.INSTANCE:
@@ -37,14 +53,14 @@ async def restore(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Resto
         case Kind.SQLITE, Target.FILE:
             return await _file(kept, wanted, place, tell)
         case kind, target:
-            raise Refused("target", f"of a {kind} backup no {target} is made yet", "choose another target")
+            raise Refused("target", f"of a {kind} backup no {target} is made", "choose another target")
 
 
 async def _database(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
     from ostiary_tools.backup.restoring.database import into_server
 
     if not place.dsn:
-        raise Unavailable("the datasource of this backup has no login for backups any more", "restore it to an instance")
+        raise Unavailable(_NO_LOGIN, "restore it to an instance")
     made = await into_server(kept, place.dsn, wanted.name, place.sought, tell, parallel=place.parallel)
     where = f"database `{made.database}` on the server of `{kept.manifest.datasource}`"
     return Restored(kept.manifest, where, _rows(kept), made.notes)
@@ -78,6 +94,48 @@ async def _instance(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Res
         made = await into_instance(kept, data_dir, ground, place.sought, tell, parallel=place.parallel)
         await asyncio.to_thread(hand_over, data_dir, path, account)
     return Restored(kept.manifest, f"the instance `{path}`", _rows(kept), (*made.notes, *steps(path, ground)))
+
+
+async def _tables(kept: StoredBackup, wanted: Wanted, place: Place, tell: Tell) -> Restored:
+    from ostiary_tools.backup.restoring.tables import into_schema, into_sql
+
+    if wanted.target is Target.SCHEMA and not place.dsn:
+        raise Unavailable(_NO_LOGIN, "restore the tables to a file")
+    path, tables = await _new(place, wanted.name), tables_written(wanted.tables)
+    async with _running(kept, place, tell) as copy:
+        if wanted.target is Target.FILE:
+            notes = await into_sql(copy, tables, path, wanted.name, tell)
+            where = f"the file `{path}`, which makes a schema `{wanted.name}`"
+            return Restored(kept.manifest, where, _rows_of(kept, tables), notes)
+        notes = await into_schema(copy, tables, place.dsn, wanted.name, tell)
+    where = f"schema `{wanted.name}` in the database of `{kept.manifest.datasource}`"
+    return Restored(kept.manifest, where, _rows_of(kept, tables), (*notes, _CLOSED))
+
+
+@asynccontextmanager
+async def _running(kept: StoredBackup, place: Place, tell: Tell) -> AsyncIterator["Copy"]:
+    """A server of a copy of all of it; it goes with the block."""
+    from ostiary_tools.backup.restoring.copies import Copying
+    from ostiary_tools.backup.restoring.tables import Copy
+    from ostiary_tools.backup.scratch import serving
+
+    spools = place.spools or (await _new(place, _SPOOLS))
+    account = await asyncio.to_thread(user_of, spools)
+    fingerprint = kept.manifest.fingerprint
+    if fingerprint is None:
+        raise Refused("tables", "nobody knows what tables this backup holds", "restore all of it, to an instance")
+    async with spooled(spools, account) as folder:
+        made = await Copying(place.sought, account, place.runtime_dir, place.parallel)(kept, folder, tell)
+        if isinstance(made, str):
+            raise Refused("tables", "single tables are not taken out of such a backup", "restore all of it")
+        async with serving(made.data_dir, made.ground, made.superuser) as scratch:
+            yield Copy(scratch, fingerprint.database, made.ground.programs.major, place.sought)
+            await scratch.stop()
+
+
+def _rows_of(kept: Kept, tables: Sequence[tuple[str, str]]) -> int:
+    fingerprint = kept.manifest.fingerprint
+    return sum(one.rows for one in fingerprint.tables if (one.schema, one.table) in tables) if fingerprint else 0
 
 
 def _rows(kept: Kept) -> int:
