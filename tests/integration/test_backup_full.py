@@ -42,8 +42,8 @@ async def test_a_backup_under_write_load_becomes_a_data_directory_that_is_what_t
     async with serving(site / "copy", ground, full_backup.cluster.superuser) as server:
         connection = await server.connect(full_backup.database)
         try:
-            assert await connection.fetchval("SELECT count(*) FROM orders") == full_backup.fingerprint.rows
-            assert await connection.fetchval("SELECT count(*) FROM quick") == 0, "a full backup has no rows of unlogged tables"
+            assert await connection.fetchval("SELECT count(*) FROM public.orders") == full_backup.fingerprint.rows
+            assert await connection.fetchval("SELECT count(*) FROM public.quick") == 0, "it has no rows of unlogged tables"
         finally:
             await connection.close()
 
@@ -54,7 +54,7 @@ async def test_a_row_changed_by_one_is_found(full_backup: FullBackup, site: Path
     async with recovered(full_backup.kept, site / "data", ground, quiet, durable=False) as server:
         connection = await server.connect(full_backup.database)
         try:
-            await connection.execute("UPDATE orders SET total = total + 1 WHERE id = 1234")
+            await connection.execute("UPDATE public.orders SET total = total + 1 WHERE id = 1234")
             async with connection.transaction(isolation="repeatable_read", readonly=True):
                 now = await taken(connection, full_backup.database, Kind.FULL)
         finally:

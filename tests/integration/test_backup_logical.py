@@ -249,7 +249,7 @@ async def test_a_backup_is_restored_to_a_new_instance_with_its_roles(
     async with serving(made.data_dir, ground, made.superuser) as scratch:
         connection = await scratch.connect(database)
         assert await connection.fetchval("SELECT tableowner FROM pg_tables WHERE tablename = 'customers'") == f"{database}_g"
-        asked = "SELECT has_table_privilege($1, 'orders', 'SELECT') AND pg_has_role($1, $2, 'MEMBER')"
+        asked = "SELECT has_table_privilege($1, 'public.orders', 'SELECT') AND pg_has_role($1, $2, 'MEMBER')"
         assert await connection.fetchval(asked, role, f"{database}_g")
         login = "SELECT rolpassword LIKE 'SCRAM%' AND rolcanlogin FROM pg_authid WHERE rolname = $1"
         assert await connection.fetchval(login, role)

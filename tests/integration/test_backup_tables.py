@@ -63,7 +63,7 @@ async def filled(scratch: Scratch) -> None:
     await connection.execute("CREATE DATABASE shop")
     await connection.close()
     connection = await scratch.connect("shop")
-    await connection.execute(SHOP)
+    await connection.execute(f"SET search_path = public; {SHOP}")
     await connection.close()
 
 

@@ -140,6 +140,13 @@ class Kept(Protocol):
         """Its bytes as they lie there. Blocking. Raises Damaged where there are none."""
         ...
 
+    def compared(self, told: Callable[[int], None]) -> "Kept":
+        """The same, once every member was read and is what was stored; what becomes another afterwards is not given to anybody.
+
+        `told` takes how many bytes more were read, in the thread; what it raises ends the work. Blocking. Raises Damaged.
+        """
+        ...
+
 
 def chunks(stream: BinaryIO, size: int = 1 << 20) -> Iterator[bytes]:
     """The stream in pieces."""

@@ -5,15 +5,15 @@ whole; what is not as it was signed is listed as damaged and never used. Blockin
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-from ostiary_tools.backup import streams, strict_json
+from ostiary_tools.backup import pieces, streams, strict_json
 from ostiary_tools.backup.keys import Identity, NoKey, Probe, answers, make_probe, parsed_recipient, proves
 from ostiary_tools.backup.manifest import Manifest, Member
 from ostiary_tools.backup.manifest_json import ID, decode
@@ -66,6 +66,8 @@ class StoredBackup:
     manifest: Manifest
     storage: Storage
     identities: tuple[Identity, ...]
+    sums: Mapping[str, Sequence[bytes]] = field(default_factory=dict, repr=False, compare=False)
+    """Of members that were compared: of their pieces, as they lie there."""
 
     @property
     def readable(self) -> bool:
@@ -84,11 +86,26 @@ class StoredBackup:
             yield plain
 
     def stored(self, member: Member) -> BinaryIO:
-        """Its bytes as they lie there."""
+        """Its bytes as they lie there; of what was compared no others."""
         try:
-            return self.storage.open(f"{BACKUPS}/{self.manifest.id}/{member.name}")
+            file = self.storage.open(f"{BACKUPS}/{self.manifest.id}/{member.name}")
         except OSError:
             raise Damaged(member.name, f"`{member.name}` is missing or cannot be read", "use another backup") from None
+        return cast("BinaryIO", pieces.Same(file, self.sums[member.name])) if member.name in self.sums else file
+
+    def compared(self, told: Callable[[int], None]) -> "StoredBackup":
+        """The same, each member of which is what was stored, and is given as it was at this look or not at all; see `port.Kept`."""
+        return replace(self, sums={member.name: self._summed(member, told) for member in self.manifest.members})
+
+    def _summed(self, member: Member, told: Callable[[int], None]) -> Sequence[bytes]:
+        with self.stored(member) as stored:
+            try:
+                whole, sums = pieces.summed(stored, told)
+            except OSError:
+                whole, sums = "", ()
+        if whole != member.stored_sha256:
+            raise Damaged(member.name, f"`{member.name}` is damaged: it is not the file that was stored", "use another backup")
+        return sums
 
 
 @dataclass(frozen=True, slots=True)

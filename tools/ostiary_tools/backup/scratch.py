@@ -69,6 +69,18 @@ _QUIET = {
     "lc_messages": "C",
     "external_pid_file": "",
 }
+_SESSION = {
+    "search_path": "pg_catalog",
+    "session_preload_libraries": "",
+    "local_preload_libraries": "",
+    "row_security": "off",
+    "default_transaction_read_only": "off",
+    "statement_timeout": "0",
+    "lock_timeout": "0",
+    "idle_in_transaction_session_timeout": "0",
+    "idle_session_timeout": "0",
+}
+"""Of the superuser, against what owners of databases have said for theirs: it would run what they put in the way of names."""
 _SINCE = {
     15: {"archive_library": ""},
     17: {"event_triggers": "off", "sync_replication_slots": "off", "summarize_wal": "off"},
@@ -117,7 +129,7 @@ class Scratch:
                     port=PORT,
                     user=self.superuser,
                     database=database,
-                    server_settings={"session_preload_libraries": "", "local_preload_libraries": "", "row_security": "off"},
+                    server_settings=_SESSION,
                     timeout=60,
                 )
             except (asyncpg.CannotConnectNowError, ConnectionError, FileNotFoundError):

@@ -18,6 +18,8 @@ _CONNECT_S = 30.0
 _GOODBYE_S = 2.0
 _SETTINGS = {
     "application_name": NAME,
+    "search_path": "pg_catalog",  # where else names are looked for is said by a database's owner, too
+    "default_transaction_read_only": "off",
     "tcp_keepalives_idle": "60",
     "lock_timeout": "30s",
     "statement_timeout": "0",

@@ -21,7 +21,7 @@ from ostiary_tools.backup.port import Kept, Tell
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.restoring import roles
 from ostiary_tools.backup.restoring.archive import Target, created_with, fill, restorer
-from ostiary_tools.backup.restoring.feeding import check, members, text_of
+from ostiary_tools.backup.restoring.feeding import checked, members, text_of
 from ostiary_tools.backup.session import Facts, connected, environment, facts
 from ostiary_tools.datasources.failures import DRIVER_ERRORS
 from ostiary_tools.errors import Damaged, Refused, Unavailable
@@ -60,7 +60,7 @@ async def into_server(kept: Kept, dsn: str, name: str, sought: Sought, tell: Tel
     async with connected(dsn) as connection:
         known, who = await facts(connection), await asyncio.to_thread(login, dsn)
         await _check(connection, kept.manifest, known, name)
-        await asyncio.to_thread(check, kept)
+        kept = await checked(kept)
         programs = await restorer(kept, known.major, tls=known.tls or who.needs_tls, sought=sought)
         await swept(connection)
         notes = await _owners(connection, kept, known)

@@ -1,21 +1,21 @@
 """From a member of a backup into a program's input.
 
-What is kept is compared with its manifest before a program sees a byte of it, since a dump is code that the program runs; and again
-as it is read.
+What is kept is compared with its manifest before a program sees a byte of it, since a dump is code that the program runs; and each
+piece again as it is read.
 """
 
 import asyncio
-import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import BinaryIO
 
+from ostiary_tools.backup.making import called_off
 from ostiary_tools.backup.manifest import Content, Manifest, Member
 from ostiary_tools.backup.port import Kept, chunks
 from ostiary_tools.backup.running import Command, Running, started
-from ostiary_tools.errors import Damaged
+from ostiary_tools.backup.streams import Stopped
 
 _HEAD = 1 << 20
 """As much as a program that wants the beginning alone is given at once; there it may stop listening."""
@@ -26,15 +26,15 @@ def members(manifest: Manifest, content: Content) -> list[Member]:
     return [member for member in manifest.members if member.content is content]
 
 
-def check(kept: Kept) -> None:
-    """Compare every member as it is stored. Blocking. Raises Damaged, naming one."""
-    for member in kept.manifest.members:
-        digest = hashlib.sha256()
-        with kept.stored(member) as stored:
-            for piece in chunks(stored):
-                digest.update(piece)
-        if digest.hexdigest() != member.stored_sha256:
-            raise Damaged(member.name, f"`{member.name}` is damaged: it is not the file that was stored", "use another backup")
+async def checked(kept: Kept) -> Kept:
+    """The same, of which nothing is given that was not compared with its manifest. Raises Damaged, naming a member."""
+    stop = threading.Event()
+
+    def told(_: int) -> None:
+        if stop.is_set():
+            raise Stopped
+
+    return await called_off(stop.set, kept.compared, told)
 
 
 def text_of(kept: Kept, member: Member) -> str:

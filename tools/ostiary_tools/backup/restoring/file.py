@@ -11,7 +11,7 @@ from ostiary_tools.backup.manifest import Content, Fingerprint, Kind
 from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Kept, Tell, chunks
 from ostiary_tools.backup.restoring.drafts import drafted, publish
-from ostiary_tools.backup.restoring.feeding import check, members
+from ostiary_tools.backup.restoring.feeding import members
 from ostiary_tools.errors import Damaged, Refused
 
 
@@ -27,7 +27,6 @@ async def into_file(kept: Kept, path: Path, tell: Tell) -> None:
 
 def _restore(kept: Kept, fingerprint: Fingerprint, path: Path, told: Callable[[int], None], stop: threading.Event) -> None:
     with drafted(path) as (draft, descriptor):
-        check(kept)
         _write(kept, descriptor, told, stop)
         sqlite.check(draft)
         now = sqlite.printed(draft, fingerprint.database, lambda _: None, stop)

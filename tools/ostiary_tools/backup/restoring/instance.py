@@ -12,7 +12,7 @@ from ostiary_tools.backup.programs import Sought, to_serve
 from ostiary_tools.backup.restoring import roles
 from ostiary_tools.backup.restoring.archive import Target, created_with, fill, restorer
 from ostiary_tools.backup.restoring.database import create, equal, fingerprint_of, lacking_nothing
-from ostiary_tools.backup.restoring.feeding import check, members, text_of
+from ostiary_tools.backup.restoring.feeding import checked, members, text_of
 from ostiary_tools.backup.scratch import Ground, Scratch, make, serving
 from ostiary_tools.embedded.account import Account
 from ostiary_tools.errors import Refused, Unavailable
@@ -55,7 +55,7 @@ async def into_instance(kept: Kept, data_dir: Path, ground: Ground, sought: Soug
     database = fingerprint_of(kept.manifest).database
     if database in _TEMPLATES:
         raise Refused("name", "a template of databases is not restored into an instance, which has one", "restore it to a server")
-    await asyncio.to_thread(check, kept)
+    kept = await checked(kept)
     await make(data_dir, ground, SUPERUSER, "--encoding=UTF8", "--locale=C")
     async with serving(data_dir, ground, SUPERUSER, _BUILDING) as scratch:
         notes = await _begun(kept, scratch, ground, sought, database)
