@@ -22,4 +22,5 @@ pytest_plugins = [
     "fix_copies",
     "fix_full",
     "fix_custody",
+    "fix_killing",
 ]

@@ -1,0 +1,257 @@
+"""The server, the worker, its programs and the database killed at random moments of backups, verifications, drills and restores.
+
+After each the repository is whole: what is listed verifies and restores, a job that was taken over made one backup, and neither a
+program nor anything half made is left.
+"""
+
+import asyncio
+import itertools
+import os
+import random
+import secrets
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fix_killing import OpenYard, Yard, over, said_of
+from fix_waiting import until
+from mcp import MCPError
+
+from ostiary_tools.backup.manifest import Kind
+
+pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
+
+MOMENTS = int(os.environ.get("OSTIARY_MOMENTS", "50"))
+VICTIMS = ("server", "worker", "program", "database")
+CALL_S = 0.4
+"""About as long as a server is needed for a call that becomes a job."""
+KEPT = 2
+"""Backups of each kind that stay for the next rounds."""
+ENDED_S = 180
+OVER = {"completed", "failed", "cancelled"}
+
+
+@dataclass(frozen=True)
+class Act:
+    """What is at work when something is killed."""
+
+    tool: str
+    kind: Kind
+    level: str = ""
+    target: str = ""
+
+    def __str__(self) -> str:
+        return " ".join((self.tool, self.kind, self.level or self.target)).rstrip()
+
+    @property
+    def more(self) -> dict[str, str]:
+        """Of its arguments."""
+        return {name: value for name, value in (("level", self.level), ("target", self.target)) if value}
+
+
+ACTS = (
+    Act("create_backup", Kind.LOGICAL),
+    Act("verify_backup", Kind.LOGICAL, "manifest"),
+    Act("restore_backup", Kind.LOGICAL, target="database"),
+)
+
+
+class Rounds:
+    """One after the other, at one installation."""
+
+    def __init__(self, yard: Yard, dice: random.Random) -> None:
+        self.yard = yard
+        self.dice = dice
+        self.lasts: dict[Act, float] = {}
+        """Seconds that each takes undisturbed."""
+        self.killed: Counter[str] = Counter()
+        self._names = (f"copy_{number}" for number in itertools.count(1))
+        self._verified: set[str] = set()
+
+    async def rehearse(self) -> None:
+        """Each act undisturbed."""
+        for act in ACTS:
+            before = set(await self.yard.jobs())
+            done = asyncio.create_task(self._done(act))
+            await self._at_work(before)
+            began = asyncio.get_running_loop().time()
+            state, said = await done
+            self.lasts[act] = asyncio.get_running_loop().time() - began
+            assert state == "completed", said
+            await self._clean()
+
+    async def play(self, act: Act, victim: str) -> bool:
+        """One round; whether there was something to kill."""
+        arguments, value = await self._arguments(act)
+        before, backups = set(await self.yard.jobs()), self.yard.verified(but=self._verified)
+        call = asyncio.create_task(self._call(act, arguments))
+        if victim != "server":
+            await self._at_work(before)
+        await asyncio.sleep(self.dice.random() * (CALL_S if victim == "server" else self.lasts[act]))
+        died = await self._kill(victim, before)
+        await call
+        state, said = "", ""
+        for job in set(await self.yard.jobs()) - before:  # a server that was killed early has made none
+            state, said = await self._ended(job)
+        self._report(f"{act}, {died or 'nobody'} killed", state, said)
+        self._judge(victim, state, said)
+        await self.yard.assert_alone()
+        await self._look(act, arguments, value, backups, state)
+        if await self.yard.left_over():
+            assert (await self._done(act))[0] == "completed"
+        await self._clean()
+        self.killed[died] += bool(died)
+        return bool(died)
+
+    async def conclude(self) -> None:
+        """All that is listed is whole, and each restores."""
+        for id_ in self.yard.verified():
+            kept = self.yard.repository.load(id_)
+            for act in ACTS:
+                if act.tool == "restore_backup" and act.kind is kept.manifest.kind:
+                    state, said = await self._done(act, id_)
+                    assert state == "completed", said
+
+    async def _at_work(self, before: set[UUID]) -> None:
+        """Wait until a worker has taken the new job."""
+
+        async def is_taken() -> bool:
+            return any(job not in before and state != "queued" for job, state in (await self.yard.jobs()).items())
+
+        await until(is_taken, ENDED_S)
+
+    async def _kill(self, victim: str, before: set[UUID]) -> str:
+        match victim:
+            case "server":
+                await self.yard.kill_server()
+            case "worker":
+                await self.yard.kill_worker()
+            case "database":
+                await self.yard.kill_database()
+            case _:
+                return await self._kill_program(before)
+        return victim
+
+    async def _kill_program(self, before: set[UUID]) -> str:
+        """One of those that run, or the next to run; empty where the job ended without any."""
+        while True:
+            for one in self.dice.sample(found := self.yard.programs(), len(found)):
+                with suppress(ProcessLookupError):
+                    os.kill(one.pid, signal.SIGKILL)
+                    return one.name
+            jobs = await self.yard.jobs()
+            if any(job not in before and state in OVER for job, state in jobs.items()):
+                return ""
+            await asyncio.sleep(0.01)
+
+    async def _call(self, act: Act, arguments: Mapping[str, Any]) -> str:
+        """The answer; nothing where the server was killed meanwhile."""
+        with suppress(MCPError):
+            async with asyncio.timeout(ENDED_S):
+                return (await self.yard.server.client.call_tool(act.tool, dict(arguments))).content[0].text  # type: ignore[union-attr] # tools of ours answer texts
+        return ""
+
+    async def _done(self, act: Act, backup: str = "") -> tuple[str, str]:
+        """An act to its end, and what it made looked at."""
+        arguments, value = await self._arguments(act, backup)
+        before, backups = set(await self.yard.jobs()), self.yard.verified(but=self._verified)
+        said = await self._call(act, arguments)
+        new = set(await self.yard.jobs()) - before
+        assert new, said
+        state, said = await self._ended(*new)
+        await self._look(act, arguments, value, backups, state)
+        return state, said
+
+    async def _ended(self, job: UUID) -> tuple[str, str]:
+        await over(self.yard.jobs, job, ENDED_S)
+        async with self.yard.it.client(agent="local") as ada:
+            return (await self.yard.jobs())[job], await said_of(ada, job)
+
+    async def _arguments(self, act: Act, backup: str = "") -> tuple[dict[str, Any], str]:
+        """Of the call; and what a new backup will hold."""
+        if act.tool == "create_backup":
+            return {"datasource": "shop", "kind": act.kind.value}, await self.yard.changed()
+        chosen = backup or self.dice.choice(self._of(act.kind))
+        named = {"name": next(self._names)} if act.tool == "restore_backup" else {}
+        return {"backup": chosen, **named, **act.more}, self.yard.sums[chosen]
+
+    def _judge(self, victim: str, state: str, said: str) -> None:
+        if victim == "server":
+            assert state in {"", "completed"}, said
+        elif victim == "worker" and "already" not in said:  # it had its name when its maker died
+            assert state == "completed", said
+        assert state in {"", "completed", "failed"}, said
+        assert "internal" not in said
+        assert "damaged" not in said
+
+    async def _look(self, act: Act, arguments: Mapping[str, Any], value: str, backups: set[str], state: str) -> None:
+        """What there is, and that it is what was asked for."""
+        self._verified = self.yard.verified(but=self._verified)
+        new = self._verified - backups
+        if act.tool == "create_backup":
+            assert len(new) == (state == "completed")
+            self.yard.sums |= dict.fromkeys(new, value)
+            for old in self._of(act.kind)[:-KEPT]:
+                self.yard.repository.delete(old)
+            return
+        assert not new
+        if act.tool == "restore_backup":
+            await self._restored(arguments, value, state)
+        async with self.yard.it.client(agent="local") as ada:
+            assert "failed its drill" not in str(await ada.call_tool("list_backups", {})), "nothing is wrong with any backup"
+
+    async def _restored(self, arguments: Mapping[str, Any], value: str, state: str) -> None:
+        """All of it is there, or nothing."""
+        name = arguments["name"]
+        async with self.yard.database() as shop:
+            made = await shop.fetchval("SELECT count(*) FROM pg_database WHERE datname = $1", name)
+        folder = self.yard.it.house.vault.restores / name
+        assert (made or folder.exists()) or state != "completed"
+        if made:
+            async with self.yard.database(name) as copy:
+                assert await self.yard.sum_in(copy) == value
+            async with self.yard.database() as shop:
+                await shop.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        if folder.exists():
+            assert (folder / "PG_VERSION").exists()
+            shutil.rmtree(folder)
+
+    def _of(self, kind: Kind) -> list[str]:
+        """Backups of that kind, the oldest first."""
+        listed = self.yard.repository.listed()
+        return [one.id for one in listed if one.kept is not None and one.kept.manifest.kind is kind]
+
+    async def _clean(self) -> None:
+        assert await self.yard.left_over() == []
+
+    def _report(self, what: str, state: str, said: str) -> None:
+        print(f"{sum(self.killed.values()) + 1:3} {what}: {state or 'no job'}: {said[:200]!r}")
+
+
+def _scenes(dice: random.Random) -> Iterator[tuple[Act, str]]:
+    """All of them again and again, each time in another order."""
+    while True:
+        every = list(itertools.product(ACTS, VICTIMS))
+        yield from dice.sample(every, len(every))
+
+
+async def test_whatever_is_killed_at_fifty_random_moments_every_listed_backup_is_whole_and_restores(yard: OpenYard):
+    seed = os.environ.get("OSTIARY_SEED") or secrets.token_hex(4)
+    print("seed", seed)
+    dice = random.Random(seed)
+    async with yard() as it:
+        rounds = Rounds(it, dice)
+        await rounds.rehearse()
+        print({str(act): round(lasts, 1) for act, lasts in rounds.lasts.items()})
+        for act, victim in _scenes(dice):
+            await rounds.play(act, victim)
+            if sum(rounds.killed.values()) >= MOMENTS:
+                break
+        await rounds.conclude()
+        print(rounds.killed)
