@@ -1,6 +1,7 @@
 """What a repository takes and gives back."""
 
 import asyncio
+import fcntl
 import os
 from dataclasses import replace
 from io import BytesIO
@@ -98,6 +99,26 @@ async def test_a_cancelled_backup_ends_though_its_source_says_nothing_and_leaves
     assert source.closed
     assert vault.repository.listed() == ()
     assert list((vault.root / "staging").iterdir()) == []
+
+
+async def test_a_backup_that_is_cancelled_while_it_begins_holds_nothing(vault: Vault):
+    """The same job can be done again by the same process."""
+
+    async def begin() -> None:
+        async with making(vault.repository, Kind.SQLITE, "shop", "job"):
+            pytest.fail("it was cancelled before")
+
+    with (vault.root / "staging.lock").open() as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)  # it waits for this in its thread
+        task = asyncio.create_task(begin())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        task.cancel()
+        fcntl.flock(guard, fcntl.LOCK_UN)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert list((vault.root / "staging").iterdir()) == []
+    await keep(vault, [b"a row"])
 
 
 async def test_progress_tells_each_byte_once(vault: Vault):

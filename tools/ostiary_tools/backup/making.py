@@ -92,14 +92,16 @@ class Making:
 @asynccontextmanager
 async def making(repository: Repository, kind: Kind, datasource: str, job: str) -> AsyncIterator[Making]:
     """Begin the job's backup, or find it `done`. Raises LockedOut while another process is at the same job, and Refused."""
+    held: list[Making] = []
     try:
-        begun = await asyncio.to_thread(_begin, repository, kind, datasource, job)
-    except OSError as error:
-        raise not_written(error) from None
-    try:
-        yield begun
+        try:
+            await called_off(lambda: None, lambda: held.append(_begin(repository, kind, datasource, job)))
+        except OSError as error:
+            raise not_written(error) from None
+        yield held[0]
     finally:
-        await called_off(lambda: None, begun.stage.close)
+        for begun in held:  # also where it began though nobody waited for it any more
+            await called_off(lambda: None, begun.stage.close)
 
 
 def not_written(error: OSError) -> NotWritten:
@@ -120,7 +122,11 @@ def _begin(repository: Repository, kind: Kind, datasource: str, job: str) -> Mak
     id_ = f"{now:%Y%m%dT%H%M%SZ}{job_mark(job)}"
     # The stage is held before the look: whoever committed meanwhile held it, too.
     stage = repository.storage.stage(f"{BACKUPS}/{id_}", f"job{job_mark(job)}")
-    return Making(id_, repository, stage, kind, datasource, job, now, repository.of_job(job))
+    try:
+        return Making(id_, repository, stage, kind, datasource, job, now, repository.of_job(job))
+    except BaseException:
+        stage.close()
+        raise
 
 
 async def called_off(stop: Callable[[], None], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
