@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fix_backup import Vault, keep, new_vault
 
+from ostiary_tools.backup import streams
 from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.making import making
 from ostiary_tools.backup.manifest import Content, Kind
@@ -17,7 +18,7 @@ from ostiary_tools.backup.port import Made
 from ostiary_tools.backup.repository import initialise, open_repository
 from ostiary_tools.backup.sealing import load_signer
 from ostiary_tools.backup.storage.folder import Folder
-from ostiary_tools.errors import LockedOut, Refused, Unavailable
+from ostiary_tools.errors import LockedOut, NotWritten, Refused, Unavailable
 
 pytestmark = pytest.mark.asyncio
 
@@ -189,3 +190,45 @@ async def test_neither_keys_nor_plain_bytes_lie_in_the_repository(vault: Vault):
         assert identity.text not in repr(identity)
     for path in [vault.root, *vault.root.rglob("*")]:
         assert path.stat().st_mode & 0o077 == 0
+
+
+class _Failing(BytesIO):
+    """Gives or takes something, and then no more."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def read(self, _: int | None = -1, /) -> bytes:
+        if self.tell() == 0:
+            self.seek(1)
+            return os.urandom(1_000_000)
+        raise self.error
+
+    def write(self, _: object, /) -> int:
+        raise self.error
+
+
+async def test_a_source_that_fails_is_told_and_its_member_is_none(vault: Vault):
+    async with making(vault.repository, Kind.SQLITE, "shop", "job") as made:
+        with pytest.raises(Unavailable, match="could not be read: input/output error"):
+            await made.put("part.db", Content.SQLITE, _Failing(OSError(5, "Input/output error")), lambda _: None)
+        with pytest.raises(ZeroDivisionError):
+            await made.put("other.db", Content.SQLITE, _Failing(ZeroDivisionError()), lambda _: None)
+    assert vault.repository.listed() == ()
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(OSError(5, "Input/output error"), NotWritten), (LockedOut("no"), LockedOut), (ValueError(), ValueError)]
+)
+async def test_a_sink_that_fails_ends_the_work_and_no_more_is_read(error: Exception, raised: type[Exception]):
+    told: list[int] = []
+    source, stop = _Endless(), streams.Stop()
+    with pytest.raises(raised):
+        await asyncio.to_thread(streams.seal, source, _Failing(error), [new_identity().recipient], told.append, stop)
+    stop.close()
+
+
+class _Endless(BytesIO):
+    def read(self, _: int | None = -1, /) -> bytes:
+        return os.urandom(100_000)

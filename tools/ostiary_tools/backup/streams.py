@@ -188,7 +188,7 @@ class _Compressing(threading.Thread):
             if piece is not None:
                 write_all(self._sink, self._compressor.flush())
                 self.done = True
-        except OSError:
+        except (OSError, MemoryError):
             pass
         finally:
             _close(self._sink)
@@ -201,7 +201,7 @@ class _Storing(threading.Thread):
         super().__init__(name="backup-sink")
         self._sink = sink
         self._program = program
-        self._failure = ""
+        self._failure: BaseException | None = None
         self.counted = _Counted()
 
     def run(self) -> None:
@@ -210,14 +210,16 @@ class _Storing(threading.Thread):
             for piece in chunks(cast("BinaryIO", self._program.stdout), _PIECE):
                 self.counted.add(piece)
                 write_all(self._sink, piece)
-        except (OSError, ValueError, MemoryError) as error:
-            self._failure = words(error)
+        except BaseException as error:  # noqa: BLE001 -- who waits for this thread raises it
+            self._failure = error
             self._program.kill()
 
     def say_why(self) -> None:
         """Raises what stood against storing it."""
-        if self._failure:
-            raise NotWritten(f"the backup could not be written: {self._failure}", ROOM)
+        if isinstance(self._failure, OSError):
+            raise NotWritten(f"the backup could not be written: {words(self._failure)}", ROOM)
+        if self._failure is not None:
+            raise self._failure
 
 
 class _Feeding(threading.Thread):
