@@ -8,6 +8,7 @@ from typing import Any, Literal
 import mcp.types as t
 import pytest
 from fix_agents import http_client
+from fix_custody import OpenStrongroom
 from fix_http import serving
 from fix_pages import OpenLibrary
 from fix_server import LONG
@@ -166,3 +167,14 @@ async def test_over_http_a_look_at_a_task_says_in_its_header_which(ostiary_confi
         said = [(await http.post(url, json=body, headers=name)).text for name in names]
     codes = (t.HEADER_MISMATCH, t.HEADER_MISMATCH, t.INVALID_PARAMS)
     assert [f'"code":{code}' in text.replace(" ", "") for code, text in zip(codes, said, strict=True)] == [True] * 3, said
+
+
+@pytest.mark.asyncio
+async def test_a_backup_is_a_task_of_whoever_follows_tasks(strongroom: OpenStrongroom):
+    follows = FollowsTasks()
+    async with strongroom() as it, it.working():
+        app = McpApp(it.house.gate, lambda _: Principal("ada", ("custodian",)), jobs=it.house.jobs)
+        async with Client(app.server, extensions=[follows]) as ada:
+            reply = await ada.call_tool("create_backup", {"kind": "logical"})
+    assert follows.ended == ["completed"]
+    assert "of `shop` (logical)" in str(reply.content)
