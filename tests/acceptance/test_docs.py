@@ -1,6 +1,7 @@
 """What the documentation says is done and compared: commands, their output, code, files, links and names."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -47,6 +48,8 @@ def test_commands_do_what_the_page_says(page: Path, used_home: dict[str, str], t
             file.write_text(block.text)
         elif block.language == "console" and block.key == "":
             (tmp_path / "ostiary.toml").unlink(missing_ok=True) if "ostiary init" in block.text else None
+            if "ostiary backup init" in block.text:  # another page of this home has begun one
+                shutil.rmtree(Path(used_home["XDG_DATA_HOME"]) / "ostiary/backups", ignore_errors=True)
             output = run(block, used_home, tmp_path)
         elif block.language == "text":
             for line in block.text.splitlines():
