@@ -3,15 +3,20 @@
 import asyncio
 import itertools
 import shutil
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from fix_backup import Vault, new_vault
 from fix_copies import given
-from fix_postgres import PostgresServer
+from fix_postgres import POSTGRES_15, PostgresServer, new_server, short_directory
 
 from ostiary_tools.backup.differences import compared
 from ostiary_tools.backup.engines.logical import NO_PASSWORDS, LogicalEngine
@@ -364,3 +369,53 @@ async def test_a_gigabyte_under_write_load_comes_back_and_one_changed_row_is_fou
         ]
     finally:
         postgres_server.drop([name])
+
+
+@pytest.fixture
+def encrypted_server(tmp_path: Path) -> Iterator[tuple[PostgresServer, int]]:
+    """PostgreSQL 15 that takes encrypted connections on a port."""
+    if not (POSTGRES_15 / "bin" / "initdb").exists():
+        pytest.skip(f"PostgreSQL 15 is not in {POSTGRES_15}")
+    root = short_directory()
+    with socket.socket() as taken_for_a_moment:
+        taken_for_a_moment.bind(("127.0.0.1", 0))
+        port = taken_for_a_moment.getsockname()[1]
+    server = new_server(
+        root, {"fsync": "off", "listen_addresses": "127.0.0.1", "port": str(port), "ssl": "on"}, POSTGRES_15 / "bin"
+    )
+    for name, pem in zip(("server.key", "server.crt"), _certificate(), strict=True):
+        (server.data / name).write_bytes(pem)
+        (server.data / name).chmod(0o600)
+        if server.user:
+            shutil.chown(server.data / name, server.user)
+    server.start()
+    yield server, port
+    server.stop("immediate")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def _certificate() -> tuple[bytes, bytes]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1))
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    return private, builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.mark.asyncio
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", ["?sslmode=require", ""])
+async def test_where_a_session_is_encrypted_no_program_goes_without(
+    encrypted_server: tuple[PostgresServer, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str
+):
+    """The bundled programs speak no TLS; a row that they dumped would be readable on the wire."""
+    _, port = encrypted_server
+    dsn = f"postgresql://ostiary_admin@127.0.0.1:{port}/postgres{asked}"
+    assert (await backed_up(new_vault(tmp_path / "one"), dsn)).manifest.server_version.startswith("15.")
+    monkeypatch.setattr("ostiary_tools.backup.programs._INSTALLED", ())
+    vault = new_vault(tmp_path / "two")
+    with pytest.raises(Unavailable, match="no program of PostgreSQL 15 or newer on this machine can speak TLS"):
+        await backed_up(vault, dsn)
+    assert vault.repository.listed() == ()

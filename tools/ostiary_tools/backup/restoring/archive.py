@@ -21,8 +21,8 @@ _READ_BY = {13: 14, 14: 14, 15: 16, 16: 17}
 _OPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c maintenance_work_mem=256MB -c synchronous_commit=off -c row_security=off"
 _CREATE = re.compile(r"^.* WITH TEMPLATE = template0((?: [A-Z_]+ = (?:\w+|'(?:[^']|'')*'))*);$", re.MULTILINE)
 """What is matched is run, so it is nothing but options; the name before it is anybody's to choose."""
-_TABLESPACES = "--no-tablespaces"
-"""They are places on another machine."""
+_LEFT_OUT = ("--no-tablespaces", "--no-subscriptions")
+"""They are places on another machine, and ways to another server."""
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")
 _UNKNOWN_SETTING = "Command was: SET transaction_timeout = 0;"
 """What a `pg_restore` since 17 says to every server; one before 17 does not know it."""
@@ -53,7 +53,7 @@ async def restorer(kept: Kept, server: int, tls: bool, sought: Sought) -> Progra
 
 async def created_with(kept: Kept, programs: Programs) -> str:
     """The options of CREATE DATABASE with which the database was made: encoding and locale."""
-    words = ("--create", "--section=pre-data", _TABLESPACES, "--file=-")
+    words = ("--create", "--section=pre-data", *_LEFT_OUT, "--file=-")
     command = Command(programs.path("pg_restore"), words, reads=True, writes=True)
     text = (await fed(kept, _database(kept), command, lambda _: None, whole=False)).decode()
     found = _CREATE.search(text)
@@ -80,7 +80,7 @@ async def fill(kept: Kept, programs: Programs, target: Target, told: Callable[[i
 def _command(programs: Programs, target: Target, section: str) -> Command:
     # What is not known to an older server is counted as an error, and nothing else is.
     strict = () if _is_newer(programs, target) else ("--exit-on-error",)
-    words = (f"--section={section}", f"--dbname={conninfo(target.database)}", "--no-password", _TABLESPACES, *strict, *target.words)
+    words = (f"--section={section}", f"--dbname={conninfo(target.database)}", "--no-password", *_LEFT_OUT, *strict, *target.words)
     environment = {**target.environment, "PGOPTIONS": _OPTIONS}
     return Command(programs.path("pg_restore"), words, environment, target.secrets, reads=True)
 
