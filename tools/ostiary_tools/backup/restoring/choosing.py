@@ -97,11 +97,17 @@ async def _instance(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Res
 
 
 async def _tables(kept: StoredBackup, wanted: Wanted, place: Place, tell: Tell) -> Restored:
-    from ostiary_tools.backup.restoring.tables import into_schema, into_sql
+    from ostiary_tools.backup.restoring.drafts import refuse_existing
+    from ostiary_tools.backup.restoring.tables import into_schema, into_sql, vacant
 
     if wanted.target is Target.SCHEMA and not place.dsn:
         raise Unavailable(_NO_LOGIN, "restore the tables to a file")
     path, tables = await _new(place, wanted.name), tables_written(wanted.tables)
+    # Before all of it is restored for nothing.
+    if wanted.target is Target.SCHEMA:
+        await vacant(place.dsn, wanted.name)
+    else:
+        await asyncio.to_thread(refuse_existing, path)
     async with _running(kept, place, tell) as copy:
         if wanted.target is Target.FILE:
             notes = await into_sql(copy, tables, path, wanted.name, tell)

@@ -49,8 +49,7 @@ async def into_schema(copy: Copy, tables: Sequence[tuple[str, str]], dsn: str, s
         if known.major < copy.major:
             message = f"the database is of PostgreSQL {known.major}, and the copy of the backup of {copy.major}"
             raise Refused("version", message, "have the tables written into a file of SQL")
-        if await connection.fetchval("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname::text = $1)", schema):
-            raise Refused("exists", f"there is a schema `{one_line(schema)}` already", "a backup is restored to something new")
+        await _vacant(connection, schema)
         notes, prints = await _moved(copy, tables, schema)
         tls = known.tls or who.needs_tls
         programs = await asyncio.to_thread(for_server_at, known.major, "pg_restore", tls=tls, sought=copy.sought)
@@ -60,6 +59,17 @@ async def into_schema(copy: Copy, tables: Sequence[tuple[str, str]], dsn: str, s
             await _piped(await _dump(copy, programs, schema, "custom"), command, pace.add)
         await _compared(connection, schema, prints)
     return notes
+
+
+async def vacant(dsn: str, schema: str) -> None:
+    """Raises Refused where the database has a schema of that name, before a copy is made for nothing."""
+    async with connected(dsn) as connection:
+        await _vacant(connection, schema)
+
+
+async def _vacant(connection: asyncpg.Connection, schema: str) -> None:
+    if await connection.fetchval("SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname::text = $1)", schema):
+        raise Refused("exists", f"there is a schema `{one_line(schema)}` already", "a backup is restored to something new")
 
 
 async def into_sql(copy: Copy, tables: Sequence[tuple[str, str]], path: Path, schema: str, tell: Tell) -> tuple[str, ...]:
