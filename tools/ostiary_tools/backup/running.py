@@ -87,6 +87,15 @@ class Output(io.RawIOBase):
             self.end = (self.end + bytes(view[max(0, count - _END_BYTES) : count]))[-_END_BYTES:]
         return count
 
+    def read(self, size: int = -1, /) -> bytes:
+        """As much as is asked for, less only at the end: programs write little at once, and each piece costs whoever takes it."""
+        if size < 0:
+            return self.readall()
+        buffer, count = memoryview(bytearray(size)), 0
+        while count < size and (more := self.readinto(buffer[count:])):
+            count += more
+        return bytes(buffer[:count])
+
     def close(self) -> None:
         """Does not wait for who reads: the program ends, and with it the reading. One that was read to its end ends by itself."""
         super().close()
