@@ -1,10 +1,12 @@
 """What somebody hostile puts into a database, a repository or a folder, and what backups and restores make of it."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -18,10 +20,12 @@ from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring import database as restoring
+from ostiary_tools.backup.restoring.drafts import drafted, publish
 from ostiary_tools.backup.scratch import Ground, serving
 from ostiary_tools.backup.session import connected
 from ostiary_tools.backup.soundness import sound
-from ostiary_tools.errors import Damaged
+from ostiary_tools.backup.storage.folder import Folder
+from ostiary_tools.errors import Damaged, Refused
 
 WEIGHT = "CREATE TABLE weight AS SELECT md5(n::text) AS text FROM generate_series(1, {}) n"
 """A dump that is more than what is read at once."""
@@ -125,3 +129,79 @@ async def test_no_byte_of_what_is_exchanged_after_it_was_compared_is_run(
             assert not await connection.fetchval("SELECT count(*) FROM pg_roles WHERE rolname = $1", f"{database}_evil")
     finally:
         postgres_server.sql(f"DROP ROLE IF EXISTS {database}_evil")
+
+
+@pytest.mark.asyncio
+async def test_nobody_is_in_a_new_database_before_it_is_closed_to_others(
+    postgres_server: PostgresServer, made_in: Callable[..., str]
+):
+    database = made_in(postgres_server, "")
+    role, name = f"{database}_m", f"{database}_new"
+    postgres_server.sql(f"CREATE ROLE {role} LOGIN")
+
+    class Slow:
+        """A session between whose statements others come."""
+
+        def __init__(self, connection: asyncpg.Connection) -> None:
+            self._connection = connection
+            self.entered = 0
+
+        async def execute(self, statement: str) -> None:
+            await self._connection.execute(statement)
+            try:
+                async with session(postgres_server.dsn(role, name)):
+                    self.entered += 1
+            except (asyncpg.PostgresError, OSError):
+                pass
+
+    try:
+        async with session(postgres_server.dsn()) as connection:
+            slow: Any = Slow(connection)
+            await restoring.create(slow, name, "TEMPLATE = template0")
+            assert slow.entered == 0
+    finally:
+        postgres_server.drop([name])
+        postgres_server.sql(f"DROP ROLE {role}")
+
+
+@pytest.mark.asyncio
+async def test_a_copy_has_no_name_that_the_next_restore_takes_for_left_over(
+    postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+):
+    kept = await backed_up(new_vault(tmp_path), postgres_server.dsn(database=made_in(postgres_server, "CREATE TABLE t ()")))
+    with pytest.raises(Refused, match="dropped by the next restore"):
+        await restoring.into_server(kept, postgres_server.dsn(), "ostiary_restore_0123456789abcdef", Sought(), quiet)
+
+
+def test_a_draft_that_was_published_before_its_restore_was_killed_is_left_alone(tmp_path: Path):
+    """Whoever moved it away lives on it."""
+    living = tmp_path / "app.db"
+    living.write_bytes(b"alive")
+    (tmp_path / ".copy.restoring").hardlink_to(living)
+    with drafted(tmp_path / "copy") as (draft, descriptor):
+        os.write(descriptor, b"new")
+        publish(draft, descriptor, tmp_path / "copy")
+    assert (living.read_bytes(), (tmp_path / "copy").read_bytes()) == (b"alive", b"new")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to somebody else")
+def test_nothing_is_written_into_a_file_that_somebody_put_in_the_way(tmp_path: Path):
+    theirs = tmp_path / ".copy.restoring"
+    theirs.write_bytes(b"")
+    theirs.chmod(0o666)
+    os.chown(theirs, 65534, 65534)
+    with theirs.open("rb") as spy:
+        with drafted(tmp_path / "copy") as (draft, descriptor):
+            os.write(descriptor, b"secret")
+            publish(draft, descriptor, tmp_path / "copy")
+        assert spy.read() == b""
+    found = (tmp_path / "copy").stat()
+    assert (found.st_uid, found.st_mode & 0o777) == (0, 0o600)
+
+
+def test_a_manifest_that_would_fill_the_memory_is_not_read(tmp_path: Path):
+    storage = Folder(tmp_path / "backups")
+    storage.write("repository.json", b"{}")
+    os.truncate(tmp_path / "backups" / "repository.json", 1 << 40)
+    with pytest.raises(OSError, match="too large"):
+        storage.read("repository.json")

@@ -210,8 +210,10 @@ def _names_of_backups_differ(config: Config) -> Iterator[Complaint]:
         if name in config.datasources or name == CONTROL:
             other = "the control database" if name == CONTROL else f"`datasources.{name}`"
             yield ("sqlite", name), f"`sqlite.{name}` has the name of {other}; choose another one"
-    if CONTROL in config.datasources and config.datasources[CONTROL].backup_dsn is not None:
-        key = ("datasources", CONTROL, "backup_dsn")
+    # Also where no backups are made of that datasource: what policy says of it would be said of the control database's.
+    backed_up = config.control.dsn is None or config.control.backup_dsn is not None
+    if CONTROL in config.datasources and (backed_up or config.datasources[CONTROL].backup_dsn is not None):
+        key = ("datasources", CONTROL)
         yield key, "backups of `control` are those of the control database; call the datasource something else"
 
 

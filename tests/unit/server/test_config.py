@@ -232,8 +232,8 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             ),
         ),
         (
-            "[datasources.control]\ndsn = 'postgresql://a@h/s'\nbackup_dsn = 'postgresql://b@h/s'\n",
-            "ostiary.toml:3: backups of `control` are those of the control database; call the datasource something else",
+            "[datasources.control]\ndsn = 'postgresql://a@h/s'\n",
+            "ostiary.toml:2: backups of `control` are those of the control database; call the datasource something else",
         ),
         (
             "[sqlite.control]\npath = 'x.db'\n",

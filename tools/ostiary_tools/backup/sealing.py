@@ -63,7 +63,7 @@ def load_signer(path: Path) -> Signer:
     try:
         return Signer(Ed25519PrivateKey.from_private_bytes(b64decode(text.strip(), validate=True)))
     except ValueError:
-        raise Unavailable(f"the key `{path}` is not a key", "put back the one that was there") from None
+        raise Unavailable(f"the key `{path.name}` is not a key", "put back the one that was there") from None
 
 
 def write_secret(path: Path, text: str) -> None:
@@ -95,15 +95,15 @@ def pinned(path: Path) -> str | None:
 
 
 def read_secret(path: Path) -> str:
-    """What only this user can read. Raises Unavailable."""
+    """What only this user can read. Raises Unavailable, without the path: agents are told it, too."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), encoding="ascii") as file:
             about = os.fstat(file.fileno())
             if S_IMODE(about.st_mode) & 0o077 or about.st_uid != os.geteuid():
-                raise Unavailable(f"the key `{path}` can be read by others", "make it this user's own, with mode 0600")
+                raise Unavailable(f"the key `{path.name}` can be read by others", "make it this user's own, with mode 0600")
             return file.read()
     except (OSError, ValueError):
-        raise Unavailable(f"the key `{path}` cannot be read", "look whether it is there, and whose it is") from None
+        raise Unavailable(f"the key `{path.name}` cannot be read", "look whether it is there, and whose it is") from None
 
 
 def _sync(folder: Path) -> None:

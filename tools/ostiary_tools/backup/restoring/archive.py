@@ -19,8 +19,9 @@ _MAGIC = b"PGDMP\x01"
 _READ_BY = {13: 14, 14: 14, 15: 16, 16: 17}
 """By the minor number of an archive's format, the first major version of PostgreSQL that we use and that reads it."""
 _OPTIONS = "-c statement_timeout=0 -c lock_timeout=0 -c maintenance_work_mem=256MB -c synchronous_commit=off -c row_security=off"
-_CREATE = re.compile(r"^.* WITH TEMPLATE = template0((?: [A-Z_]+ = (?:\w+|'(?:[^']|'')*'))*);$", re.MULTILINE)
-"""What is matched is run, so it is nothing but options; the name before it is anybody's to choose."""
+_OPTION = r"(?:ENCODING|LOCALE_PROVIDER|LOCALE|LC_COLLATE|LC_CTYPE|ICU_LOCALE|ICU_RULES|BUILTIN_LOCALE|COLLATION_VERSION)"
+_CREATE = re.compile(rf"^.* WITH TEMPLATE = template0((?: {_OPTION} = (?:\w+|'(?:[^']|'')*'))*);$", re.MULTILINE)
+"""What is matched is run, so it is nothing but how text is kept; the name before it is anybody's to choose, lines and all."""
 _LEFT_OUT = ("--no-tablespaces", "--no-subscriptions")
 """They are places on another machine, and ways to another server."""
 _IGNORED = re.compile(r"errors ignored on restore: (\d+)")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _NO_LOGIN = "the datasource of this backup has no login for backups any more"
 _SPOOLS = ".ostiary-spools"
-_CLOSED = "nobody but the login for backups may read the schema: `GRANT USAGE ON SCHEMA` and rights on its tables let others in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ async def _tables(kept: StoredBackup, wanted: Wanted, place: Place, tell: Tell) 
             return Restored(kept.manifest, where, _rows_of(kept, tables), notes)
         notes = await into_schema(copy, tables, place.dsn, wanted.name, tell)
     where = f"schema `{wanted.name}` in the database of `{kept.manifest.datasource}`"
-    return Restored(kept.manifest, where, _rows_of(kept, tables), (*notes, _CLOSED))
+    return Restored(kept.manifest, where, _rows_of(kept, tables), notes)
 
 
 @asynccontextmanager

@@ -92,6 +92,8 @@ async def _check(connection: asyncpg.Connection, manifest: Manifest, known: Fact
     """Nothing is restored over what there is, or into what cannot hold it."""
     if not name or "\0" in name or len(name.encode()) > _LONGEST:
         raise Refused("name", f"a database's name has 1 to {_LONGEST} bytes", "choose another name")
+    if name.startswith(_DRAFT):
+        raise Refused("name", f"what begins with `{_DRAFT}` is dropped by the next restore", "choose another name")
     if await connection.fetchval("SELECT EXISTS (SELECT FROM pg_catalog.pg_database WHERE datname::text = $1)", name):
         raise Refused("exists", f"there is a database `{one_line(name)}` already", "a backup is restored to something new")
     if known.major < int(manifest.server_version.split(".")[0]):
@@ -141,8 +143,10 @@ async def _draft(connection: asyncpg.Connection, options: str) -> AsyncIterator[
 async def create(connection: asyncpg.Connection, name: str, options: str) -> None:
     """An empty database that nobody but its owner and superusers may enter. Raises Unavailable."""
     try:
-        await connection.execute(f"CREATE DATABASE {quoted(name)} {options}")
+        # Closed from its first moment: who got in would stay, and see what comes.
+        await connection.execute(f"CREATE DATABASE {quoted(name)} {options} ALLOW_CONNECTIONS = false")
         await connection.execute(f"REVOKE ALL ON DATABASE {quoted(name)} FROM PUBLIC")
+        await connection.execute(f"ALTER DATABASE {quoted(name)} ALLOW_CONNECTIONS true")
     except asyncpg.InsufficientPrivilegeError as error:
         raise Unavailable("the login may not make databases", "give it CREATEDB, or another login") from error
     except asyncpg.PostgresError as error:

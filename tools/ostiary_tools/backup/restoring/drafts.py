@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ostiary_tools.errors import LockedOut, NotWritten, Refused
 
-_DRAFT = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_DRAFT = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_ATTEMPTS = 3
 
 
 @contextmanager
@@ -45,12 +46,8 @@ def refuse_existing(path: Path) -> None:
 
 @contextmanager
 def _held(draft: Path) -> Iterator[tuple[Path, int]]:
-    descriptor = os.open(draft, _DRAFT, 0o600)
+    descriptor = _alone(draft)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LockedOut("another restore is making this file", "wait for it, or cancel it") from None
         try:
             os.ftruncate(descriptor, 0)
             yield draft, descriptor
@@ -59,3 +56,23 @@ def _held(draft: Path) -> Iterator[tuple[Path, int]]:
                 draft.unlink()
     finally:
         os.close(descriptor)
+
+
+def _alone(draft: Path) -> int:
+    """The draft, locked: ours, and under no other name. One that was published by a restore that was killed then lives on."""
+    for _ in range(_ATTEMPTS):
+        descriptor = os.open(draft, _DRAFT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            break
+        found = os.fstat(descriptor)
+        if (found.st_nlink, found.st_uid, found.st_mode & 0o077) == (1, os.geteuid(), 0):
+            return descriptor
+        try:
+            if found.st_nlink:  # else it went while we opened it, and what has its name now is another's
+                draft.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+    raise LockedOut("another restore is making this file", "wait for it, or cancel it")

@@ -29,6 +29,11 @@ from ostiary_tools.identifiers import one_line, quoted
 
 _SQL = load_sections("tables.sql", __package__)
 _LONGEST = 63
+CLOSED = "only superusers and the login for backups may use the schema: `GRANT USAGE ON SCHEMA` and rights on tables let others in"
+OPEN = (
+    "{} other logins may use the schema, for they may use every one: policies, masks and row rules that name the tables they were"
+    " taken from do not hold for these"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ async def into_schema(copy: Copy, tables: Sequence[tuple[str, str]], dsn: str, s
         async with telling(tell, "restored") as pace:
             await _piped(await _dump(copy, programs, schema, "custom"), command, pace.add)
         await _compared(connection, schema, prints)
-    return notes
+        return (*notes, await _reach(connection, schema))
 
 
 async def vacant(dsn: str, schema: str) -> None:
@@ -161,6 +166,12 @@ def _pour(source: BinaryIO, sink: BinaryIO, told: Callable[[int], None]) -> None
     for piece in chunks(source):
         sink.write(piece)
         told(len(piece))
+
+
+async def _reach(connection: asyncpg.Connection, schema: str) -> str:
+    """Who can read it besides: what was granted on everything, or will be by default, holds for what is new."""
+    others = await connection.fetchval(_SQL["others"].query, schema)
+    return OPEN.format(others) if others else CLOSED
 
 
 async def _compared(connection: asyncpg.Connection, schema: str, prints: Sequence[TablePrint]) -> None:

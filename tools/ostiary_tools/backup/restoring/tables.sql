@@ -44,3 +44,8 @@ WHERE d.adrelid = ANY ($1::oid[]) AND EXISTS (SELECT FROM pg_depend u
     WHERE u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass
         AND NOT EXISTS (SELECT FROM pg_depend o WHERE o.classid = 'pg_class'::regclass AND o.objid = s.oid
             AND o.deptype IN ('a', 'i') AND o.refobjid = ANY ($1::oid[])))
+
+-- :others
+-- How many others than superusers and this login may use a schema ($1).
+SELECT count(*) FROM pg_roles r JOIN pg_namespace n ON n.nspname = $1::text
+WHERE r.rolcanlogin AND NOT r.rolsuper AND r.rolname <> current_user AND has_schema_privilege(r.oid, n.oid, 'USAGE')

@@ -4,6 +4,7 @@ No link is followed, each step of a name is opened relative to the one before, a
 folder is ever touched. What is being made lies in `staging/`, beside a lock file that the kernel frees when its holder dies.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -21,6 +22,8 @@ from ostiary_tools.errors import LockedOut, NotWritten
 STAGING = "staging"
 _GUARD = "staging.lock"
 _STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_SMALL = 1 << 30
+"""Bytes at most of a file that is read whole: a manifest of millions of tables has fewer."""
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -44,7 +47,9 @@ class Folder:
     def read(self, name: str) -> bytes:
         """A small file whole."""
         with self.open(name) as file:
-            return file.read()
+            if os.fstat(file.fileno()).st_size > _SMALL:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return file.read(_SMALL)
 
     def open(self, name: str) -> BinaryIO:
         """A regular file; anything else of that name is none."""
