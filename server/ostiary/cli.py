@@ -33,7 +33,7 @@ from ostiary import (
     cli_vectors,
     cli_worker,
 )
-from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, print_json, say
+from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
@@ -200,13 +200,16 @@ def demo(config: ConfigOption = None) -> None:
 
 @app.command(epilog="Example: ostiary status --json")
 def status(config: ConfigOption = None, json_: JsonOption = False) -> None:
-    """Say how the embedded PostgreSQL is.
+    """Say how the embedded PostgreSQL is, and how backups stand.
 
     Whether it runs, who uses it, where it lies. The exit code is 1 when it does not run.
     """
+    from ostiary.vault import open_vault
     from ostiary_tools import embedded
 
-    home = configured(config).home.data
+    loaded = configured(config)
+    home = loaded.home.data
+    backups = open_vault(loaded, None).standing()
     found = asyncio.run(embedded.status(home))
     facts = {
         "running": found.running,
@@ -219,12 +222,15 @@ def status(config: ConfigOption = None, json_: JsonOption = False) -> None:
         "size_bytes": found.size_bytes,
     }
     if json_:
-        print_json(facts)
+        print_json({**facts, "backups": {"count": backups.count, "newest": backups.newest, "wrong": backups.wrong}})
     else:
         typer.echo(f"embedded PostgreSQL of {home}: {'running' if found.running else 'not running'}")
         for name, value in facts.items():
             if value and name != "running":
                 typer.echo(f"  {name.replace('_', ' ')}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+        typer.echo(f"backups: {backups.count or 'none'}")
+        for line in (*backups.newest, *backups.wrong):
+            typer.echo(f"  {one_line(line)}")
     raise typer.Exit(Exit.OK if found.running else Exit.FAILED)
 
 

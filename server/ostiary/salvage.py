@@ -6,8 +6,11 @@ repository than it was, nobody here can tell.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ostiary.cli_options import one_line
 from ostiary.founding import read_key
@@ -62,8 +65,19 @@ async def salvage(files: Files, named: str, target: Path, wanted: tuple[Target |
     what = chosen or (Target.FILE if tables else next(one for one in TARGETS[kept.manifest.kind] if one is not Target.DATABASE))
     if what in (Target.DATABASE, Target.SCHEMA):
         raise Refused("target", f"no {what} can be made from files alone: there is no server", "choose `instance` or `file`")
-    place = Place(target.parent, "", Sought(()), 2)
-    return await restore(kept, Wanted(kept.manifest.id, target.name, what, tables), place, tell)
+    if not target.parent.is_dir():
+        raise Refused("folder", f"there is no folder that `{target}` could be made in", "name another, or make it")
+    with _spools(target.parent) as spools:
+        place = Place(target.parent, "", Sought(()), spools=spools)
+        return await restore(kept, Wanted(kept.manifest.id, target.name, what, tables), place, tell)
+
+
+@contextmanager
+def _spools(folder: Path) -> Iterator[Path]:
+    """A folder of our own, since what a killed restore left behind is swept from where it lies: nothing of anybody's may."""
+    with TemporaryDirectory(prefix=".ostiary-", dir=folder, ignore_cleanup_errors=True) as made:
+        Path(made).chmod(0o711)  # another user may run the copy
+        yield Path(made)
 
 
 def _none(files: Files) -> Unavailable:

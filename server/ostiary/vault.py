@@ -14,11 +14,12 @@ from pydantic import SecretStr
 from ostiary.audit.place import AuditPlace
 from ostiary.backed_up import backed_up
 from ostiary.config import Config
+from ostiary.config.combinations import CONTROL
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Backup, Principal
 from ostiary_tools.api import AboutBackups, Args, Backups, KnownBackup
-from ostiary_tools.backup.known import resource
+from ostiary_tools.backup.known import UNPROVEN, resource
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.port import Source
 from ostiary_tools.embedded import Cluster
@@ -39,6 +40,17 @@ _PROVE = "a person proves it with `ostiary backup prove`; no agent can"
 def is_about_backups(args: type[Args]) -> bool:
     """Whether calls of a tool are about backups."""
     return any(isinstance(mark, AboutBackups) for field in args.model_fields.values() for mark in field.metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How backups stand, in words."""
+
+    count: int
+    newest: tuple[str, ...]
+    """Of each datasource, whether a drill has proven it; and which ones are damaged."""
+    wrong: tuple[str, ...]
+    """What is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +108,17 @@ class Vault:
             return open_repository(Folder(self.folder), signer.seal, signer, self._identities(), pinned=pinned(self.pin))
         except FileNotFoundError:
             raise Unavailable("there is no repository of backups yet", _INIT) from None
+
+    def standing(self) -> Standing:
+        """How all of them stand, for operators. Blocking."""
+        listed, drilled, unusable, hint = self._listed()
+        newest = {one.kept.manifest.datasource: one.kept.manifest for one in listed if one.kept is not None}
+        lines = [f"{name}: {made.id} ({made.kind}), {_label(*drilled[made.id])}" for name, made in sorted(newest.items())]
+        lines += [f"{one.id}: damaged" for one in listed if one.damage is not None]
+        wrong = [f"{unusable}; {hint}"] if unusable else []
+        if listed and CONTROL not in newest:
+            wrong.append("there is no backup of the control database yet; make one with `ostiary backup create control`")
+        return Standing(len(listed), tuple(lines), tuple(wrong))
 
     def workshop(self) -> "Workshop":
         """What backups are made with."""
@@ -178,6 +201,12 @@ def _drilled(repository: "Repository", manifest: Manifest) -> tuple[str, str]:
         return "", ""
     when = f"{held.ended_at:%Y-%m-%d %H:%M:%S}Z"
     return (when, "") if held.passed else ("", when)
+
+
+def _label(proven: str, failed: str) -> str:
+    if failed:
+        return f"failed its drill {failed}"
+    return f"proven {proven}" if proven else UNPROVEN
 
 
 def _by_datasource(resources: Iterable[Backup]) -> Mapping[str, tuple[Kind, ...]]:

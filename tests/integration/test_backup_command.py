@@ -110,6 +110,7 @@ def person(
     one = asyncio.run(made())
     monkeypatch.setenv("HOME", str(one.site.folder))
     monkeypatch.chdir(one.site.folder)
+    one.site.folder.chmod(0o711)  # as root, the user of copies passes it
     one.stick.mkdir()
     return one
 
@@ -172,6 +173,23 @@ def test_a_backup_is_deleted_by_who_types_its_id_and_the_last_one_only_twice(per
     assert person.runs("backup", "delete", BOGUS, types=f"{BOGUS}\n").err.startswith("error: there is no such backup\n")
 
 
+def test_the_status_says_how_backups_stand(person: Person):
+    assert "backups: none\n  there is no repository of backups yet" in person.runs("status").out
+    person.begins()
+    id_ = person.backs_up()
+    told = json.loads(person.runs("status", "--json").out)["backups"]
+    assert (told["count"], told["newest"]) == (1, [f"shop: {id_} (logical), unproven"])
+    assert ["no backup of the control database yet" in one for one in told["wrong"]] == [True]
+    person.does("drill")
+    assert f"  shop: {id_} (logical), proven 20" in person.runs("status").out
+    held = json.loads(person.does("backup", "show", "shop", "--json"))["drills"]
+    assert [(one["passed"], one["damage"], one["checks"][0]["name"]) for one in held] == [(True, None, "bytes")]
+    flip(person.backups / id_ / "database.dump.zst.age", 0.5)
+    failed = person.runs("drill")
+    assert (failed.code, "DAMAGED database.dump.zst.age" in failed.out) == (1, True)
+    assert f"  shop: {id_} (logical), failed its drill 20" in person.runs("status").out
+
+
 def test_damage_is_named_listed_and_deleted(person: Person):
     person.begins()
     id_ = person.backs_up()
@@ -188,7 +206,7 @@ def test_damage_is_named_listed_and_deleted(person: Person):
     assert person.runs("backup", "delete", id_, types=f"{id_}\n").code == 0
 
 
-def test_where_the_installation_is_lost_its_files_and_a_key_are_looked_into_and_nothing_else_is_made(person: Person):
+def test_where_the_installation_is_lost_its_files_and_a_key_are_enough(person: Person):
     person.begins()
     id_ = person.backs_up()
     saved = person.site.folder / "saved"
@@ -204,6 +222,16 @@ def test_where_the_installation_is_lost_its_files_and_a_key_are_looked_into_and_
     empty = person.runs("restore", "shop", "copy", "--repository", str(person.stick), "--identity", from_files[3], alone=True)
     assert (empty.code, "there is no repository of backups in" in empty.err) == (3, True)
     assert "the key of signatures was taken from the repository itself" in nowhere.err
+    there = person.runs("restore", "shop", str(saved), "--table", "public.orders", *from_files, alone=True)
+    assert (there.code, "already" in there.err) == (1, True)
+    astray = person.runs("restore", "shop", "none/copy", "--table", "public.orders", *from_files, alone=True)
+    assert (astray.code, "there is no folder that" in astray.err) == (1, True)
+    before = set(person.site.folder.iterdir())
+    made = person.runs("restore", "shop", "orders.sql", "--table", "public.orders", *from_files, "--json", alone=True)
+    assert made.code == 0, made.err
+    assert json.loads(made.out)["rows"] == 2000
+    assert set(person.site.folder.iterdir()) - before == {person.site.folder / "orders.sql"}, "nothing is left beside it"
+    assert b"COPY" in (person.site.folder / "orders.sql").read_bytes()
     assert not person.site.config.home.state.exists()
     assert not person.site.config.home.data.exists()
 
