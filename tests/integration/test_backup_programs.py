@@ -55,7 +55,7 @@ async def test_output_is_read_in_a_thread_and_input_written_in_one():
 @pytest.mark.asyncio
 async def test_closing_the_output_of_a_program_ends_it_and_its_reader():
     async with started(Command(SH, ("-c", "echo begun; exec sleep 1000"), writes=True)) as running:
-        assert await asyncio.to_thread(running.output.read, 100) == b"begun\n"
+        assert await asyncio.to_thread(running.output.read, 6) == b"begun\n"
         reading = asyncio.create_task(asyncio.to_thread(running.output.read, 100))
         await asyncio.sleep(0)
         running.output.close()
@@ -72,7 +72,7 @@ async def test_a_cancelled_block_leaves_nothing_of_its_program_even_when_that_ig
     async def block() -> None:
         command = Command(SH, ("-c", f"trap '' TERM; echo {mark}; while :; do sleep 1; done"), writes=True, grace_s=0.1)
         async with started(command) as running:
-            await asyncio.to_thread(running.output.read, 100)
+            await asyncio.to_thread(running.output.read, len(mark))
             begun.set()
             await running.ended()
 
