@@ -132,6 +132,7 @@ async def _serve_on(
         page = Exposition(house.meter, house.recorder, house.datasources, house.policies, worker)
         operation = Operation(
             *(house.recorder, house.datasources, house.policies, house.examples, page, house.worlds, house.queue.table),
+            vault=house.vault,
             roles=frozenset(config.operation.roles),
         )
         _spare_what_stays()

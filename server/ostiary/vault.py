@@ -116,6 +116,12 @@ class Vault:
         lines = [f"{name}: {made.id} ({made.kind}), {_label(*drilled[made.id])}" for name, made in sorted(newest.items())]
         lines += [f"{one.id}: damaged" for one in listed if one.damage is not None]
         wrong = [f"{unusable}; {hint}"] if unusable else []
+        wrong += [
+            f"the newest one of `{name}` {f'failed its drill {failed}' if failed else f'is {UNPROVEN}'}; see `ostiary drill {name}`"
+            for name, made in sorted(newest.items())
+            for proven, failed in [drilled[made.id]]
+            if not proven
+        ]
         if listed and CONTROL not in newest:
             wrong.append("there is no backup of the control database yet; make one with `ostiary backup create control`")
         return Standing(len(listed), tuple(lines), tuple(wrong))

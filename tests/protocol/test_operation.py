@@ -1,10 +1,12 @@
 """What operators and their machines ask of a server over HTTP."""
 
+from io import BytesIO
 from pathlib import Path
 
 import httpx2
 import pytest
 from fix_agents import http_client
+from fix_custody import begin
 from fix_http import serving
 from fix_identity import AUDIENCE, providing
 from fix_waiting import until
@@ -12,6 +14,11 @@ from mcp import Client, MCPError
 from prometheus_client.parser import text_string_to_metric_families
 
 from ostiary.config import Config
+from ostiary.config.backup import Backup
+from ostiary.vault import open_vault
+from ostiary_tools.backup.making import making
+from ostiary_tools.backup.manifest import Content, Kind
+from ostiary_tools.backup.port import Made
 
 
 def samples(page: str) -> dict[tuple[str, ...], float]:
@@ -68,6 +75,27 @@ async def test_who_asks_from_this_machine_is_told_how_the_server_does(ostiary_co
     assert (alive.status_code, alive.text) == (200, "alive\n")
     assert (ready.status_code, ready.text) == (200, "ready\n")
     assert forwarded == dict.fromkeys(forwarded, (403, "ready\n"))
+
+
+@pytest.mark.asyncio
+async def test_backups_that_no_drill_has_passed_are_told_to_operators_alone(ostiary_config: Config, tmp_path: Path):
+    config = ostiary_config.model_copy(update={"backup": Backup(repository=tmp_path / "backups")})
+    vault = open_vault(config, None)
+    begin(vault)
+    async with making(vault.repository(), Kind.LOGICAL, "shop", "a job") as begun:
+        member = await begun.put("database.dump", Content.DATABASE, BytesIO(b"a dump"), lambda _: None)
+        await begun.commit(Made("18.6", (member,), None))
+    async with serving(config) as (url, _), http_client(base_url=url.removesuffix("/mcp")) as http:
+        await until(lambda: _is_ready(http))
+        told = (await http.get("/readyz")).text
+        stranger = (await _asked_for_another(http, "Via"))[1]
+
+    assert told.splitlines() == [
+        "ready",
+        "backups: the newest one of `shop` is unproven; see `ostiary drill shop`",
+        "backups: there is no backup of the control database yet; make one with `ostiary backup create control`",
+    ]
+    assert stranger == "ready\n"
 
 
 async def _is_ready(http: httpx2.AsyncClient) -> bool:

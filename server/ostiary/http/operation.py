@@ -5,6 +5,7 @@ else. Who may know more comes from this machine where no caller is asked for a
 credential, and has one of `operation.roles` where callers are.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ostiary.identity.caller import Caller
 from ostiary.identity.recognition import Recognition
 from ostiary.policy_files import Policies
 from ostiary.readiness import Readiness, look, readiness
+from ostiary.vault import Vault
 from ostiary.worlds import Worlds
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.queue import Counted, QueueTable
@@ -47,6 +49,7 @@ class Operation:
     exposition: Exposition
     worlds: Worlds
     jobs: QueueTable
+    vault: Vault
     roles: frozenset[str]
     """Whose callers may know how the server does."""
 
@@ -66,6 +69,11 @@ class Operation:
         misfits = self.worlds.misfits(self.policies.engine)
         return readiness(self.recorder.state(), pools, self.policies.refused, self.examples.refused, misfits)
 
+    async def backups(self) -> Sequence[str]:
+        """What is wrong with them, where there are any. It reads the repository: not for everybody who asks."""
+        standing = await asyncio.to_thread(self.vault.standing)
+        return [f"backups: {one}" for one in standing.wrong] if standing.count else []
+
 
 def pages(operation: Operation, recognition: Recognition) -> list[Route]:
     """The three. A wrong credential is refused; who shows none is a stranger."""
@@ -79,7 +87,7 @@ def pages(operation: Operation, recognition: Recognition) -> list[Route]:
 
     async def ready(request: Request) -> Response:
         found = await operation.readiness()
-        words = found.problems if may_know(request) else ()
+        words = (*found.problems, *await operation.backups()) if may_know(request) else ()
         lines = ("ready" if found.ready else "not ready", *words)
         return PlainTextResponse("".join(f"{line}\n" for line in lines), 200 if found.ready else 503, _FRESH)
 
