@@ -23,4 +23,5 @@ pytest_plugins = [
     "fix_full",
     "fix_custody",
     "fix_killing",
+    "fix_damage",
 ]
