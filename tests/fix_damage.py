@@ -50,7 +50,7 @@ async def quiet(done: float, total: float | None, words: str) -> None:
     """Nobody is told."""
 
 
-async def nothing(scratch: Scratch, kept: StoredBackup) -> str:  # noqa: ARG001 the shape of an examination
+async def nothing(scratch: Scratch, kept: StoredBackup) -> str:
     """There is no audit log in it."""
     return ""
 

@@ -1,21 +1,20 @@
 """Whatever is damaged in a backup, in its files or inside of what was sealed properly, a drill fails and names it."""
 
-import asyncio
 import hashlib
-import json
 import os
 import sqlite3
 import tarfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fix_audit import AuditLog
 from fix_backup import Vault, copied, flip, signed_anew
-from fix_damage import SHOP, Cluster, Dumps, backed_up, drilled, file_in, plain, quiet, resealed, restated, stating, with_file
+from fix_damage import SHOP, Cluster, Dumps, backed_up, drilled, file_in, plain, resealed, restated, stating, with_file
 from fix_full import rewritten
 from fix_postgres import PostgresServer
 
@@ -26,7 +25,7 @@ from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
-from ostiary_tools.backup.repository import StoredBackup, open_repository
+from ostiary_tools.backup.repository import SUMS, StoredBackup, sums
 from ostiary_tools.backup.scratch import Scratch
 from ostiary_tools.backup.verification import verify
 from ostiary_tools.errors import Damaged, Unavailable
@@ -34,6 +33,8 @@ from ostiary_tools.errors import Damaged, Unavailable
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
 
 AGE_CHUNK = 65536 + 16
+_HEADER = 40
+"""Bytes with which a segment says what it is."""
 DUMP, DATA, ROLES = "database.dump.zst.age", "data-1.dump.zst.age", "globals.sql.zst.age"
 BASE, WAL, FILE = "base.tar.zst.age", "wal.tar.zst.age", "database.db.zst.age"
 
@@ -72,7 +73,7 @@ def _cut(name: str, kept: float) -> Callable[[Path, Path], object]:
     return lambda folder, _: os.truncate(folder / name, int((folder / name).stat().st_size * kept))
 
 
-def _cut_at_chunk(folder: Path, older: Path) -> None:  # noqa: ARG001 the shape of a damage
+def _cut_at_chunk(folder: Path, older: Path) -> None:
     data = (folder / BASE).read_bytes()
     header = data.index(b"\n--- ") + 5 + 43 + 1 + 16
     assert len(data) > header + 2 * AGE_CHUNK
@@ -164,8 +165,10 @@ async def test_a_frame_of_zstd_that_was_cut_before_it_was_encrypted_is_named(
     stored = pyrage.encrypt(frame[:-20], recipients)
     (vault.root / "backups" / kept.manifest.id / DUMP).write_bytes(stored)
     index = [member.name for member in kept.manifest.members].index(DUMP)
-    sums = {"stored_bytes": len(stored), "stored_sha256": hashlib.sha256(stored).hexdigest()}
-    signed_anew(vault, kept.manifest.id, lambda manifest: manifest["members"][index].update(sums))
+    stated = {"stored_bytes": len(stored), "stored_sha256": hashlib.sha256(stored).hexdigest()}
+    signed_anew(vault, kept.manifest.id, lambda manifest: manifest["members"][index].update(stated))
+    kept = vault.repository.load(kept.manifest.id)
+    (vault.root / "backups" / kept.manifest.id / SUMS).write_bytes(sums(kept.manifest))
     first, *_ = verify(vault.repository, kept.manifest.id, lambda _: None).damages
     assert first.what == DUMP
     named(await drilled(vault, kept.manifest.id, site, sought), "bytes", DUMP)
@@ -180,19 +183,25 @@ LOST: dict[str, tuple[str, str]] = {
     "a row too many": ("INSERT INTO customers (name) VALUES ('more')", 'table "public"."customers": 50 rows before, 51 now'),
     "a table missing": ("DROP TABLE orders", 'table "public"."orders": is missing'),
     "a column missing": ("ALTER TABLE orders DROP COLUMN customer", 'table "public"."orders": as many rows as before'),
-    "an index missing": ("DROP INDEX orders_total", "index public.orders_total: is missing"),
-    "a key missing": ("ALTER TABLE orders DROP CONSTRAINT of_customer", "constraint of_customer on public.orders: is missing"),
-    "a check missing": ("ALTER TABLE orders DROP CONSTRAINT positive", "constraint positive on public.orders: is missing"),
-    "a trigger missing": ("DROP TRIGGER stamping ON orders", "trigger stamping on public.orders: is missing"),
+    "an index missing": ("DROP INDEX orders_total", 'index "public"."orders_total": is missing'),
+    "a key missing": (
+        "ALTER TABLE orders DROP CONSTRAINT of_customer",
+        '"of_customer" on "public"."orders": is missing',
+    ),
+    "a check missing": ("ALTER TABLE orders DROP CONSTRAINT positive", 'constraint "positive" on "public"."orders": is missing'),
+    "a trigger missing": ("DROP TRIGGER stamping ON orders", 'trigger "stamping" on "public"."orders": is missing'),
     "a trigger turned off": (
         "ALTER TABLE orders DISABLE TRIGGER stamping",
-        "trigger stamping on public.orders: is not what it was",
+        'trigger "stamping" on "public"."orders": is not what it was',
     ),
-    "a policy missing": ("DROP POLICY own ON customers", "policy own on public.customers: is missing"),
-    "row security off": ("ALTER TABLE customers DISABLE ROW LEVEL SECURITY", "table public.customers: is not what it was"),
+    "a policy missing": ("DROP POLICY own ON customers", 'policy "own" on "public"."customers": is missing'),
+    "row security off": ("ALTER TABLE customers DISABLE ROW LEVEL SECURITY", 'table "public"."customers": is not what it was'),
     "a sequence set back": ("SELECT setval('orders_id_seq', 5)", 'sequence "public"."orders_id_seq": stands at 5'),
-    "a function missing": ("DROP FUNCTION stamp() CASCADE", "function public.stamp(): is missing"),
-    "a column that may be null": ("ALTER TABLE customers ALTER name DROP NOT NULL", "table public.customers: is not what it was"),
+    "a function missing": ("DROP FUNCTION stamp() CASCADE", 'function "public"."stamp"(): is missing'),
+    "a column that may be null": (
+        "ALTER TABLE customers ALTER name DROP NOT NULL",
+        'table "public"."customers": is not what it was',
+    ),
 }
 
 
@@ -302,6 +311,20 @@ def _of_another(names: list[str], entry: tarfile.TarInfo, data: bytes) -> bytes:
     return data[:24] + bytes(8) + data[32:] if entry.name == names[0] else data
 
 
+def _ended_early(cluster: Cluster) -> dict[str, bytes]:
+    """At the end of the base, with zeros to the ends of all segments, as a log has that is still written."""
+    facts = cluster.newer.manifest.cluster
+    assert facts is not None
+    high, low = facts.end_lsn.split("/")
+    last, end = f"{facts.timeline:08X}{int(high, 16):08X}{int(low, 16) >> 24:08X}", int(low, 16) & 0xFFFFFF
+
+    def emptied(_: list[str], entry: tarfile.TarInfo, data: bytes) -> bytes:
+        kept = end if entry.name == last else len(data) if entry.name < last else _HEADER
+        return data[:kept] + bytes(len(data) - kept)
+
+    return _wal(emptied)(cluster)
+
+
 def _older_index(cluster: Cluster) -> bytes:
     """Each of its pages is whole; it knows nothing of the rows that came since."""
     path = cluster.files["orders_total"]
@@ -353,7 +376,7 @@ INSIDE: dict[str, tuple[Callable[[Cluster], dict[str, bytes]], str, str]] = {
         "restore",
         "backup_manifest",
     ),
-    "a tar that is cut": (_base(lambda cluster: cluster.base()[:-3_000_000]), "restore", "base"),
+    "a tar that is cut": (_base(lambda cluster: cluster.base()[:-3_000_000]), "restore", "did not come to its end"),
     "a segment missing": (_wal(lambda names, entry, data: None if entry.name == names[-1] else data), "restore", "0000000"),
     "the first segment missing": (_wal(lambda names, entry, data: None if entry.name == names[0] else data), "restore", "0000000"),
     "a segment cut short": (
@@ -361,7 +384,8 @@ INSIDE: dict[str, tuple[Callable[[Cluster], dict[str, bytes]], str, str]] = {
         "restore",
         "0000000",
     ),
-    "a log of zeros": (_wal(lambda _, __, data: data[:8192] + bytes(len(data) - 8192)), "restore", "wal"),
+    "a log of zeros": (_wal(lambda _, __, data: data[:_HEADER] + bytes(len(data) - _HEADER)), "restore", "wal"),
+    "a log that ends before the point": (_ended_early, "restore", "ends before its point"),
     "a log of another cluster": (_wal(_of_another), "restore", "0000000"),
     "a page of a fingerprinted table, its sum made right": (
         _base(lambda cluster: cluster.page("orders", _last_row, right=True)),
@@ -460,12 +484,13 @@ async def test_a_control_log_that_is_not_what_was_anchored_is_named(
     await audit_log.tamper(LOG[damage])
     vault = copied(backups.logical.vault, tmp_path)
     dsn = audit_log.server.dsn(database=audit_log.database)
-    await asyncio.sleep(0)
     kept = await backed_up(vault, Source("control", Kind.LOGICAL, dsn), sought, "control")
+
+    later = kept.manifest.started_at + timedelta(minutes=1)  # as if a moment had passed since the last note
 
     async def examine(scratch: Scratch, kept: StoredBackup) -> str:
         fingerprint = kept.manifest.fingerprint
         assert fingerprint is not None
-        return await verified_copy(scratch.dsn(fingerprint.database), audit_log.place, kept.manifest.ended_at, expected=True)
+        return await verified_copy(scratch.dsn(fingerprint.database), audit_log.place, later, expected=True)
 
     named(await drilled(vault, kept.manifest.id, site, sought, examine), "audit", "audit log")

@@ -25,7 +25,7 @@ from ostiary_tools.backup.repository import Repository, StoredBackup
 from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
 from ostiary_tools.backup.soundness import databases, sound
 from ostiary_tools.backup.spool import spooled
-from ostiary_tools.embedded.account import Account
+from ostiary_tools.embedded.account import Account, blocked
 from ostiary_tools.errors import Damaged, ProgramFailed, Unavailable
 
 Examine = Callable[[Scratch, StoredBackup], Awaitable[str]]
@@ -35,6 +35,8 @@ _OURS = re.compile(
     r"no space left|out of memory|cannot allocate|could not fork|ended with an error: it gave no reason", re.IGNORECASE
 )
 """How programs end for reasons that are this machine's: it is full, or it killed them."""
+_READER = "`pg_restore`"
+"""The one program whose failure is a finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ async def hold(drill: Drill, repository: Repository, id_: str, tell: Tell) -> Ev
     repository.writer()
     started = datetime.now(UTC)
     async with spooled(drill.spools, drill.account) as folder:
+        _passable(folder, drill.account)
         checks = await _Held(drill, repository, kept, folder, tell).checks()
     manifest = sha256(encode(kept.manifest)).hexdigest()
     evidence = Evidence(id_, manifest, started, datetime.now(UTC), drill.by, tuple(checks))
@@ -84,6 +87,13 @@ async def hold(drill: Drill, repository: Repository, id_: str, tell: Tell) -> Ev
     except OSError as error:
         raise not_written(error) from None
     return evidence
+
+
+def _passable(folder: Path, account: Account) -> None:
+    barrier = blocked(folder, account)
+    if barrier is not None:
+        message = f"servers of copies run as the user `{account.name}`, who may not pass `{barrier}`"
+        raise Unavailable(message, f"let others pass with `chmod o+x {barrier}`, or choose another home")
 
 
 class _Held:
@@ -125,9 +135,9 @@ class _Held:
         except Damaged as found:
             return found.message, found.what
         except ProgramFailed as error:
-            if name == "bytes" or _OURS.search(error.message):
+            if _READER not in error.message or _OURS.search(error.message):
                 raise
-            return error.message, name  # what is as it was kept, and no program takes it, was kept wrong
+            return error.message, name  # what is as it was kept, and is not taken by what reads it, was kept wrong
         except Unavailable:
             if self._server is None or not self._server.over:
                 raise

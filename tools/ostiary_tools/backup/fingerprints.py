@@ -17,8 +17,8 @@ from ostiary_tools.backup.reading import RIGHTS, in_words, pin
 from ostiary_tools.backup.sequences import positions
 from ostiary_tools.backup.together import together
 from ostiary_tools.datasources.sections import load_sections
-from ostiary_tools.errors import Unavailable
-from ostiary_tools.identifiers import quoted
+from ostiary_tools.errors import Damaged, Unavailable
+from ostiary_tools.identifiers import one_line, quoted
 
 LARGE_OBJECTS = ("pg_catalog", "pg_largeobject")
 """The table that stands for all of them."""
@@ -146,13 +146,22 @@ async def _printed(
     async def work(connection: asyncpg.Connection) -> None:
         while parts:
             part = parts.popleft()
-            rows, total = await connection.fetchrow(_statement(part))
+            rows, total = await _read(connection, part)
             counts[part.table.oid] += rows
             sums[part.table.oid] += int(total)
             told(rows)
 
     await together([partial(work, connection) for connection in connections], at_once=len(connections))
     return [TablePrint(table.schema, table.name, counts[table.oid], str(sums[table.oid])) for table in tables]
+
+
+async def _read(connection: asyncpg.Connection, part: _Part) -> tuple[int, str]:
+    try:
+        found = await connection.fetchrow(_statement(part))
+    except asyncpg.InternalServerError as error:
+        what = f"table {one_line(part.table.quoted)}"
+        raise Damaged(what, f"{what} cannot be read: a page of it is damaged", "look at the server's log") from error
+    return found[0], found[1]
 
 
 def _parts(table: Table) -> Iterator[_Part]:
