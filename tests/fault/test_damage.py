@@ -258,7 +258,7 @@ async def test_a_dump_that_is_not_whole_is_named_by_the_restore(
 def _wal(change: Callable[[list[str], tarfile.TarInfo, bytes], bytes | None]) -> Callable[[Cluster], dict[str, bytes]]:
     def changed(cluster: Cluster) -> dict[str, bytes]:
         names: list[str] = []
-        rewritten(cluster.wal(), lambda entry, _: names.append(entry.name))  # type: ignore[func-returns-value]
+        rewritten(cluster.wal(), lambda entry, _: names.append(entry.name))
 
         def one(entry: tarfile.TarInfo, data: bytes) -> tuple[tarfile.TarInfo, bytes] | None:
             found = change(sorted(names), entry, data)
