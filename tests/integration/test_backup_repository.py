@@ -232,3 +232,23 @@ async def test_a_sink_that_fails_ends_the_work_and_no_more_is_read(error: Except
 class _Endless(BytesIO):
     def read(self, _: int | None = -1, /) -> bytes:
         return os.urandom(100_000)
+
+
+async def test_many_members_at_once_leave_the_threads_of_others_alone(vault: Vault):
+    """A dump says nothing for as long as its server thinks, and there may be more of them than a process has threads to share."""
+    pipes = [os.pipe() for _ in range(min(32, (os.cpu_count() or 1) + 4) + 1)]
+    async with making(vault.repository, Kind.SQLITE, "shop", "job") as made:
+        sources = [os.fdopen(read, "rb", buffering=0) for read, _ in pipes]
+        puts = [
+            asyncio.create_task(made.put(f"part-{n}.db", Content.SQLITE, source, lambda _: None))
+            for n, source in enumerate(sources)
+        ]
+        for _ in pipes:
+            await asyncio.sleep(0)  # each is at work
+        try:
+            async with asyncio.timeout(10):
+                assert await asyncio.to_thread(lambda: "done") == "done"
+        finally:
+            for _, write in pipes:
+                os.close(write)
+            await asyncio.gather(*puts)

@@ -15,6 +15,7 @@ from ostiary_tools.backup.manifest import Content, Kind, Manifest, Member
 from ostiary_tools.backup.manifest_json import MEMBER, encode
 from ostiary_tools.backup.port import Made, Stage
 from ostiary_tools.backup.repository import BACKUPS, SIGNED, SUMS, Repository, StoredBackup, job_mark, sums
+from ostiary_tools.backup.together import threaded
 from ostiary_tools.errors import NotWritten, Refused, Unavailable
 
 P = ParamSpec("P")
@@ -131,7 +132,7 @@ def _begin(repository: Repository, kind: Kind, datasource: str, job: str) -> Mak
 
 async def called_off(stop: Callable[[], None], work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do it in a thread. When cancelled it is told to stop, and has ended when this raises."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    task = threaded(work, *args, **kwargs)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

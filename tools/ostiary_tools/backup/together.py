@@ -3,10 +3,22 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
+
+
+def threaded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
+    """Do it in a thread of its own. It may last for hours, and the threads that all else of a process shares are few."""
+    pool = ThreadPoolExecutor(1, "backup")
+    try:
+        return asyncio.get_running_loop().run_in_executor(pool, partial(work, *args, **kwargs))
+    finally:
+        pool.shutdown(wait=False)
 
 
 async def together(work: Sequence[Callable[[], Awaitable[T]]], *, at_once: int) -> list[T]:

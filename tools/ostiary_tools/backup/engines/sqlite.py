@@ -10,6 +10,7 @@ from ostiary_tools.backup import sqlite
 from ostiary_tools.backup.manifest import Content
 from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Keeping, Made, Source, Tell
+from ostiary_tools.backup.together import threaded
 from ostiary_tools.errors import Refused
 
 P = ParamSpec("P")
@@ -37,7 +38,7 @@ class SqliteEngine:
 
 async def stoppable(stop: threading.Event, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """In a thread; when cancelled, it is stopped, and has ended when this raises."""
-    task = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    task = threaded(work, *args, **kwargs)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -16,6 +16,7 @@ from ostiary_tools.backup.manifest import Content, Manifest, Member
 from ostiary_tools.backup.port import Kept, chunks
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.streams import Stopped
+from ostiary_tools.backup.together import threaded
 
 _HEAD = 1 << 20
 """As much as a program that wants the beginning alone is given at once; there it may stop listening."""
@@ -58,8 +59,8 @@ async def fed(
     """
     async with started(command) as running:
         over = threading.Event()
-        feeding = asyncio.ensure_future(asyncio.to_thread(partial(_feed, whole=whole), kept, member, running.input, told, over))
-        listening = asyncio.ensure_future(asyncio.to_thread(_heard, running)) if command.writes else None
+        feeding = threaded(partial(_feed, whole=whole), kept, member, running.input, told, over)
+        listening = threaded(_heard, running) if command.writes else None
         try:
             await asyncio.shield(feeding)
             if await running.code() and not forgiven(running.said):

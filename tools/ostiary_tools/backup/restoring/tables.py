@@ -23,6 +23,7 @@ from ostiary_tools.backup.restoring.drafts import drafted, publish
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.scratch import Scratch
 from ostiary_tools.backup.session import connected, conninfo, environment, facts
+from ostiary_tools.backup.together import threaded
 from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.errors import Damaged, DatabaseError, ProgramFailed, Refused
 from ostiary_tools.identifiers import one_line, quoted
@@ -152,7 +153,7 @@ async def _piped(dump: Command, restore: Command, told: Callable[[int], None]) -
 
 
 async def _poured(source: Running, sink: BinaryIO, told: Callable[[int], None]) -> None:
-    pouring = asyncio.ensure_future(asyncio.to_thread(_pour, source.output, sink, told))
+    pouring = threaded(_pour, source.output, sink, told)
     try:
         await asyncio.shield(pouring)
     except asyncio.CancelledError:
