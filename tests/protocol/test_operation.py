@@ -85,7 +85,8 @@ async def test_backups_that_no_drill_has_passed_are_told_to_operators_alone(osti
     async with making(vault.repository(), Kind.LOGICAL, "shop", "a job") as begun:
         member = await begun.put("database.dump", Content.DATABASE, BytesIO(b"a dump"), lambda _: None)
         await begun.commit(Made("18.6", (member,), None))
-    async with serving(config) as (url, _), http_client(base_url=url.removesuffix("/mcp")) as http:
+    where = {"OSTIARY_BACKUP__REPOSITORY": str(vault.folder)}
+    async with serving(config, **where) as (url, _), http_client(base_url=url.removesuffix("/mcp")) as http:
         await until(lambda: _is_ready(http))
         told = (await http.get("/readyz")).text
         stranger = (await _asked_for_another(http, "Via"))[1]
