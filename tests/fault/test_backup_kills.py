@@ -17,6 +17,9 @@ from fix_waiting import until
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from ostiary_tools.backup.scratch import Ground, serving
+from ostiary_tools.errors import Unavailable
+
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
 
 
@@ -119,3 +122,21 @@ async def test_a_backup_outlives_the_server_that_was_asked_for_it(strongroom: Op
         said = await ended(ada, id_)
         async with program(it):
             await one_whole_backup(it, ada, said)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["server", "session"])
+async def test_of_a_copy_whose_server_is_killed_it_is_not_said_that_it_is_damaged(new_data: Path, ground: Ground, whole: bool):
+    """Machines without memory do that, and a drill would keep it as evidence against the backup."""
+    async with serving(new_data, ground, "owner") as server:
+        connection = await server.connect()
+        session = int(await connection.fetchval("SELECT pg_backend_pid()"))
+        os.kill(parent_of(session) if whole else session, signal.SIGKILL)
+        await until(lambda: server.over)
+        connection.terminate()
+        with pytest.raises(Unavailable, match="was killed"):
+            await server.connect()
+
+
+def parent_of(process: int) -> int:
+    """Who started it."""
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])

@@ -50,10 +50,14 @@ def bank() -> Iterator[PostgresServer]:
 async def busy(bank: PostgresServer) -> AsyncIterator[None]:
     """Its transactions are made while the block lasts."""
     words = ("-h", str(bank.root), "-U", ADMIN, "-n", "-c", "2", "-T", "3600", "bank")
-    quietly = {"stdout": asyncio.subprocess.DEVNULL, "stderr": asyncio.subprocess.DEVNULL}
-    process = await asyncio.create_subprocess_exec(bank.binaries / "pgbench", *words, **quietly)
+    nobody = asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(bank.binaries / "pgbench", *words, stdout=nobody, stderr=nobody)
+
+    async def begun() -> bool:
+        return await written(bank) > 0
+
     try:
-        await until(lambda: written(bank), 60)
+        await until(begun, 60)
         yield
         assert process.returncode is None, "nothing was written any more when the backup ended"
     finally:

@@ -142,6 +142,8 @@ class _Held:
             if self._server is None or not self._server.over:
                 raise
             end = await self._server.end()
+            if not isinstance(end, Damaged):
+                raise end from None
             return end.message, end.what
 
     async def _bytes(self) -> str:

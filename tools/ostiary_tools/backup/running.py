@@ -30,6 +30,7 @@ _STDERR_S = 5.0
 _NO_REASONS = frozenset({"disconnected"})
 """What programs say after the reason."""
 _PIPE_BYTES = 1 << 20
+_KILLED = 128 + signal.SIGKILL
 _COMPLAINT = re.compile(r"^.*?\b(?:error|fatal|panic|FATAL|PANIC|ERROR): +(.*)$")
 _VALUE = re.compile(r': "[^"]*"$')
 """What a message ends with where it quotes what was in a row."""
@@ -192,6 +193,11 @@ class Running:
     def over(self) -> bool:
         """Whether it has ended."""
         return self._ended.done()
+
+    @property
+    def killed(self) -> bool:
+        """Whether it has ended by SIGKILL."""
+        return self.over and self._ended.result() == _KILLED
 
     @property
     def said(self) -> str:

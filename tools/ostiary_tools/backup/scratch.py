@@ -21,7 +21,7 @@ import asyncpg
 from ostiary_tools.backup.programs import Programs
 from ostiary_tools.backup.running import Command, Running, complaint, run, started
 from ostiary_tools.embedded.account import Account, blocked, ourselves
-from ostiary_tools.errors import Damaged, ProgramFailed, Refused, Unavailable
+from ostiary_tools.errors import Damaged, ProgramFailed, Refused, ToolError, Unavailable
 from ostiary_tools.identifiers import one_line, quoted
 
 PORT = 5432
@@ -31,6 +31,10 @@ _STOP_S = 120.0
 """How long a server may write what it holds, once it is asked to stop, before it is killed."""
 _GOING_S = 20.0
 """How long a server that lets go of its sessions may take to end."""
+_MOMENT_S = 1.0
+"""How long one that was killed may take to be missed."""
+_KILLED = "was terminated by signal 9"
+"""What a server says of a process of its own."""
 _LONGEST_SOCKET = 103
 _QUIET = {
     "listen_addresses": "",
@@ -55,6 +59,7 @@ _QUIET = {
     "zero_damaged_pages": "off",
     "ignore_checksum_failure": "off",
     "ignore_invalid_pages": "off",
+    "restart_after_crash": "off",
     "jit": "off",
     # Small, and its words are for us.
     "shared_buffers": "64MB",
@@ -158,15 +163,27 @@ class Scratch:
         except TimeoutError:
             raise ProgramFailed(f"the copy's server had not stopped after {_STOP_S:.0f} s") from None
 
-    async def end(self) -> Damaged:
+    async def end(self) -> Damaged | Unavailable:
         """Why it ended; one that has not by now is not waited for."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_GOING_S):
-                await self._running.code()
+        await self.gone(_GOING_S)
         return self.failed()
 
-    def failed(self) -> Damaged:
+    async def gone(self, seconds: float = _MOMENT_S) -> bool:
+        """Whether it has ended, or does so in this time."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._running.code()
+        return self.over
+
+    @property
+    def killed(self) -> bool:
+        """Whether it, or a process of it, was killed: for want of memory, or by somebody. That says nothing of the copy."""
+        return self._running.killed or _KILLED in self._running.said
+
+    def failed(self) -> Damaged | Unavailable:
         """Why it ended, in its words."""
+        if self.killed:
+            return Unavailable("the copy's server was killed", "see that this machine has memory enough, and try again")
         return Damaged("server", f"the copy's server ended: {fatal(self._running.said) or 'it gave no reason'}")
 
 
@@ -194,7 +211,14 @@ async def serving(
     )
     try:
         async with started(command) as running:
-            yield Scratch(private, superuser, running)
+            scratch = Scratch(private, superuser, running)
+            try:
+                yield scratch
+            except ToolError:
+                # Who spoke with a server that was killed knows no more than that it broke off.
+                if await scratch.gone() and scratch.killed:
+                    raise scratch.failed() from None
+                raise
     finally:
         await asyncio.to_thread(shutil.rmtree, private, ignore_errors=True)
 

@@ -133,7 +133,7 @@ async def _reached(server: Scratch, database: str, target: int, say: Callable[[s
             connection.terminate()
 
 
-async def _ended(server: Scratch) -> Damaged:
+async def _ended(server: Scratch) -> Damaged | Unavailable:
     """Why, once it has; a server that ends closes its sessions first."""
     error = await server.end()
     if "recovery ended before" in error.message:
