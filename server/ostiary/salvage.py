@@ -36,7 +36,7 @@ class Files:
 
 def opened(files: Files) -> Repository:
     """Blocking. Raises ToolError and CommandFailed."""
-    storage = Folder(files.repository)
+    storage = Folder(files.repository, carried=True)
     if not (files.repository / "repository.json").is_file():
         raise _none(files)
     try:

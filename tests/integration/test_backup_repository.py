@@ -4,12 +4,14 @@ import asyncio
 import fcntl
 import os
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 
 import pytest
 from fix_backup import Vault, keep, new_vault
 
+from ostiary.salvage import Files, opened
 from ostiary_tools.backup import streams
 from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.making import making
@@ -252,3 +254,20 @@ async def test_many_members_at_once_leave_the_threads_of_others_alone(vault: Vau
             for _, write in pipes:
                 os.close(write)
             await asyncio.gather(*puts)
+
+
+async def test_what_was_carried_here_is_restored_from_whoevers_it_is_and_never_written(vault: Vault, tmp_path: Path):
+    """A stick knows neither owners nor modes, and there is no other copy."""
+    kept = await keep(vault, [b"data"])
+    key = tmp_path / "recovery.key"
+    key.write_text(vault.recovery.text)
+    vault.root.chmod(0o755)
+    repository = opened(Files(vault.root, key))
+    found = repository.load(kept.manifest.id)
+    with found.plain(found.manifest.members[0]) as plain:
+        assert plain.read() == b"data"
+    for work in (repository.storage.sweep, partial(repository.storage.remove, f"backups/{kept.manifest.id}")):
+        with pytest.raises(NotWritten, match="only read"):
+            work()
+    with pytest.raises(NotWritten, match="open to others"):
+        vault.repository.listed()

@@ -35,6 +35,8 @@ class Folder:
     """Storage in `root`, which is ours alone."""
 
     root: Path
+    carried: bool = False
+    """Whoever's it is, on whatever medium: then it is read and never written."""
 
     def names(self, under: str) -> Sequence[str]:
         """All files and folders right below, sorted; none where there is no such folder."""
@@ -127,7 +129,9 @@ class Folder:
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        """One at a time: what is made and not yet locked would look like something that was left over."""
+        """One at a time: what is made and not yet locked would look like something that was left over. Raises NotWritten."""
+        if self.carried:
+            raise NotWritten("a repository that was carried here is only read", "work with it where it was initialised")
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._entered([]) as root:
             lock = os.open(_GUARD, _LOCK, 0o600, dir_fd=root)
@@ -143,7 +147,8 @@ class Folder:
         """That folder, opened step by step."""
         folder = os.open(self.root, _ENTER)
         try:
-            _ours_alone(folder)
+            if not self.carried:
+                _ours_alone(folder)
             for step in steps:
                 if make and not _exists(step, folder):
                     with suppress(FileExistsError):
