@@ -12,6 +12,7 @@ import asyncpg
 import pytest
 from fix_backup import Vault, new_vault
 from fix_postgres import PostgresServer
+from fix_waiting import until
 
 from ostiary_tools.backup.engines.logical import LogicalEngine
 from ostiary_tools.backup.making import making
@@ -171,6 +172,24 @@ async def test_a_copy_has_no_name_that_the_next_restore_takes_for_left_over(
     kept = await backed_up(new_vault(tmp_path), postgres_server.dsn(database=made_in(postgres_server, "CREATE TABLE t ()")))
     with pytest.raises(Refused, match="dropped by the next restore"):
         await restoring.into_server(kept, postgres_server.dsn(), "ostiary_restore_0123456789abcdef", Sought(), quiet)
+
+
+@pytest.mark.asyncio
+async def test_a_draft_is_left_alone_as_long_as_its_restore_lives(postgres_server: PostgresServer):
+    """Also right before it gets its name, when nobody is in it any more."""
+    there = "SELECT count(*) FROM pg_database WHERE datname = $1"
+    async with connected(postgres_server.dsn()) as other:
+        async with connected(postgres_server.dsn()) as restore:
+            name = f"ostiary_restore_{restore.get_server_pid():08x}01234567"
+            await restoring.create(restore, name, "TEMPLATE = template0")
+            await restoring.swept(other)
+            assert await other.fetchval(there, name) == 1
+
+        async def gone() -> bool:
+            await restoring.swept(other)
+            return not await other.fetchval(there, name)
+
+        await until(gone)
 
 
 def test_a_draft_that_was_published_before_its_restore_was_killed_is_left_alone(tmp_path: Path):

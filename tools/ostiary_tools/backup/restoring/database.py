@@ -31,9 +31,10 @@ _DRAFT = "ostiary_restore_"
 _LEFT_OVER = """
 SELECT d.datname::text FROM pg_catalog.pg_database d
 WHERE d.datname OPERATOR(pg_catalog.~) '^ostiary_restore_[0-9a-f]{16}$'
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid OPERATOR(pg_catalog.=) d.oid)
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid OPERATOR(pg_catalog.=) d.oid
+        OR a.pid OPERATOR(pg_catalog.=) ('x' || substr(d.datname::text, 17, 8))::bit(32)::int4)
 """
-"""A restore has a session in its draft for as long as it lasts."""
+"""A restore has a session in its draft while it is filled; before and after that its own session, which the name tells, lives."""
 _MISSING = """
 SELECT wanted FROM pg_catalog.unnest($1::pg_catalog.text[]) AS wanted
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions e WHERE e.name::pg_catalog.text OPERATOR(pg_catalog.=) wanted)
@@ -127,7 +128,7 @@ def _words(known: Facts) -> tuple[str, ...]:
 @asynccontextmanager
 async def _draft(connection: asyncpg.Connection, options: str) -> AsyncIterator[str]:
     """An empty database under a name of ours, which goes unless it was renamed."""
-    name = f"{_DRAFT}{secrets.token_hex(8)}"
+    name = f"{_DRAFT}{connection.get_server_pid():08x}{secrets.token_hex(4)}"
     try:
         await create(connection, name, options)
         yield name
