@@ -174,3 +174,14 @@ async def test_a_copy_without_the_log_fails_where_one_is_expected(audit_log: Aud
     assert await verified_copy(elsewhere, audit_log.place, now, expected=False) == ""
     with pytest.raises(Damaged, match="is not in the copy"):
         await verified_copy(elsewhere, audit_log.place, now, expected=True)
+
+
+@pytest.mark.asyncio
+async def test_a_failure_that_cannot_be_read_any_more_makes_no_older_drill_count(vault: Vault):
+    manifest = (await keep(vault, [b"rows"])).manifest
+    record(vault.repository, evidence(manifest, 2))
+    record(vault.repository, evidence(manifest, 1, "a table"))
+    last = max((vault.root / "drills" / manifest.id).glob("*.json"))
+    last.write_bytes(last.read_bytes().replace(b"a table", b"nothing"))
+    assert proven_at(vault.repository, manifest) is None
+    assert len(drills(vault.repository, manifest)) == 1

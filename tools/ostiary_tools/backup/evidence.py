@@ -63,12 +63,12 @@ def record(repository: Repository, evidence: Evidence) -> None:
 
 def drills(repository: Repository, manifest: Manifest) -> tuple[Evidence, ...]:
     """All of that backup that count, the oldest first. Blocking."""
-    return tuple(_counting(repository, manifest))[::-1]
+    return tuple(one for one in _found(repository, manifest) if one is not None)[::-1]
 
 
 def newest(repository: Repository, manifest: Manifest) -> Evidence | None:
-    """What its newest drill found; nothing older is read. Blocking."""
-    return next(_counting(repository, manifest), None)
+    """What its newest drill found; nothing older is read, for what cannot be read any more may have been a failure. Blocking."""
+    return next(_found(repository, manifest), None)
 
 
 def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
@@ -77,13 +77,14 @@ def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
     return found.ended_at if found is not None and found.passed else None
 
 
-def _counting(repository: Repository, manifest: Manifest) -> Iterator[Evidence]:
-    """The newest first: names begin with the time, and a signature holds for one name alone."""
+def _found(repository: Repository, manifest: Manifest) -> Iterator[Evidence | None]:
+    """The newest first, `None` for what does not count: names begin with the time, and a signature holds for one name alone."""
     folder, held = f"{DRILLS}/{manifest.id}", sha256(encode(manifest)).hexdigest()
     for name in sorted(repository.storage.names(folder), reverse=True):
-        found = _read(repository, f"{folder}/{name.removesuffix('.json')}") if name.endswith(".json") else None
-        if found is not None and (found.backup, found.manifest_sha256) == (manifest.id, held):
-            yield found
+        if name.endswith(".json"):
+            found = _read(repository, f"{folder}/{name.removesuffix('.json')}")
+            counts = found is not None and (found.backup, found.manifest_sha256) == (manifest.id, held)
+            yield found if counts else None
 
 
 def _read(repository: Repository, name: str) -> Evidence | None:
