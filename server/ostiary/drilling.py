@@ -11,6 +11,7 @@ from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring.copies import Copying
 from ostiary_tools.backup.scratch import Scratch
+from ostiary_tools.backup.session import system_identifier
 from ostiary_tools.backup.spool import user_of
 from ostiary_tools.errors import Unavailable
 
@@ -31,7 +32,9 @@ def drill_here(vault: Vault) -> Drill:
             return ""
         database = made.fingerprint.database if own and made.fingerprint else _database(audit.reader_dsn)
         await (await scratch.connect(_ALWAYS)).close()  # it may still be starting
-        return await verified_copy(scratch.dsn(database), audit, made.started_at, expected=own)
+        # A copy of the very cluster in which the log is holds it, whichever datasource it was taken of.
+        expected = own or (made.cluster is not None and made.cluster.system_identifier == await system_identifier(audit.reader_dsn))
+        return await verified_copy(scratch.dsn(database), audit, made.started_at, expected=expected)
 
     workshop = vault.workshop()
     restoring = Copying(workshop.sought, account, vault.runtime, vault.parallel)

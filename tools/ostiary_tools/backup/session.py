@@ -89,6 +89,13 @@ async def connected(dsn: str, database: str | None = None) -> AsyncIterator[asyn
             connection.terminate()
 
 
+async def system_identifier(dsn: str) -> str:
+    """Which cluster the server of that login runs. Raises ToolError."""
+    async with connected(dsn) as connection:
+        with in_words():
+            return str(await connection.fetchval("SELECT system_identifier FROM pg_catalog.pg_control_system()"))
+
+
 async def facts(connection: asyncpg.Connection) -> Facts:
     """Raises ToolError."""
     with in_words():
