@@ -67,8 +67,13 @@ def drills(repository: Repository, manifest: Manifest) -> tuple[Evidence, ...]:
 
 
 def newest(repository: Repository, manifest: Manifest) -> Evidence | None:
-    """What its newest drill found; nothing older is read, for what cannot be read any more may have been a failure. Blocking."""
-    return next(_found(repository, manifest), None)
+    """What its newest drill found. What cannot be read may have been a newer failure, so no success before it counts. Blocking."""
+    unread = False
+    for one in _found(repository, manifest):
+        if one is not None:
+            return None if unread and one.passed else one
+        unread = True
+    return None
 
 
 def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
