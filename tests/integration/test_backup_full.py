@@ -165,7 +165,7 @@ async def test_a_snapshot_that_belongs_to_no_one_place_is_told(full_backup: Full
         "hard link",
         "device",
     ],
-    ids=str,
+    ids=lambda attack: getattr(attack, "name", attack),
 )
 async def test_a_base_that_leads_elsewhere_is_refused(full_backup: FullBackup, site: Path, ground: Ground, attack: object):
     """Whoever sent it may be anybody who answered as the server."""
