@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from ostiary_tools.backup.manifest import Content, Kind, Member
 from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.restoring.cluster import into_folder
+from ostiary_tools.backup.restoring.folders import staged
 from ostiary_tools.errors import NotWritten, ToolError, Unavailable
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
@@ -211,6 +213,51 @@ async def test_what_a_killed_restore_left_goes_with_the_next(full_backup: FullBa
     _made(left / "data")
     await into_folder(full_backup.kept, site / "copy", sought, quiet)
     assert _inside(site) == ["copy"]
+
+
+STAGED_AND_KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from ostiary_tools.backup.restoring.folders import staged
+
+left = int(sys.argv[2])
+
+def counted(name):
+    real = getattr(os, name)
+    def call(*args, **kwargs):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*args, **kwargs)
+    setattr(os, name, call)
+
+async def main():
+    for name in ("mkdir", "open", "unlink", "rmdir"):
+        counted(name)
+    async with staged(Path(sys.argv[1])) as stage:
+        for name in ("data", "data/base"):
+            (stage / name).mkdir()
+        for name in ("a", "z", "data/file", "data/base/1"):
+            (stage / name).write_text("x")
+asyncio.run(main())
+"""
+
+
+async def test_a_restore_that_is_killed_at_any_step_of_staging_and_of_removing_leaves_nothing_to_the_next(tmp_path: Path):
+    killed = 0
+    while True:
+        words = (sys.executable, "-c", STAGED_AND_KILLED, str(tmp_path / "copy"), str(killed + 1))
+        process = await asyncio.create_subprocess_exec(*words)
+        code = await process.wait()
+        async with staged(tmp_path / "copy") as stage:
+            assert _inside(tmp_path) == [stage.name]
+        assert _inside(tmp_path) == []
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        killed += 1
+    assert killed > 10
 
 
 async def _program(name: str, attacked: Site) -> int:

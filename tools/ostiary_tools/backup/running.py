@@ -31,6 +31,7 @@ _NO_REASONS = frozenset({"disconnected"})
 """What programs say after the reason."""
 _PIPE_BYTES = 1 << 20
 _KILLED = 128 + signal.SIGKILL
+_NO_REASON = "it gave no reason ({})"
 _COMPLAINT = re.compile(r"^.*?\b(?:error|fatal|panic|FATAL|PANIC|ERROR): +(.*)$")
 _VALUE = re.compile(r': "[^"]*"$')
 """What a message ends with where it quotes what was in a row."""
@@ -210,8 +211,15 @@ class Running:
 
     async def ended(self) -> None:
         """Return when it has ended well. Raises ProgramFailed with its last complaint."""
-        if code := await self.code():
-            raise ProgramFailed(f"`{self.name}` ended with an error: {self.words() or f'it gave no reason ({code})'}")
+        if code := await self.verdict():
+            raise self._failed(self.words() or _NO_REASON.format(code))
+
+    async def verdict(self) -> int:
+        """How it ended by itself. Raises ProgramFailed where it was killed, which says nothing of what it looked at."""
+        code = await self.code()
+        if self.killed:
+            raise self._failed(_NO_REASON.format(code))
+        return code
 
     async def code(self) -> int:
         """How it ended, once it has: above 128 the number of the signal, less 128."""
@@ -229,6 +237,9 @@ class Running:
             await asyncio.to_thread(self._output.free)
         if self._input is not None:
             await asyncio.to_thread(self._input.close)
+
+    def _failed(self, why: str) -> ProgramFailed:
+        return ProgramFailed(f"`{self.name}` ended with an error: {why}")
 
     async def _wait(self) -> int:
         code = await self._process.wait()

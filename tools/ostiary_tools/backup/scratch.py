@@ -234,7 +234,7 @@ async def check_pages(data_dir: Path, ground: Ground) -> int:
     command = Command(ground.programs.path("pg_checksums"), ("--check", "-D", str(data_dir)), account=ground.account, writes=True)
     async with started(command) as running:
         output = (await asyncio.to_thread(running.output.read)).decode(errors="replace")
-        code = await running.code()
+        code = await running.verdict()
         bad = re.search(r'checksum verification failed in file "([^"]*)", block (\d+)', running.said)
         if bad:
             file = Path(bad[1]).relative_to(data_dir) if Path(bad[1]).is_relative_to(data_dir) else Path(bad[1]).name
@@ -255,7 +255,7 @@ async def control_data(data_dir: Path, ground: Ground) -> Mapping[str, str]:
     command = Command(ground.programs.path("pg_controldata"), ("-D", str(data_dir)), account=ground.account, writes=True)
     async with started(command) as running:
         output = (await asyncio.to_thread(running.output.read)).decode(errors="replace")
-        if await running.code() or "warning" in (output + running.said).lower():
+        if await running.verdict() or "warning" in (output + running.said).lower():
             raise Damaged("global/pg_control", "the control file of the data directory cannot be read")
     return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in output.splitlines())}
 

@@ -144,7 +144,7 @@ async def boundary(program: Path, folder: Path, stretch: Stretch, snapshot: Snap
     )
     async with started(Command(program, words, account=account, writes=True)) as running:
         found = await asyncio.to_thread(_boundary, running.output, snapshot)
-        if await running.code():
+        if await running.verdict():
             raise Damaged("wal", f"the write-ahead log of the backup cannot be read: {running.words()}", "use another backup")
     if found == 0:
         raise Damaged("wal", "the write-ahead log of the backup ends before its point", "use another backup")

@@ -4,8 +4,7 @@ import os
 import secrets
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from ostiary_tools.backup.making import called_off
@@ -42,7 +41,7 @@ async def staged(target: Path) -> AsyncIterator[Path]:
     try:
         yield stage
     finally:
-        await called_off(lambda: None, partial(shutil.rmtree, stage, ignore_errors=True))
+        await called_off(lambda: None, _remove, stage)
         os.close(held)
 
 
@@ -135,10 +134,24 @@ def steps(target: Path, ground: Ground) -> tuple[str, ...]:
 def _sweep(folder: Path) -> None:
     """Remove folders whose restore was killed: the kernel has freed their locks."""
     for left in folder.glob(f"{_STAGE}*"):
-        if (left / _LOCK).exists():
-            with opened(left / _LOCK) as lock:
-                if try_alone(lock):
-                    shutil.rmtree(left, ignore_errors=True)
+        if not (left / _LOCK).exists():
+            with suppress(OSError):  # its holder ended before it held it, or when all else was gone
+                left.rmdir()
+            continue
+        with opened(left / _LOCK) as lock:
+            if try_alone(lock):
+                _remove(left)
+
+
+def _remove(stage: Path) -> None:
+    """The lock last: what has none and is not empty would be nobody's, for ever."""
+    with suppress(OSError):  # what cannot be removed stays for the next
+        for inner in stage.iterdir():
+            if inner.is_dir() and not inner.is_symlink():
+                shutil.rmtree(inner)
+            elif inner.name != _LOCK:
+                inner.unlink()
+        shutil.rmtree(stage)
 
 
 def _stage(target: Path) -> tuple[Path, int]:
@@ -147,9 +160,20 @@ def _stage(target: Path) -> tuple[Path, int]:
         stage = target.parent / f"{_STAGE}{secrets.token_hex(8)}"
         try:
             stage.mkdir(mode=0o700)
-            lock = os.open(stage / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = _locked(stage)
         except OSError as error:
             raise Unavailable(f"nothing can be written beside `{target}`: {error.strerror}", "name another folder") from error
-        if try_alone(lock) and (stage / _LOCK).exists():
+        if lock is not None:
             return stage, lock
-        os.close(lock)  # somebody swept it, thinking that it was left
+
+
+def _locked(stage: Path) -> int | None:
+    """The lock; nothing where somebody swept the folder, thinking that it was left."""
+    try:
+        lock = os.open(stage / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except FileNotFoundError:
+        return None
+    if try_alone(lock) and (stage / _LOCK).exists():
+        return lock
+    os.close(lock)
+    return None
