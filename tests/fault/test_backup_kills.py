@@ -1,6 +1,5 @@
 """Backups whose worker or server is killed: what ends in the end is one backup that is whole, and nothing else is left."""
 
-import asyncio
 import os
 import re
 import signal
@@ -13,6 +12,7 @@ from uuid import UUID
 import pytest
 from fix_answers import text_of
 from fix_custody import ROWS, OpenStrongroom, Strongroom, begun, ended
+from fix_queue import program
 from fix_waiting import until
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -21,23 +21,6 @@ from ostiary_tools.backup.scratch import Ground, serving
 from ostiary_tools.errors import Unavailable
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
-
-
-@asynccontextmanager
-async def program(it: Strongroom) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`ostiary worker`, killed at the end of the block if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ostiary", "worker", "--config", str(it.site.folder / "ostiary.toml")),
-        env={"PATH": os.environ["PATH"], "HOME": str(it.site.folder)},
-        cwd=it.site.folder,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 @asynccontextmanager
@@ -89,7 +72,7 @@ async def one_whole_backup(it: Strongroom, ada: Client, said: str) -> None:
 async def test_a_worker_killed_in_the_middle_is_taken_over_and_there_is_one_backup(strongroom: OpenStrongroom):
     async with strongroom() as it, it.client() as ada:
         id_ = await begun(ada, "create_backup", kind="logical")
-        async with held_up(it), program(it) as worker:
+        async with held_up(it), program(it.site) as worker:
             await until(lambda: waits(it), 60)
             worker.send_signal(signal.SIGKILL)
             await worker.wait()
@@ -99,7 +82,7 @@ async def test_a_worker_killed_in_the_middle_is_taken_over_and_there_is_one_back
 
             await until(is_alone, 30)
         await expired(it, id_)
-        async with program(it):
+        async with program(it.site):
             await one_whole_backup(it, ada, await ended(ada, id_))
         counted = await it.house.queue.table.counted()
     assert [(one.state, one.takeovers) for one in counted if one.tool == "create_backup"] == [("completed", 1)]
@@ -120,7 +103,7 @@ async def test_a_backup_outlives_the_server_that_was_asked_for_it(strongroom: Op
                     await until(lambda: waits(it), 90)
                     os.kill(int((it.site.folder / "pid").read_text()), signal.SIGKILL)
         said = await ended(ada, id_)
-        async with program(it):
+        async with program(it.site):
             await one_whole_backup(it, ada, said)
 
 

@@ -6,13 +6,14 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 import asyncpg
 import pytest
 from fix_embedding_server import Request, answer, embedding, vectors
 from fix_indexing import Desk, OpenDesk, asked
+from fix_queue import program
 from fix_waiting import until
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
@@ -24,23 +25,6 @@ pytestmark = pytest.mark.fault
 
 ROWS = 4000
 MOMENTS = 10
-
-
-@asynccontextmanager
-async def program(desk: Desk, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """`ostiary worker`, killed at the end of the block if it still runs."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ostiary", "worker", "--config", str(desk.site.folder / "ostiary.toml"), *arguments),
-        env={"PATH": os.environ["PATH"], "HOME": str(desk.site.folder)},
-        cwd=desk.site.folder,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
 
 
 @asynccontextmanager
@@ -80,7 +64,7 @@ async def test_a_worker_killed_at_ten_moments_leaves_exactly_the_rows(desk: Open
         made = await it.collection()
         id_ = await begun(ada)
         for moment in range(MOMENTS):
-            async with program(it) as worker:
+            async with program(it.site) as worker:
                 wanted = (moment + 1) * ROWS // (MOMENTS + 4)
 
                 async def has_come_far(wanted: int = wanted) -> bool:
@@ -93,7 +77,7 @@ async def test_a_worker_killed_at_ten_moments_leaves_exactly_the_rows(desk: Open
                 await it.rows("DELETE FROM notes WHERE id % 3 = 0")
                 await it.rows("UPDATE notes SET body = 'anew ' || id WHERE id % 3 = 1")
             await expired(it, id_)
-        async with program(it):
+        async with program(it.site):
             await until(lambda: says(ada, id_, "index_documents completed"), 60)
         rows, chunks = await it.stored(made), await stored_so_far(it, made)
         expected = await it.expected()
@@ -106,13 +90,13 @@ async def test_a_worker_that_is_asked_to_stop_gives_its_job_back_at_once(desk: O
     async with desk(rows=ROWS) as it, it.client() as ada:
         made = await it.collection()
         id_ = await begun(ada)
-        async with program(it) as worker:
+        async with program(it.site) as worker:
             await until(lambda: says(ada, id_, "index_documents is working"), 60)
             worker.terminate()
             async with asyncio.timeout(30):
                 assert await worker.wait() == 0
         assert await says(ada, id_, "index_documents waits for a worker", "index_documents completed")
-        async with program(it):
+        async with program(it.site):
             await until(lambda: says(ada, id_, "index_documents completed"), 60)
         assert await it.stored(made) == await it.expected()
 
