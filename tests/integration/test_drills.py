@@ -11,15 +11,20 @@ import pytest
 from fix_answers import text_of
 from fix_audit import AuditLog
 from fix_backup import Vault, flip, keep, new_vault
+from fix_copies import EMBEDDED, ground_of
 from fix_custody import ROWS, OpenStrongroom, Strongroom
-from fix_damage import Cluster, Dumps, drilled
+from fix_damage import Cluster, Dumps, drilled, nothing, quiet
 from mcp import Client
 
 from ostiary.audit.copied import verified_copy
+from ostiary_tools.backup.drill import Drill, hold
 from ostiary_tools.backup.evidence import Check, Evidence, drills, newest, proven_at, record
 from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.manifest_json import encode
+from ostiary_tools.backup.port import Tell
 from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.scratch import SERVER
 from ostiary_tools.errors import Damaged, Unavailable
 
 STEPS = ["bytes", "restore", "start", "relations", "pages"]
@@ -97,6 +102,19 @@ async def test_what_keeps_a_drill_from_being_held_says_nothing_of_the_backup(log
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("why", ["could not extend file: No space left on device", "could not map memory: Cannot allocate memory"])
+async def test_a_machine_that_is_full_is_not_taken_for_damage(logical_backups: Dumps, site: Path, sought: Sought, why: str):
+    async def starved(kept: StoredBackup, folder: Path, tell: Tell) -> str:
+        raise Damaged(SERVER, f"the copy's server ended: {why}")
+
+    account = ground_of(EMBEDDED, sought).account
+    drill = Drill(starved, nothing, site / "spools", account, "test")
+    with pytest.raises(Unavailable, match=why):
+        await hold(drill, logical_backups.vault.repository, logical_backups.newer.manifest.id, quiet)
+    assert drills(logical_backups.vault.repository, logical_backups.newer.manifest) == ()
+
+
+@pytest.mark.asyncio
 async def test_a_backup_of_a_sqlite_file_is_drilled(sqlite_backup: Dumps, site: Path, sought: Sought):
     found = await drilled(sqlite_backup.vault, sqlite_backup.newer.manifest.id, site, sought)
     assert [check.name for check in found.checks] == STEPS[:2]
@@ -134,7 +152,7 @@ async def test_the_newest_drill_counts_and_only_of_the_backup_it_was_held_on(vau
 
 
 @pytest.mark.asyncio
-async def test_what_was_put_among_the_evidence_neither_proves_nor_hides(vault: Vault):
+async def test_what_was_put_among_the_evidence_proves_nothing(vault: Vault):
     made, repository = (await keep(vault, [b"rows"])).manifest, vault.repository
     record(repository, evidence(made, 1, "a table"))
     folder = vault.root / "drills" / made.id
@@ -142,9 +160,8 @@ async def test_what_was_put_among_the_evidence_neither_proves_nor_hides(vault: V
     forged = folder / "99990101T000000.000000Z-00000000.json"
     forged.write_bytes(real.read_bytes().replace(b'"a table"', b'""'))
     forged.with_suffix(".sig").write_bytes(real.with_suffix(".sig").read_bytes())
-    found = newest(repository, made)
-    assert found is not None
-    assert found.damage == "a table"
+    assert proven_at(repository, made) is None
+    assert [one.damage for one in drills(repository, made)] == ["a table"]
 
 
 @pytest.mark.asyncio

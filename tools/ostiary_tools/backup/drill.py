@@ -22,7 +22,7 @@ from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.manifest_json import encode
 from ostiary_tools.backup.port import Tell
 from ostiary_tools.backup.repository import Repository, StoredBackup
-from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
+from ostiary_tools.backup.scratch import SERVER, Ground, Scratch, check_pages, has_checksums, serving
 from ostiary_tools.backup.soundness import databases, sound
 from ostiary_tools.backup.spool import spooled
 from ostiary_tools.embedded.account import Account, blocked
@@ -35,8 +35,8 @@ _OURS = re.compile(
     r"no space left|out of memory|cannot allocate|could not fork|ended with an error: it gave no reason", re.IGNORECASE
 )
 """How programs end for reasons that are this machine's: it is full, or it killed them."""
-_READER = "`pg_restore`"
-"""The one program whose failure is a finding."""
+_READERS = ("`pg_restore`", "`pg_checksums`")
+"""The programs whose failure is a finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +133,11 @@ class _Held:
         try:
             return await step(), ""
         except Damaged as found:
+            if found.what == SERVER and _OURS.search(found.message):
+                raise Unavailable(found.message, "see what this machine lacks, and hold the drill again") from None
             return found.message, found.what
         except ProgramFailed as error:
-            if _READER not in error.message or _OURS.search(error.message):
+            if not error.message.startswith(_READERS) or _OURS.search(error.message):
                 raise
             return error.message, name  # what is as it was kept, and is not taken by what reads it, was kept wrong
         except Unavailable:

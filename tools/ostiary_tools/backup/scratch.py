@@ -26,6 +26,8 @@ from ostiary_tools.identifiers import one_line, quoted
 
 PORT = 5432
 """Only a part of the socket's file name."""
+SERVER = "server"
+"""What is damaged where a copy's server ended."""
 _POLL_S = 0.05
 _STOP_S = 120.0
 """How long a server may write what it holds, once it is asked to stop, before it is killed."""
@@ -184,7 +186,7 @@ class Scratch:
         """Why it ended, in its words."""
         if self.killed:
             return Unavailable("the copy's server was killed", "see that this machine has memory enough, and try again")
-        return Damaged("server", f"the copy's server ended: {fatal(self._running.said) or 'it gave no reason'}")
+        return Damaged(SERVER, f"the copy's server ended: {fatal(self._running.said) or 'it gave no reason'}")
 
 
 @asynccontextmanager
