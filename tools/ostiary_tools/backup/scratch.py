@@ -20,6 +20,7 @@ import asyncpg
 
 from ostiary_tools.backup.programs import Programs
 from ostiary_tools.backup.running import Command, Running, complaint, run, started
+from ostiary_tools.datasources.failures import DRIVER_ERRORS
 from ostiary_tools.embedded.account import Account, blocked, ourselves
 from ostiary_tools.errors import Damaged, ProgramFailed, Refused, ToolError, Unavailable
 from ostiary_tools.identifiers import one_line, quoted
@@ -216,7 +217,7 @@ async def serving(
             scratch = Scratch(private, superuser, running)
             try:
                 yield scratch
-            except ToolError:
+            except (ToolError, *DRIVER_ERRORS):
                 # Who spoke with a server that was killed knows no more than that it broke off.
                 if await scratch.gone() and scratch.killed:
                     raise scratch.failed() from None

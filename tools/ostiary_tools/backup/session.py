@@ -16,6 +16,8 @@ from ostiary_tools.errors import Unavailable
 NAME = "ostiary backup"
 _CONNECT_S = 30.0
 _GOODBYE_S = 2.0
+_BROKEN = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError, ConnectionError)
+"""What a session raises whose server ends, or is not there any more."""
 _SETTINGS = {
     "application_name": NAME,
     "search_path": "pg_catalog",  # where else names are looked for is said by a database's owner, too
@@ -82,6 +84,8 @@ async def connected(dsn: str, database: str | None = None) -> AsyncIterator[asyn
         raise Unavailable("the login for backups gets no connection", "see that the server runs and the DSN is right") from error
     try:
         yield connection
+    except _BROKEN as error:
+        raise Unavailable("the session with the database broke", "see that the server runs") from error
     finally:
         try:
             await connection.close(timeout=_GOODBYE_S)
