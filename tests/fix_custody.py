@@ -33,7 +33,10 @@ from ostiary_tools.backup.storage.folder import Folder
 KEEPER = "keeper_of_backups"
 SHOP = f"""
 DO $$ BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{KEEPER}') THEN CREATE ROLE {KEEPER} SUPERUSER LOGIN REPLICATION; END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{KEEPER}') THEN
+        CREATE ROLE {KEEPER} LOGIN REPLICATION CREATEDB BYPASSRLS IN ROLE pg_read_all_data, pg_monitor;
+    END IF;
+    EXECUTE format('GRANT CREATE ON DATABASE %I TO {KEEPER}', current_database());
 END $$;
 CREATE TABLE customers (id integer PRIMARY KEY, name text NOT NULL, email text);
 INSERT INTO customers SELECT n, 'customer ' || n, 'canary' || n || '@example.com' FROM generate_series(1, 500) n;
@@ -109,13 +112,21 @@ OpenStrongroom = Callable[..., Any]
 def strongroom(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer
 ) -> OpenStrongroom:
-    """A server that has backups; `policy` is in force beside the shipped bundles, `ready=False` leaves the repository unmade."""
+    """A server that has backups; `policy` is in force beside the shipped bundles, `ready=False` leaves the repository unmade.
+
+    `login` makes and restores backups.
+    """
 
     @asynccontextmanager
-    async def opened(*, ready: bool = True, proven: bool = True, rows: str = SHOP, **wishes: Any) -> AsyncIterator[Strongroom]:
+    async def opened(
+        *, ready: bool = True, proven: bool = True, rows: str = SHOP, login: str = KEEPER, **wishes: Any
+    ) -> AsyncIterator[Strongroom]:
         database = await make_database(rows)
         dsns = {"shop": postgres_server.dsn(database=database)}
-        wishes = {"policy": READS_ALL, "backups": {"shop": postgres_server.dsn(KEEPER, database)}} | wishes
+        wishes = {
+            "policy": READS_ALL,
+            "backups": {"shop": postgres_server.dsn(login, database)},
+        } | wishes
         site = await make_site(dsns, **wishes)
         site.folder.chmod(0o711)  # copies may be another user's
         async with open_house(site.config, lambda _: None) as house:

@@ -15,19 +15,21 @@ _POSTGRES = (Kind.LOGICAL, Kind.FULL)
 
 def backed_up(config: Config, cluster: Cluster | None) -> tuple[Source, ...]:
     """Each datasource with each of its kinds. What has no login for backups is not among them."""
-    dsns = dict(_logins(config, cluster))
-    databases = (Source(name, kind, dsn) for name, dsn in dsns.items() for kind in _POSTGRES)
+    databases = (Source(name, kind, dsn, restore_dsn=new) for name, dsn, new in _logins(config, cluster) for kind in _POSTGRES)
     files = (Source(name, Kind.SQLITE, path=file.path) for name, file in config.sqlite.items())
     return (*databases, *files)
 
 
-def _logins(config: Config, cluster: Cluster | None) -> Iterator[tuple[str, str]]:
+def _logins(config: Config, cluster: Cluster | None) -> Iterator[tuple[str, str, str]]:
+    """With the login that restores."""
     if not config.datasources and cluster is not None:
-        yield SAMPLE, cluster.dsn(names.ADMIN, names.SHOP)
+        yield SAMPLE, cluster.dsn(names.ADMIN, names.SHOP), cluster.dsn(names.RESTORER, names.SHOP)
     for name, source in config.datasources.items():
         if source.backup_dsn is not None:
-            yield name, source.backup_dsn.get_secret_value()
+            dsn = source.backup_dsn.get_secret_value()
+            yield name, dsn, dsn
     if config.control.backup_dsn is not None:
-        yield CONTROL, config.control.backup_dsn.get_secret_value()
+        dsn = config.control.backup_dsn.get_secret_value()
+        yield CONTROL, dsn, dsn
     elif config.control.dsn is None and cluster is not None:
-        yield CONTROL, cluster.dsn(names.ADMIN, names.CONTROL)
+        yield CONTROL, cluster.dsn(names.ADMIN, names.CONTROL), cluster.dsn(names.RESTORER, names.CONTROL)

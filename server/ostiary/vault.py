@@ -138,7 +138,9 @@ class Vault:
         from ostiary_tools.backup.restoring.choosing import Place
 
         source = self.sources.get(backup)
-        return Place(self.restores, source.dsn if source else "", self.workshop().sought, self.parallel, self.runtime, self.spools)
+        return Place(
+            self.restores, source.restore_dsn if source else "", self.workshop().sought, self.parallel, self.runtime, self.spools
+        )
 
     def _identities(self) -> "tuple[Identity, ...]":
         from ostiary_tools.backup.keys import read_identities

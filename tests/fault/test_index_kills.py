@@ -134,7 +134,7 @@ async def test_an_embedder_that_does_not_answer_midway_is_asked_again_later(desk
     async with embedding(reply) as server:
         more = f'[embedders.far]\nkind = "openai"\nurl = "{server.url}"\nmodel = "m"\ndimensions = 2\ntimeout_s = 2.0\n'
         async with desk(rows=1500, more=more) as it, it.client() as ada:
-            embedder = it.house.gate._shelves._embedders["far"]
+            embedder = it.house.gate._shelves._furniture.embedders["far"]
             made = await it.collection(embedding=Embedding("far", embedder.model, 2, embedder.normalised))
             id_ = await begun(ada)
             async with working(it):

@@ -272,9 +272,12 @@ def test_a_backup_that_is_called_off_at_the_keyboard_leaves_nothing(person: Pers
         try:
             async with connection.transaction():
                 await connection.execute("LOCK TABLE orders IN ACCESS EXCLUSIVE MODE")
+                # Where the tests run in the background the signal is ignored, and what they start would ignore it, too.
+                before = signal.signal(signal.SIGINT, signal.default_int_handler)
                 command = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "ostiary", *words, stderr=asyncio.subprocess.DEVNULL
                 )
+                signal.signal(signal.SIGINT, before)
 
                 async def waits() -> bool:
                     return bool(await onlooker.fetchval(_WAITS))

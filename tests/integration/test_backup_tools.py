@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from fix_answers import text_of
-from fix_custody import ROWS, OpenStrongroom, Strongroom, begun, ended, rows
+from fix_custody import ROWS, SHOP, OpenStrongroom, Strongroom, begun, ended, rows
 from fix_queue import working
 from fix_waiting import until
 from mcp import MCPError
@@ -160,6 +160,56 @@ async def test_a_backup_is_verified_and_restored_to_a_new_database_after_a_human
     restores = [record for record in records if record["kind"] == "i" and record["tool"] == "restore_backup"]
     assert [record["backups"] for record in restores] == [["restore shop.logical"]] * 4
     assert "canary" not in verified + restored + str(records)
+
+
+RISING = """
+CREATE FUNCTION rise() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    ALTER ROLE climber SUPERUSER;
+    RETURN true;
+EXCEPTION WHEN insufficient_privilege THEN
+    RETURN true;
+END $$;
+CREATE TABLE ladder (id integer CHECK (rise()));
+"""
+MIGHTY = """
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'mighty_keeper') THEN CREATE ROLE mighty_keeper SUPERUSER LOGIN; END IF;
+END $$;
+"""
+
+
+@pytest.mark.asyncio
+async def test_what_owners_of_tables_wrote_does_not_make_them_superusers_of_the_living_server(strongroom: OpenStrongroom):
+    """A restore runs the checks of tables."""
+    async with strongroom(rows=SHOP + RISING) as it, it.client() as ada, it.working():
+        name = f"ladder_of_{it.database}"
+        async with it.admin() as admin:
+            await admin.execute("CREATE ROLE climber")
+        try:
+            async with it.admin() as admin:
+                await admin.execute("INSERT INTO ladder VALUES (1); ALTER ROLE climber NOSUPERUSER")
+            restored = await it.done(ada, "restore_backup", backup=await it.backed_up(ada), name=name)
+            async with it.admin() as admin:
+                risen = await admin.fetchval("SELECT rolsuper FROM pg_roles WHERE rolname = 'climber'")
+        finally:
+            it.site.server.drop([name])
+            async with it.admin() as admin:
+                await admin.execute("DROP ROLE climber")
+    assert f"restored to database `{name}`" in restored
+    assert risen is False
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("more", [{}, {"target": "schema", "tables": ["public.orders"]}], ids=["database", "schema"])
+async def test_a_superusers_login_restores_nothing_to_a_living_server(strongroom: OpenStrongroom, more: dict[str, Any]):
+    async with strongroom(rows=SHOP + MIGHTY, login="mighty_keeper") as it, it.client() as ada, it.working():
+        made = await it.backed_up(ada)
+        said = await it.done(ada, "restore_backup", backup=made, name="copy_by_superuser", **more)
+        async with it.admin() as admin:
+            there = await admin.fetchval("SELECT count(*) FROM pg_database WHERE datname = 'copy_by_superuser'")
+    assert "what is in a backup is not run by a superuser of a living server" in said
+    assert "has CREATEDB" in said
+    assert there == 0
 
 
 @pytest.mark.asyncio

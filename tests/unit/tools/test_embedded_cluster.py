@@ -23,6 +23,7 @@ from ostiary_tools.embedded import (
     KEEPER,
     LOGIN_ROLES,
     READER,
+    RESTORER,
     SHOP,
     VECTORS,
     WRITER,
@@ -274,12 +275,15 @@ async def test_a_failed_start_says_what_postgresql_complained_about(embedded_hom
 
 @pytest.mark.slow
 @pytest.mark.asyncio
-async def test_a_shop_that_an_earlier_version_made_is_opened_to_changes(embedded_home: Path) -> None:
+async def test_a_shop_that_an_earlier_version_made_is_opened_to_changes_and_restores(embedded_home: Path) -> None:
     async with attached(embedded_home, quiet) as cluster:
-        await value(cluster.dsn(ADMIN, SHOP), "drop owned by ostiary_changer")
-        await value(cluster.dsn(ADMIN, SHOP), "drop role ostiary_changer")
+        for role in (CHANGER, RESTORER):
+            await value(cluster.dsn(ADMIN, SHOP), f"drop owned by {role}")
+            await value(cluster.dsn(ADMIN, CONTROL), f"drop owned by {role}")
+            await value(cluster.dsn(ADMIN, SHOP), f"drop role {role}")
     async with attached(embedded_home, quiet) as cluster:
         changer = cluster.dsn(CHANGER, SHOP)
         assert await value(changer, "update customers set newsletter = newsletter where id = 1 returning id") == 1
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await value(changer, "create table public.mine (a int)")
+        assert await value(cluster.dsn(RESTORER, SHOP), "select rolcreatedb and not rolsuper from pg_roles where rolname = user")

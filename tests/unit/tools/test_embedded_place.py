@@ -14,7 +14,7 @@ from ostiary_tools.embedded import settings
 from ostiary_tools.embedded.account import Account, blocked, ourselves, server_account
 from ostiary_tools.embedded.binaries import Binaries, bundled, reachable_by
 from ostiary_tools.embedded.errors import EmbeddedError
-from ostiary_tools.embedded.names import LOGIN_ROLES
+from ostiary_tools.embedded.names import ADMIN, LOGIN_ROLES
 from ostiary_tools.embedded.place import place_of, prepare, socket_dir
 
 SOCKET = ".s.PGSQL.5432"
@@ -128,7 +128,9 @@ def test_nobody_is_trusted_and_only_our_roles_are_listed(tmp_path: Path) -> None
     prepare(place, ourselves())
     settings.write(place, tmp_path / "sockets", 'odd "name')
     lines = [line.split() for line in (place.conf_dir / "hba.conf").read_text().splitlines() if not line.startswith("#")]
-    assert lines == [["local", "all", ",".join(LOGIN_ROLES), "peer", "map=ostiary"]]
+    # The administrator makes backups.
+    replicates = ["local", "replication", ADMIN, "peer", "map=ostiary"]
+    assert lines == [["local", "all", ",".join(LOGIN_ROLES), "peer", "map=ostiary"], replicates]
     ident = (place.conf_dir / "ident.conf").read_text().splitlines()
     assert [line for line in ident if not line.startswith("#")] == [f'ostiary "odd ""name" {role}' for role in LOGIN_ROLES]
 

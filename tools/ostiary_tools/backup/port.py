@@ -99,6 +99,8 @@ class Source:
     """A login that may read everything, and for `full` also replicate."""
     path: Path | None = None
     """Of a SQLite file."""
+    restore_dsn: str = field(default="", repr=False)
+    """A login that makes new databases out of backups on the same server."""
 
 
 @dataclass(frozen=True, slots=True)

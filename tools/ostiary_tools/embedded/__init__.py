@@ -2,7 +2,19 @@
 
 from ostiary_tools.embedded.cluster import Cluster, Status, attach, attached, reset, status, stop
 from ostiary_tools.embedded.errors import EmbeddedError, InUse, Unreachable
-from ostiary_tools.embedded.names import ADMIN, AGENT, CHANGER, CONTROL, KEEPER, LOGIN_ROLES, READER, SHOP, VECTORS, WRITER
+from ostiary_tools.embedded.names import (
+    ADMIN,
+    AGENT,
+    CHANGER,
+    CONTROL,
+    KEEPER,
+    LOGIN_ROLES,
+    READER,
+    RESTORER,
+    SHOP,
+    VECTORS,
+    WRITER,
+)
 
 __all__ = [
     "ADMIN",
@@ -12,6 +24,7 @@ __all__ = [
     "KEEPER",
     "LOGIN_ROLES",
     "READER",
+    "RESTORER",
     "SHOP",
     "VECTORS",
     "WRITER",

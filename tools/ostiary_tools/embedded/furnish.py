@@ -9,7 +9,7 @@ from pathlib import Path
 
 import asyncpg
 
-from ostiary_tools.embedded.names import ADMIN, CHANGER, CONTROL, SHOP, VECTORS
+from ostiary_tools.embedded.names import ADMIN, CHANGER, CONTROL, RESTORER, SHOP, VECTORS
 from ostiary_tools.embedded.place import PORT
 
 _HERE = Path(__file__).parent
@@ -18,7 +18,7 @@ _SHOP_FILES = ("schema.sql", "data.sql", "comments.sql", "grants.sql")
 
 _IS_DONE = """
 select (select count(*) from pg_database where datname in ($1, $2) and shobj_description(oid, 'pg_database') is not null) = 2
-    and exists (select from pg_roles where rolname = $3 and shobj_description(oid, 'pg_authid') is not null)
+    and (select count(*) from pg_roles where rolname in ($3, $4) and shobj_description(oid, 'pg_authid') is not null) = 2
 """
 
 
@@ -26,7 +26,7 @@ async def furnish(socket_dir: Path, progress: Callable[[str], None]) -> None:
     """Make what is missing. Only in our turn. Raises asyncpg.PostgresError and OSError as the server answers."""
     server = await _connect(socket_dir, "postgres")
     try:
-        if await server.fetchval(_IS_DONE, SHOP, VECTORS, CHANGER):
+        if await server.fetchval(_IS_DONE, SHOP, VECTORS, CHANGER, RESTORER):
             return
         progress("making roles and databases")
         await server.execute(_sql("roles.sql"))

@@ -18,7 +18,9 @@ READER: Final = "ostiary_reader"
 """Reads and verifies the audit table."""
 KEEPER: Final = "ostiary_vectors"
 """Keeps collections of vectors: it has a schema of its own in their database, and no way into any other."""
-LOGIN_ROLES: Final = (ADMIN, AGENT, CHANGER, WRITER, READER, KEEPER)
+RESTORER: Final = "ostiary_restorer"
+"""Makes databases out of backups. A restore runs what owners of the tables wrote, so it is no superuser."""
+LOGIN_ROLES: Final = (ADMIN, AGENT, CHANGER, WRITER, READER, KEEPER, RESTORER)
 """Whom the operating system's user may be in the database."""
 
 CONTROL: Final = "control"

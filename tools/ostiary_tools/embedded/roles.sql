@@ -17,5 +17,9 @@ begin
     if to_regrole('ostiary_vectors') is null then
         create role ostiary_vectors login nosuperuser nocreatedb nocreaterole noreplication nobypassrls;
     end if;
+    -- What is in a backup is run as this one, when a database is made out of it.
+    if to_regrole('ostiary_restorer') is null then
+        create role ostiary_restorer login nosuperuser createdb nocreaterole noreplication nobypassrls;
+    end if;
 end
 $$;

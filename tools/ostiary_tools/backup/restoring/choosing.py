@@ -60,9 +60,20 @@ async def _database(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Res
 
     if not place.dsn:
         raise Unavailable(_NO_LOGIN, "restore it to an instance")
+    await _no_superuser(place.dsn)
     made = await into_server(kept, place.dsn, wanted.name, place.sought, tell, parallel=place.parallel)
     where = f"database `{made.database}` on the server of `{kept.manifest.datasource}`"
     return Restored(kept.manifest, where, _rows(kept), made.notes)
+
+
+async def _no_superuser(dsn: str) -> None:
+    """A restore runs what owners of tables wrote, in checks and indexes: as a superuser they would have the living server."""
+    from ostiary_tools.backup.session import connected, facts
+
+    async with connected(dsn) as connection:
+        if (await facts(connection)).superuser:
+            hint = "restore it to an instance or a file, or give as `backup_dsn` a login that is no superuser and has CREATEDB"
+            raise Refused("superuser", "what is in a backup is not run by a superuser of a living server", hint)
 
 
 async def _file(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:
@@ -104,6 +115,7 @@ async def _tables(kept: StoredBackup, wanted: Wanted, place: Place, tell: Tell) 
     path, tables = await _new(place, wanted.name), tables_written(wanted.tables)
     # Before all of it is restored for nothing.
     if wanted.target is Target.SCHEMA:
+        await _no_superuser(place.dsn)
         await vacant(place.dsn, wanted.name)
     else:
         await asyncio.to_thread(refuse_existing, path)
