@@ -29,6 +29,7 @@ def custodian(house: House) -> Client:
     return Client(app.server, elicitation_callback=Human(said=True).answer)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_sample_and_the_control_database_are_backed_up_and_the_sample_restored(embedded_home: Path, tmp_path: Path):
     async with open_house(embedded(embedded_home, tmp_path), lambda _: None) as house, working(house):

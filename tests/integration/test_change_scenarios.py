@@ -9,6 +9,9 @@ from fix_postgres import PostgresServer
 from fix_server import MakeSite
 
 GROUPS = dict(scenarios("scenarios.toml"))
+OFTEN = {"rows", "undo", "policy"}
+"""The others are the slow tests'."""
+PLAYED = [pytest.param(group, id=name, marks=() if name in OFTEN else pytest.mark.slow) for name, group in GROUPS.items()]
 
 MakeDatabase = Callable[[str], Awaitable[str]]
 
@@ -19,7 +22,7 @@ def test_there_are_enough_scenarios():
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("played", [pytest.param(group, id=name) for name, group in GROUPS.items()])
+@pytest.mark.parametrize("played", PLAYED)
 async def test_a_change_is_seen_before_it_is_made_and_made_once_or_not_at_all(
     played: list[Scenario], postgres_server: PostgresServer, make_database: MakeDatabase, make_site: MakeSite
 ):

@@ -170,6 +170,7 @@ LOUD = {
 """Every way by which the server of the tests would log values."""
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_server_that_logs_the_key_of_hashes_is_told_of_with_what_ends_it(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, caplog: Any

@@ -414,6 +414,7 @@ async def test_names_and_values_that_would_be_statements_stay_names_and_values(
     assert len((await checked(site, name, other)).differences) == 2, "the same policies for another value are not what stands there"
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_command_line_prints_sql_and_ends_by_whether_they_agree(
     login: Callable[[], str], make_site: MakeSite, make_database: MakeDatabase, postgres_server: PostgresServer
@@ -436,6 +437,7 @@ async def test_the_command_line_prints_sql_and_ends_by_whether_they_agree(
     assert wrong.returncode == Exit.USAGE
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_postgresql_15_keeps_them_too(
     login: Callable[[], str], make_site: MakeSite, server_15: PostgresServer, control_database: Callable[[], Awaitable[str]]
@@ -483,6 +485,7 @@ async def test_a_view_that_policies_hold_inside_of_is_closed(
             await bare.fetch("SELECT id FROM northerners")
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_two_logins_have_their_own_rows_of_the_same_tables(
     login: Callable[[], str], make_site: MakeSite, make_database: MakeDatabase, postgres_server: PostgresServer

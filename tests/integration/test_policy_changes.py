@@ -54,6 +54,7 @@ def other(site: Site, text: str) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_diff_tells_what_each_role_gains_and_loses_of_a_live_schema(make_shop: Callable[[], Awaitable[Site]]):
     site = await make_shop()
