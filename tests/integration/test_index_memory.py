@@ -47,7 +47,8 @@ async def test_memory_stays_flat_while_a_million_rows_are_indexed(desk: OpenDesk
     statement = "SELECT n AS id, 'row' AS title, 'tiny' AS body FROM pg_catalog.generate_series(1, 1000000) n"
     source = replace(SOURCE, statement=statement, metadata=())
     async with desk(rows=1) as it:
-        it.house.gate._shelves._embedders = {"lengths": Checked(Lengths(), 1_000, 1_000_000)}
+        shelves = it.house.gate._shelves
+        shelves._furniture = replace(shelves._furniture, embedders={"lengths": Checked(Lengths(), 1_000, 1_000_000)})
         made = await it.collection(source=source, embedding=Embedding("lengths", "lengths 1", 2, normalised=False))
         seen: list[tuple[float, float]] = []
 
