@@ -175,9 +175,10 @@ class Serving:
         return int(code.read_text())
 
     async def call(self, tool: str, /, **arguments: object) -> Answer:
-        """Call a tool. Raises MCPError when the connection is gone."""
+        """Call a tool; whatever happened around it, the answer is no defect. Raises MCPError when the connection is gone."""
         reply = await self.client.call_tool(tool, arguments)
         text = "\n".join(block.text for block in reply.content if isinstance(block, TextContent))
+        assert not text.startswith("internal:"), self.log[-6000:]
         return Answer(self.installation.private(text), bool(reply.is_error))
 
     async def query(self, sql: str) -> Answer:

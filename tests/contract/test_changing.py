@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import asyncpg
 import pytest
 import pytest_asyncio
+from asyncpg.pool import PoolConnectionProxy
 from fix_postgres import PostgresServer
 from fix_waiting import until
 
@@ -507,6 +508,28 @@ async def test_a_session_that_is_killed_leaves_nothing_and_says_so(shop: Shop, m
             await changer.commit()
     await until(lambda: _has_fate(shop, name, "aborted"))
     assert await shop.rows("SELECT DISTINCT body FROM notes") == [("hello",)]
+
+
+async def test_a_session_that_ends_before_the_one_beside_it_has_begun_is_unavailable(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert shop.datasource.writer is not None
+    login = shop.datasource.writer._login  # only there can the moment be chosen
+    begin, first = login.begin, list[int]()
+
+    async def killed_between(script: str, *, again: bool = True) -> PoolConnectionProxy:
+        if first:
+            await shop.admin.fetchval("SELECT pg_terminate_backend($1, 5000)", first[0])
+            await asyncio.sleep(0.1)  # in which the driver hears of it
+        connection = await begin(script, again=again)
+        first.append(connection.get_server_pid())
+        return connection
+
+    async with shop.changing():
+        pass  # what the login may do is known now, and no more asked
+    monkeypatch.setattr(login, "begin", killed_between)
+    with pytest.raises(Unavailable):
+        await shop.effects("UPDATE notes SET body = 'x'")
 
 
 async def test_a_trigger_that_defines_something_is_told(shop: Shop) -> None:

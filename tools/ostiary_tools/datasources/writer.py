@@ -74,10 +74,10 @@ class Writer:
             begin = f"BEGIN ISOLATION LEVEL {limits.isolation.upper()} READ WRITE"
             beside = await self._login.begin(opening(settings, "BEGIN READ ONLY", limits.timeout_s))
             try:
+                looking = self._reader(beside, limits, {})  # before any wait: of a session that is lost, nothing can be asked
                 connection = await self._login.begin(opening(settings, begin, limits.timeout_s))
                 try:
                     reader = self._reader(connection, limits, relied)
-                    looking = self._reader(beside, limits, {})
                     yield await PostgresChanger.begun(reader, Onlooker(looking, settings, limits), limits)
                 except SchemaChanged:
                     self._of.look_again()
