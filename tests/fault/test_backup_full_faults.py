@@ -4,10 +4,10 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 from fix_backup import new_vault
@@ -15,13 +15,14 @@ from fix_copies import processes_with
 from fix_disk import small_file_system
 from fix_faults import crash
 from fix_full import ORDERS, FullBackup, backed_up, quiet
+from fix_held import COUNTED, Held
 from fix_postgres import PostgresServer
 from fix_replica import ask
 from fix_waiting import until
 
 from ostiary_tools.backup.engines.full import FullEngine
-from ostiary_tools.backup.making import Making, making
-from ostiary_tools.backup.manifest import Content, Kind, Member
+from ostiary_tools.backup.making import making
+from ostiary_tools.backup.manifest import Content, Kind
 from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.restoring.cluster import into_folder
@@ -31,26 +32,6 @@ from ostiary_tools.errors import NotWritten, ToolError, Unavailable
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
 BIG = "CREATE TABLE big AS SELECT n, repeat(md5(n::text), 8) AS filler FROM generate_series(1, 200000) n;"
 """More than the pipes hold."""
-
-
-@dataclass
-class Held:
-    """A backup in the making that does not read its base before it is told to."""
-
-    making: Making
-    reached: asyncio.Event = field(default_factory=asyncio.Event)
-    go_on: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def id(self) -> str:
-        """Of the backup."""
-        return self.making.id
-
-    async def put(self, name: str, content: Content, source: BinaryIO, told: Callable[[int], None]) -> Member:
-        """Wait, then put it."""
-        self.reached.set()
-        await self.go_on.wait()
-        return await self.making.put(name, content, source, told)
 
 
 @dataclass(frozen=True)
@@ -66,6 +47,17 @@ class Site:
         return asyncio.create_task(
             FullEngine(self.sought).make(Source("shop", Kind.FULL, self.server.dsn()), keeping, spool, quiet)
         )
+
+    @asynccontextmanager
+    async def held(self, name: str) -> AsyncIterator[tuple[Held, "asyncio.Task[object]"]]:
+        """A backup whose base is sent and not read. However it ends, nothing is kept of it."""
+        vault = new_vault(_made(self.folder / name))
+        async with making(vault.repository, Kind.FULL, "shop", "job") as made:
+            held = Held(made, Content.BASE)
+            task = self.take(held, _made(self.folder / "spool"))
+            await held.reached.wait()
+            yield held, task
+        assert vault.repository.storage.names("backups") == []
 
     async def nothing_is_left(self) -> None:
         """Of programs here and sessions in the server; and the next backup works."""
@@ -93,27 +85,18 @@ def attacked(own_server: Callable[..., PostgresServer], tmp_path: Path, sought: 
 
 
 async def test_a_backup_that_is_cancelled_leaves_nothing(attacked: Site):
-    vault = new_vault(_made(attacked.folder / "cancelled"))
-    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
-        held = Held(made)
-        task = attacked.take(held, _made(attacked.folder / "spool"))
-        await held.reached.wait()
+    async with attacked.held("cancelled") as (_, task):
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert vault.repository.storage.names("backups") == []
     await attacked.nothing_is_left()
 
 
 async def test_a_backup_that_is_cancelled_while_its_base_is_read_leaves_nothing(attacked: Site):
-    vault = new_vault(_made(attacked.folder / "cancelled"))
-    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
-        held = Held(made)
-        task = attacked.take(held, _made(attacked.folder / "spool"))
-        await held.reached.wait()
+    async with attacked.held("cancelled") as (held, task):
         os.kill(await _program("pg_basebackup", attacked), signal.SIGSTOP)
         held.go_on.set()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn, in which its reading begins
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -122,30 +105,20 @@ async def test_a_backup_that_is_cancelled_while_its_base_is_read_leaves_nothing(
 
 @pytest.mark.parametrize("program", ["pg_basebackup", "pg_receivewal"])
 async def test_a_killed_program_is_told_and_leaves_nothing(attacked: Site, program: str):
-    vault = new_vault(_made(attacked.folder / "killed"))
-    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
-        held = Held(made)
-        task = attacked.take(held, _made(attacked.folder / "spool"))
-        await held.reached.wait()
+    async with attacked.held("killed") as (held, task):
         os.kill(await _program(program, attacked), signal.SIGKILL)
         held.go_on.set()
         with pytest.raises(ToolError, match=program):
             await task
-    assert vault.repository.storage.names("backups") == []
     await attacked.nothing_is_left()
 
 
 async def test_a_server_that_dies_in_mid_backup_is_told(attacked: Site):
-    vault = new_vault(_made(attacked.folder / "died"))
-    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
-        held = Held(made)
-        task = attacked.take(held, _made(attacked.folder / "spool"))
-        await held.reached.wait()
+    async with attacked.held("died") as (held, task):
         await crash(attacked.server)
         held.go_on.set()
         with pytest.raises(ToolError):
             await task
-    assert vault.repository.storage.names("backups") == []
     attacked.server.start()
     await attacked.nothing_is_left()
 
@@ -154,7 +127,7 @@ async def test_a_full_spool_is_told_and_leaves_nothing(attacked: Site):
     vault = new_vault(_made(attacked.folder / "full"))
     with small_file_system("20m") as disk:
         async with making(vault.repository, Kind.FULL, "shop", "job") as made:
-            held = Held(made)
+            held = Held(made, Content.BASE)
             task = attacked.take(held, disk)
             await held.reached.wait()
             await asyncio.to_thread(attacked.server.sql, BIG.replace("big", "more"))
@@ -168,7 +141,7 @@ async def test_a_database_that_is_dropped_in_mid_backup_is_not_in_the_copy(attac
     attacked.server.sql(BIG, "doomed")
     vault = new_vault(_made(attacked.folder / "dropped"))
     async with making(vault.repository, Kind.FULL, "shop", "job") as made:
-        held = Held(made)
+        held = Held(made, Content.BASE)
         engine = FullEngine(attacked.sought)
         task = asyncio.create_task(
             engine.make(Source("shop", Kind.FULL, attacked.server.dsn()), held, _made(attacked.folder / "spool"), quiet)
@@ -216,25 +189,14 @@ async def test_what_a_killed_restore_left_goes_with_the_next(full_backup: FullBa
 
 
 STAGED_AND_KILLED = """
-import asyncio, os, signal, sys
+import asyncio, sys
 from pathlib import Path
 from ostiary_tools.backup.restoring.folders import staged
 
-left = int(sys.argv[2])
-
-def counted(name):
-    real = getattr(os, name)
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*args, **kwargs)
-    setattr(os, name, call)
-
 async def main():
-    for name in ("mkdir", "open", "unlink", "rmdir"):
-        counted(name)
+    global left
+    left = int(sys.argv[2])
+    counted("mkdir", "open", "unlink", "rmdir")
     async with staged(Path(sys.argv[1])) as stage:
         for name in ("data", "data/base"):
             (stage / name).mkdir()
@@ -247,7 +209,7 @@ asyncio.run(main())
 async def test_a_restore_that_is_killed_at_any_step_of_staging_and_of_removing_leaves_nothing_to_the_next(tmp_path: Path):
     killed = 0
     while True:
-        words = (sys.executable, "-c", STAGED_AND_KILLED, str(tmp_path / "copy"), str(killed + 1))
+        words = (sys.executable, "-c", COUNTED + STAGED_AND_KILLED, str(tmp_path / "copy"), str(killed + 1))
         process = await asyncio.create_subprocess_exec(*words)
         code = await process.wait()
         async with staged(tmp_path / "copy") as stage:

@@ -6,20 +6,19 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 import asyncpg
 import pytest
 from fix_backup import Vault, new_vault
+from fix_held import Held
 from fix_postgres import PostgresServer
 from fix_waiting import until
 
 from ostiary_tools.backup.engines.logical import LogicalEngine
 from ostiary_tools.backup.making import making
-from ostiary_tools.backup.manifest import Content, Kind, Member
-from ostiary_tools.backup.port import Keeping, Made, Source
+from ostiary_tools.backup.manifest import Content, Kind
+from ostiary_tools.backup.port import Made, Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring.database import into_server
@@ -37,27 +36,6 @@ async def quiet(done: float, total: float | None, words: str) -> None:
     """Nobody is told."""
 
 
-@dataclass
-class Halting:
-    """Keeps members as the one behind it does, the database's not before it is let."""
-
-    keeping: Keeping
-    begun: asyncio.Event = field(default_factory=asyncio.Event)
-    let: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def id(self) -> str:
-        """Of the backup."""
-        return self.keeping.id
-
-    async def put(self, name: str, content: Content, source: BinaryIO, told: Callable[[int], None]) -> Member:
-        """As the one behind it, later."""
-        if content is Content.DATABASE:
-            self.begun.set()
-            await self.let.wait()
-        return await self.keeping.put(name, content, source, told)
-
-
 def programs(name: str, parent: int | None = None) -> list[int]:
     """Processes of that program below this one."""
     found = []
@@ -72,18 +50,19 @@ def programs(name: str, parent: int | None = None) -> list[int]:
     return found
 
 
-async def halted(halting: Halting) -> list[int]:
+async def halted(halting: Held) -> list[int]:
     """The dump that waits, once its pipe is full."""
-    await halting.begun.wait()
-    await until(lambda: bool(programs("pg_dump")))
-    dumps = programs("pg_dump")
-    await until(lambda: written(dumps) > PIPE)
-    return dumps
+    await halting.reached.wait()
+    await until(lambda: any(written(pid) > PIPE for pid in programs("pg_dump")))
+    return programs("pg_dump")
 
 
-def written(pids: list[int]) -> int:
-    """Bytes that the processes wrote so far, to whatever."""
-    return max(int(Path(f"/proc/{pid}/io").read_text().split("wchar: ")[1].split()[0]) for pid in pids)
+def written(pid: int) -> int:
+    """Bytes that the process wrote so far, to whatever; of one that has ended, as one that told its version, nothing."""
+    try:
+        return int(Path(f"/proc/{pid}/io").read_text().split("wchar: ")[1].split()[0])
+    except OSError:
+        return 0
 
 
 async def backed_up(vault: Vault, dsn: str) -> StoredBackup:
@@ -93,10 +72,10 @@ async def backed_up(vault: Vault, dsn: str) -> StoredBackup:
 
 
 @asynccontextmanager
-async def halting(vault: Vault, dsn: str) -> AsyncIterator[tuple["asyncio.Task[Made]", Halting, list[int]]]:
+async def halting(vault: Vault, dsn: str) -> AsyncIterator[tuple["asyncio.Task[Made]", Held, list[int]]]:
     """A backup whose dump waits, and the processes of that; the backup's end is the test's to see."""
     async with making(vault.repository, Kind.LOGICAL, "shop", "job") as keeping:
-        held = Halting(keeping)
+        held = Held(keeping, Content.DATABASE)
         source = Source("shop", Kind.LOGICAL, dsn)
         work = asyncio.create_task(LogicalEngine(Sought(), 2).make(source, held, vault.root, quiet))
         try:
@@ -114,7 +93,7 @@ async def test_a_database_that_is_dropped_in_mid_dump_leaves_no_backup(
     database = made_in(postgres_server, WIDE)
     async with halting(new_vault(tmp_path), postgres_server.dsn(database=database)) as (work, held, _):
         postgres_server.sql(f"DROP DATABASE {database} WITH (FORCE)")
-        held.let.set()
+        held.go_on.set()
         with pytest.raises(ToolError) as failed:
             await work
     words = ("the database ended the session", "the session with the database broke", "`pg_dump` ended with an error")
@@ -128,7 +107,7 @@ async def test_a_dump_that_was_killed_is_not_kept_though_its_file_lists(
     async with halting(new_vault(tmp_path), postgres_server.dsn(database=database)) as (work, held, dumps):
         for pid in dumps:
             os.kill(pid, signal.SIGKILL)
-        held.let.set()
+        held.go_on.set()
         with pytest.raises(ProgramFailed, match="`pg_dump` ended with an error"):
             await work
 

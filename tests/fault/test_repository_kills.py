@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from fix_backup import Vault, keep, new_vault
 from fix_disk import small_file_system
+from fix_held import COUNTED
 from fix_waiting import until
 
 from ostiary_tools.backup.making import making
@@ -49,26 +50,13 @@ async def main():
 asyncio.run(main())
 """
 
-KILLED_AT = """
-left = 0
-
-def counted(name):
-    real = getattr(os, name)
-    def call(*args, **kwargs):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return real(*args, **kwargs)
-    setattr(os, name, call)
-
+KILLED_AT = f"""{COUNTED}
 for line in sys.stdin:
     job, left = line.split()[0], int(line.split()[1])
     child = os.fork()
     if child == 0:
         repository = reopened(Path(sys.argv[1]))
-        for name in ("open", "mkdir", "rename", "unlink", "rmdir", "fsync", "close"):
-            counted(name)
+        counted("open", "mkdir", "rename", "unlink", "rmdir", "fsync", "close")
         asyncio.run(back_up(repository, job, lambda _: None))
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
