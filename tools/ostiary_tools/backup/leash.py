@@ -17,6 +17,8 @@ from typing import NoReturn
 _ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
 _PASSED = {*_ENDING, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2}
 _NOT_STARTED = 127
+_NICENESS = 10
+"""Whoever uses the database at the same time goes first."""
 _AGAIN_S = 1.0
 """A program that the kernel holds does not end at once even by SIGKILL."""
 
@@ -63,6 +65,7 @@ def _become(identity: str, program: tuple[str, ...]) -> NoReturn:
             os.setgid(gid)
             os.setuid(uid)
         os.chdir("/")
+        os.nice(_NICENESS)
         os.execv(program[0], program)  # noqa: S606 no shell is wanted
     except OSError as error:
         os.write(2, f"error: it could not be started: {error.strerror}\n".encode())

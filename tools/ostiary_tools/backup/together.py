@@ -1,6 +1,9 @@
 """Several pieces of work at once, of which all are done or none goes on."""
 
 import asyncio
+import os
+import sys
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +14,23 @@ P = ParamSpec("P")
 S = TypeVar("S")
 T = TypeVar("T")
 
+_NICENESS = 10
+"""As much as `leash` gives programs: whoever uses the database at the same time goes first."""
+
 
 def threaded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
-    """Do it in a thread of its own. It may last for hours, and the threads that all else of a process shares are few."""
-    pool = ThreadPoolExecutor(1, "backup")
+    """Do it in a thread of its own, at low priority. It may last for hours, and the threads that a process shares are few."""
+    pool = ThreadPoolExecutor(1, "backup", _give_way)
     try:
         return asyncio.get_running_loop().run_in_executor(pool, partial(work, *args, **kwargs))
     finally:
         pool.shutdown(wait=False)
+
+
+def _give_way() -> None:
+    """What this thread starts, threads and programs, gives way like it. Linux's threads have a priority each."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 async def together(work: Sequence[Callable[[], Awaitable[T]]], *, at_once: int) -> list[T]:
