@@ -1,6 +1,7 @@
 """The part of the table that says where backups are kept, and of what else than datasources they are made."""
 
 from pathlib import Path
+from typing import Literal
 
 from ostiary.config.secrets import KeyText
 from ostiary.config.section import Section, setting
@@ -33,6 +34,28 @@ class Backup(Section):
         "Folder with `pg_dump`, `pg_basebackup` and their like that is looked into before the usual ones.",
         example="/opt/postgresql-18/bin",
     )
+
+
+class Plan(Section):
+    """What is backed up by itself, when, and how long it stays; `<name>` is what backups are of: a datasource, or `control`.
+
+    `ostiary worker` keeps it. Times are cron's, in UTC. Without a plan nothing is backed up that nobody asked for.
+    """
+
+    logical: str | None = setting(None, "When a logical backup is made.", example="0 1 * * *")
+    full: str | None = setting(None, "When a full backup is made.", example="0 2 * * 0")
+    incremental: str | None = setting(None, "When what has changed since the newest full one is backed up.", example="0 2 * * 1-6")
+    drill: str | None = setting(None, "When the newest backup is restored, looked at and thrown away.", example="0 5 * * *")
+    wal: Literal["none", "kept"] = setting(
+        "none", "`kept`: the write-ahead log is kept as it comes, so that a restore can come to any moment after a full backup."
+    )
+    recovery_point_s: float = setting(300, "How much may be lost at most, in seconds of work.", unit="seconds", gt=0)
+    recovery_time_s: float = setting(3600, "How long a restore may take at most.", unit="seconds", gt=0)
+    keep_last: int = setting(2, "Backups that stay in any case, the newest of each kind.", unit="backups", ge=1)
+    keep_days: int = setting(14, "How long backups stay, and the log from the oldest of them on.", unit="days", ge=1)
+    keep_weekly: int = setting(0, "Of so many weeks the last full backup stays longer.", unit="backups", ge=0)
+    keep_monthly: int = setting(0, "Likewise of months.", unit="backups", ge=0)
+    keep_yearly: int = setting(0, "Likewise of years.", unit="backups", ge=0)
 
 
 class Sqlite(Section):

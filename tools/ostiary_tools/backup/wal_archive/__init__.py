@@ -1,0 +1,1 @@
+"""The write-ahead log of clusters, kept segment by segment in a repository."""
