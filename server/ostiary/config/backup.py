@@ -1,10 +1,15 @@
 """The part of the table that says where backups are kept, and of what else than datasources they are made."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from ostiary.config.secrets import KeyText
 from ostiary.config.section import Section, setting
+from ostiary_tools import cron
+
+Cron = Annotated[str, AfterValidator(cron.checked)]
 
 
 class Backup(Section):
@@ -42,20 +47,26 @@ class Plan(Section):
     `ostiary worker` keeps it. Times are cron's, in UTC. Without a plan nothing is backed up that nobody asked for.
     """
 
-    logical: str | None = setting(None, "When a logical backup is made.", example="0 1 * * *")
-    full: str | None = setting(None, "When a full backup is made.", example="0 2 * * 0")
-    incremental: str | None = setting(None, "When what has changed since the newest full one is backed up.", example="0 2 * * 1-6")
-    drill: str | None = setting(None, "When the newest backup is restored, looked at and thrown away.", example="0 5 * * *")
+    logical: Cron | None = setting(None, "When a logical backup is made.", example="0 1 * * *")
+    full: Cron | None = setting(None, "When a full backup is made.", example="0 2 * * 0")
+    incremental: Cron | None = setting(None, "When what has changed since the newest full one is backed up.", example="0 2 * * 1-6")
+    sqlite: Cron | None = setting(None, "When a SQLite file is backed up.", example="0 3 * * *")
+    drill: Cron | None = setting(None, "When the newest backup is restored, looked at and thrown away.", example="0 5 * * *")
     wal: Literal["none", "kept"] = setting(
         "none", "`kept`: the write-ahead log is kept as it comes, so that a restore can come to any moment after a full backup."
     )
     recovery_point_s: float = setting(300, "How much may be lost at most, in seconds of work.", unit="seconds", gt=0)
     recovery_time_s: float = setting(3600, "How long a restore may take at most.", unit="seconds", gt=0)
-    keep_last: int = setting(2, "Backups that stay in any case, the newest of each kind.", unit="backups", ge=1)
-    keep_days: int = setting(14, "How long backups stay, and the log from the oldest of them on.", unit="days", ge=1)
-    keep_weekly: int = setting(0, "Of so many weeks the last full backup stays longer.", unit="backups", ge=0)
-    keep_monthly: int = setting(0, "Likewise of months.", unit="backups", ge=0)
-    keep_yearly: int = setting(0, "Likewise of years.", unit="backups", ge=0)
+    keep_last: int = setting(2, "Backups that stay in any case, the newest of each kind.", unit="backups", ge=1, le=100_000)
+    keep_days: int = setting(14, "How long backups stay, and the log from the oldest of them on.", unit="days", ge=1, le=36_500)
+    keep_weekly: int = setting(
+        0, "Of so many weeks the last backup stays longer, of each kind that stands alone.", unit="backups", ge=0, le=10_000
+    )
+    keep_monthly: int = setting(0, "Likewise of months.", unit="backups", ge=0, le=10_000)
+    keep_yearly: int = setting(0, "Likewise of years.", unit="backups", ge=0, le=10_000)
+    grace_days: int = setting(
+        7, "How long a backup that may go is marked before a person can have it deleted.", unit="days", ge=1, le=36_500
+    )
 
 
 class Sqlite(Section):

@@ -14,6 +14,8 @@ from ostiary_policies.attributes import attribute
 
 CONTROL = "control"
 """What backups call the control database."""
+_SAMPLE = "shop"
+"""What is served, and backed up, where no datasource is configured."""
 Complaint = tuple[tuple[str, ...], str]
 """The key to point at, and the message with its mend."""
 
@@ -217,6 +219,37 @@ def _names_of_backups_differ(config: Config) -> Iterator[Complaint]:
         yield key, "backups of `control` are those of the control database; call the datasource something else"
 
 
+def _plans_are_of_what_is_backed_up(config: Config) -> Iterator[Complaint]:
+    for name, plan in config.plans.items():
+        kinds = _kinds_of(name, config)
+        if not kinds:
+            known = ", ".join(f"`{one}`" for one in (*config.datasources, *config.sqlite, CONTROL) if _kinds_of(one, config))
+            mend = f"set its `backup_dsn`, or choose {known}" if known else "set a `backup_dsn`"
+            yield ("plans", name), f"nothing is backed up that is called `{name}`; {mend}"
+            continue
+        for kind in sorted({"logical", "full", "incremental", "sqlite"} - kinds):
+            if getattr(plan, kind) is not None:
+                yield ("plans", name, kind), f"no {kind} backups are made of `{name}`; remove it"
+        if plan.wal == "kept" and "full" not in kinds:
+            yield ("plans", name, "wal"), f"`{name}` has no write-ahead log; remove it"
+        if "full" in kinds and plan.incremental is not None and plan.full is None:
+            key = ("plans", name, "incremental")
+            yield key, f"what `plans.{name}` would have changed since is never made anew; set `plans.{name}.full`, too"
+
+
+def _kinds_of(name: str, config: Config) -> frozenset[str]:
+    """The kinds of backups that are made of what has this name; none where it has no login for them."""
+    if name in config.sqlite:
+        return frozenset(("sqlite",))
+    if name == CONTROL:
+        made = config.control.dsn is None or config.control.backup_dsn is not None
+    elif config.datasources:
+        made = name in config.datasources and config.datasources[name].backup_dsn is not None
+    else:
+        made = name == _SAMPLE
+    return frozenset(("logical", "full", "incremental")) if made else frozenset()
+
+
 RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _role_is_configured,
     _keys_lie_outside_the_data,
@@ -234,4 +267,5 @@ RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _backups_lie_apart,
     _agents_stay_out_of_the_backups,
     _names_of_backups_differ,
+    _plans_are_of_what_is_backed_up,
 )

@@ -288,6 +288,57 @@ def test_values_that_are_unsafe_together_stop_the_start(text: str, expected: str
     assert problems(text) == [expected]
 
 
+SHOP = "[datasources.shop]\ndsn = 'postgresql://a@h/s'\nbackup_dsn = 'postgresql://b@h/s'\n"
+FILE = "[sqlite.notes]\npath = 'x.db'\n"
+
+
+@pytest.mark.parametrize(
+    ("plan", "expected"),
+    [
+        (
+            "[plans.crm]\nfull = '0 2 * * *'\n",
+            ["7: nothing is backed up that is called `crm`; set its `backup_dsn`, or choose `shop`, `notes`, `control`"],
+        ),
+        ("[plans.shop]\nsqlite = '0 2 * * *'\n", ["7: no sqlite backups are made of `shop`; remove it"]),
+        (
+            "[plans.notes]\nfull = '0 2 * * *'\nwal = 'kept'\n",
+            ["7: no full backups are made of `notes`; remove it", "8: `notes` has no write-ahead log; remove it"],
+        ),
+        (
+            "[plans.shop]\nincremental = '0 2 * * *'\n",
+            ["7: what `plans.shop` would have changed since is never made anew; set `plans.shop.full`, too"],
+        ),
+        (
+            "[plans.shop]\n\nfull = '@daily'\n",
+            ["8: `plans.shop.full` must be the five fields of cron: minute, hour, day of the month, month, day of the week"],
+        ),
+        (
+            "[plans.shop]\ndrill = '0 0 2 * * *'\n",
+            ["7: `plans.shop.drill` must be the five fields of cron: minute, hour, day of the month, month, day of the week"],
+        ),
+        ("[plans.shop]\nlogical = '0 24 * * *'\n", ["7: `plans.shop.logical` is no time of cron: bad hour"]),
+        ("[plans.shop]\nlogical = '0 0 31 2 *'\n", ["7: `plans.shop.logical` is no time of cron: bad day-of-month"]),
+        (
+            "[plans.shop]\nlogical = '0 0 * 2 mon#5'\nkeep_last = 0\n",
+            ["8: `plans.shop.keep_last` must be greater than or equal to 1"],
+        ),
+    ],
+)
+def test_a_plan_that_could_not_be_kept_stops_the_start_with_its_line(plan: str, expected: list[str]) -> None:
+    assert problems(SHOP + FILE + plan) == [f"ostiary.toml:{one}" for one in expected]
+
+
+def test_plans_are_of_the_sample_of_files_and_of_the_control_database() -> None:
+    text = (
+        FILE + "[plans.shop]\nfull = '0 2 * * sun'\n[plans.notes]\nsqlite = '*/5 * * * *'\n[plans.control]\nlogical = '0 1 L * *'\n"
+    )
+    assert load(written(text), ENVIRON, {}).plans.keys() == {"shop", "notes", "control"}
+    elsewhere = "[control]\ndsn = 'postgresql://w@h/c'\nreader_dsn = 'postgresql://r@h/c'\n[plans.control]\n"
+    assert problems(SHOP + elsewhere) == [
+        "ostiary.toml:7: nothing is backed up that is called `control`; set its `backup_dsn`, or choose `shop`"
+    ]
+
+
 def test_all_mistakes_are_listed_at_once_in_the_order_of_the_file() -> None:
     text = "[server]\nnme = 'x'\n[datasources.shop]\ndsn = 'env:NOPE'\npool_max = 'many'\n[limits]\nrows = 0\n"
     found = problems(text, {"OSTIARY_LIMITS__CALLS_AT_ONCE": "some"}, {"agent.role": "Bad Role"})
@@ -470,6 +521,7 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
     text = text.replace("/run/secrets/control-admin", "admin").replace("/run/secrets/backup-identity", "admin")
     text = text.replace("[sqlite.shop]", "[sqlite.files]")  # where a datasource has the name
     text = re.sub(r"^folder = .*\n", "", text, flags=re.MULTILINE)  # an embedder has either a server or a folder
+    text = re.sub(r"^sqlite = .*\n", "", text, flags=re.MULTILINE)  # a plan is of a database or of a file
     others, stores = text.split("[vectors.", 1)  # and a store is of one kind
     text = others + "[vectors." + re.sub(r"^(path|url|key) = .*\n", "", stores, flags=re.MULTILINE)
     admin = tmp_path / "admin"
@@ -487,6 +539,7 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
     assert {re.sub(r"\.(shop|files)\.", ".<name>.", row.name) for row in listing(config)} == {".".join(s.key) for s in TABLE}
     assert {row.name for row in listing(config) if row.origin == "default"} == {
         "embedders.shop.folder",
+        "plans.shop.sqlite",
         *("vectors.shop.path", "vectors.shop.url", "vectors.shop.key"),
     }
     assert config.limits == load(written(""), ENVIRON, {}).limits
