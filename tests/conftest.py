@@ -24,4 +24,5 @@ pytest_plugins = [
     "fix_custody",
     "fix_killing",
     "fix_damage",
+    "fix_person",
 ]

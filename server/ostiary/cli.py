@@ -21,6 +21,7 @@ from ostiary import (
     cli_classify,
     cli_config,
     cli_doctor,
+    cli_dr,
     cli_examples,
     cli_migrate,
     cli_policy,
@@ -75,6 +76,7 @@ app.add_typer(cli_migrate.app, name="migrate")
 app.add_typer(cli_approvals.app, name="approvals")
 app.add_typer(cli_vectors.app, name="vectors")
 app.add_typer(cli_backup.app, name="backup")
+app.add_typer(cli_dr.app, name="dr")
 
 
 def _print_version(asked: bool) -> None:

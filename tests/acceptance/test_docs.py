@@ -91,14 +91,14 @@ def test_commands_that_are_not_run_exist():
     for page in PAGES:
         text = page.read_text()
         told |= set(
-            re.findall(r"`ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup )?[a-z]+)", text)
+            re.findall(r"`ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z]+)", text)
         )
         told |= {
             w
             for b in blocks(page)
             if b.language == "console"
             for w in re.findall(
-                r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup )?[a-z]+)",
+                r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z]+)",
                 b.text,
                 re.MULTILINE,
             )
@@ -112,7 +112,7 @@ def test_options_that_are_told_exist():
     helps: dict[str, str] = {}
     for page in PAGES:
         for words, rest in re.findall(
-            r"ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup )?[a-z]+)((?: [^`\n]*)?)",
+            r"ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z]+)((?: [^`\n]*)?)",
             page.read_text(),
         ):
             for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):

@@ -176,7 +176,13 @@ class Repository:
     @property
     def proven(self) -> bool:
         """Whether the recovery key was seen to decrypt; before that nothing is backed up. Raises Damaged."""
-        return any(map(self._proves, self.storage.names(PROOFS)))
+        return any(self._proof(name) is not None for name in self.storage.names(PROOFS))
+
+    @property
+    def proven_at(self) -> datetime | None:
+        """When it was last seen to. Raises Damaged."""
+        found = [proof for name in self.storage.names(PROOFS) if (proof := self._proof(name)) is not None]
+        return max((proof.at for proof in found), default=None)
 
     def _record_proof(self) -> None:
         now = datetime.now(UTC)
@@ -184,12 +190,13 @@ class Repository:
         name = f"{PROOFS}/{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
         write_signed(self.storage, self.writer(), name, strict_json.encode(proof, FORMAT))
 
-    def _proves(self, name: str) -> bool:
+    def _proof(self, name: str) -> Proof | None:
+        """Of this repository's recovery key."""
         if not name.endswith(".json"):
-            return False
+            return None
         data = read_signed(self.storage, self.seal, f"{PROOFS}/{name.removesuffix('.json')}")
         proof = strict_json.decode(name, data, Proof, FORMAT)
-        return (proof.repository, proof.recovery) == (self.description.id, self.description.recovery)
+        return proof if (proof.repository, proof.recovery) == (self.description.id, self.description.recovery) else None
 
     def writer(self) -> Signer:
         """The key of signatures. Raises Unavailable."""

@@ -1,0 +1,57 @@
+"""What is wrong, as far as what is kept tells."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from ostiary.recovery.facts import Facts, Wanted
+from ostiary.recovery.report import Alarm, Source, Taken
+from ostiary.recovery.words import moment
+
+MONTH = timedelta(days=31)
+_YEAR = timedelta(days=366)
+_NAMED = 3
+"""Gaps that are told; the newest matter."""
+
+
+def alarms_of_all(facts: Facts) -> Iterator[Alarm]:
+    """What is wrong with the repository itself, and with what is of nobody knows what."""
+    if facts.unusable:
+        yield Alarm(facts.unusable, facts.hint)
+    elif facts.proven_at is not None and facts.now - facts.proven_at > _YEAR:
+        hint = "run `ostiary backup prove --recovery-key FILE` where you have it"
+        yield Alarm(f"the recovery key was last seen to decrypt {moment(facts.proven_at)}", hint)
+    for id_, words in facts.damaged.items():
+        yield Alarm(f"the backup `{id_}` is damaged: {words}", "look who changed it; delete it once others are proven")
+    for system, words in facts.unreadable_logs.items():
+        yield Alarm(f"the kept log of the cluster {system} cannot be relied on: {words}", "take a full backup now")
+
+
+def alarms_of(source: Source, plan: Wanted | None, now: datetime) -> Iterator[Alarm]:
+    """What is wrong with one source."""
+    taken = source.taken
+    if source.uncovered:
+        yield Alarm(f"it is not covered: {source.uncovered}", "give it a login for backups, or take it out of the plan")
+        return
+    if not taken:
+        yield Alarm("there is no backup of it", "make one with `ostiary backup create`")
+        return
+    yield from _of_newest(taken[-1], now)
+    for one in taken:
+        if not one.usable and one.drill is None:
+            yield Alarm(f"the backup `{one.id}` builds on one that is gone, damaged or failed its drill", "take a full backup now")
+    for gap in source.log.gaps[-_NAMED:]:
+        words = f"the kept log has a gap: `{gap.segment}` of {moment(gap.span.start)} is missing or not whole"
+        yield Alarm(words, "take a full backup now: no copy of an earlier one comes past the gap")
+    if plan is not None and plan.keeps_log and not source.log.segments:
+        yield Alarm("its plan has the log kept, and none is", "see that `ostiary worker` runs, and take a full backup")
+
+
+def _of_newest(newest: Taken, now: datetime) -> Iterator[Alarm]:
+    drill = newest.drill
+    if drill is None:
+        yield Alarm(f"its newest backup `{newest.id}` is unproven", "hold a drill with `ostiary drill`")
+    elif not drill.passed:
+        words = f"its newest backup `{newest.id}` failed its drill {moment(drill.ended_at)}: {drill.words}"
+        yield Alarm(words, "make another backup now, and hold its drill")
+    elif now - drill.ended_at > MONTH:
+        yield Alarm(f"its last drill was {moment(drill.ended_at)}", "hold one with `ostiary drill`, or plan one")

@@ -1,0 +1,56 @@
+"""What a report is made from: what the repository, the configuration and the log say at one moment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ostiary_tools.backup.evidence import Evidence
+from ostiary_tools.backup.manifest import Manifest
+from ostiary_tools.backup.wal_archive.segment import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a plan says."""
+
+    recovery_point_s: float
+    recovery_time_s: float
+    keeps_log: bool = False
+    schedules: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The drills of one backup."""
+
+    all: tuple[Evidence, ...] = ()
+    """The oldest first."""
+    counts: Evidence | None = None
+    """The newest, unless something that cannot be read may be newer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it."""
+
+    now: datetime
+    repository: str
+    names: Mapping[str, str]
+    """What there is to lose, and why nothing of it can be backed up; empty where it can."""
+    plans: Mapping[str, Wanted] = field(default_factory=dict)
+    manifests: tuple[Manifest, ...] = ()
+    """The oldest first."""
+    held: Mapping[str, Held] = field(default_factory=dict)
+    """By backup."""
+    damaged: Mapping[str, str] = field(default_factory=dict)
+    """Words by backup."""
+    gone: int = 0
+    """Backups that were drilled and are no longer there."""
+    segments: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
+    """The kept log by cluster, in order of timelines and places."""
+    unreadable_logs: Mapping[str, str] = field(default_factory=dict)
+    """By cluster, of which the log could not be read to its end."""
+    proven_at: datetime | None = None
+    unusable: str = ""
+    """Why no backup can be made now."""
+    hint: str = ""

@@ -1,0 +1,89 @@
+"""The facts of a report, as this installation's repository and configuration tell them. Blocking, for threads."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ostiary.backed_up import backed_up
+from ostiary.config import Config
+from ostiary.config.combinations import CONTROL
+from ostiary.recovery.facts import Facts, Held, Wanted
+from ostiary.sources import SAMPLE
+from ostiary_tools.errors import Damaged, ToolError
+
+if TYPE_CHECKING:
+    from ostiary.vault import Vault
+    from ostiary_tools.backup.repository import Repository
+    from ostiary_tools.backup.wal_archive.segment import Segment
+
+_SCHEDULES = ("logical", "full", "incremental", "drill")
+_NO_LOGIN = "it has no login for backups (`backup_dsn`)"
+
+
+def gathered(config: Config, vault: "Vault") -> Facts:
+    """What is known now; where the repository cannot be read, without it."""
+    now, names = datetime.now(UTC), dict(_names(config))
+    plans = {name: _wanted(config, name) for name in config.plans}
+    try:
+        return _read(vault.repository(), vault, now, names, plans)
+    except ToolError as error:
+        return Facts(now, str(vault.folder), names, plans, unusable=error.message, hint=error.hint)
+    except OSError as error:
+        why = f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}"
+        return Facts(now, str(vault.folder), names, plans, unusable=why, hint="see that it is there, and whose it is")
+
+
+def _read(repository: "Repository", vault: "Vault", now: datetime, names: Mapping[str, str], plans: Mapping[str, Wanted]) -> Facts:
+    from ostiary_tools.backup.evidence import DRILLS, drills, newest
+
+    listed = repository.listed()
+    manifests = tuple(sorted((one.kept.manifest for one in listed if one.kept is not None), key=lambda made: made.ended_at))
+    logs, unreadable = _logs(repository)
+    proven = repository.proven_at
+    return Facts(
+        now,
+        str(vault.folder),
+        names,
+        plans,
+        manifests,
+        {made.id: Held(drills(repository, made), newest(repository, made)) for made in manifests},
+        {one.id: one.damage.message for one in listed if one.damage is not None},
+        len({*repository.storage.names(DRILLS)} - {one.id for one in listed}),
+        logs,
+        unreadable,
+        proven,
+        *(("", "") if proven else ("the recovery key was never seen to decrypt", "prove it with `ostiary backup prove`")),
+    )
+
+
+def _logs(repository: "Repository") -> "tuple[dict[str, tuple[Segment, ...]], dict[str, str]]":
+    """Of every cluster as far as it can be read."""
+    from ostiary_tools.backup.wal_archive.archive import Archive, clusters
+
+    logs: dict[str, tuple[Segment, ...]] = {}
+    unreadable: dict[str, str] = {}
+    for system in clusters(repository):
+        found: list[Segment] = []
+        archive = Archive(repository, system)
+        try:
+            for timeline in archive.timelines():
+                found.extend(archive.segments(timeline))
+        except Damaged as damage:
+            unreadable[system] = damage.message
+        logs[system] = tuple(found)
+    return logs, unreadable
+
+
+def _names(config: Config) -> Iterator[tuple[str, str]]:
+    """All that could be lost. What is embedded has logins for backups by itself."""
+    able = {source.name for source in backed_up(config, None)}
+    for name in config.datasources or (SAMPLE,):
+        yield name, "" if name in able or not config.datasources else _NO_LOGIN
+    yield CONTROL, "" if CONTROL in able or config.control.dsn is None else _NO_LOGIN
+    yield from ((name, "") for name in config.sqlite)
+
+
+def _wanted(config: Config, name: str) -> Wanted:
+    plan = config.plans[name]
+    schedules = {one: when for one in _SCHEDULES if (when := getattr(plan, one)) is not None}
+    return Wanted(plan.recovery_point_s, plan.recovery_time_s, plan.wal == "kept", schedules)

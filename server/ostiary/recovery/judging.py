@@ -1,0 +1,130 @@
+"""A report out of facts. Pure: the same facts give the same report, to the letter."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from operator import attrgetter
+
+from ostiary.recovery import coverage
+from ostiary.recovery.alarms import MONTH, alarms_of, alarms_of_all
+from ostiary.recovery.changes import changes
+from ostiary.recovery.facts import Facts, Held, Wanted
+from ostiary.recovery.report import Drilled, Objective, Report, Source, Span, Taken
+from ostiary.recovery.words import duration, moment
+from ostiary_tools.backup.evidence import Evidence
+from ostiary_tools.backup.manifest import Manifest
+
+_UNTIL_UP = ("bytes", "restore", "start")
+"""The checks of a drill that a restore has, too."""
+
+
+def report(facts: Facts) -> Report:
+    """How everything stands."""
+    since = facts.now - MONTH
+    names = dict.fromkeys((*facts.names, *facts.plans, *(made.datasource for made in facts.manifests)))
+    sources = tuple(_source(facts, name, since) for name in names)
+    return Report(facts.now, since, facts.repository, facts.proven_at, sources, tuple(alarms_of_all(facts)))
+
+
+def _source(facts: Facts, name: str, since: datetime) -> Source:
+    manifests = [made for made in facts.manifests if made.datasource == name]
+    taken = tuple(_taken(made, facts) for made in manifests)
+    systems = dict.fromkeys(made.cluster.system_identifier for made in manifests if made.cluster is not None)
+    logs = {system: tuple(coverage.runs(facts.segments.get(system, ()))) for system in systems}
+    held = [one for made in manifests for one in facts.held.get(made.id, Held()).all]
+    drills = tuple(sorted(map(_drilled, held), key=attrgetter("ended_at")))
+    windows = coverage.merged(
+        coverage.window(made, logs[made.cluster.system_identifier] if made.cluster else ())
+        for made, one in zip(manifests, taken, strict=True)
+        if one.usable
+    )
+    plan = facts.plans.get(name)
+    source = Source(
+        name,
+        facts.names.get(name, "nothing of that name is configured"),
+        plan.schedules if plan else {},
+        _objectives(plan, taken, windows, facts.now) if plan else (),
+        taken,
+        drills,
+        coverage.log_of([run for found in logs.values() for run in found]),
+        windows,
+        changes=tuple(changes(manifests, drills, since)),
+    )
+    return replace(source, alarms=tuple(alarms_of(source, plan, facts.now)))
+
+
+def _taken(made: Manifest, facts: Facts) -> Taken:
+    held = facts.held.get(made.id, Held()).counts
+    drill = _drilled(held) if held is not None else None
+    return Taken(
+        made.id,
+        made.kind.value,
+        made.started_at,
+        made.ended_at,
+        made.stored_bytes,
+        made.plain_bytes,
+        made.fingerprint.rows if made.fingerprint else None,
+        made.server_version,
+        made.parent,
+        all(_sound(each, facts) for each in _chain(made, facts)),
+        drill,
+    )
+
+
+def _chain(made: Manifest, facts: Facts) -> Iterator[Manifest | None]:
+    """The backup and what it builds on; `None` for what is not there."""
+    known = {one.id: one for one in facts.manifests}
+    seen: set[str] = set()
+    at: Manifest | None = made
+    while at is not None:
+        yield at
+        if at.parent is None:
+            return
+        seen.add(at.id)
+        at = None if at.parent in seen else known.get(at.parent)
+    yield None
+
+
+def _sound(made: Manifest | None, facts: Facts) -> bool:
+    held = facts.held.get(made.id, Held()).counts if made is not None else None
+    return made is not None and (held is None or held.passed)
+
+
+def _drilled(held: Evidence) -> Drilled:
+    seconds = sum(check.seconds for check in held.checks if check.name in _UNTIL_UP)
+    bad = [check for check in held.checks if check.damage]
+    told = bad or [check for check in held.checks if check.name == "restore"] or list(held.checks)
+    damage = bad[0].damage if bad else ("" if held.checks else "it looked at nothing")
+    return Drilled(held.backup, held.ended_at, round(seconds, 3), damage, told[0].words if told else "")
+
+
+def _objectives(plan: Wanted, taken: Sequence[Taken], windows: Sequence[Span], now: datetime) -> tuple[Objective, ...]:
+    return (
+        Objective("recovery point", plan.recovery_point_s, *_lost(taken, windows, now)),
+        Objective("recovery time", plan.recovery_time_s, *_until_up(taken)),
+    )
+
+
+def _lost(taken: Sequence[Taken], windows: Sequence[Span], now: datetime) -> tuple[float | None, str]:
+    """How much work would be lost, or is between two backups."""
+    if not windows:
+        return None, "there is nothing that can be restored"
+    newest = max(window.end for window in windows)
+    lost = max((now - newest).total_seconds(), 0.0)
+    if any(window.end > window.start for window in windows if window.end == newest):
+        return lost, f"the log is kept up to {moment(newest)}"
+    usable = sorted(one.started_at for one in taken if one.usable)
+    between = max(((after - before).total_seconds() for before, after in zip(usable[-2:], usable[-1:], strict=False)), default=0.0)
+    if between > lost:
+        return between, f"without the log all that comes between two backups is lost: {duration(between)} between the last two"
+    return lost, f"without the log all that comes after the newest backup is lost: it was begun {moment(newest)}"
+
+
+def _until_up(taken: Sequence[Taken]) -> tuple[float | None, str]:
+    drills = [one.drill for one in taken if one.drill is not None]
+    if not drills:
+        return None, "no drill was held of what there is"
+    last = max(drills, key=attrgetter("ended_at"))
+    if not last.passed:
+        return None, f"the last drill failed {moment(last.ended_at)}"
+    return last.restore_s, f"the drill of {moment(last.ended_at)} took so long until its copy let in"

@@ -1,0 +1,78 @@
+"""Facts for reports, by hours before one fixed moment: backups, drills, and pieces of the log."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from ostiary.recovery.facts import Facts, Held, Wanted
+from ostiary_tools.backup import wal
+from ostiary_tools.backup.evidence import Check, Evidence
+from ostiary_tools.backup.manifest import ClusterFacts, Content, Fingerprint, Kind, Manifest, Member, TablePrint
+from ostiary_tools.backup.wal_archive.segment import Contents, Segment
+
+NOW = datetime(2026, 3, 31, 12, tzinfo=UTC)
+SYSTEM = "7300000000000000001"
+SIZE = 1 << 24
+"""Of a segment."""
+_SHA = "0" * 64
+
+
+def ago(hours: float) -> datetime:
+    """So long before the report."""
+    return NOW - timedelta(hours=hours)
+
+
+def backup(hours: float, kind: Kind = Kind.LOGICAL, *, of: str = "shop", segment: int = 0, **more: Any) -> Manifest:
+    """One that was begun so long ago and took six minutes; of a cluster it ends within that segment."""
+    ended = ago(hours - 0.1)
+    place = wal.shown(segment * SIZE + 100)
+    cluster = None if kind in (Kind.LOGICAL, Kind.SQLITE) else ClusterFacts(SYSTEM, 1, place, place, None)
+    said: dict[str, Any] = {
+        "id": f"{ended:%Y%m%dT%H%M%SZ}-{len(of):08x}",
+        "kind": kind,
+        "datasource": of,
+        "job": "job",
+        "started_at": ago(hours),
+        "ended_at": ended,
+        "server_version": "18.6",
+        "members": (Member("database.dump.zst.age", Content.DATABASE, 3_000_000, _SHA, 1_000_000, _SHA),),
+        "fingerprint": Fingerprint("shop", (TablePrint("public", "orders", 5000, "1"),)),
+        "cluster": cluster,
+        "recipients": ("age1a", "age1b"),
+    }
+    return Manifest(**{**said, **more})
+
+
+def drill(of: Manifest, hours: float, damage: str = "", restore_s: float = 40.0) -> Evidence:
+    """One that ended so long ago."""
+    checks = (
+        Check("bytes", "2 members are what was kept, byte by byte", 1.0),
+        Check("restore", "one row differs" if damage else "5,000 rows of 1 tables are as they were backed up", restore_s, damage),
+        *(() if damage else (Check("start", "it started", 2.0), Check("relations", "sound", 60.0))),
+    )
+    return Evidence(of.id, _SHA, ago(hours + 0.05), ago(hours), "test", checks)
+
+
+def held(*drills: Evidence) -> Held:
+    """Of which the last one counts."""
+    return Held(drills, drills[-1] if drills else None)
+
+
+def piece(number: int, hours: float, *, size: int = SIZE, timeline: int = 1, contents: bool = True) -> Segment:
+    """A segment that came so long ago, and whose commits are of the minutes before that."""
+    begin = number * SIZE
+    inside = Contents(ago(hours + 0.1), ago(hours + 0.01)) if contents else None
+    member = Member("segment.zst.age", Content.WAL, size, _SHA, size // 10, _SHA)
+    return Segment(wal.name(timeline, number, SIZE), "shop", SYSTEM, SIZE, wal.shown(begin + size), ago(hours), member, inside)
+
+
+def facts(*manifests: Manifest, **more: Any) -> Facts:
+    """With a plan for the shop, that wants five minutes and an hour."""
+    said: dict[str, Any] = {
+        "now": NOW,
+        "repository": "/srv/backups",
+        "names": {"shop": "", "control": ""},
+        "plans": {"shop": Wanted(300, 3600)},
+        "manifests": tuple(sorted(manifests, key=lambda made: made.ended_at)),
+        "proven_at": ago(24),
+    }
+    return Facts(**{**said, **more})

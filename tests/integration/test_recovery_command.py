@@ -1,0 +1,29 @@
+"""`ostiary dr …` as an operator runs it, on a real installation."""
+
+import json
+
+import pytest
+from fix_backup import flip
+from fix_person import Person
+
+PLAN = "[plans.shop]\nrecovery_point_s = 3600\n"
+
+
+@pytest.mark.parametrize("person", [PLAN], indirect=True)
+def test_a_report_says_what_is_missed_until_a_drill_has_measured_it(person: Person):
+    before = person.runs("dr", "report")
+    assert before.code == 1
+    assert "ALARM: there is no repository of backups yet" in before.out
+    person.begins()
+    id_ = person.backs_up()
+    unproven = person.runs("dr", "report", "--json")
+    told = json.loads(unproven.out)
+    assert (unproven.code, told["missed"]) == (1, [{"source": "shop", "objective": "recovery time"}])
+    person.does("drill")
+    proven = person.runs("dr", "report")
+    assert (proven.code, "no objective is missed" in proven.out) == (0, True), proven.out
+    assert "control: not covered" in proven.out
+    flip(person.backups / id_ / "manifest.json", 0.5)
+    damaged = person.runs("dr", "report")
+    assert (damaged.code, f"the backup `{id_}` is damaged" in damaged.out) == (1, True)
+    assert [call for call in person.calls() if call[0] not in {"create_backup", "verify_backup"}] == [], "it only looks"
