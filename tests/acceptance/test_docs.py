@@ -31,6 +31,7 @@ from ostiary_tools.powers import MEANINGS, NOTES, OVER_PRIVILEGED
 WITH_COMMANDS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 NO_SETTINGS = {"audit.key", "audit.pub", "audit.log"}
 """Two files and a table."""
+COMMAND = r"(?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z]+"
 EXPECTED_CODE = re.compile(r"#.*exit code (\d+)$")
 
 RUN = [pytest.param(page, id=name(page), marks=[] if page.stem == "README" else [pytest.mark.slow]) for page in WITH_COMMANDS]
@@ -90,15 +91,13 @@ def test_commands_that_are_not_run_exist():
     told = set()
     for page in PAGES:
         text = page.read_text()
-        told |= set(
-            re.findall(r"`ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z]+)", text)
-        )
+        told |= set(re.findall(rf"`ostiary ({COMMAND})", text))
         told |= {
             w
             for b in blocks(page)
             if b.language == "console"
             for w in re.findall(
-                r"^ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z]+)",
+                rf"^ostiary ({COMMAND})",
                 b.text,
                 re.MULTILINE,
             )
@@ -112,7 +111,7 @@ def test_options_that_are_told_exist():
     helps: dict[str, str] = {}
     for page in PAGES:
         for words, rest in re.findall(
-            r"ostiary ((?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z]+)((?: [^`\n]*)?)",
+            rf"ostiary ({COMMAND})((?: [^`\n]*)?)",
             page.read_text(),
         ):
             for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", rest):
