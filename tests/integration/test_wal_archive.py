@@ -2,18 +2,22 @@
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fix_backup import Vault, flip, new_vault
+from fix_wal import BEGAN, PAGE, SIZE, SYSTEM, WrittenLog, history
 
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.wal_archive import looking
 from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
+from ostiary_tools.backup.wal_archive.looking import Commit, followed, restore_points, transaction
+from ostiary_tools.backup.wal_archive.timelines import END, Leg
 from ostiary_tools.errors import Damaged
 
-SIZE = 1 << 20
-"""Of a segment, the smallest there is."""
-SYSTEM = "7300000000000000001"
+LOG = WrittenLog().fill(7)
+"""The segments 1 to 7."""
 
 
 @pytest.fixture
@@ -26,12 +30,8 @@ def archive(vault: Vault) -> Archive:
     return Archive(vault.repository, SYSTEM)
 
 
-def arrived(folder: Path, number: int, size: int = SIZE, timeline: int = 1) -> Arrived:
-    name = wal.name(timeline, number, SIZE)
-    path = folder / name
-    if not path.exists():
-        path.write_bytes(secrets.token_bytes(SIZE))
-    return Arrived(path, name, number * SIZE + size, SIZE)
+def arrived(folder: Path, number: int, size: int = SIZE) -> Arrived:
+    return LOG.arrived(folder, number, size)
 
 
 def kept(archive: Archive, folder: Path, numbers: Sequence[int]) -> None:
@@ -40,9 +40,9 @@ def kept(archive: Archive, folder: Path, numbers: Sequence[int]) -> None:
 
 
 def test_what_came_is_found_in_order_and_is_what_came(archive: Archive, tmp_path: Path) -> None:
-    kept(archive, tmp_path, [5, 3, 4, 4096, 4095])
+    kept(archive, tmp_path, [5, 3, 4, 7])
     found = list(archive.segments(1))
-    assert [one.start_position // SIZE for one in found] == [3, 4, 5, 4095, 4096]
+    assert [one.start_position // SIZE for one in found] == [3, 4, 5, 7]
     for one in found:
         with archive.plain(one) as stream:
             assert stream.read() == (tmp_path / one.name).read_bytes()
@@ -63,7 +63,9 @@ def test_a_longer_tail_stands_for_a_shorter_one_and_the_whole_one_for_all(archiv
 def test_what_comes_again_changes_nothing_and_another_log_of_that_name_is_refused(archive: Archive, tmp_path: Path) -> None:
     first = archive.keep(arrived(tmp_path, 1), "shop")
     assert archive.keep(arrived(tmp_path, 1), "shop") == first
-    (tmp_path / first.name).write_bytes(secrets.token_bytes(SIZE))
+    other = bytearray(LOG.segment(1))
+    other[5000:5100] = secrets.token_bytes(100)
+    (tmp_path / first.name).write_bytes(other)
     with pytest.raises(Damaged, match="another log is kept"):
         archive.keep(arrived(tmp_path, 1), "shop")
 
@@ -101,3 +103,131 @@ def _read_through(archive: Archive) -> None:
     for each in archive.segments(1):
         with archive.plain(each) as stream:
             stream.read()
+
+
+def branch(timeline: int, number: int) -> WrittenLog:
+    """The log of another timeline, from the segment on in which the one before was left."""
+    return WrittenLog(number, timeline).fill(2)
+
+
+def test_a_path_leads_through_switches_and_takes_of_each_segment_the_one_that_a_server_would_read(archive: Archive, tmp_path: Path):
+    kept(archive, tmp_path, [1, 2, 3])
+    left = 3 * SIZE + 5000
+    archive.keep_history(2, history((1, left)), "shop")
+    for number in (3, 4):
+        archive.keep(branch(2, 3).arrived(tmp_path, number), "shop")
+    assert archive.path(2, 1) == [Leg(1, 0, left), Leg(2, left, END)]
+    assert archive.path(2) == [Leg(2, 0, END)]
+    names = [segment.name[7:8] + segment.name[-1] for segment in archive.continuous(2, SIZE + 10, 5 * SIZE, origin=1)]
+    assert names == ["11", "12", "23", "24"]
+    with pytest.raises(Damaged, match="000000020000000000000005"):
+        archive.continuous(2, SIZE, 5 * SIZE + 1, origin=1)
+    assert archive.timelines() == [1, 2]
+
+
+def test_a_gap_before_a_switch_is_named_with_the_timeline_that_it_is_in(archive: Archive, tmp_path: Path):
+    kept(archive, tmp_path, [1])
+    archive.keep_history(2, history((1, 3 * SIZE + 5000)), "shop")
+    archive.keep(branch(2, 3).arrived(tmp_path, 3), "shop")
+    for end in (None, 4 * SIZE):
+        with pytest.raises(Damaged, match="000000010000000000000002"):
+            archive.continuous(2, SIZE, end, origin=1)
+
+
+def test_a_history_is_kept_once_and_says_what_others_say(archive: Archive):
+    first = archive.keep_history(2, history((1, 5000)), "shop")
+    assert archive.keep_history(2, history((1, 5000)), "shop") == first
+    for timeline, text in ((2, history((1, 6000))), (3, history((1, 6000), (2, 7000)))):
+        with pytest.raises(Damaged, match=r"another history|different things"):
+            archive.keep_history(timeline, text, "shop")
+    archive.keep_history(3, history((1, 5000), (2, 7000)), "shop")
+    assert [leg.timeline for leg in archive.path(3, 2)] == [2, 3]
+    with pytest.raises(Damaged, match="does not come from timeline 4"):
+        archive.path(3, 4)
+    with pytest.raises(Damaged, match="history of timeline 5 is missing"):
+        archive.path(5, 1)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"\xff", b"1\tnowhere", b"2\t0/5000\tx", b"1\t0/6000\tx\n1\t0/7000\tx", b"1\t0/60\n2\t0/50", b"x" * (1 << 21)]
+)
+def test_what_is_no_history_is_refused(archive: Archive, text: bytes):
+    with pytest.raises(Damaged, match="cannot be read"):
+        archive.keep_history(3 if text.startswith(b"1\t0/60\n2") else 2, text, "shop")
+    assert archive.histories() == []
+
+
+def test_the_newest_and_the_oldest_are_found(archive: Archive, tmp_path: Path):
+    assert archive.newest(1) is None
+    kept(archive, tmp_path, [2, 3, 5])
+    archive.keep(arrived(tmp_path, 6, 9000), "shop")
+    newest, oldest = archive.newest(1), archive.oldest(1)
+    assert newest is not None
+    assert oldest is not None
+    assert (newest.end_position, oldest.start_position) == (6 * SIZE + 9000, 2 * SIZE)
+
+
+def test_restore_points_and_transactions_are_found_and_little_is_decrypted_for_it(archive: Archive, tmp_path: Path):
+    log = WrittenLog().fill(0)
+    place = log.point("before it", BEGAN)
+    log.fill(2)
+    again = log.point("before it", BEGAN)
+    log.fill(4)
+    for number in range(1, 5):
+        archive.keep(log.arrived(tmp_path, number), "shop")
+    segments = archive.continuous(1, SIZE)
+    found = restore_points(archive, segments, "before it")
+    assert [(one.lsn, one.at) for one in found] == [(wal.shown(place), BEGAN), (wal.shown(again), BEGAN)]
+    assert restore_points(archive, segments, "after it") == []
+    every = [one for one in followed(archive, segments) if isinstance(one, Commit)]
+    assert [one.xid for one in every] == sorted(one.xid for one in every)
+    for one in (every[0], every[len(every) // 2], every[-1]):
+        assert transaction(archive, segments, (5 << 32) + one.xid) == one
+        elsewhere = [each for each in segments if each.end_position <= one.start]
+        (tmp_path / "backups" / elsewhere[-2].folder / "segment.zst.age").unlink() if len(elsewhere) > 1 else None
+    assert transaction(archive, segments[1:], every[0].xid) is None
+
+
+def test_a_commit_that_crosses_segments_is_found_whether_or_not_the_one_before_was_at_hand(archive: Archive, tmp_path: Path):
+    log = WrittenLog()
+    while log.end < 2 * SIZE - 16:
+        log.add(10, 0, bytes(100 if log.end < 2 * SIZE - 1000 else 2))
+    assert log.end < 2 * SIZE < log.commit(4, BEGAN)
+    log.fill(2)
+    bare = replace(log.arrived(tmp_path, 2), before=None)
+    kept_ = [archive.keep(log.arrived(tmp_path, 1), "shop"), archive.keep(bare, "shop")]
+    found = transaction(archive, kept_, 4)
+    assert found is not None
+    assert (found.start < 2 * SIZE < found.end, found.at) == (True, BEGAN)
+    contents = kept_[1].contents
+    assert contents is not None
+    assert not contents.complete
+    whole = looking.contents(log.name(2), log.segment(2), whole=True, before=(log.name(1), log.segment(1)))
+    assert whole is not None
+    assert (whole.complete, whole.lowest_xid) == (True, 4)
+
+
+def test_what_is_no_log_of_this_place_is_not_kept(archive: Archive, vault: Vault, tmp_path: Path):
+    zeroed = bytearray(LOG.segment(2))
+    zeroed[3 * PAGE : 4 * PAGE] = bytes(PAGE)
+    swapped = LOG.segment(3)
+    later = WrittenLog(timeline=2).fill(3).segment(2)
+    other = WrittenLog(system="7300000000000000002").fill(3).segment(2)
+    for data in (bytes(zeroed), swapped, later, other, bytes(SIZE), secrets.token_bytes(SIZE), LOG.segment(2)[:-1]):
+        (tmp_path / LOG.name(2)).write_bytes(data)
+        with pytest.raises(Damaged, match=LOG.name(2)):
+            archive.keep(arrived(tmp_path, 2), "shop")
+    assert not (vault.root / "wal").exists()
+
+
+def test_a_segment_that_the_server_left_is_kept_and_one_that_only_ends_is_told_as_broken(archive: Archive, tmp_path: Path):
+    log = WrittenLog().fill(0)
+    log.commit(5000, BEGAN)
+    log.switch()
+    log.fill(3)
+    for number in (1, 2, 3):
+        archive.keep(log.arrived(tmp_path, number), "shop")
+    assert any(isinstance(one, Commit) and one.xid == 5000 for one in followed(archive, archive.continuous(1, SIZE)))
+    torn = LOG.segment(4)[: SIZE // 2] + bytes(SIZE // 2)
+    (tmp_path / LOG.name(4)).write_bytes(torn)
+    assert archive.keep(LOG.arrived(tmp_path, 4), "shop").contents is None

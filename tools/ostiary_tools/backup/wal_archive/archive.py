@@ -15,11 +15,16 @@ from typing import BinaryIO
 from ostiary_tools.backup import streams, wal
 from ostiary_tools.backup.keys import NoKey
 from ostiary_tools.backup.manifest import Content, Member
+from ostiary_tools.backup.port import Stage
 from ostiary_tools.backup.repository import Repository, read_signed
-from ostiary_tools.backup.wal_archive.segment import DESCRIPTION, FOLDER, MEMBER, Contents, Segment, decode, encode
+from ostiary_tools.backup.wal_archive import looking, pages, timelines
+from ostiary_tools.backup.wal_archive.segment import DESCRIPTION, FOLDER, MEMBER, Segment, best, decode, encode
+from ostiary_tools.backup.wal_archive.timelines import END, HISTORIES, History, Leg
 from ostiary_tools.errors import Damaged
 
 _GAP = "take a full backup now: no copy of an earlier one comes past the gap"
+_TWO = "two servers with one identity write here: give one of them a new repository"
+_BLOCK = len("0" * 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +36,8 @@ class Arrived:
     end: int
     """The LSN, as a number, up to which it counts."""
     segment_bytes: int
-    contents: Contents | None = None
+    before: Path | None = None
+    """The whole segment before it, where it is still there: what crosses from it is told only then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +48,12 @@ class Archive:
     system_identifier: str
 
     def keep(self, arrived: Arrived, datasource: str) -> Segment:
-        """Durable when this returns; again is harmless. Raises Damaged where another log has that name, NotWritten and OSError."""
+        """Durable when this returns; again is harmless. Raises Damaged where another log has that name, NotWritten and OSError.
+
+        Likewise where its pages are not those that belong there: what came damaged is no log to rely on.
+        """
         data = _beginning(arrived)
+        pages.check(arrived.name, data, self.system_identifier, arrived.segment_bytes)
         made = Segment(
             arrived.name,
             datasource,
@@ -52,63 +62,108 @@ class Archive:
             wal.shown(arrived.end),
             datetime.now(UTC),
             Member(MEMBER, Content.WAL, len(data), sha256(data).hexdigest(), 0, ""),
-            arrived.contents,
         )
-        storage = self.repository.storage
-        stage = storage.stage(made.folder, f"wal-{sha256(made.folder.encode()).hexdigest()[:16]}")
-        try:
+        with self._staged(made.folder) as stage:
             if (kept := self._read(made.folder)) is not None:
                 return _same(kept, made)
-            made = replace(made, member=self._sealed(stage.create(MEMBER), data))
-            text = encode(made)
-            signature = self.repository.writer().sign(f"{made.folder}/{DESCRIPTION}.json", text)
-            for name, content in ((f"{DESCRIPTION}.json", text), (f"{DESCRIPTION}.sig", signature)):
-                with stage.create(name) as file:
-                    streams.write_all(file, content)
-            stage.commit()
-        finally:
-            stage.close()
+            found = looking.contents(made.name, data, whole=made.whole, before=_before(arrived, self.system_identifier))
+            made = replace(made, contents=found, member=self._sealed(stage.create(MEMBER), data))
+            self._commit(stage, f"{made.folder}/{DESCRIPTION}", encode(made))
         return made
 
-    def segments(self, timeline: int, start: int = 0, end: int = 1 << 64) -> Iterator[Segment]:
+    def keep_history(self, timeline: int, text: bytes, datasource: str) -> History:
+        """How a timeline came about, as the server wrote it; see `keep`. Raises Damaged also where it is none."""
+        if len(text) > timelines.LONGEST:
+            raise Damaged(timelines.name(timeline), f"the history of timeline {timeline} cannot be read")
+        written = text.decode(errors="replace")
+        made = History(timeline, datasource, self.system_identifier, datetime.now(UTC), written)
+        self._agree(made)
+        folder = f"{FOLDER}/{timelines.folder(self.system_identifier, timeline)}"
+        with self._staged(folder) as stage:
+            if timeline in self.histories():
+                kept = self.history(timeline)
+                if kept.legs != made.legs:
+                    raise Damaged(timelines.name(timeline), f"another history of timeline {timeline} is kept", _TWO)
+                return kept
+            self._commit(stage, f"{folder}/{timelines.DESCRIPTION}", timelines.encode(made))
+        return made
+
+    def histories(self) -> Sequence[int]:
+        """Timelines whose history is kept, in order."""
+        return [int(name, 16) for name in self._names(HISTORIES) if timelines.NAME.fullmatch(name)]
+
+    def history(self, timeline: int) -> History:
+        """Raises Damaged where it is missing, or not as it was signed."""
+        if timeline not in self.histories():
+            raise timelines.missing(timeline)
+        folder = timelines.folder(self.system_identifier, timeline)
+        data = read_signed(self.repository.storage, self.repository.seal, f"{FOLDER}/{folder}/{timelines.DESCRIPTION}")
+        return timelines.decode(data, self.system_identifier, timeline)
+
+    def path(self, timeline: int, origin: int | None = None) -> Sequence[Leg]:
+        """Which timeline holds which part of the log that leads to the end of one, from an `origin` on; else from that one on.
+
+        Raises Damaged where a history is missing, and where it does not come from there.
+        """
+        if origin is None or origin == timeline:
+            return [Leg(timeline, 0, END)]
+        legs = self.history(timeline).legs
+        for at, leg in enumerate(legs):
+            if leg.timeline == origin:
+                return [Leg(origin, 0, leg.end), *legs[at + 1 :]]
+        raise Damaged(timelines.name(timeline), f"timeline {timeline} does not come from timeline {origin}", "choose another one")
+
+    def segments(self, timeline: int, start: int = 0, end: int = END) -> Iterator[Segment]:
         """Of one timeline in order, those that hold some of what lies between two LSNs: of each the whole one, else the longest.
 
         Raises Damaged where a description is not as it was signed.
         """
-        for block in self.repository.storage.names(f"{FOLDER}/{self.system_identifier}"):
-            if not block.startswith(f"{timeline:08X}") or not _touches(block, start, end):
+        for block in self._blocks(timeline):
+            if not _touches(block, start, end):
                 continue
-            found: dict[str, Segment] = {}
-            for name in self.repository.storage.names(f"{FOLDER}/{self.system_identifier}/{block}"):
+            for name in best(self._names(block)):
                 segment = self._load(f"{FOLDER}/{self.system_identifier}/{block}/{name}")
-                other = found.get(segment.name)
-                if other is None or other.end_position < segment.end_position:
-                    found[segment.name] = segment
-            for segment in (found[name] for name in sorted(found)):
-                if segment.start_position < end and segment.end_position > start:
+                if segment.start_position >= end:
+                    return
+                if segment.end_position > start:
                     yield segment
 
-    def continuous(self, timeline: int, start: int, end: int | None = None) -> Sequence[Segment]:
-        """From one LSN to another, or as far as it goes. Raises Damaged, naming the segment that is missing or not whole."""
+    def newest(self, timeline: int) -> Segment | None:
+        """The last one of a timeline. However much is kept, little is read."""
+        for block in reversed(self._blocks(timeline)):
+            if names := best(self._names(block)):
+                return self._load(f"{FOLDER}/{self.system_identifier}/{block}/{names[-1]}")
+        return None
+
+    def oldest(self, timeline: int) -> Segment | None:
+        """Likewise the first one."""
+        return next(self.segments(timeline), None)
+
+    def continuous(self, timeline: int, start: int, end: int | None = None, *, origin: int | None = None) -> Sequence[Segment]:
+        """From one LSN to another, or as far as it goes. Raises Damaged, naming the segment that is missing or not whole.
+
+        With an `origin` it begins there, and goes through the switches that lead to the timeline.
+        """
+        legs = self.path(timeline, origin)
         found: list[Segment] = []
-        reached = start
-        for segment in self.segments(timeline, start, end or 1 << 64):
+        reached, size = start, 1 << 24
+        for leg, segment in self._along(legs, start, end or END):
+            size = segment.segment_bytes
             if segment.start_position > reached:
-                if end is None and found:
+                if end is None and found and leg is legs[-1] and found[-1].timeline == leg.timeline:
                     break
-                raise _gap(timeline, reached, segment.segment_bytes)
+                raise _gap(legs, reached, size)
             found.append(segment)
             reached = segment.end_position
             if not segment.whole:
                 break
         if not found or (end is not None and reached < end):
-            raise _gap(timeline, reached, found[-1].segment_bytes if found else 1 << 24)
+            raise _gap(legs, reached, size)
         return found
 
     def timelines(self) -> Sequence[int]:
-        """Of which something is kept, in order."""
-        blocks = self.repository.storage.names(f"{FOLDER}/{self.system_identifier}")
-        return sorted({int(block[:8], 16) for block in blocks if len(block) == len("0" * 16)})
+        """Of which segments are kept, in order."""
+        return sorted({int(block[:8], 16) for block in self._names("") if len(block) == _BLOCK})
 
     @contextmanager
     def plain(self, segment: Segment) -> Iterator[BinaryIO]:
@@ -116,12 +171,29 @@ class Archive:
         identities = self.repository.identities
         if not identities:
             raise NoKey("there is no key here to decrypt the log with", "name the operational key in `[backup] identity`")
+        with streams.opened(segment.member, self.stored(segment), identities) as plain:
+            yield plain
+
+    def stored(self, segment: Segment) -> BinaryIO:
+        """Its bytes as they lie there. Raises Damaged where there are none."""
         try:
-            stored = self.repository.storage.open(f"{segment.folder}/{MEMBER}")
+            return self.repository.storage.open(f"{segment.folder}/{MEMBER}")
         except OSError:
             raise Damaged(segment.name, f"the bytes of `{segment.name}` are missing or cannot be read", _GAP) from None
-        with streams.opened(segment.member, stored, identities) as plain:
-            yield plain
+
+    def _along(self, legs: Sequence[Leg], start: int, end: int) -> Iterator[tuple[Leg, Segment]]:
+        """The segments that a server would read on that way."""
+        for leg in legs:
+            for segment in self.segments(leg.timeline, max(start, leg.start), min(end, leg.end)):
+                if leg.holds(segment.start_position, segment.segment_bytes):
+                    yield leg, segment
+
+    def _agree(self, made: History) -> None:
+        """With those of the timelines that it comes from."""
+        ours = made.legs
+        for leg in ours[:-1]:
+            if leg.timeline in self.histories():
+                timelines.agree(ours, self.history(leg.timeline).legs)
 
     def _sealed(self, sink: BinaryIO, data: bytes) -> Member:
         stop = streams.Stop()
@@ -132,12 +204,35 @@ class Archive:
             stop.close()
         return Member(MEMBER, Content.WAL, sums.plain_bytes, sums.plain_sha256, sums.stored_bytes, sums.stored_sha256)
 
+    @contextmanager
+    def _staged(self, folder: str) -> Iterator[Stage]:
+        stage = self.repository.storage.stage(folder, f"wal-{sha256(folder.encode()).hexdigest()[:16]}")
+        try:
+            yield stage
+        finally:
+            stage.close()
+
+    def _commit(self, stage: Stage, what: str, text: bytes) -> None:
+        """With what it says of itself, signed for where it lies."""
+        signature = self.repository.writer().sign(f"{what}.json", text)
+        name = what.rpartition("/")[2]
+        for file_name, content in ((f"{name}.json", text), (f"{name}.sig", signature)):
+            with stage.create(file_name) as file:
+                streams.write_all(file, content)
+        stage.commit()
+
     def _read(self, folder: str) -> Segment | None:
         parent, _, name = folder.rpartition("/")
         return self._load(folder) if name in self.repository.storage.names(parent) else None
 
     def _load(self, folder: str) -> Segment:
         return decode(read_signed(self.repository.storage, self.repository.seal, f"{folder}/{DESCRIPTION}"), folder)
+
+    def _blocks(self, timeline: int) -> Sequence[str]:
+        return [name for name in self._names("") if len(name) == _BLOCK and name.startswith(f"{timeline:08X}")]
+
+    def _names(self, below: str) -> Sequence[str]:
+        return self.repository.storage.names(f"{FOLDER}/{self.system_identifier}/{below}".rstrip("/"))
 
 
 def clusters(repository: Repository) -> Sequence[str]:
@@ -148,16 +243,30 @@ def clusters(repository: Repository) -> Sequence[str]:
 def _beginning(arrived: Arrived) -> bytes:
     size = arrived.end - wal.begin(arrived.name, arrived.segment_bytes)
     with arrived.path.open("rb") as file:
-        data = file.read(size)
-    if len(data) != size:
+        data = file.read(size) if 0 < size <= arrived.segment_bytes else b""
+    if not data or len(data) != size:
         raise Damaged(arrived.name, f"the segment `{arrived.name}` is shorter than was said", "have the server send it again")
     return data
 
 
+def _before(arrived: Arrived, system_identifier: str) -> tuple[str, bytes] | None:
+    """The segment before, if it is what it should be: it only adds to what is told of this one."""
+    if arrived.before is None:
+        return None
+    number = wal.begin(arrived.name, arrived.segment_bytes) // arrived.segment_bytes - 1
+    name = wal.name(int(arrived.name[:8], 16), number, arrived.segment_bytes)
+    try:
+        with arrived.before.open("rb") as file:
+            data = file.read(arrived.segment_bytes)
+        pages.check(name, data, system_identifier, arrived.segment_bytes)
+    except (OSError, Damaged):
+        return None
+    return (name, data) if len(data) == arrived.segment_bytes else None
+
+
 def _same(kept: Segment, made: Segment) -> Segment:
     if kept.member.plain_sha256 != made.member.plain_sha256:
-        message = f"another log is kept as `{made.name}` of this cluster"
-        raise Damaged(made.name, message, "two servers with one identity write here: give one of them a new repository")
+        raise Damaged(made.name, f"another log is kept as `{made.name}` of this cluster", _TWO)
     return kept
 
 
@@ -167,6 +276,8 @@ def _touches(block: str, start: int, end: int) -> bool:
     return log << 32 < end and (log + 1) << 32 > start
 
 
-def _gap(timeline: int, place: int, segment_bytes: int) -> Damaged:
-    name = wal.name(timeline, place // segment_bytes, segment_bytes)
+def _gap(legs: Sequence[Leg], place: int, segment_bytes: int) -> Damaged:
+    number = place // segment_bytes
+    timeline = next((leg.timeline for leg in legs if leg.holds(number * segment_bytes, segment_bytes)), legs[-1].timeline)
+    name = wal.name(timeline, number, segment_bytes)
     return Damaged(name, f"the kept log has a gap: `{name}` is missing or not whole", _GAP)

@@ -6,6 +6,7 @@ one is there.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,7 +19,10 @@ FOLDER = "wal"
 """Of a repository: `wal/<system identifier>/<timeline and log, 16 digits>/<name>/`."""
 MEMBER = "segment.zst.age"
 DESCRIPTION = "segment"
-_NAME = re.compile(r"[0-9A-F]{24}(\.[0-9A-F]{16})?", re.ASCII)
+NAME = re.compile(r"[0-9A-F]{24}(\.[0-9A-F]{16})?", re.ASCII)
+"""Of the folder of a segment, or of a tail."""
+SHORT = 24
+"""Characters of a segment's name; a tail's folder says more."""
 _SYSTEM = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
@@ -28,17 +32,23 @@ class RestorePoint:
 
     name: str
     lsn: str
+    """As `pg_create_restore_point` returned it: where the next record may begin."""
     at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What is in it, as `pg_waldump` tells."""
+    """What ends in it."""
 
     first_commit: datetime | None = None
     last_commit: datetime | None = None
-    """By the server's clock; `None` where nothing was committed."""
+    """The earliest and the latest by the server's clock; `None` where nothing was committed."""
+    lowest_xid: int | None = None
+    highest_xid: int | None = None
+    """Of those that were committed, by their lower 32 bits."""
     points: tuple[RestorePoint, ...] = ()
+    complete: bool = True
+    """Whether what begins in the segment before and ends here is among it; it is where that segment was at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Segment:
     member: Member
     """Its bytes; of a tail no more than there are."""
     contents: Contents | None = None
-    """`None` where `pg_waldump` was missing."""
+    """`None` where its records could not be followed."""
 
     @property
     def timeline(self) -> int:
@@ -91,6 +101,15 @@ def block(system_identifier: str, name: str) -> str:
     return f"{FOLDER}/{system_identifier}/{name[:16]}"
 
 
+def best(names: Sequence[str]) -> Sequence[str]:
+    """Of each segment the name of the whole one, else of the longest tail, in order; names that are none are left out."""
+    found: dict[str, str] = {}
+    for name in sorted(filter(NAME.fullmatch, names)):
+        if found.get(name[:SHORT]) != name[:SHORT]:  # a tail's name comes after the whole one's, and a longer one's after a shorter
+            found[name[:SHORT]] = name
+    return list(found.values())
+
+
 def encode(segment: Segment) -> bytes:
     """As it is kept."""
     return strict_json.encode(segment, FORMAT)
@@ -104,7 +123,8 @@ def decode(data: bytes, folder: str) -> Segment:
         times += [t for t in (found.contents.first_commit, found.contents.last_commit) if t is not None]
         times += [point.at for point in found.contents.points]
     sound = (
-        _NAME.fullmatch(found.name)
+        NAME.fullmatch(found.name)
+        and len(found.name) == SHORT
         and _SYSTEM.fullmatch(found.system_identifier)
         and size >= wal.SMALLEST
         and size & (size - 1) == 0

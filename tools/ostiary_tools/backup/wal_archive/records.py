@@ -1,0 +1,164 @@
+"""The records of a write-ahead log, one after the other, from segment to segment: each names the one before it.
+
+They are read here and not through `pg_waldump`, which prints names that users chose as they are: one with a line break in it would
+forge a commit. PostgreSQL 14 to 18 have the same records, as far as they are looked at. Sums of records are not compared; whether
+bytes are those that came is known by the sum of the whole segment. Pure.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ostiary_tools.backup import wal
+from ostiary_tools.backup.wal_archive.pages import CONTINUED, FIRST, OVERWRITTEN, SHORT, Head, damaged, empty, head, starts
+from ostiary_tools.errors import Damaged
+
+XLOG, TRANSACTION = 0, 1
+"""Whose records are looked into."""
+RESTORE_POINT = 0x70
+COMMIT, COMMIT_PREPARED = 0x00, 0x30
+_SWITCH = 0x40
+"""The rest of the segment is empty."""
+_RECORD = struct.Struct("=IIQBB6x")
+"""Its bytes, transaction, the record before, kind, whose it is; then its sum."""
+_LARGEST = 1 << 30
+_SIZE = struct.Struct("=I")
+_COMMITS = frozenset({COMMIT, COMMIT_PREPARED})
+_SHORT_DATA, _LONG_DATA = 255, 254
+"""What the main part of a record begins with."""
+_PASSED = {253: 3, 252: 5}
+"""What may come before it, and how long it is: where the record came from, the transaction around its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One of those that are looked into."""
+
+    start: int
+    end: int
+    """Where the next one may begin."""
+    owner: int
+    kind: int
+    """With the flags of its kind."""
+    xid: int
+    data: bytes
+    """Its main part."""
+    magic: int
+    """Of its page."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """What the pages of a segment hold without their headers, after what was open before it."""
+
+    name: str
+    first: Head
+    bytes: bytes
+    open: int = 0
+    """How much of it is from before."""
+    open_at: int = 0
+
+    def lsn(self, place: int) -> int:
+        """Where a place in it lies in the log."""
+        if place < self.open:
+            return self.open_at + place
+        here = place - self.open + FIRST.size
+        if here < self.first.page_bytes:
+            return self.first.address + here
+        page, rest = divmod(here - self.first.page_bytes, self.first.page_bytes - SHORT.size)
+        return self.first.address + (page + 1) * self.first.page_bytes + SHORT.size + rest
+
+    def place(self, page: int) -> int:
+        """Where what a page holds begins; `page` is its header's place in the segment."""
+        size = self.first.page_bytes
+        return self.open + (page // size - 1) * (size - SHORT.size) + size - FIRST.size if page else self.open
+
+    def broken(self, place: int, why: str) -> Damaged:
+        """That the chain breaks there."""
+        return damaged(self.name, f"has a record at {wal.shown(self.lsn(place))} that {why}")
+
+
+class Chain:
+    """Reads segments that come in order. Its private fields hold how the last one ended; before the first that is not known."""
+
+    def __init__(self) -> None:
+        self._known = False
+        self._open = b""
+        """What there is of a record that goes on in the next segment."""
+        self._open_at = 0
+        self._last = 0
+        """Where the last record began; 0 where it is not known."""
+        self.passed = False
+        """Whether what was read last began within a record whose beginning was not there."""
+
+    def read(self, name: str, data: bytes, *, whole: bool = True) -> Iterator[Record]:
+        """Those that end in this segment, or in the beginning of it that there is. Raises Damaged where the chain breaks."""
+        stream, place = self._begun(name, data)
+        self.passed = place > 0
+        left = _left(stream, data)
+        self._known, self._open = self._known or place <= len(stream.bytes), b""
+        while place + _SIZE.size <= len(stream.bytes):
+            length = _SIZE.unpack_from(stream.bytes, place)[0]
+            if left and (goes_on := next((one for one in left if place < one < place + length), None)):
+                place, self._last = goes_on, 0
+                continue
+            if length == 0 and not whole:
+                return
+            if not _RECORD.size <= length < _LARGEST:
+                raise stream.broken(place, "is none")
+            if place + length > len(stream.bytes):
+                self._open, self._open_at = stream.bytes[place:], stream.lsn(place)
+                return
+            _, xid, before, kind, owner = _RECORD.unpack_from(stream.bytes, place)
+            here, after = stream.lsn(place), (place + length + 7) & ~7
+            if self._last and before != self._last:
+                raise stream.broken(place, "does not follow the one before it")
+            self._last = here
+            if owner == XLOG and kind & 0xF0 == _SWITCH:
+                if not empty(stream.bytes, after):
+                    raise stream.broken(place, "was the last one, and is followed by more")
+                return
+            if (owner == TRANSACTION and kind & 0x70 in _COMMITS) or (owner == XLOG and kind & 0xF0 == RESTORE_POINT):
+                data = _main(stream.bytes[place : place + length])
+                yield Record(here, stream.lsn(after - 1) + 1, owner, kind, xid, data, stream.first.magic)
+            place = after
+
+    def _begun(self, name: str, data: bytes) -> tuple[_Stream, int]:
+        """What a segment holds, and where in it the first record begins."""
+        first = head(name, data)
+        _, flags, _, _, left = SHORT.unpack_from(data)
+        payload = _payload(data, first)
+        if self._open and flags & OVERWRITTEN:
+            self._open, self._last = b"", 0
+        if not self._open:
+            stream = _Stream(name, first, payload)
+            if not flags & CONTINUED:
+                return stream, 0
+            if self._known:
+                raise stream.broken(0, "goes on, and was not begun")
+            return stream, (left + 7) & ~7
+        stream = _Stream(name, first, self._open + payload, len(self._open), self._open_at)
+        if not flags & CONTINUED or left != _SIZE.unpack_from(self._open)[0] - len(self._open):
+            raise stream.broken(0, "was begun before, and does not go on")
+        return stream, 0
+
+
+def _payload(data: bytes, first: Head) -> bytes:
+    size = first.page_bytes
+    return b"".join([data[FIRST.size : size], *(data[page + SHORT.size : page + size] for page in range(size, len(data), size))])
+
+
+def _left(stream: _Stream, data: bytes) -> list[int]:
+    """Where the server went on without the record that was open there."""
+    pages = (page for page in starts(data, stream.first) if page and SHORT.unpack_from(data, page)[1] & OVERWRITTEN)
+    return [stream.place(page) for page in pages]
+
+
+def _main(record: bytes) -> bytes:
+    """Its main part, where no other is before it; those that are looked into have none."""
+    place = _RECORD.size
+    while place < len(record) and record[place] in _PASSED:
+        place += _PASSED[record[place]]
+    if place + 1 < len(record) and record[place] == _SHORT_DATA:
+        return record[place + 2 : place + 2 + record[place + 1]]
+    return record[place + 5 :] if place < len(record) and record[place] == _LONG_DATA else b""
