@@ -25,4 +25,5 @@ pytest_plugins = [
     "fix_killing",
     "fix_damage",
     "fix_person",
+    "fix_incremental",
 ]

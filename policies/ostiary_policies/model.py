@@ -103,7 +103,7 @@ class Collection:
     tags: frozenset[str] = frozenset()
 
 
-BACKUP_KINDS = ("full", "logical", "sqlite")
+BACKUP_KINDS = ("full", "incremental", "logical", "sqlite")
 """How backups are made."""
 
 

@@ -9,7 +9,7 @@ from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Source
 from ostiary_tools.embedded import Cluster, names
 
-_POSTGRES = (Kind.LOGICAL, Kind.FULL)
+_POSTGRES = (Kind.LOGICAL, Kind.FULL, Kind.INCREMENTAL)
 """The usual kind first."""
 
 

@@ -117,8 +117,11 @@ def create(
     datasource: Annotated[str | None, typer.Argument(metavar="[DATASOURCE]", help="Needed when there are several.")] = None,
     *,
     kind: Annotated[
-        Literal["logical", "full", "sqlite"] | None,
-        typer.Option("--kind", help="`logical`: one database; `full`: its whole cluster. Else the usual one."),
+        Literal["logical", "full", "incremental", "sqlite"] | None,
+        typer.Option(
+            "--kind",
+            help="One database, its whole cluster, or what changed in that since. Else the usual one.",
+        ),
     ] = None,
     role: RoleOption = None,
     config: ConfigOption = None,

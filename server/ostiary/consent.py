@@ -176,12 +176,16 @@ def _backup(intent: Intent, world: World) -> Iterator[str]:
         if one.manifest.id == intent.arguments.get("backup"):
             made = one.manifest
             taken = f"{made.ended_at:%Y-%m-%d %H:%M} UTC"
-            yield from ("", f"The backup is a {made.kind} one of `{_short(made.datasource)}`, taken {taken}, {one.label}.")
+            yield from ("", f"The backup is {_a(made.kind)} one of `{_short(made.datasource)}`, taken {taken}, {one.label}.")
             yield "Nothing that is there already is touched."
             if made.kind == "logical":
                 yield "What owners of its tables wrote, such as checks of rows, runs as the login for backups."
             if intent.arguments.get("target") == "schema":
                 yield "Policies, masks and row rules that name its tables do not hold for the new schema: see who may use it."
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind.startswith("i") else f"a {kind}"
 
 
 def _lines(intent: Intent, world: World, model: type[Args]) -> Iterator[str]:

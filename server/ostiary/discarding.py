@@ -7,7 +7,7 @@ from ostiary.audit.recorder import Recorder
 from ostiary.vault import Vault
 from ostiary_tools.backup.evidence import proven_at
 from ostiary_tools.backup.manifest import Manifest
-from ostiary_tools.backup.repository import BACKUPS, Repository
+from ostiary_tools.backup.repository import BACKUPS, Repository, refuse_parent
 from ostiary_tools.errors import Refused
 
 
@@ -24,12 +24,13 @@ class Doomed:
 
 
 def doomed(vault: Vault, id_: str) -> Doomed:
-    """What it is. Blocking. Raises Refused where there is none, and Damaged where the repository is."""
+    """What it is. Blocking. Raises Refused where there is none or others need it, and Damaged where the repository is."""
     repository = vault.repository()
     listed = repository.listed()
     found = next((one for one in listed if one.id == id_), None)
     if found is None:
         raise Refused("backup", "there is no such backup", "`ostiary backup list` shows those there are")
+    refuse_parent(id_, listed)
     if found.kept is None:
         return Doomed(id_, None, proven=False, last=False)
     manifest = found.kept.manifest

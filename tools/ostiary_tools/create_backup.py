@@ -18,8 +18,8 @@ class CreateBackupArgs(Args):
         None
     )
     kind: Annotated[
-        Literal["logical", "full", "sqlite"] | None,
-        Field(description="`logical`: one database; `full`: its whole cluster. Without it, the usual one."),
+        Literal["logical", "full", "incremental", "sqlite"] | None,
+        Field(description="`logical`: one database; `full`: its cluster; `incremental`: what changed there. Else the usual."),
     ] = None
 
 

@@ -16,7 +16,7 @@ class ListBackupsArgs(Args):
     """Arguments of `list_backups`."""
 
     datasource: Annotated[str | None, AboutBackups(), Field(max_length=200, description="Only of this one.")] = None
-    kind: Annotated[Literal["logical", "full", "sqlite"] | None, Field(description="Only this kind.")] = None
+    kind: Annotated[Literal["logical", "full", "incremental", "sqlite"] | None, Field(description="Only this kind.")] = None
     limit: Annotated[int, Field(ge=1, le=100, description="How many.")] = 20
     offset: Annotated[int, Field(ge=0, le=1_000_000, description="How many to skip.")] = 0
 

@@ -26,6 +26,7 @@ class Target(StrEnum):
 
 TARGETS: Mapping[Kind, tuple[Target, ...]] = {
     Kind.FULL: (Target.INSTANCE, Target.SCHEMA, Target.FILE),
+    Kind.INCREMENTAL: (Target.INSTANCE, Target.SCHEMA, Target.FILE),
     Kind.LOGICAL: (Target.DATABASE, Target.INSTANCE, Target.SCHEMA, Target.FILE),
     Kind.SQLITE: (Target.FILE,),
 }

@@ -39,22 +39,7 @@ def verify(data_dir: Path, threads: int = 2, told: Callable[[int], None] = lambd
 
     `told` takes zero after each file, and may raise.
     """
-    stated = _stated(data_dir)
-    try:
-        files = {_path(file): file for file in stated["Files"]}
-        first, *others = stated["WAL-Ranges"]
-        base = Base(
-            len(files),
-            sum(int(file["Size"]) for file in files.values()),
-            int(first["Timeline"]),
-            str(first["Start-LSN"]),
-            str(first["End-LSN"]),
-            str(stated["System-Identifier"]) if "System-Identifier" in stated else None,
-        )
-    except (KeyError, TypeError, ValueError):
-        raise Damaged(NAME, f"`{NAME}` of the backup cannot be read", _HINT) from None
-    if others:
-        raise Damaged(NAME, "the backup was taken over a change of the timeline", _HINT)
+    base, files = _read(data_dir)
     for path in _present(data_dir):
         if path not in files:
             raise Damaged(path, f"the backup has a file `{path}` too many", _HINT)
@@ -62,6 +47,32 @@ def verify(data_dir: Path, threads: int = 2, told: Callable[[int], None] = lambd
         for _ in pool.map(lambda item: _compare(data_dir, *item), sorted(files.items())):
             told(0)
     return base
+
+
+def stated(folder: Path) -> Base:
+    """What the manifest in that folder says, without any of the files. Raises Damaged."""
+    return _read(folder)[0]
+
+
+def _read(folder: Path) -> tuple[Base, Mapping[str, Mapping[str, Any]]]:
+    """What it says, and of each file by its path."""
+    told = _stated(folder)
+    try:
+        files = {_path(file): file for file in told["Files"]}
+        first, *others = told["WAL-Ranges"]
+        base = Base(
+            len(files),
+            sum(int(file["Size"]) for file in files.values()),
+            int(first["Timeline"]),
+            str(first["Start-LSN"]),
+            str(first["End-LSN"]),
+            str(told["System-Identifier"]) if "System-Identifier" in told else None,
+        )
+    except (KeyError, TypeError, ValueError):
+        raise Damaged(NAME, f"`{NAME}` of the backup cannot be read", _HINT) from None
+    if others:
+        raise Damaged(NAME, "the backup was taken over a change of the timeline", _HINT)
+    return base, files
 
 
 def _stated(data_dir: Path) -> Mapping[str, Any]:

@@ -67,6 +67,7 @@ class Making:
             cluster=made.cluster,
             recipients=self.repository.description.recipients,
             notes=made.notes,
+            parent=made.parent,
         )
         try:
             await called_off(lambda: None, self._commit, manifest)

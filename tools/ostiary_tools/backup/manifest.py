@@ -20,8 +20,15 @@ class Kind(StrEnum):
     """One database as `pg_dump` writes it."""
     FULL = "full"
     """A whole cluster, its files, as `pg_basebackup` sends them."""
+    INCREMENTAL = "incremental"
+    """Of a whole cluster what has changed since another backup, its `parent`; restored together with it."""
     SQLITE = "sqlite"
     """One SQLite file through SQLite's own backup."""
+
+    @property
+    def physical(self) -> bool:
+        """Whether it is of a whole cluster."""
+        return self in {Kind.FULL, Kind.INCREMENTAL}
 
 
 class Content(StrEnum):
@@ -35,6 +42,8 @@ class Content(StrEnum):
     """`pg_dumpall --globals-only`: SQL."""
     BASE = "base"
     """`pg_basebackup -Ft`: a tar of the data directory, with `backup_manifest` in it."""
+    FILES = "files"
+    """That `backup_manifest` once more: an incremental backup is taken by it, and the base need not be decrypted for it."""
     WAL = "wal"
     """A tar of the segments from the start of a base to its point."""
     SQLITE = "sqlite"
@@ -101,7 +110,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFacts:
-    """What a full backup is of."""
+    """What a full or incremental backup is of."""
 
     system_identifier: str
     timeline: int
@@ -137,7 +146,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
     """What it lacks, in sentences: roles without passwords, a fingerprint that could not be taken."""
     parent: str | None = None
-    """The backup that this one needs; none does yet."""
+    """The backup that an incremental one needs, which may be incremental itself; see `chain`."""
 
     @property
     def stored_bytes(self) -> int:

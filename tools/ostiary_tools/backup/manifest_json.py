@@ -4,7 +4,7 @@ import re
 from datetime import timedelta
 
 from ostiary_tools.backup import strict_json
-from ostiary_tools.backup.manifest import FORMAT, Manifest, Member
+from ostiary_tools.backup.manifest import FORMAT, Kind, Manifest, Member
 
 ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{8}", re.ASCII)
 MEMBER = re.compile(r"[a-z][a-z0-9-]{0,40}(\.[a-z]{1,10})?\.zst\.age", re.ASCII)
@@ -25,6 +25,8 @@ def decode(data: bytes) -> Manifest:
     times = (manifest.started_at, manifest.ended_at)
     sound = (
         ID.fullmatch(manifest.id)
+        and (manifest.kind is Kind.INCREMENTAL) == (manifest.parent is not None)
+        and (manifest.parent is None or ID.fullmatch(manifest.parent))
         and all(map(_sound, manifest.members))
         and len(set(names)) == len(names)
         and all(time.utcoffset() == timedelta(0) for time in times)

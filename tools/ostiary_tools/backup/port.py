@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, Self
 
 from ostiary_tools.backup.manifest import ClusterFacts, Content, Fingerprint, Kind, Manifest, Member
 
@@ -96,7 +96,7 @@ class Source:
     """Of the datasource."""
     kind: Kind
     dsn: str = field(default="", repr=False)
-    """A login that may read everything, and for `full` also replicate."""
+    """A login that may read everything, and for `full` and `incremental` also replicate."""
     path: Path | None = None
     """Of a SQLite file."""
     restore_dsn: str = field(default="", repr=False)
@@ -112,6 +112,8 @@ class Made:
     fingerprint: Fingerprint | None
     cluster: ClusterFacts | None = None
     notes: tuple[str, ...] = ()
+    parent: str | None = None
+    """The backup that it needs."""
 
 
 class Engine(Protocol):
@@ -128,6 +130,10 @@ class Kept(Protocol):
     @property
     def manifest(self) -> Manifest:
         """As it was signed."""
+        ...
+
+    def parent(self) -> Self | None:
+        """The backup that this one needs, if any. Blocking. Raises Damaged where it is not there or not as it was signed."""
         ...
 
     def plain(self, member: Member) -> AbstractContextManager[BinaryIO]:

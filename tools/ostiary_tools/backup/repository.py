@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ostiary_tools.backup import pieces, streams, strict_json
+from ostiary_tools.backup import chain, pieces, streams, strict_json
 from ostiary_tools.backup.keys import Identity, NoKey, Probe, answers, make_probe, parsed_recipient, proves
 from ostiary_tools.backup.manifest import Manifest, Member
 from ostiary_tools.backup.manifest_json import ID, decode
@@ -65,6 +65,8 @@ class StoredBackup:
 
     manifest: Manifest
     storage: Storage
+    seal: Seal
+    """That signed it."""
     identities: tuple[Identity, ...]
     sums: Mapping[str, Sequence[bytes]] = field(default_factory=dict, repr=False, compare=False)
     """Of members that were compared: of their pieces, as they lie there."""
@@ -73,6 +75,11 @@ class StoredBackup:
     def readable(self) -> bool:
         """Whether a key that opens it is here."""
         return any(identity.recipient in self.manifest.recipients for identity in self.identities)
+
+    def parent(self) -> "StoredBackup | None":
+        """The one that it needs; see `port.Kept`."""
+        id_ = self.manifest.parent
+        return None if id_ is None else replace(self, manifest=_manifest(self.storage, self.seal, id_), sums={})
 
     @contextmanager
     def plain(self, member: Member) -> Iterator[BinaryIO]:
@@ -134,20 +141,23 @@ class Repository:
         return Seal(self.description.seal)
 
     def listed(self) -> tuple[Listed, ...]:
-        """All, the oldest first."""
-        return tuple(map(self._listed, self.storage.names(BACKUPS)))
+        """All, the oldest first. One whose chain is broken is damaged."""
+        found = tuple(map(self._listed, self.storage.names(BACKUPS)))
+        whole = {one.id: one.kept.manifest for one in found if one.kept is not None}
+        return tuple(_chained(one, whole) for one in found)
 
     def load(self, id_: str) -> StoredBackup:
         """Raises Refused where there is none of that id, and Damaged."""
         self._named(id_)
-        manifest = decode(read_signed(self.storage, self.seal, f"{BACKUPS}/{id_}/manifest"))
-        if manifest.id != id_:
-            raise Damaged("manifest.json", "the manifest is that of another backup", "do not restore from this backup")
-        return StoredBackup(manifest, self.storage, self.identities)
+        return StoredBackup(_manifest(self.storage, self.seal, id_), self.storage, self.seal, self.identities)
 
     def delete(self, id_: str) -> None:
-        """Take a backup away, also a damaged one; what drills found of it stays. People's act alone. Raises Refused without one."""
+        """Take a backup away, also a damaged one; what drills found of it stays. People's act alone.
+
+        Raises Refused without one, and while others need it.
+        """
         self._named(id_)
+        refuse_parent(id_, self.listed())
         self.storage.remove(f"{BACKUPS}/{id_}")
 
     def of_job(self, job: str) -> StoredBackup | None:
@@ -217,6 +227,13 @@ class Repository:
             return Listed(id_, None, Damaged(id_, "this is no backup of ours", "look who put it there"))
 
 
+def refuse_parent(id_: str, listed: Sequence[Listed]) -> None:
+    """Raises Refused where one of these needs that backup."""
+    needing = [one.id for one in listed if one.kept is not None and one.kept.manifest.parent == id_]
+    if needing:
+        raise Refused("parent", f"the backup is needed by `{needing[-1]}`, which holds what changed since", "delete that one first")
+
+
 def initialise(storage: Storage, signer: Signer, operational: str, recovery: str) -> Description:
     """Begin a repository in an empty storage. Raises Refused where there is one, and LockedOut."""
     operational, recovery = parsed_recipient(operational), parsed_recipient(recovery)
@@ -263,6 +280,22 @@ def named_seal(storage: Storage) -> Seal:
     except OSError:
         raise Unavailable("there is no repository of backups", "name the folder that `repository.json` is in") from None
     return Seal(strict_json.decode(_DESCRIPTION, data, Description, FORMAT).seal)
+
+
+def _manifest(storage: Storage, seal: Seal, id_: str) -> Manifest:
+    manifest = decode(read_signed(storage, seal, f"{BACKUPS}/{id_}/manifest"))
+    if manifest.id != id_:
+        raise Damaged("manifest.json", "the manifest is that of another backup", "do not restore from this backup")
+    return manifest
+
+
+def _chained(one: Listed, whole: Mapping[str, Manifest]) -> Listed:
+    try:
+        if one.kept is not None:
+            chain.stated(one.kept.manifest, whole)
+    except Damaged as damage:
+        return Listed(one.id, None, damage)
+    return one
 
 
 def _check_vacant(storage: Storage) -> None:

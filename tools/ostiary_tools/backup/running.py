@@ -23,7 +23,6 @@ from ostiary_tools.errors import ProgramFailed, Unavailable
 _LEASH = Path(__file__).with_name("leash.py")
 _TAIL = 65_536
 """Bytes of stderr that are kept: the last ones say why."""
-_END_BYTES = 8192
 _LONGEST_WORDS = 300
 _STDERR_S = 5.0
 """How long stderr may stay open when a program is gone: what it left behind could hold it for ever."""
@@ -69,8 +68,6 @@ class Output(io.RawIOBase):
         self._line = line
         self._lock = threading.Lock()
         self._at_end = False
-        self.end = b""
-        """The last of what was read so far."""
 
     def readable(self) -> bool:
         """It is."""
@@ -85,8 +82,6 @@ class Output(io.RawIOBase):
         if self.closed:
             raise ValueError("a program's output was closed while it was read")
         self._at_end = count == 0
-        with memoryview(buffer) as view:
-            self.end = (self.end + bytes(view[max(0, count - _END_BYTES) : count]))[-_END_BYTES:]
         return count
 
     def read(self, size: int = -1, /) -> bytes:
@@ -179,11 +174,6 @@ class Running:
     def output(self) -> BinaryIO:
         """What it writes."""
         return cast("BinaryIO", self._output)  # a raw file is all that is asked of one here
-
-    @property
-    def output_end(self) -> bytes:
-        """The last that was read of it."""
-        return self._output.end if self._output else b""
 
     @property
     def input(self) -> BinaryIO:

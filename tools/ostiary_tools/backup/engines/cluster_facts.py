@@ -27,7 +27,9 @@ SELECT pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.current_setting('wa
         WHERE pg_catalog.has_database_privilege(d.oid, 'CONNECT')) AS bytes,
     pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size')) AS segment_bytes,
     pg_catalog.current_setting('wal_block_size')::pg_catalog.int4 AS page_bytes,
-    (SELECT c.system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system() c) AS system_identifier
+    (SELECT c.system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system() c) AS system_identifier,
+    CASE WHEN NOT pg_catalog.pg_is_in_recovery()
+        THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) END AS segment
 """
 
 
@@ -44,6 +46,13 @@ class Cluster:
     page_bytes: int
     """Of its write-ahead log."""
     system_identifier: str
+    segment: str
+    """Of its log, that is written now."""
+
+    @property
+    def timeline(self) -> int:
+        """On which it is."""
+        return int(self.segment[:8], 16)
 
 
 async def looked_at(connection: asyncpg.Connection) -> Cluster:
@@ -55,7 +64,7 @@ async def looked_at(connection: asyncpg.Connection) -> Cluster:
         row = await connection.fetchrow(_ASKED)
     _refuse_what_it_is(row)
     _refuse_what_it_lacks(row)
-    known = (row[name] for name in ("superuser", "bytes", "segment_bytes", "page_bytes", "system_identifier"))
+    known = (row[name] for name in ("superuser", "bytes", "segment_bytes", "page_bytes", "system_identifier", "segment"))
     return Cluster(session, *known)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import BinaryIO
 
 from ostiary_tools.backup.manifest import Content, Member
 from ostiary_tools.backup.port import Keeping
@@ -14,9 +15,17 @@ async def kept(keeping: Keeping, name: str, content: Content, command: Command, 
         return await written(keeping, name, content, running, told)
 
 
-async def written(keeping: Keeping, name: str, content: Content, running: Running, told: Callable[[int], None]) -> Member:
-    """Likewise of a program that runs already."""
-    putting = asyncio.ensure_future(keeping.put(name, content, running.output, told))
+async def written(
+    keeping: Keeping,
+    name: str,
+    content: Content,
+    running: Running,
+    told: Callable[[int], None],
+    *,
+    through: Callable[[BinaryIO], BinaryIO] = lambda output: output,
+) -> Member:
+    """Likewise of a program that runs already, `through` what reads its output on the way."""
+    putting = asyncio.ensure_future(keeping.put(name, content, through(running.output), told))
     try:
         member = await asyncio.shield(putting)
     except asyncio.CancelledError:

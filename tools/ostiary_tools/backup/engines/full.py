@@ -1,12 +1,13 @@
 """A whole cluster, as `pg_basebackup` sends it, with its write-ahead log up to one moment that is fingerprinted.
 
+Or what has changed in it since another backup, whose `backup_manifest` says what that one holds.
+
 The log is received from before the base begins until after the moment. What has not come yet the server keeps for a slot that
 ends with our session: one that is left behind would let it keep its log for ever. The moment is a snapshot of which is known where
 in the log it ends, so that a copy can be held against it row by row although the server goes on writing.
 """
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ from typing import BinaryIO, cast
 
 import asyncpg
 
-from ostiary_tools.backup import wal
+from ostiary_tools.backup import file_sums, wal
 from ostiary_tools.backup.engines.cluster_facts import Cluster, looked_at
 from ostiary_tools.backup.engines.flow import written
+from ostiary_tools.backup.engines.overheard import Overheard
 from ostiary_tools.backup.engines.receiving import beside, explained, linked, received, receiving, settle
 from ostiary_tools.backup.fingerprints import taken
 from ostiary_tools.backup.login import Login, login
@@ -29,14 +31,14 @@ from ostiary_tools.backup.reading import RIGHTS, in_words, pin
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.sequences import positions, spanned
 from ostiary_tools.backup.session import connected, environment, held, importing
-from ostiary_tools.errors import ProgramFailed, Unavailable
+from ostiary_tools.errors import Damaged, ProgramFailed, Unavailable
 
 NO_FINGERPRINT = "it has no fingerprint: the login for backups may not read every row"
 NOT_LOOKED_AT = "whether its fingerprint belongs to one place in the log shows at a restore: `pg_waldump` was missing"
 _ATTEMPTS = 20
 _PAUSE_S = 0.1
-_RANGE = re.compile(rb'"Timeline": (\d+), "Start-LSN": "([0-9A-F/]+)", "End-LSN": "([0-9A-F/]+)" }\s*],\s*"Manifest-Checksum"')
-"""Of the manifest, with which the tar ends."""
+FILES = "backup-manifest"
+"""The name of the member that the base's manifest is once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,14 @@ class _Work:
     programs: Programs
     waldump: Path | None
     keeping: Keeping
-    wal: Path
-    """Where the log comes to."""
+    spool: Path
+    since: Path | None
     readable: bool
+
+    @property
+    def wal(self) -> Path:
+        """Where the log comes to."""
+        return self.spool / "wal"
 
     def command(self, program: str, *arguments: str, writes: bool = False) -> Command:
         """A program that connects as the login."""
@@ -68,7 +75,7 @@ class _Work:
 class _Base:
     """A base that was sent."""
 
-    member: Member
+    members: tuple[Member, Member]
     timeline: int
     start: int
     end: int
@@ -95,6 +102,8 @@ class FullEngine:
     sought: Sought
     parallel: int = 2
     """Sessions at once that read the fingerprint."""
+    since: Path | None = None
+    """A `backup_manifest`: then no more is sent than what has changed since it was written."""
 
     async def make(self, source: Source, keeping: Keeping, spool: Path, tell: Tell) -> Made:
         """Take one; see `port.Engine`."""
@@ -121,7 +130,7 @@ class FullEngine:
         needed = ("pg_basebackup", "pg_receivewal")
         programs = await asyncio.to_thread(for_server_at, cluster.session.major, *needed, tls=tls, sought=self.sought)
         waldump = await asyncio.to_thread(of_files, cluster.session.major, "pg_waldump", self.sought)
-        return _Work(source, who, cluster, programs, waldump, keeping, spool / "wal", readable)
+        return _Work(source, who, cluster, programs, waldump, keeping, spool, self.since, readable)
 
     async def _fingerprint(self, work: _Work, moment: _Moment) -> Fingerprint:
         async with importing(work.source.dsn, moment.exported, self.parallel - 1) as others:
@@ -141,7 +150,7 @@ def _made(work: _Work, base: _Base, log: Member, moment: _Moment, fingerprint: F
         moment.point,
         work.cluster.superuser,
     )
-    return Made(work.cluster.session.version, (base.member, log), fingerprint, facts, tuple(notes))
+    return Made(work.cluster.session.version, (*base.members, log), fingerprint, facts, tuple(notes))
 
 
 def _log(work: _Work) -> AbstractAsyncContextManager[Running]:
@@ -152,13 +161,21 @@ def _log(work: _Work) -> AbstractAsyncContextManager[Running]:
 async def _base(work: _Work, told: Callable[[int], None]) -> _Base:
     """Send it into its member, and learn from which place of the log to which it goes."""
     settled = ("--pgdata=-", "--format=tar", "--wal-method=none", "--checkpoint=fast", "--label=ostiary")
-    command = work.command("pg_basebackup", *settled, "--manifest-checksums=SHA256", writes=True)
-    async with started(command) as running:
-        member = await written(work.keeping, "base.tar", Content.BASE, running, told)
-    found = _RANGE.search(running.output_end)
-    if found is None:
-        raise ProgramFailed("`pg_basebackup` did not say to which part of the log the base belongs")
-    return _Base(member, int(found[1]), wal.position(found[2].decode()), wal.position(found[3].decode()))
+    since = () if work.since is None else (f"--incremental={work.since}",)
+    command = work.command("pg_basebackup", *settled, *since, "--manifest-checksums=SHA256", writes=True)
+    with (work.spool / file_sums.NAME).open("xb") as manifest:
+        async with started(command) as running:
+
+            def through(output: BinaryIO) -> BinaryIO:
+                return cast("BinaryIO", Overheard(output, file_sums.NAME, manifest))  # a raw file is all that is asked of one
+
+            base = await written(work.keeping, "base.tar", Content.BASE, running, told, through=through)
+    try:
+        stated = await asyncio.to_thread(file_sums.stated, work.spool)
+    except Damaged as error:
+        raise ProgramFailed("`pg_basebackup` did not say to which part of the log the base belongs") from error
+    files = await work.keeping.put(FILES, Content.FILES, (work.spool / file_sums.NAME).open("rb"), lambda _: None)
+    return _Base((base, files), stated.timeline, wal.position(stated.start_lsn), wal.position(stated.end_lsn))
 
 
 @asynccontextmanager

@@ -43,11 +43,11 @@ async def restore(kept: StoredBackup, wanted: Wanted, place: Place, tell: Tell) 
     match kept.manifest.kind, wanted.target:
         case Kind.LOGICAL, Target.DATABASE:
             return await _database(kept, wanted, place, tell)
-        case Kind.LOGICAL | Kind.FULL, Target.SCHEMA | Target.FILE:
+        case Kind.LOGICAL | Kind.FULL | Kind.INCREMENTAL, Target.SCHEMA | Target.FILE:
             return await _tables(kept, wanted, place, tell)
         case Kind.LOGICAL, Target.INSTANCE:
             return await _instance(kept, wanted, place, tell)
-        case Kind.FULL, Target.INSTANCE:
+        case Kind.FULL | Kind.INCREMENTAL, Target.INSTANCE:
             return await _cluster(kept, wanted, place, tell)
         case Kind.SQLITE, Target.FILE:
             return await _file(kept, wanted, place, tell)

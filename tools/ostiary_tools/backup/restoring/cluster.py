@@ -1,4 +1,4 @@
-"""A full backup as a running copy, recovered to exactly the moment that was fingerprinted; and as a new data directory for people.
+"""A backup of a cluster as a running copy, recovered to exactly the moment that was fingerprinted; or a data directory for people.
 
 The copy is recovered to the first commit that the backup's snapshot does not see, and held there. A copy that did not get there, or
 that holds anything else, is an error and goes again.
@@ -18,13 +18,13 @@ import asyncpg
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.differences import compared
 from ostiary_tools.backup.fingerprints import taken
-from ostiary_tools.backup.making import called_off
 from ostiary_tools.backup.manifest import Fingerprint, Kind, Manifest
 from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Kept, Tell
 from ostiary_tools.backup.programs import Sought, to_serve
+from ostiary_tools.backup.restoring.combining import laid_out
 from ostiary_tools.backup.restoring.folders import hand_over, settle, staged, standing, steps
-from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts, unpack
+from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts
 from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
 from ostiary_tools.backup.streams import Stopped
 from ostiary_tools.errors import Damaged, Refused, Unavailable
@@ -81,7 +81,7 @@ async def recovered(kept: Kept, data_dir: Path, ground: Ground, tell: Tell, *, d
     facts = cluster_facts(kept.manifest)
     async with telling(tell, "unpacked", kept.manifest.plain_bytes) as pace:
         stop = threading.Event()
-        copy = await called_off(stop.set, unpack, kept, data_dir, ground.account, partial(_unless, stop, pace.add))
+        copy = await laid_out(kept, data_dir, ground, partial(_unless, stop, pace.add), stop.set)
     target = await _target(copy, ground)
     await asyncio.to_thread(settle, data_dir, ground.account)
     chosen = {**_RECOVERY, "recovery_target_lsn": wal.shown(target), "fsync": "on" if durable else "off"}
@@ -166,8 +166,8 @@ async def _promoted(server: Scratch, database: str) -> None:
 
 def _ground(manifest: Manifest, target: Path, sought: Sought, runtime_dir: Path | None) -> Ground:
     """What a copy of it stands on. Raises Refused and Unavailable before anything is written."""
-    if manifest.kind is not Kind.FULL:
-        raise Refused("kind", "this is no full backup", "a logical one is restored into a new database")
+    if not manifest.kind.physical:
+        raise Refused("kind", "this is no backup of a cluster", "a logical one is restored into a new database")
     account = standing(target)
     return Ground(to_serve(major(manifest), account, sought), account, runtime_dir)
 

@@ -32,7 +32,7 @@ class Copying:
 
                 await into_file(kept, folder / "copy", tell)
                 return _compared(kept)
-            case Kind.FULL:
+            case Kind.FULL | Kind.INCREMENTAL:
                 return await self._cluster(kept, folder, tell)
 
     async def _cluster(self, kept: StoredBackup, folder: Path, tell: Tell) -> Copy:

@@ -1,11 +1,13 @@
-"""Members of a full backup as a data directory: nothing is written outside of it or over anything, and files and folders alone.
+"""Members of a backup of a cluster as files: nothing is written outside of a folder or over anything, and files and folders alone.
 
 Blocking. What is written is compared with the manifests when all of it is there, so nothing may run on it before.
 """
 
+import hashlib
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -33,21 +35,40 @@ class Unpacked:
 
 
 def unpack(kept: Kept, data_dir: Path, account: Account, told: Callable[[int], None]) -> Unpacked:
-    """Write all of it into a folder that does not exist, and compare it. Raises Damaged, NotWritten, Unavailable."""
-    facts = cluster_facts(kept.manifest)
-    to = _Folder(data_dir, account, told)
-    try:
+    """Write all of a full one into a folder that does not exist, and compare it. Raises Damaged, NotWritten, Unavailable."""
+    unpack_base(kept, data_dir, account, told)
+    return unpack_log(kept, data_dir, account, told)
+
+
+def unpack_base(kept: Kept, folder: Path, account: Account, told: Callable[[int], None]) -> None:
+    """The files alone, into a folder that does not exist, each compared; of an incremental one what has changed. Likewise."""
+    to = _Folder(folder, account, told)
+    with _written():
         to.make("")
         with kept.plain(_member(kept.manifest, Content.BASE)) as stream:
             to.fill(stream, "", lambda name: not name.startswith(f"{_TABLESPACES}/"))
-        if not (data_dir / "pg_wal").is_dir():
+        if not (folder / "pg_wal").is_dir():
             to.make("pg_wal")
-        with kept.plain(_member(kept.manifest, Content.WAL)) as stream:
-            to.fill(stream, "pg_wal/", wal.is_name)
-    except OSError as error:
-        why = (error.strerror or "input or output failed").lower()
-        raise NotWritten(f"the copy could not be written: {why}", "see that there is room for it") from error
-    base = file_sums.verify(data_dir, told=told)
+    compare(kept, folder, told)
+    listed = [member for member in kept.manifest.members if member.content is Content.FILES]
+    if listed and hashlib.sha256((folder / file_sums.NAME).read_bytes()).hexdigest() != listed[0].plain_sha256:
+        raise Damaged(file_sums.NAME, "the base is not the one whose files the backup lists", _HINT)
+
+
+def unpack_log(kept: Kept, data_dir: Path, account: Account, told: Callable[[int], None]) -> Unpacked:
+    """Its log, into a data directory that was unpacked. Likewise."""
+    facts = cluster_facts(kept.manifest)
+    with _written(), kept.plain(_member(kept.manifest, Content.WAL)) as stream:
+        _Folder(data_dir, account, told).fill(stream, "pg_wal/", wal.is_name)
+    if facts.point is None:
+        raise Damaged("manifest", "the backup does not say to which moment it can be recovered", _HINT)
+    return Unpacked(data_dir, facts.point, _stretch(facts, facts.point, data_dir))
+
+
+def compare(kept: Kept, folder: Path, told: Callable[[int], None]) -> None:
+    """Whether every file there is as its manifest says, and that is the one of the backup. Raises Damaged."""
+    facts = cluster_facts(kept.manifest)
+    base = file_sums.verify(folder, told=told)
     system = base.system_identifier or facts.system_identifier
     if (base.timeline, base.start_lsn, base.end_lsn, system) != (
         facts.timeline,
@@ -56,13 +77,19 @@ def unpack(kept: Kept, data_dir: Path, account: Account, told: Callable[[int], N
         facts.system_identifier,
     ):
         raise Damaged(file_sums.NAME, "the base is not the one that the backup's manifest names", _HINT)
-    if facts.point is None:
-        raise Damaged("manifest", "the backup does not say to which moment it can be recovered", _HINT)
-    return Unpacked(data_dir, facts.point, _stretch(facts, facts.point, data_dir))
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or "input or output failed").lower()
+        raise NotWritten(f"the copy could not be written: {why}", "see that there is room for it") from error
 
 
 def cluster_facts(manifest: Manifest) -> ClusterFacts:
-    """Raises Damaged where a full backup says nothing of its cluster."""
+    """Raises Damaged where a backup says nothing of its cluster."""
     if manifest.cluster is None or not manifest.cluster.superuser:
         raise Damaged("manifest", "the backup does not say of which cluster it is", _HINT)
     return manifest.cluster
@@ -82,7 +109,7 @@ def _stretch(facts: ClusterFacts, point: Point, data_dir: Path) -> wal.Stretch:
 def _member(manifest: Manifest, content: Content) -> Member:
     found = [member for member in manifest.members if member.content is content]
     if len(found) != 1:
-        raise Damaged("manifest", f"a full backup has one member that is its {content}, and this one has {len(found)}", _HINT)
+        raise Damaged("manifest", f"of a cluster a backup has one member that is its {content}, and this one {len(found)}", _HINT)
     return found[0]
 
 
