@@ -45,7 +45,7 @@ class Call:
     by_worker: bool = False
     """A worker makes it: what is durable runs now."""
     job: str = ""
-    """The job's id, where a worker makes it: every worker's call of one job has the same."""
+    """The job's id, where a worker makes it: every worker's call of one job has the same. Else the id that its job is to have."""
     granted: str = ""
     """What a human has said yes to when it was asked for, as `approvals.about` puts it; of a worker's call alone."""
     id: UUID = field(default_factory=uuid4)

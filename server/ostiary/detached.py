@@ -27,14 +27,14 @@ _START_S = 20.0
 
 @asynccontextmanager
 async def worked(queue: Queue, shelves: Shelves, config: Config, file: Path | None) -> AsyncIterator[None]:
-    """While the block lasts, no job waits without a worker, and no collection follows its rows without one.
+    """While the block lasts, no job waits without a worker, no collection follows its rows and no plan is kept without one.
 
     `file` is the configuration that was asked for by name.
     """
     if config.jobs.worker == "own":
         yield
         return
-    task = asyncio.create_task(_keep(queue, shelves, config.home.state, file), name="worker")
+    task = asyncio.create_task(_keep(queue, shelves, config, file), name="worker")
     try:
         yield
     finally:
@@ -42,7 +42,7 @@ async def worked(queue: Queue, shelves: Shelves, config: Config, file: Path | No
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _keep(queue: Queue, shelves: Shelves, state: Path, file: Path | None) -> None:
+async def _keep(queue: Queue, shelves: Shelves, config: Config, file: Path | None) -> None:
     while True:
         with suppress(TimeoutError):
             async with asyncio.timeout(_ROUND_S):
@@ -50,8 +50,8 @@ async def _keep(queue: Queue, shelves: Shelves, state: Path, file: Path | None) 
         queue.news.clear()
         try:
             due, there = await queue.table.standing()
-            if not there and (due or await shelves.followed()):
-                await _start(state, file)
+            if not there and (due or config.plans or await shelves.followed()):
+                await _start(config.home.state, file)
                 await asyncio.sleep(_START_S)
         except (JournalError, Unavailable, OSError) as error:
             _log.warning("no worker was started for the jobs that wait: %s", error)

@@ -62,14 +62,14 @@ class Queue:
         if len(body) > _BODY_BYTES:
             raise Refused("job", "the arguments of this call are too long to be kept", "ask for less at once")
         try:
-            put = await self.table.put(call.id, who, call.tool, permit.intent.durable, body)
+            put = await self.table.put(_id(call), who, call.tool, permit.intent.durable, body)
         except JournalError as error:
             _log.warning("a job was not written down: %s", error)
             raise Unavailable("jobs cannot be written down now", "try again later") from error
         if put is None:
             raise Refused("jobs", "too many jobs of yours wait or run", "wait for one to end, or cancel one")
         job, kept = put
-        if job.id != call.id and not self._same(kept, who, call):
+        if job.id != _id(call) and not self._same(kept, who, call):
             raise Refused("jobs", "other work on the same waits for a worker", "try again when that has ended")
         self.news.set()
         return job
@@ -117,14 +117,19 @@ class Queue:
             "trace": call.trace,
         }
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        bound = _clear(call.id, who.agent, who.roles, digest(who.attributes), call.tool)
-        return nonce + AESGCM(_key(self.secret, call.id)).encrypt(nonce, json.dumps(kept).encode(), bound)
+        bound = _clear(_id(call), who.agent, who.roles, digest(who.attributes), call.tool)
+        return nonce + AESGCM(_key(self.secret, _id(call))).encrypt(nonce, json.dumps(kept).encode(), bound)
 
 
 def open_queue(dsn: str, secret: bytes) -> Queue:
     """The queue in that database; its link is for the caller to close."""
     name = HKDF(SHA256(), 8, salt=None, info=b"ostiary job key 1").derive(secret).hex()
     return Queue(QueueTable(Link(dsn, "queue"), name), secret)
+
+
+def _id(call: Call) -> UUID:
+    """Of the job that it becomes. What is asked for by the clock has chosen it, so that it becomes no second one."""
+    return UUID(call.job) if call.job else call.id
 
 
 def _key(secret: bytes, id_: UUID) -> bytes:

@@ -83,17 +83,25 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
     """Do the work that waits until SIGINT or SIGTERM, or until there was none for so long."""
     from ostiary.drifting import Drifting
     from ostiary.following import Following
+    from ostiary.scheduling import Scheduling, keeper, schedules
     from ostiary.worker import Worker
+    from ostiary_tools.control.schedules import ScheduleTable
+
+    planned = schedules(config)
 
     async with open_house(config, progress) as house:
         stop = asyncio.Event()
         for asked in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(asked, stop.set)
         on_hangup(house.policy_watch.ask)
-        worker = Worker(house.queue, house.gate.call, config.jobs.at_once, idle_s)
+        worker = Worker(house.queue, house.gate.call, config.jobs.at_once, None if planned else idle_s)
         followed = Following(house.shelves, house.queue, house.datasources, house.gate, house.owners)
         drifting = Drifting(house.shelves, house.gate, house.owners)
-        beside = [asyncio.create_task(work, name="beside") for work in (followed.follow(worker), drifting.watch(worker))]
+        table = ScheduleTable(house.queue.table.link, house.queue.table.key)
+        known = (house.gate, house.policies, house.vault, house.recorder, keeper(config))
+        scheduling = Scheduling(planned, table, *known)
+        works = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker))
+        beside = [asyncio.create_task(work, name="beside") for work in works]
         progress("waiting for jobs")
         try:
             await worker.work(stop)
