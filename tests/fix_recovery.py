@@ -46,7 +46,12 @@ def drill(of: Manifest, hours: float, damage: str = "", restore_s: float = 40.0)
     """One that ended so long ago."""
     checks = (
         Check("bytes", "2 members are what was kept, byte by byte", 1.0),
-        Check("restore", "one row differs" if damage else "5,000 rows of 1 tables are as they were backed up", restore_s, damage),
+        Check(
+            "restore",
+            f"{damage} is not as it was" if damage else "5,000 rows of 1 tables are as they were backed up",
+            restore_s,
+            damage,
+        ),
         *(() if damage else (Check("start", "it started", 2.0), Check("relations", "sound", 60.0))),
     )
     return Evidence(of.id, _SHA, ago(hours + 0.05), ago(hours), "test", checks)
@@ -76,3 +81,26 @@ def facts(*manifests: Manifest, **more: Any) -> Facts:
         "proven_at": ago(24),
     }
     return Facts(**{**said, **more})
+
+
+def eventful() -> Facts:
+    """A month with everything that there can be, under hostile names."""
+    nightly = [backup(24 * day + 10, segment=(30 - day) * 20) for day in range(28, 0, -1)]
+    weekly = [backup(24 * day + 9, Kind.FULL, segment=(30 - day) * 20) for day in (27, 20, 13, 6)]
+    files = [backup(24 * day, Kind.SQLITE, of="<script>alert(1)</script>") for day in (9, 2)]
+    drills = {made.id: held(drill(made, 24 * (28 - at) + 5)) for at, made in enumerate(nightly) if at % 3 == 0}
+    drills[weekly[2].id] = held(drill(weekly[2], 24 * 12, 'table "public"."x</title><img src=x onerror=alert(1)>"'))
+    drills[files[1].id] = held(drill(files[1], 20))
+    log = [piece(number, 24 * (30 - number / 20)) for number in range(60, 600) if not 400 <= number < 430]
+    log.append(piece(600, 0.02, size=4096))
+    return facts(
+        *nightly, *weekly, *files,
+        held=drills,
+        segments={SYSTEM: tuple(log)},
+        names={"shop": "", "crm": "it has no login for backups (`backup_dsn`)", "control": "", "<script>alert(1)</script>": ""},
+        plans={
+            "shop": Wanted(300, 3600, keeps_log=True, schedules={"logical": "0 1 * * *"}),
+            "<script>alert(1)</script>": Wanted(60, 10),
+        },
+        damaged={"20260301T020304Z-0123abcd": "its signature is not the repository's"},
+    )  # fmt: skip

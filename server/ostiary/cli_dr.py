@@ -1,12 +1,13 @@
 """`ostiary dr …`: how one would stand on the worst day, for whoever operates this installation. It only reads."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ostiary.cli_options import ConfigOption, JsonOption, configured, print_json
-from ostiary.exits import Exit
+from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
+from ostiary.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
     from ostiary.recovery.report import Report
@@ -15,18 +16,29 @@ app = typer.Typer(help="Disaster recovery: what could be restored, how fast, and
 
 
 @app.command(epilog="Example: ostiary dr report --json")
-def report(*, config: ConfigOption = None, json_: JsonOption = False) -> None:
+def report(
+    *,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with a picture; it opens without a network.")
+    ] = None,
+    config: ConfigOption = None,
+    json_: JsonOption = False,
+) -> None:
     """Say what could be restored now, up to when, how long that takes, and what is wrong.
 
     Objectives of `[plans]` are held against what the last drill and the kept log measured.
     The exit code is 1 when one is missed, or nothing measured it.
     """
     made = _made(config)
+    if html is not None:
+        from ostiary.recovery.page import page
+
+        _written(html, page(made))
     if json_:
         from ostiary.recovery.as_json import document
 
         print_json(document(made))
-    else:
+    elif html is None:
         from ostiary.recovery.as_text import lines
 
         for line in lines(made):
@@ -41,3 +53,18 @@ def _made(config: Path | None) -> "Report":
 
     loaded = configured(config)
     return judging.report(gathered(loaded, open_vault(loaded, None)))
+
+
+def _written(file: Path, text: str) -> None:
+    """For its owner alone, whole or not at all: it says where everything lies."""
+    made = file.with_name(f".{file.name}.new")
+    try:
+        made.unlink(missing_ok=True)
+        with os.fdopen(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as sink:
+            sink.write(text)
+        made.replace(file)
+    except OSError as error:
+        made.unlink(missing_ok=True)
+        message = f"`{one_line(str(file))}` cannot be written: {(error.strerror or 'failed').lower()}"
+        raise CommandFailed(message, "name a file in a folder that you may write to", Exit.USAGE) from None
+    say(f"written to {one_line(str(file))}")

@@ -39,7 +39,9 @@ def alarms_of(source: Source, plan: Wanted | None, now: datetime) -> Iterator[Al
     for one in taken:
         if not one.usable and one.drill is None:
             yield Alarm(f"the backup `{one.id}` builds on one that is gone, damaged or failed its drill", "take a full backup now")
-    for gap in source.log.gaps[-_NAMED:]:
+    # Behind a gap that a later backup stands after, moments are lost for good, and there is nothing to do.
+    last = source.windows[-1].start if source.windows else None
+    for gap in [gap for gap in source.log.gaps if last is None or last < gap.span.start][-_NAMED:]:
         words = f"the kept log has a gap: `{gap.segment}` of {moment(gap.span.start)} is missing or not whole"
         yield Alarm(words, "take a full backup now: no copy of an earlier one comes past the gap")
     if plan is not None and plan.keeps_log and not source.log.segments:

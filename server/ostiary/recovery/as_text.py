@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from ostiary.cli_options import one_line
 from ostiary.recovery.report import Alarm, Objective, Report, Source, State
-from ostiary.recovery.words import duration, moment
+from ostiary.recovery.words import counted, duration, moment
 from ostiary_tools.backup.pace import size
 
 _SHOWN = 6
@@ -30,7 +30,8 @@ def _source(source: Source, report: Report) -> Iterator[str]:
     yield f"{source.name}: {_covered(source)}"
     yield from (f"  {line}" for line in _restorable(source))
     if source.log.segments:
-        yield f"  log: {source.log.segments} segments, {size(source.log.stored_bytes)} stored, {len(source.log.gaps)} gaps"
+        kept = f"{counted(source.log.segments, 'segment')}, {size(source.log.stored_bytes)} stored"
+        yield f"  log: {kept}, {counted(len(source.log.gaps), 'gap')}"
     yield from map(_objective, source.objectives)
     if not source.planned:
         yield "  plan: none, so nothing is backed up that nobody asked for"
@@ -44,7 +45,7 @@ def _covered(source: Source) -> str:
     newest = source.newest
     if newest is None:
         return "not covered" if source.uncovered else "no backup"
-    count = f"{len(source.taken)} backup{'s' * (len(source.taken) != 1)}"
+    count = counted(len(source.taken), "backup")
     drill = newest.drill
     state = "unproven" if drill is None else f"{'proven' if drill.passed else 'FAILED its drill'} {moment(drill.ended_at)}"
     return f"{count}, the newest {newest.kind} {moment(newest.ended_at)} ({newest.id}, {size(newest.stored_bytes)} stored), {state}"

@@ -17,3 +17,8 @@ def duration(seconds: float) -> str:
             return f"{seconds:.2g} {unit}" if seconds < 10 else f"{seconds:.0f} {unit}"  # noqa: PLR2004 one digit
         seconds /= most
     return f"{seconds:.3g} days"
+
+
+def counted(count: int, what: str) -> str:
+    """Such as `1 row` or `2,000 rows`."""
+    return f"{count:,} {what}{'s' * (count != 1)}"
