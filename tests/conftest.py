@@ -21,6 +21,7 @@ pytest_plugins = [
     "fix_indexing",
     "fix_copies",
     "fix_full",
+    "fix_moments",
     "fix_custody",
     "fix_killing",
     "fix_damage",

@@ -42,11 +42,16 @@ class Transaction:
     xid: int
 
 
-Moment: TypeAlias = Time | Name | Lsn | Transaction
+@dataclass(frozen=True, slots=True)
+class Latest:
+    """All that is kept."""
+
+
+Moment: TypeAlias = Time | Name | Lsn | Transaction | Latest
 
 
 def parsed(written: str) -> Moment:
-    """`2026-01-31T12:00:00Z`, `name:before_migration`, `lsn:0/3000060` or `xid:7342`. Raises Refused."""
+    """`2026-01-31T12:00:00Z`, `name:before_migration`, `lsn:0/3000060`, `xid:7342` or `latest`. Raises Refused."""
     what, colon, rest = written.partition(":")
     match what:
         case "name" if colon and 0 < len(rest.encode()) <= _LONGEST_NAME and rest.isprintable():
@@ -58,6 +63,8 @@ def parsed(written: str) -> Moment:
                 raise _unread(written) from None
         case "xid" if colon and rest.isascii() and rest.isdigit() and 0 < int(rest) < _XID_END:
             return Transaction(int(rest))
+        case "latest" if not colon:
+            return Latest()
     try:
         at = datetime.fromisoformat(written)
     except ValueError:
@@ -69,4 +76,19 @@ def parsed(written: str) -> Moment:
 
 def _unread(written: str) -> Refused:
     message = f"`{one_line(written, 60)}` is no moment"
-    return Refused("moment", message, "write 2026-01-31T12:00:00Z, name:…, lsn:0/3000060 or xid:7342")
+    return Refused("moment", message, "write 2026-01-31T12:00:00Z, name:…, lsn:0/3000060, xid:7342 or latest")
+
+
+def written(moment: Moment) -> str:
+    """As `parsed` reads it."""
+    match moment:
+        case Time(at):
+            return at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+        case Name(name):
+            return f"name:{name}"
+        case Lsn(position):
+            return f"lsn:{wal.shown(position)}"
+        case Transaction(xid):
+            return f"xid:{xid}"
+        case Latest():
+            return "latest"

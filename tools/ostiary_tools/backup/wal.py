@@ -77,7 +77,11 @@ class Snapshot:
             whole -= _EPOCH
         elif whole < self.end - _EPOCH // 2:
             whole += _EPOCH
-        return whole < self.first or (whole < self.end and whole not in self.running)
+        return self.sees_whole(whole)
+
+    def sees_whole(self, transaction: int) -> bool:
+        """Of a number of 64 bits."""
+        return transaction < self.first or (transaction < self.end and transaction not in self.running)
 
 
 def position(text: str) -> int:

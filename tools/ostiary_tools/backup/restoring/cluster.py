@@ -5,7 +5,6 @@ that holds anything else, is an error and goes again.
 """
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,7 +22,7 @@ from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Kept, Tell
 from ostiary_tools.backup.programs import Sought, to_serve
 from ostiary_tools.backup.restoring.combining import laid_out
-from ostiary_tools.backup.restoring.folders import hand_over, settle, staged, standing, steps
+from ostiary_tools.backup.restoring.folders import hand_over, let_pass, settle, staged, standing, steps
 from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts
 from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
 from ostiary_tools.backup.streams import Stopped
@@ -31,7 +30,7 @@ from ostiary_tools.errors import Damaged, Refused, Unavailable
 
 _POLL_S = 0.05
 _TOLD_EVERY = 20
-_RECOVERY = {
+RECOVERY = {
     "hot_standby": "on",
     "recovery_target": "",
     "recovery_target_time": "",
@@ -59,7 +58,7 @@ class Restored:
 
 async def into_folder(kept: Kept, target: Path, sought: Sought, tell: Tell, *, runtime_dir: Path | None = None) -> Restored:
     """The backup as a data directory where nothing is yet. Raises ToolError; then nothing is there."""
-    ground = await asyncio.to_thread(_ground, kept.manifest, target, sought, runtime_dir)
+    ground = await asyncio.to_thread(ground_of, kept.manifest, target, sought, runtime_dir)
     async with staged(target) as stage:
         data_dir = stage / "data"
         async with recovered(kept, data_dir, ground, tell) as server:
@@ -81,10 +80,10 @@ async def recovered(kept: Kept, data_dir: Path, ground: Ground, tell: Tell, *, d
     facts = cluster_facts(kept.manifest)
     async with telling(tell, "unpacked", kept.manifest.plain_bytes) as pace:
         stop = threading.Event()
-        copy = await laid_out(kept, data_dir, ground, partial(_unless, stop, pace.add), stop.set)
+        copy = await laid_out(kept, data_dir, ground, partial(unless, stop, pace.add), stop.set)
     target = await _target(copy, ground)
     await asyncio.to_thread(settle, data_dir, ground.account)
-    chosen = {**_RECOVERY, "recovery_target_lsn": wal.shown(target), "fsync": "on" if durable else "off"}
+    chosen = {**RECOVERY, "recovery_target_lsn": wal.shown(target), "fsync": "on" if durable else "off"}
     async with serving(data_dir, ground, facts.superuser, chosen) as server:
         fingerprint = kept.manifest.fingerprint
         database = fingerprint.database if fingerprint else "template1"
@@ -92,11 +91,12 @@ async def recovered(kept: Kept, data_dir: Path, ground: Ground, tell: Tell, *, d
         if fingerprint is not None:
             await tell(kept.manifest.plain_bytes, None, "comparing every row")
             await _compare(server, fingerprint)
-        await _promoted(server, database)
+        await promoted(server, database)
         yield server
 
 
-def _unless(stop: threading.Event, told: Callable[[int], None], count: int) -> None:
+def unless(stop: threading.Event, told: Callable[[int], None], count: int) -> None:
+    """Tell of so many bytes more. Raises Stopped once it is called off."""
     if stop.is_set():
         raise Stopped
     told(count)
@@ -106,8 +106,7 @@ async def _target(copy: Unpacked, ground: Ground) -> int:
     """Where in the log the backup's snapshot ends."""
     snapshot = wal.Snapshot.read(copy.point.snapshot)
     program, folder = ground.programs.path("pg_waldump"), copy.data_dir / "pg_wal"
-    if ground.account.uid != os.geteuid():
-        await asyncio.to_thread(copy.data_dir.parent.chmod, 0o711)
+    await asyncio.to_thread(let_pass, copy.data_dir.parent, ground.account)
     found = await wal.boundary(program, folder, copy.stretch, snapshot, ground.account)
     if found is None:
         raise Damaged("wal", "what was fingerprinted belongs to no one place in the backup's log", "use another backup")
@@ -153,7 +152,8 @@ async def _compare(server: Scratch, before: Fingerprint) -> None:
         raise Damaged(found[0].name, f"the copy is not what was backed up: {named}", "use another backup")
 
 
-async def _promoted(server: Scratch, database: str) -> None:
+async def promoted(server: Scratch, database: str) -> None:
+    """Let it take statements, on a timeline of its own. Raises Damaged and Unavailable."""
     connection = await server.connect(database)
     try:
         if not await connection.fetchval("SELECT NOT pg_is_in_recovery() OR pg_promote(true, 600)"):
@@ -164,7 +164,7 @@ async def _promoted(server: Scratch, database: str) -> None:
         connection.terminate()
 
 
-def _ground(manifest: Manifest, target: Path, sought: Sought, runtime_dir: Path | None) -> Ground:
+def ground_of(manifest: Manifest, target: Path, sought: Sought, runtime_dir: Path | None) -> Ground:
     """What a copy of it stands on. Raises Refused and Unavailable before anything is written."""
     if not manifest.kind.physical:
         raise Refused("kind", "this is no backup of a cluster", "a logical one is restored into a new database")

@@ -59,11 +59,17 @@ def standing(target: Path) -> Account:
     return account
 
 
+def let_pass(folder: Path, account: Account) -> None:
+    """Let the account's programs come to what is theirs in a folder of ours. Blocking."""
+    if account.uid != os.geteuid():
+        folder.chmod(0o711)
+
+
 def given(folder: Path, account: Account) -> Path:
     """A new empty folder of the account's in one of ours, which it may pass from now on."""
     folder.mkdir(mode=0o700)
+    let_pass(folder.parent, account)
     if account.uid != os.geteuid():
-        folder.parent.chmod(0o711)
         os.chown(folder, account.uid, account.gid)
     return folder
 

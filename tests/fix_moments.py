@@ -1,0 +1,184 @@
+"""A cluster with a history: a backup, moments that are known to the row, and all of its log kept."""
+
+import asyncio
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import asyncpg
+import pytest
+from fix_backup import Vault, new_vault
+from fix_full import backed_up, quiet
+from fix_postgres import PostgresServer, new_server, short_directory
+
+from ostiary_tools.backup import wal
+from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.restoring.moments import Asked, Restored, into_folder
+from ostiary_tools.backup.moment import Moment
+from ostiary_tools.backup.scratch import Ground, serving
+from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
+
+SEGMENT = 16 << 20
+SETTINGS = {
+    "fsync": "off",
+    "autovacuum": "off",
+    "wal_keep_size": "2GB",
+    "track_commit_timestamp": "on",
+    "max_prepared_transactions": "5",
+    "allow_in_place_tablespaces": "on",
+}
+DATABASE = "history"
+TABLES = """
+CREATE TABLE events (id int PRIMARY KEY, words text, at timestamptz DEFAULT clock_timestamp());
+CREATE SCHEMA ostiary;
+CREATE TABLE ostiary.clock (id bigserial PRIMARY KEY, at timestamptz, lsn pg_lsn);
+"""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A commit: after it the table has events up to this one."""
+
+    id: int
+    xid: int
+    at: datetime
+    """When it was committed, by the server."""
+    after: int
+    """An LSN behind it and before whatever comes next."""
+
+
+@dataclass
+class History:
+    """A server, and what is kept of it."""
+
+    server: PostgresServer
+    vault: Vault
+    spool: Path
+    sought: Sought
+    bases: list[StoredBackup] = field(default_factory=list)
+    marks: dict[int, Mark] = field(default_factory=dict)
+
+    @property
+    def dsn(self) -> str:
+        """Its database."""
+        return self.server.dsn(database=DATABASE)
+
+    @property
+    def archive(self) -> Archive:
+        """Its log."""
+        cluster = self.bases[0].manifest.cluster
+        assert cluster is not None
+        return Archive(self.vault.repository, cluster.system_identifier)
+
+    async def back_up(self) -> StoredBackup:
+        """One more full backup."""
+        self.bases.append(await backed_up(self.vault, self.dsn, self.spool, self.sought, f"job {len(self.bases)}"))
+        for left in self.spool.iterdir():
+            shutil.rmtree(left)
+        return self.bases[-1]
+
+    async def event(self, *ids: int, words: str = "") -> Mark:
+        """Each in a transaction of its own, with a row of the clock in one more."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            for id_ in ids:
+                await connection.execute(
+                    "INSERT INTO ostiary.clock (at, lsn) VALUES (clock_timestamp(), pg_current_wal_insert_lsn())"
+                )
+                await connection.execute("INSERT INTO events (id, words) VALUES ($1, $2)", id_, words)
+                self.marks[id_] = await self._mark(connection, id_)
+        finally:
+            await connection.close()
+        return self.marks[ids[-1]]
+
+    async def _mark(self, connection: asyncpg.Connection, id_: int) -> Mark:
+        row = await connection.fetchrow(
+            "SELECT xmin::text::bigint AS xid, pg_xact_commit_timestamp(xmin) AS at, pg_current_wal_insert_lsn()::text AS lsn"
+            " FROM events WHERE id = $1",
+            id_,
+        )
+        return Mark(id_, row["xid"], row["at"], wal.position(row["lsn"]))
+
+    async def asked(self, sql: str) -> str:
+        """Of the server, one value as text."""
+        connection = await asyncpg.connect(self.dsn)
+        try:
+            return str(await connection.fetchval(sql))
+        finally:
+            await connection.close()
+
+    def keep(self, *, tail: bool = True, without: Sequence[str] = ()) -> list[str]:
+        """All of the log that the server has, into the archive; which segments these were. With a tail up to where it stands."""
+        end = wal.position(asyncio.run(self.asked("SELECT pg_current_wal_flush_lsn()::text")))
+        kept = []
+        for path in sorted((self.server.data / "pg_wal").iterdir()):
+            if not wal.is_segment(path.name) or path.name in without:
+                continue
+            begin = wal.begin(path.name, SEGMENT)
+            if begin + SEGMENT <= end or (tail and begin < end):
+                self.archive.keep(Arrived(path, path.name, min(end, begin + SEGMENT), SEGMENT), "shop")
+                kept.append(path.name)
+        return kept
+
+    def asking(self, moment: Moment) -> Asked:
+        """For it."""
+        return Asked(self.vault.repository, "shop", moment)
+
+    async def restored(self, moment: Moment, target: Path) -> Restored:
+        """To it."""
+        return await into_folder(self.asking(moment), target, self.sought, quiet)
+
+
+async def events_in(data_dir: Path, ground: Ground, database: str = DATABASE) -> list[int]:
+    """Of a data directory, by a server of its own."""
+    async with serving(data_dir, ground, "ostiary_admin") as server:
+        connection = await server.connect(database)
+        try:
+            return [row["id"] for row in await connection.fetch("SELECT id FROM public.events ORDER BY id")]
+        finally:
+            await connection.close()
+            with suppress(Exception):
+                await server.stop()
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory, sought: Sought) -> Iterator[History]:
+    """A base, events 1 to 9 with moments between them, a second base, events 11 to 19. It is not to be changed."""
+    root, folder = short_directory(), tmp_path_factory.mktemp("history")
+    server = new_server(root, SETTINGS)
+    server.start()
+    try:
+        server.sql(f"CREATE DATABASE {DATABASE}")
+        server.sql(TABLES, DATABASE)
+        (folder / "spool").mkdir()
+        made = History(server, new_vault(folder), folder / "spool", sought)
+        asyncio.run(_lived(made))
+        made.keep()
+        yield made
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(root, ignore_errors=True)
+
+
+async def _lived(made: History) -> None:
+    await made.back_up()
+    await made.event(1, 2, 3)
+    await made.asked("SELECT pg_create_restore_point('before_four')")
+    await made.event(4)
+    await made.asked("SELECT pg_create_restore_point('twice')")
+    await made.event(5)
+    await made.asked("SELECT pg_create_restore_point('twice')")
+    await made.asked("SELECT pg_switch_wal()")
+    await made.event(6, 7)
+    await made.asked("SELECT pg_switch_wal()")
+    await made.event(8, 9)
+    await made.back_up()
+    await made.event(11, 12)
+    await made.asked("SELECT pg_switch_wal()")
+    await made.event(13, 14)
+    await made.asked("SELECT pg_switch_wal()")
+    await made.event(15, 19)

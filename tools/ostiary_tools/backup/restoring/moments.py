@@ -1,0 +1,221 @@
+"""A cluster as it was at a moment: the newest backup before it, and the kept log up to there and not one record further.
+
+A server in recovery says little: it lets in before it is there, and where its log ends too soon it takes that for the end. So the
+moment is found in the log before the server starts, recovery is held there, and before the copy takes a statement it must have
+stopped at that very record, with the transaction before it as its last one.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import asyncpg
+
+from ostiary_tools.backup import wal
+from ostiary_tools.backup.making import called_off
+from ostiary_tools.backup.moment import Moment, Time, written
+from ostiary_tools.backup.pace import telling
+from ostiary_tools.backup.port import Tell
+from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.repository import Repository, StoredBackup
+from ostiary_tools.backup.restoring import clock
+from ostiary_tools.backup.restoring.bases import candidates, too_early
+from ostiary_tools.backup.restoring.cluster import RECOVERY, ground_of, promoted, unless
+from ostiary_tools.backup.restoring.folders import hand_over, let_pass, settle, staged, steps
+from ostiary_tools.backup.restoring.log import Feed
+from ostiary_tools.backup.restoring.records import Reader
+from ostiary_tools.backup.restoring.survey import Place, located
+from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts, unpack
+from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
+from ostiary_tools.backup.wal_archive.archive import Archive
+from ostiary_tools.backup.wal_archive.segment import Segment
+from ostiary_tools.errors import Damaged
+
+_POLL_S = 0.05
+_TOLD_EVERY = 20
+_ALWAYS = "template1"
+"""A database that every cluster has at every moment."""
+_STATE = """
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE 'over' END,
+    pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()
+"""
+_HINT = "what was restored is gone again; say where it failed to whoever keeps the server, and try an earlier moment"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be restored."""
+
+    repository: Repository
+    datasource: str
+    moment: Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """The proof that a copy is what it was at a moment."""
+
+    base: StoredBackup
+    moment: Moment
+    position: int
+    """Where in the log recovery stopped."""
+    last: datetime | None
+    """When the last transaction ended that is in it; `None` where none has since its base."""
+    following: datetime | None
+    """When the next one ended, by the log; `None` where the log holds none."""
+    clock: clock.Clock | None
+
+    @property
+    def words(self) -> str:
+        """In a sentence."""
+        told = f"it is at `{written(self.moment)}`, stopped at {wal.shown(self.position)} of the log by its target"
+        last = f"its last transaction ended {_shown(self.last)}" if self.last else "no transaction ended since its base"
+        following = f"the log's next one {_shown(self.following)}" if self.following else "the log holds no later one"
+        read = f"; its clock stands at {_shown(self.clock.at)}" if self.clock else ""
+        return f"{told}: {last}, {following}{read}"
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A data directory as it was at a moment; its server is stopped."""
+
+    data_dir: Path
+    reached: Reached
+    steps: tuple[str, ...]
+    """What a person does to use it, in order."""
+
+
+class _TooEarly(Exception):
+    """The moment comes before the base was whole."""
+
+
+async def into_folder(asked: Asked, target: Path, sought: Sought, tell: Tell, *, runtime_dir: Path | None = None) -> Restored:
+    """The cluster as it was, as a data directory where nothing is yet. Raises ToolError; then nothing is there."""
+    bases = await asyncio.to_thread(candidates, asked.repository, asked.datasource, asked.moment)
+    for base in bases:
+        ground = await asyncio.to_thread(ground_of, base.manifest, target, sought, runtime_dir)
+        async with staged(target) as stage:
+            try:
+                async with recovered_to(asked, base, stage / "data", ground, tell) as (server, reached):
+                    await server.stop()
+            except _TooEarly:
+                continue
+            if await has_checksums(stage / "data", ground):
+                await tell(base.manifest.plain_bytes, None, "checking every page")
+                await check_pages(stage / "data", ground)
+            await asyncio.to_thread(hand_over, stage / "data", target, ground.account)
+        return Restored(target, reached, steps(target, ground))
+    raise too_early(bases[-1])
+
+
+@asynccontextmanager
+async def recovered_to(
+    asked: Asked, base: StoredBackup, data_dir: Path, ground: Ground, tell: Tell, *, durable: bool = True
+) -> AsyncIterator[tuple[Scratch, Reached]]:
+    """A server of a copy that is at the moment, as was seen, and takes statements while the block lasts.
+
+    The folder that `data_dir` is made in is ours and private. Raises Damaged where the copy did not come to the moment.
+    """
+    copy = await _unpacked(base, data_dir, ground, tell)
+    place = await _located(asked, base, copy, ground, tell)
+    await asyncio.to_thread(settle, data_dir, ground.account)
+    stop = {"recovery_target_lsn": wal.shown(place.position), "recovery_target_inclusive": "on" if place.after else "off"}
+    limits = {name: str(value) for name, value in place.limits.items()}
+    chosen = {**RECOVERY, **limits, **stop, "fsync": "on" if durable else "off"}
+    async with serving(data_dir, ground, cluster_facts(base.manifest).superuser, chosen) as server:
+        await _held(server, place, tell)
+        read = await _clock(server, base, asked.moment, place)
+        await promoted(server, _ALWAYS)
+        last, following = (one.at if one else None for one in (place.last, place.following))
+        yield server, Reached(base, asked.moment, place.position, last, following, read)
+
+
+async def _unpacked(base: StoredBackup, data_dir: Path, ground: Ground, tell: Tell) -> Unpacked:
+    async with telling(tell, "unpacked", base.manifest.plain_bytes) as pace:
+        stop = threading.Event()
+        copy = await called_off(stop.set, unpack, base, data_dir, ground.account, partial(unless, stop, pace.add))
+    await asyncio.to_thread(let_pass, data_dir.parent, ground.account)
+    return copy
+
+
+async def _located(asked: Asked, base: StoredBackup, copy: Unpacked, ground: Ground, tell: Tell) -> Place:
+    """Where the moment is, once the log in the copy goes that far."""
+    facts = cluster_facts(base.manifest)
+    folder, stretch = copy.data_dir / "pg_wal", copy.stretch
+    reader = Reader(ground.programs.path("pg_waldump"), ground.programs.major, folder, ground.account)
+    archive = Archive(asked.repository, facts.system_identifier)
+    feed = Feed(archive, folder, ground.account, facts.timeline, stretch.start, stretch.end, stretch.segment_bytes)
+    async with telling(tell, "fetched of the log") as pace:
+        stop = threading.Event()
+
+        async def fetch(enough: Callable[[Segment], bool]) -> bool:
+            return await called_off(stop.set, feed.more, enough, partial(unless, stop, pace.add))
+
+        place = await located(asked.moment, reader, feed, fetch)
+    if place.position < wal.position(facts.end_lsn):
+        raise _TooEarly
+    return place
+
+
+async def _held(server: Scratch, place: Place, tell: Tell) -> None:
+    """Wait until recovery is held, and see that it is where it was to be. Raises Damaged."""
+    connection, state, replayed, ended_at = None, "", None, None
+    try:
+        connection = await server.connect(_ALWAYS)
+        for turn in range(1 << 62):
+            state, replayed, ended_at = await connection.fetchrow(_STATE)
+            if state in {"paused", "over"}:
+                break
+            if not turn % _TOLD_EVERY:
+                await tell(0, None, f"recovering: at {replayed or 'the beginning'} of {wal.shown(place.position)}")
+            await asyncio.sleep(_POLL_S)
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged):
+        raise await _ended(server) from None
+    finally:
+        if connection is not None:
+            connection.terminate()
+    if state != "paused" or not replayed or not place.reached(wal.position(replayed)):
+        message = f"recovery stopped at {replayed or 'the beginning'} and not at {wal.shown(place.position)}, where the moment is"
+        raise Damaged("wal", message, _HINT)
+    if ended_at != place.told:
+        raise Damaged("wal", "the last transaction of the copy is not the last one before the moment", _HINT)
+
+
+async def _ended(server: Scratch) -> Exception:
+    """Why, once it has; a server that ends closes its sessions first."""
+    error = await server.end()
+    if "recovery ended before" in error.message:
+        return Damaged("wal", "recovery came to an end before the moment was reached", _HINT)
+    return error
+
+
+async def _clock(server: Scratch, base: StoredBackup, moment: Moment, place: Place) -> clock.Clock | None:
+    """What the copy's own clock says; it may be in no database, or in one that is gone by then."""
+    held = base.manifest.fingerprint
+    if held is None:
+        return None
+    asking = await server.connect(_ALWAYS)
+    try:
+        there = await asking.fetchval("SELECT true FROM pg_catalog.pg_database WHERE datname = $1 AND datallowconn", held.database)
+    finally:
+        asking.terminate()
+    if not there:
+        return None
+    asking = await server.connect(held.database)
+    try:
+        async with asking.transaction(isolation="repeatable_read", readonly=True):
+            read = await clock.read(asking)
+    finally:
+        asking.terminate()
+    if read is not None:
+        clock.agrees(read, moment.at if isinstance(moment, Time) else None, place.position)
+    return read
+
+
+def _shown(at: datetime) -> str:
+    return written(Time(at))
