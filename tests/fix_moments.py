@@ -15,10 +15,10 @@ from fix_full import backed_up, quiet
 from fix_postgres import PostgresServer, new_server, short_directory
 
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.moment import Moment
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring.moments import Asked, Restored, into_folder
-from ostiary_tools.backup.moment import Moment
 from ostiary_tools.backup.scratch import Ground, serving
 from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
 
@@ -76,9 +76,8 @@ class History:
 
     async def back_up(self) -> StoredBackup:
         """One more full backup."""
-        self.bases.append(await backed_up(self.vault, self.dsn, self.spool, self.sought, f"job {len(self.bases)}"))
-        for left in self.spool.iterdir():
-            shutil.rmtree(left)
+        (spool := self.spool / str(len(self.bases))).mkdir()
+        self.bases.append(await backed_up(self.vault, self.dsn, spool, self.sought, f"job {len(self.bases)}"))
         return self.bases[-1]
 
     async def event(self, *ids: int, words: str = "") -> Mark:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fix_moments import History, events_in
 
-from ostiary_tools.backup.moment import Latest, Lsn, Name, Time, Transaction
+from ostiary_tools.backup.moment import Latest, Lsn, Moment, Time, Transaction
 from ostiary_tools.backup.scratch import Ground
 
 _TICK = timedelta(microseconds=1)
@@ -26,15 +26,15 @@ async def test_a_time_is_that_of_the_commit_to_the_microsecond(history: History,
 
 @pytest.mark.slow
 @pytest.mark.asyncio
-@pytest.mark.parametrize("what", ["before a time", "lsn", "transaction", "latest", "name"])
+@pytest.mark.parametrize("what", ["before a time", "lsn", "transaction", "latest"])
 async def test_a_moment_is_exact_to_the_row(history: History, site: Path, ground: Ground, what: str):
-    moment, last = {
+    asked: dict[str, tuple[Moment, int]] = {
         "before a time": (Time(history.marks[14].at - _TICK), 13),
         "lsn": (Lsn(history.marks[7].after), 7),
         "transaction": (Transaction(history.marks[12].xid), 12),
         "latest": (Latest(), 19),
-        "name": (Name("before_four"), 3),
-    }[what]
+    }
+    moment, last = asked[what]
     made = await history.restored(moment, site / "copy")
     assert await events_in(site / "copy", ground) == [id_ for id_ in sorted(history.marks) if id_ <= last]
     assert made.reached.base.manifest.id == history.bases[int(last > 9)].manifest.id

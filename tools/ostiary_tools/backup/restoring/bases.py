@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 
 from ostiary_tools.backup import wal
-from ostiary_tools.backup.manifest import ClusterFacts, Kind
+from ostiary_tools.backup.manifest import ClusterFacts
 from ostiary_tools.backup.moment import Latest, Lsn, Moment, Name, Time, Transaction
 from ostiary_tools.backup.repository import Repository, StoredBackup
 from ostiary_tools.errors import Refused
-
-KINDS = frozenset({Kind.FULL})
-"""Of backups that a log can be repeated on."""
 
 
 def candidates(repository: Repository, datasource: str, moment: Moment) -> Sequence[StoredBackup]:
@@ -18,7 +15,7 @@ def candidates(repository: Repository, datasource: str, moment: Moment) -> Seque
     By our own clock, for a time: that a base is early enough, the log says in the end. Raises Refused where there is none.
     """
     of_it = [one.kept for one in repository.listed() if one.kept is not None]
-    bases = [one for one in reversed(of_it) if one.manifest.datasource == datasource and one.manifest.kind in KINDS and _facts(one)]
+    bases = [one for one in reversed(of_it) if one.manifest.datasource == datasource and one.manifest.kind.physical and _facts(one)]
     if not bases:
         raise Refused(
             "moment", "there is no backup that a log could be repeated on", "make a full one; only what comes after it counts"

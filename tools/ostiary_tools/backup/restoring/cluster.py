@@ -125,7 +125,9 @@ async def _reached(server: Scratch, database: str, target: int, say: Callable[[s
             if not turn % _TOLD_EVERY:
                 await say(f"recovering: at {place or 'the beginning'} of {wal.shown(target)}")
             await asyncio.sleep(_POLL_S)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged):
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged, Unavailable):
+        if not await server.gone():
+            raise
         raise await _ended(server) from None
     finally:
         if connection is not None:

@@ -26,15 +26,16 @@ from ostiary_tools.backup.repository import Repository, StoredBackup
 from ostiary_tools.backup.restoring import clock
 from ostiary_tools.backup.restoring.bases import candidates, too_early
 from ostiary_tools.backup.restoring.cluster import RECOVERY, ground_of, promoted, unless
+from ostiary_tools.backup.restoring.combining import laid_out
 from ostiary_tools.backup.restoring.folders import hand_over, let_pass, settle, staged, steps
 from ostiary_tools.backup.restoring.log import Feed
 from ostiary_tools.backup.restoring.records import Reader
 from ostiary_tools.backup.restoring.survey import Place, located
-from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts, unpack
+from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts
 from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.segment import Segment
-from ostiary_tools.errors import Damaged
+from ostiary_tools.errors import Damaged, Unavailable
 
 _POLL_S = 0.05
 _TOLD_EVERY = 20
@@ -138,7 +139,7 @@ async def recovered_to(
 async def _unpacked(base: StoredBackup, data_dir: Path, ground: Ground, tell: Tell) -> Unpacked:
     async with telling(tell, "unpacked", base.manifest.plain_bytes) as pace:
         stop = threading.Event()
-        copy = await called_off(stop.set, unpack, base, data_dir, ground.account, partial(unless, stop, pace.add))
+        copy = await laid_out(base, data_dir, ground, partial(unless, stop, pace.add), stop.set)
     await asyncio.to_thread(let_pass, data_dir.parent, ground.account)
     return copy
 
@@ -174,7 +175,9 @@ async def _held(server: Scratch, place: Place, tell: Tell) -> None:
             if not turn % _TOLD_EVERY:
                 await tell(0, None, f"recovering: at {replayed or 'the beginning'} of {wal.shown(place.position)}")
             await asyncio.sleep(_POLL_S)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged):
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged, Unavailable):
+        if not await server.gone():
+            raise
         raise await _ended(server) from None
     finally:
         if connection is not None:
