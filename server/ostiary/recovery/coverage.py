@@ -4,7 +4,7 @@ Where a moment is not known exactly the later beginning and the earlier end are 
 Of segments that nobody could look into (without `pg_waldump`) all that is known is when they came.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -13,18 +13,14 @@ from ostiary.recovery.report import Gap, Log, Span
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.wal_archive.segment import Segment
+from ostiary_tools.backup.wal_archive.timelines import END, Leg
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Segments of one timeline that follow each other without a gap."""
+    """Segments that follow each other without a gap."""
 
     segments: tuple[Segment, ...]
-
-    @property
-    def timeline(self) -> int:
-        """Of all of them."""
-        return self.segments[0].timeline
 
     @property
     def next(self) -> str:
@@ -43,11 +39,38 @@ class Run:
         return self.segments[0].start_position <= position <= self.segments[-1].end_position
 
 
-def runs(segments: Iterable[Segment]) -> Iterator[Run]:
-    """Of segments in order."""
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A history of the cluster, through the timelines that it had, as far as its log is kept."""
+
+    legs: tuple[Leg, ...]
+    runs: tuple[Run, ...]
+
+    def passes(self, timeline: int, position: int) -> bool:
+        """Whether that place of that timeline is on it."""
+        return any(leg.timeline == timeline and leg.start <= position < leg.end for leg in self.legs)
+
+
+def paths(segments: Sequence[Segment], histories: Mapping[int, Sequence[Leg]]) -> tuple[Path, ...]:
+    """To the end of each timeline, the newest last. `histories` are legs by timeline; without one a timeline stands for itself."""
+    found = []
+    for timeline in sorted({segment.timeline for segment in segments}):
+        legs = tuple(histories.get(timeline) or (Leg(timeline, 0, END),))
+        found.append(Path(legs, tuple(_runs(_along(legs, segments)))))
+    return tuple(found)
+
+
+def _along(legs: Sequence[Leg], segments: Sequence[Segment]) -> Iterator[Segment]:
+    for leg in legs:
+        for one in segments:
+            if one.timeline == leg.timeline and leg.holds(one.start_position, one.segment_bytes):
+                yield one
+
+
+def _runs(segments: Iterable[Segment]) -> Iterator[Run]:
     found: list[Segment] = []
     for segment in segments:
-        if found and not (found[-1].timeline == segment.timeline and found[-1].end_position == segment.start_position):
+        if found and found[-1].end_position != segment.start_position:
             yield Run(tuple(found))
             found = []
         found.append(segment)
@@ -55,28 +78,34 @@ def runs(segments: Iterable[Segment]) -> Iterator[Run]:
         yield Run(tuple(found))
 
 
-def log_of(found: Sequence[Run]) -> Log:
-    """Runs as a band with its gaps."""
-    spans = tuple(run.span for run in found)
+def log_of(found: Sequence[Path]) -> Log:
+    """The newest history of each cluster as a band with its gaps."""
+    pieces = [path.runs for path in found]
+    spans = tuple(run.span for runs in pieces for run in runs)
     gaps = tuple(
         Gap(Span(before.span.end, max(before.span.end, after.span.start)), before.next)
-        for before, after in pairwise(found)
-        if before.timeline == after.timeline
+        for runs in pieces
+        for before, after in pairwise(runs)
     )
-    every = [segment for run in found for segment in run.segments]
+    every = [segment for runs in pieces for run in runs for segment in run.segments]
     return Log(spans, gaps, len(every), sum(segment.member.stored_bytes for segment in every))
 
 
-def window(made: Manifest, found: Sequence[Run]) -> Span:
+def window(made: Manifest, found: Sequence[Path]) -> Span:
     """The moments to which this backup can be restored, with as much of the log as follows it."""
     facts = made.cluster
+    moment = Span(made.started_at, made.started_at)  # what was committed while it was made may not be in it
     if facts is None:
-        return Span(made.started_at, made.started_at)  # what was committed while it was made is not in it
+        return moment
     reached = wal.position(facts.point.lsn if facts.point else facts.end_lsn)
-    for run in found:
-        if run.timeline == facts.timeline and run.holds(reached) and run.span.end > made.ended_at:
-            return Span(made.ended_at, run.span.end)
-    return Span(made.started_at, made.started_at)
+    ends = [
+        run.span.end
+        for path in found
+        if path.passes(facts.timeline, reached)
+        for run in path.runs
+        if run.holds(reached) and run.span.end > made.ended_at
+    ]
+    return Span(made.ended_at, max(ends)) if ends else moment
 
 
 def merged(windows: Iterable[Span]) -> tuple[Span, ...]:

@@ -1,12 +1,13 @@
 """What a report is made from: what the repository, the configuration and the log say at one moment."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from ostiary_tools.backup.evidence import Evidence
 from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.wal_archive.segment import Segment
+from ostiary_tools.backup.wal_archive.timelines import Leg
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Facts:
     """Backups that were drilled and are no longer there."""
     segments: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
     """The kept log by cluster, in order of timelines and places."""
+    histories: Mapping[str, Mapping[int, Sequence[Leg]]] = field(default_factory=dict)
+    """How its timelines came about, by cluster and timeline."""
     unreadable_logs: Mapping[str, str] = field(default_factory=dict)
     """By cluster, of which the log could not be read to its end."""
     proven_at: datetime | None = None

@@ -1,6 +1,7 @@
 """The facts of a report, as this installation's repository and configuration tell them. Blocking, for threads."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,9 @@ from ostiary_tools.errors import Damaged, ToolError
 if TYPE_CHECKING:
     from ostiary.vault import Vault
     from ostiary_tools.backup.repository import Repository
+    from ostiary_tools.backup.wal_archive.archive import Archive
     from ostiary_tools.backup.wal_archive.segment import Segment
+    from ostiary_tools.backup.wal_archive.timelines import Leg
 
 _SCHEDULES = ("logical", "full", "incremental", "drill")
 _NO_LOGIN = "it has no login for backups (`backup_dsn`)"
@@ -38,7 +41,7 @@ def _read(repository: "Repository", vault: "Vault", now: datetime, names: Mappin
 
     listed = repository.listed()
     manifests = tuple(sorted((one.kept.manifest for one in listed if one.kept is not None), key=lambda made: made.ended_at))
-    logs, unreadable = _logs(repository)
+    logs = _logs(repository)
     proven = repository.proven_at
     return Facts(
         now,
@@ -49,29 +52,41 @@ def _read(repository: "Repository", vault: "Vault", now: datetime, names: Mappin
         {made.id: Held(drills(repository, made), newest(repository, made)) for made in manifests},
         {one.id: one.damage.message for one in listed if one.damage is not None},
         len({*repository.storage.names(DRILLS)} - {one.id for one in listed}),
-        logs,
-        unreadable,
+        {system: log.segments for system, log in logs.items()},
+        {system: log.histories for system, log in logs.items()},
+        {system: log.damage for system, log in logs.items() if log.damage},
         proven,
         *(("", "") if proven else ("the recovery key was never seen to decrypt", "prove it with `ostiary backup prove`")),
     )
 
 
-def _logs(repository: "Repository") -> "tuple[dict[str, tuple[Segment, ...]], dict[str, str]]":
-    """Of every cluster as far as it can be read."""
+@dataclass(frozen=True, slots=True)
+class _Log:
+    """Of one cluster, as far as it can be read."""
+
+    segments: "tuple[Segment, ...]"
+    histories: "Mapping[int, Sequence[Leg]]"
+    damage: str
+
+
+def _logs(repository: "Repository") -> Mapping[str, _Log]:
     from ostiary_tools.backup.wal_archive.archive import Archive, clusters
 
-    logs: dict[str, tuple[Segment, ...]] = {}
-    unreadable: dict[str, str] = {}
-    for system in clusters(repository):
-        found: list[Segment] = []
-        archive = Archive(repository, system)
-        try:
-            for timeline in archive.timelines():
-                found.extend(archive.segments(timeline))
-        except Damaged as damage:
-            unreadable[system] = damage.message
-        logs[system] = tuple(found)
-    return logs, unreadable
+    return {system: _log(Archive(repository, system)) for system in clusters(repository)}
+
+
+def _log(archive: "Archive") -> _Log:
+    segments: list[Segment] = []
+    histories: dict[int, Sequence[Leg]] = {}
+    damage = ""
+    try:
+        for timeline in archive.histories():
+            histories[timeline] = archive.history(timeline).legs
+        for timeline in archive.timelines():
+            segments.extend(archive.segments(timeline))
+    except Damaged as error:
+        damage = error.message
+    return _Log(tuple(segments), histories, damage)
 
 
 def _names(config: Config) -> Iterator[tuple[str, str]]:

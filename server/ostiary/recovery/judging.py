@@ -30,7 +30,7 @@ def _source(facts: Facts, name: str, since: datetime) -> Source:
     manifests = [made for made in facts.manifests if made.datasource == name]
     taken = tuple(_taken(made, facts) for made in manifests)
     systems = dict.fromkeys(made.cluster.system_identifier for made in manifests if made.cluster is not None)
-    logs = {system: tuple(coverage.runs(facts.segments.get(system, ()))) for system in systems}
+    logs = {system: coverage.paths(facts.segments.get(system, ()), facts.histories.get(system, {})) for system in systems}
     held = [one for made in manifests for one in facts.held.get(made.id, Held()).all]
     drills = tuple(sorted(map(_drilled, held), key=attrgetter("ended_at")))
     windows = coverage.merged(
@@ -46,7 +46,7 @@ def _source(facts: Facts, name: str, since: datetime) -> Source:
         _objectives(plan, taken, windows, facts.now) if plan else (),
         taken,
         drills,
-        coverage.log_of([run for found in logs.values() for run in found]),
+        coverage.log_of([found[-1] for found in logs.values() if found]),
         windows,
         changes=tuple(changes(manifests, drills, since)),
     )

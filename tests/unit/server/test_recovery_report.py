@@ -12,7 +12,9 @@ from ostiary.recovery.facts import Facts, Held, Wanted
 from ostiary.recovery.judging import report
 from ostiary.recovery.report import Source, Span, State
 from ostiary.recovery.words import duration
+from ostiary_tools.backup import wal
 from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.wal_archive.timelines import END, Leg
 
 
 def shop(found: Facts) -> Source:
@@ -83,6 +85,19 @@ def test_after_a_tail_that_was_never_filled_there_is_a_gap():
 def test_the_log_of_another_timeline_takes_no_base_further():
     found = facts(backup(10, Kind.FULL, segment=3), segments={SYSTEM: (piece(3, 1, timeline=2),)})
     assert shop(found).windows == (Span(ago(10), ago(10)),)
+
+
+def test_a_base_is_played_on_through_a_promotion_where_its_history_is_kept():
+    base = backup(10, Kind.FULL, segment=3)
+    log = (piece(3, 9), piece(4, 8), piece(5, 7), piece(5, 4, timeline=2), piece(6, 3, timeline=2))
+    legs = (Leg(1, 0, 5 * SIZE + 300), Leg(2, 5 * SIZE + 300, END))
+    found = facts(base, segments={SYSTEM: log}, histories={SYSTEM: {2: legs}})
+    assert shop(found).windows == (Span(base.ended_at, ago(3.01)),)
+    assert shop(found).log.gaps == ()
+    late = backup(6, Kind.FULL, segment=5)
+    late = replace(late, cluster=replace(late.cluster, end_lsn=wal.shown(5 * SIZE + 900)) if late.cluster else None)
+    lost = facts(late, segments={SYSTEM: log}, histories={SYSTEM: {2: legs}})
+    assert shop(lost).windows == (Span(ago(6), ago(6)),), "it is on the timeline that was left"
 
 
 def test_a_segment_that_nobody_could_look_into_counts_up_to_when_it_came():
