@@ -1,4 +1,4 @@
-"""`ostiary dr …`: how one would stand on the worst day, for whoever operates this installation. It only reads."""
+"""`ostiary dr …`: how one would stand on the worst day, and what is then to be done, for who operates this installation."""
 
 import os
 from pathlib import Path
@@ -44,6 +44,29 @@ def report(
         for line in lines(made):
             typer.echo(line)
     raise typer.Exit(Exit.FAILED if made.missed else Exit.OK)
+
+
+@app.command(epilog="Example: ostiary dr runbook --output runbook.md")
+def runbook(
+    *,
+    output: Annotated[Path | None, typer.Option("--output", metavar="FILE", help="Write it there, for its owner alone.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write what to do when data is lost, for this installation: Markdown for paper, whose commands run as they stand."""
+    from ostiary.config import environment, find
+    from ostiary.recovery import judging
+    from ostiary.recovery.gathering import gathered, installation
+    from ostiary.recovery.runbook import runbook as written
+    from ostiary.vault import open_vault
+
+    loaded = configured(config)
+    vault = open_vault(loaded, None)
+    facts, file = gathered(loaded, vault), find(config, environment())
+    text = written(judging.report(facts), installation(loaded, vault, file and file.absolute(), facts))
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        _written(output, text)
 
 
 def _made(config: Path | None) -> "Report":

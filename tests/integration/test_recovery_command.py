@@ -1,10 +1,16 @@
 """`ostiary dr …` as an operator runs it, on a real installation."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from fix_backup import flip
 from fix_person import Person
+from fix_postgres import PostgresServer
 
 PLAN = "[plans.shop]\nrecovery_point_s = 3600\n"
 
@@ -40,3 +46,32 @@ def test_a_page_is_written_whole_and_for_its_owner_alone(person: Person):
     assert not list(file.parent.glob(".report.html*"))
     refused = person.runs("dr", "report", "--html", str(person.site.folder / "nowhere" / "x.html"))
     assert (refused.code, "cannot be written: no such file or directory" in refused.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_every_command_of_a_runbook_runs_as_it_stands(person: Person, postgres_server: PostgresServer):
+    person.begins()
+    person.backs_up()
+    person.does("backup", "create", "shop", "--kind", "full")
+    file = person.site.folder / "runbook.md"
+    assert person.runs("dr", "runbook", "--output", str(file)).code == 0
+    blocks = re.findall(r"^```console\n(.*?)^```$", file.read_text(), re.MULTILINE | re.DOTALL)
+    commands = [line for block in blocks for line in block.splitlines()]
+    told = " ".join(commands)
+    for wanted in ("dr report", "backup list", "--to database", "--to schema", "--to instance", "--repository", "drill", "prove"):
+        assert wanted in told
+    home = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(person.site.folder),
+        "RECOVERY_KEY": str(person.stick / "recovery.key"),
+    }
+    elsewhere = person.site.folder / "elsewhere"
+    elsewhere.mkdir(mode=0o711)
+    try:
+        for command in commands:
+            done = subprocess.run(
+                ["/bin/sh", "-c", command], env=home, cwd=elsewhere, text=True, capture_output=True, timeout=240, check=False
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    finally:
+        postgres_server.drop(["shop_restored"])

@@ -1,15 +1,19 @@
 """The facts of a report, as this installation's repository and configuration tell them. Blocking, for threads."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ostiary.backed_up import backed_up
 from ostiary.config import Config
 from ostiary.config.combinations import CONTROL
 from ostiary.recovery.facts import Facts, Held, Wanted
+from ostiary.recovery.runbook import Installation
 from ostiary.sources import SAMPLE
+from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.errors import Damaged, ToolError
 
 if TYPE_CHECKING:
@@ -19,7 +23,9 @@ if TYPE_CHECKING:
     from ostiary_tools.backup.wal_archive.segment import Segment
     from ostiary_tools.backup.wal_archive.timelines import Leg
 
-_SCHEDULES = ("logical", "full", "incremental", "drill")
+_SCHEDULES = ("logical", "full", "incremental", "sqlite", "drill")
+_PLAIN = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
+"""Names that a command takes as they are."""
 _NO_LOGIN = "it has no login for backups (`backup_dsn`)"
 
 
@@ -34,6 +40,23 @@ def gathered(config: Config, vault: "Vault") -> Facts:
     except OSError as error:
         why = f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}"
         return Facts(now, str(vault.folder), names, plans, unusable=why, hint="see that it is there, and whose it is")
+
+
+def installation(config: Config, vault: "Vault", file: Path | None, facts: Facts) -> Installation:
+    """What a runbook names."""
+    try:
+        recovery = vault.repository().description.recovery
+    except (ToolError, OSError):
+        recovery = ""
+    newest = {made.datasource: made for made in facts.manifests if made.kind is Kind.LOGICAL and made.fingerprint is not None}
+    tables = {name: table for name, made in newest.items() if (table := _plain_table(made)) is not None}
+    return Installation(file, str(vault.folder), config.restore_folder, config.home.state, recovery, tables)
+
+
+def _plain_table(made: Manifest) -> tuple[str, str] | None:
+    tables = made.fingerprint.tables if made.fingerprint is not None else ()
+    plain = (one for one in tables if _PLAIN.fullmatch(one.schema) and _PLAIN.fullmatch(one.table))
+    return next(((one.schema, one.table) for one in plain), None)
 
 
 def _read(repository: "Repository", vault: "Vault", now: datetime, names: Mapping[str, str], plans: Mapping[str, Wanted]) -> Facts:
