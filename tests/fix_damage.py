@@ -6,8 +6,9 @@ import json
 import re
 import shutil
 import sqlite3
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -61,6 +62,14 @@ async def drilled(vault: Vault, id_: str, site: Path, sought: Sought, examine: E
     return await hold(Drill(Copying(sought, account), examine, site / "spools", account, "test"), vault.repository, id_, quiet)
 
 
+def named(found: Evidence, stage: str, words: str) -> None:
+    """The drill ended at that stage, and says what is damaged."""
+    last = found.checks[-1]
+    assert (found.passed, last.name) == (False, stage), last
+    assert words in f"{last.damage}: {last.words}", last
+    assert all(not check.damage for check in found.checks[:-1])
+
+
 async def backed_up(vault: Vault, source: Source, sought: Sought, job: str = "job") -> StoredBackup:
     """A backup, as it is taken everywhere."""
     made = await take(vault.repository, source, job, Workshop(sought, vault.root.parent / "spools"), quiet)
@@ -82,8 +91,9 @@ def plain(kept: StoredBackup, name: str) -> bytes:
 
 
 async def resealed(vault: Vault, kept: StoredBackup, changed: Mapping[str, bytes], job: str = "resealed") -> StoredBackup:
-    """The same with other members, properly sealed."""
+    """The same with other members, properly sealed; what lists the files of a base is that of the new one."""
     was = kept.manifest
+    changed = {**_listing(changed.get("base.tar", b"")), **changed}
     async with making(vault.repository, was.kind, was.datasource, job) as keeping:
         members = []
         for member in was.members:
@@ -210,6 +220,13 @@ def sqlite_backup(tmp_path_factory: pytest.TempPathFactory) -> Dumps:
     vault = new_vault(home)
     kept = asyncio.run(backed_up(vault, Source("app", Kind.SQLITE, path=home / "app.db"), Sought()))
     return Dumps(vault, kept, kept)
+
+
+def _listing(base: bytes) -> Mapping[str, bytes]:
+    """The member that the manifest inside a base is once more; nothing of what is no base."""
+    with suppress(tarfile.TarError, ValueError):
+        return {"backup-manifest": file_in(base, "backup_manifest")}
+    return {}
 
 
 def file_in(tar: bytes, path: str) -> bytes:

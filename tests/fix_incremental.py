@@ -2,18 +2,22 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from typing import Any
 
 import pytest
-from fix_backup import Vault, new_vault
-from fix_damage import SHOP, backed_up
+from fix_backup import Vault, new_vault, signed_anew
+from fix_damage import SHOP, backed_up, file_in
 from fix_postgres import PostgresServer, new_server, short_directory
 
+from ostiary_tools.backup import streams
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
-from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.repository import SUMS, StoredBackup
+from ostiary_tools.backup.repository import sums as summed
 
 SUMMARIZING = {"fsync": "off", "autovacuum": "off", "summarize_wal": "on"}
 _CHANGES = (
@@ -55,3 +59,27 @@ def chained(tmp_path_factory: pytest.TempPathFactory, sought: Sought) -> Iterato
     finally:
         server.stop("immediate")
         shutil.rmtree(root, ignore_errors=True)
+
+
+def replaced(vault: Vault, id_: str, members: Mapping[str, bytes], **facts: object) -> None:
+    """Other members and facts in the place of those of a backup, sealed and signed by who has the keys."""
+    folder, stop = vault.root / "backups" / id_, streams.Stop()
+    sums: dict[str, dict[str, object]] = {}
+    for name, data in members.items():
+        with (folder / f"{name}.zst.age").open("wb") as sink:
+            recipients = vault.repository.description.recipients
+            sums[f"{name}.zst.age"] = asdict(streams.seal(BytesIO(data), sink, recipients, lambda _: None, stop))
+    stop.close()
+
+    def change(manifest: Any) -> None:
+        for member in manifest["members"]:
+            member.update(sums.get(member["name"], {}))
+        manifest.update(facts)
+
+    signed_anew(vault, id_, change)
+    (folder / SUMS).write_bytes(summed(vault.repository.load(id_).manifest))
+
+
+def with_base(tar: bytes) -> dict[str, bytes]:
+    """Another base, and the list of its files."""
+    return {"base.tar": tar, "backup-manifest": file_in(tar, "backup_manifest")}

@@ -72,6 +72,7 @@ def described(one: KnownBackup) -> dict[str, Any]:
         "backup": made.id,
         "datasource": made.datasource,
         "kind": made.kind.value,
+        "parent": made.parent,
         "server_version": made.server_version,
         "taken": f"{made.ended_at:%Y-%m-%d %H:%M:%S}Z",
         "state": one.label,

@@ -184,7 +184,7 @@ def show(backup: Id, *, role: RoleOption = None, config: ConfigOption = None, js
         print_json({**described(found.known), "drills": [drill_described(one) for one in found.drills]})
         return
     told = described(found.known)
-    for name in ("backup", "datasource", "kind", "server_version", "taken", "state", "database", "tables", "rows"):
+    for name in ("backup", "datasource", "kind", "parent", "server_version", "taken", "state", "database", "tables", "rows"):
         if told.get(name) not in (None, ""):
             typer.echo(f"{name.replace('_', ' ')}: {one_line(str(told[name]))}")
     for member in told["members"]:

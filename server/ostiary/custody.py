@@ -10,8 +10,8 @@ from ostiary.vault import Vault
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Backup, Permit
 from ostiary_tools.backup.custody import Checked, Restored, Wanted
-from ostiary_tools.backup.known import resource
-from ostiary_tools.backup.manifest import Manifest
+from ostiary_tools.backup.known import resource, resources
+from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.errors import Damaged, Refused
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ class PermittedCustody:
 
         wanted = Backup(datasource, kind)
         self._covered(Action.BACK_UP, wanted)
+        if wanted.kind == Kind.INCREMENTAL:  # which may become the other
+            self._covered(Action.BACK_UP, Backup(datasource, Kind.FULL.value))
         source = self.vault.sources.get(wanted)
         if source is None:
             raise _not_covered()
@@ -77,7 +79,8 @@ class PermittedCustody:
         """The backup with its repository, if what it says that it is of is covered."""
         repository = await asyncio.to_thread(self.vault.repository)
         kept = await asyncio.to_thread(repository.load, backup)
-        self._covered(action, resource(kept.manifest))
+        for one in resources(kept.manifest):
+            self._covered(action, one)
         return repository, kept
 
     def _covered(self, action: Action, wanted: Backup) -> None:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 from fix_audit import AuditLog
 from fix_backup import Vault, copied, flip, signed_anew
-from fix_damage import SHOP, Cluster, Dumps, backed_up, drilled, file_in, plain, resealed, restated, stating, with_file
+from fix_damage import SHOP, Cluster, Dumps, backed_up, drilled, file_in, named, plain, resealed, restated, stating, with_file
 from fix_full import rewritten
 from fix_postgres import PostgresServer
 
 from ostiary.audit.copied import verified_copy
 from ostiary_tools.backup import streams
-from ostiary_tools.backup.evidence import Evidence, newest
+from ostiary_tools.backup.evidence import newest
 from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Source
@@ -56,14 +56,6 @@ class Backups:
 @pytest.fixture
 def backups(logical_backups: Dumps, cluster_backups: Cluster, sqlite_backup: Dumps) -> Backups:
     return Backups(logical_backups, cluster_backups, sqlite_backup)
-
-
-def named(found: Evidence, stage: str, words: str) -> None:
-    """The drill ended at that stage, and says what is damaged."""
-    last = found.checks[-1]
-    assert (found.passed, last.name) == (False, stage), last
-    assert words in f"{last.damage}: {last.words}", last
-    assert all(not check.damage for check in found.checks[:-1])
 
 
 # Files of the repository.

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ostiary_policies.actions import Action
-from ostiary_policies.model import Access, Intent, Permit
+from ostiary_policies.model import Access, Backup, Intent, Permit
 from ostiary_tools.api import AboutBackups, Args, Hints, Session, Surface, Text, World
 from ostiary_tools.backup.known import UNPROVEN, source, usable
 from ostiary_tools.backup.telling import bytes_told
@@ -38,7 +38,10 @@ class CreateBackup:
         wanted = source(args.datasource, args.kind, world.backups)
         usable(world.backups)
         arguments = {"datasource": wanted.datasource, "kind": wanted.kind}
-        return Intent(self.name, arguments, (Access(Action.BACK_UP, wanted),), durable=f"backup {wanted.datasource} {wanted.kind}")
+        # It becomes a full one where it cannot be.
+        made = (wanted, Backup(wanted.datasource, "full")) if wanted.kind == "incremental" else (wanted,)
+        accesses = tuple(Access(Action.BACK_UP, one) for one in made)
+        return Intent(self.name, arguments, accesses, durable=f"backup {wanted.datasource} {wanted.kind}")
 
     async def run(self, permit: Permit, session: Session) -> Text:
         """Take it. Raises ToolError."""

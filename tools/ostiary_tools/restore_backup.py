@@ -8,7 +8,7 @@ from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
 from ostiary_tools.api import AboutBackups, Args, Hints, KnownBackup, Refused, Session, Surface, Text, World
 from ostiary_tools.backup.custody import TARGETS, Target, Wanted, tables_written
-from ostiary_tools.backup.known import UNPROVEN, known, resource
+from ostiary_tools.backup.known import UNPROVEN, known, resources
 
 CONTROL = "control"
 """What backups call the control database."""
@@ -42,9 +42,9 @@ class RestoreBackup:
     def plan(self, args: RestoreBackupArgs, world: World) -> Intent:
         """What is made of which. Raises Refused."""
         found = known(args.backup, world.backups)
-        access = Access(Action.RESTORE, resource(found.manifest))
+        accesses = tuple(Access(Action.RESTORE, one) for one in resources(found.manifest))
         arguments = {"backup": args.backup, "name": args.name, "target": _target(args, found).value, "tables": list(args.tables)}
-        return Intent(self.name, arguments, (access,), durable=f"restore {args.name}")
+        return Intent(self.name, arguments, accesses, durable=f"restore {args.name}")
 
     async def run(self, permit: Permit, session: Session) -> Text:
         """Make it. Raises ToolError."""

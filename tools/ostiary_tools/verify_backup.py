@@ -7,7 +7,7 @@ from pydantic import Field
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
 from ostiary_tools.api import AboutBackups, Args, Hints, Session, Surface, Text, World
-from ostiary_tools.backup.known import known, resource
+from ostiary_tools.backup.known import known, resources
 from ostiary_tools.backup.telling import bytes_told
 
 
@@ -34,8 +34,8 @@ class VerifyBackup:
     def plan(self, args: VerifyBackupArgs, world: World) -> Intent:
         """Which is verified. Raises Refused."""
         found = known(args.backup, world.backups)
-        access = Access(Action.VERIFY, resource(found.manifest))
-        return Intent(self.name, args.model_dump(mode="json"), (access,), durable=f"verify {args.backup} {args.level}")
+        accesses = tuple(Access(Action.VERIFY, one) for one in resources(found.manifest))
+        return Intent(self.name, args.model_dump(mode="json"), accesses, durable=f"verify {args.backup} {args.level}")
 
     async def run(self, permit: Permit, session: Session) -> Text:
         """Read it. Raises ToolError; Damaged names the damage."""

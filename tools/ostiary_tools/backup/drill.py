@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
+from ostiary_tools.backup.chain import chain
 from ostiary_tools.backup.checking import check
 from ostiary_tools.backup.evidence import Check, Evidence, record
 from ostiary_tools.backup.making import called_off, not_written
@@ -154,7 +155,9 @@ class _Held:
             raise damage
         if not self._kept.readable:
             raise Unavailable("no key that opens this backup is here", "name one in `[backup] identity`, or give the recovery key")
-        return f"{len(self._kept.manifest.members)} members are what was kept, byte by byte"
+        links = await asyncio.to_thread(chain, self._kept)
+        of = f" of {len(links)} backups" if len(links) > 1 else ""
+        return f"{sum(len(one.manifest.members) for one in links)} members{of} are what was kept, byte by byte"
 
     async def _restored(self) -> str:
         made = await self._drill.restoring(self._kept, self._folder, self._tell)

@@ -56,6 +56,12 @@ def resource(manifest: Manifest) -> Backup:
     return Backup(manifest.datasource, manifest.kind.value)
 
 
+def resources(manifest: Manifest) -> tuple[Backup, ...]:
+    """All that it is made of: an incremental one is nothing without a full one."""
+    own = resource(manifest)
+    return (own,) if manifest.kind is not Kind.INCREMENTAL else (own, Backup(own.datasource, Kind.FULL.value))
+
+
 def known(id_: str, backups: Backups | None) -> KnownBackup:
     """The backup of that id. Raises Refused, in the same words where there is none and where it is hidden, and Damaged."""
     if backups and id_ in backups.damaged:

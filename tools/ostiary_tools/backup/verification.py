@@ -1,4 +1,4 @@
-"""Whether a backup is still what was kept: every byte of every member, and that there is nothing else.
+"""Whether a backup is still what was kept: every byte of every member, and that there is nothing else; of those it needs, too.
 
 That is the level `manifest`; what only a restore can tell a drill finds. Each damage is named, and one does not hide the others.
 Blocking, for threads.
@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ostiary_tools.backup.chain import chain
 from ostiary_tools.backup.manifest import Manifest, Member
 from ostiary_tools.backup.port import chunks
 from ostiary_tools.backup.repository import BACKUPS, SIGNED, SUMS, Repository, StoredBackup, sums
@@ -43,18 +44,38 @@ def verify(repository: Repository, id_: str, told: Told) -> Verified:
         kept = repository.load(id_)
     except Damaged as damage:
         return Verified(id_, None, (damage,))
+    try:
+        links = chain(kept)
+    except Damaged as damage:
+        return Verified(id_, kept.manifest, (damage, *_found(kept, told)))
+    needed = [_needed(one, damage) for one in links[:-1] for damage in _found(one, told)]
+    damages = (*_found(kept, told), *needed)
+    return Verified(id_, kept.manifest, damages, () if all(one.readable for one in links) else (_ENCRYPTED,))
+
+
+def to_compare(kept: StoredBackup) -> int:
+    """Bytes that `verify` will look at."""
+    try:
+        links = chain(kept)
+    except Damaged:  # which is told when it is looked at
+        links = (kept,)
+    return sum(one.manifest.plain_bytes if one.readable else one.manifest.stored_bytes for one in links)
+
+
+def _found(kept: StoredBackup, told: Told) -> list[Damaged]:
+    """Of one backup alone."""
     damages = list(_strange(kept))
     for member in kept.manifest.members:
         try:
             _compare(kept, member, told)
         except Damaged as damage:
             damages.append(damage)
-    return Verified(id_, kept.manifest, tuple(damages), () if kept.readable else (_ENCRYPTED,))
+    return damages
 
 
-def to_compare(kept: StoredBackup) -> int:
-    """Bytes that `verify` will look at."""
-    return kept.manifest.plain_bytes if kept.readable else kept.manifest.stored_bytes
+def _needed(one: StoredBackup, damage: Damaged) -> Damaged:
+    id_ = one.manifest.id
+    return Damaged(f"{id_}/{damage.what}", f"of `{id_}`, which it needs: {damage.message}", damage.hint)
 
 
 def _strange(kept: StoredBackup) -> Iterator[Damaged]:

@@ -36,6 +36,9 @@ max_parallel_workers_per_gather = 1
 jit = off
 huge_pages = off
 
+# What changes is noted, so that a backup can be of that alone.
+summarize_wal = on
+
 # What was acknowledged survives a power cut.
 fsync = on
 full_page_writes = on

@@ -15,6 +15,7 @@ from pathlib import Path
 import asyncpg
 
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.chain import chain
 from ostiary_tools.backup.differences import compared
 from ostiary_tools.backup.fingerprints import taken
 from ostiary_tools.backup.manifest import Fingerprint, Kind, Manifest
@@ -78,7 +79,8 @@ async def recovered(kept: Kept, data_dir: Path, ground: Ground, tell: Tell, *, d
     is thrown away again need not be `durable`. Raises Damaged where it is not what was backed up.
     """
     facts = cluster_facts(kept.manifest)
-    async with telling(tell, "unpacked", kept.manifest.plain_bytes) as pace:
+    total = sum(one.manifest.plain_bytes for one in await asyncio.to_thread(chain, kept))
+    async with telling(tell, "unpacked", total) as pace:
         stop = threading.Event()
         copy = await laid_out(kept, data_dir, ground, partial(unless, stop, pace.add), stop.set)
     target = await _target(copy, ground)
