@@ -82,6 +82,7 @@ async def serve_as_worker(config: Config, descriptor: int, progress: Progress, f
 async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -> None:
     """Do the work that waits until SIGINT or SIGTERM, or until there was none for so long."""
     from ostiary.drifting import Drifting
+    from ostiary.expiring import Marking
     from ostiary.following import Following
     from ostiary.scheduling import Scheduling, keeper, schedules
     from ostiary.worker import Worker
@@ -100,7 +101,8 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
         table = ScheduleTable(house.queue.table.link, house.queue.table.key)
         known = (house.gate, house.policies, house.vault, house.recorder, keeper(config))
         scheduling = Scheduling(planned, table, *known)
-        works = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker))
+        marking = Marking(house.vault, config.plans, house.recorder)
+        works = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), marking.keep(worker))
         beside = [asyncio.create_task(work, name="beside") for work in works]
         progress("waiting for jobs")
         try:
