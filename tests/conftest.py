@@ -27,4 +27,5 @@ pytest_plugins = [
     "fix_damage",
     "fix_person",
     "fix_incremental",
+    "fix_log",
 ]

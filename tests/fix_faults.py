@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -246,9 +246,9 @@ def own_server() -> Iterator[Callable[..., PostgresServer]]:
     """`own_server()` makes and starts a PostgreSQL that this test may treat badly; it stands in a directory given or of its own."""
     made: list[tuple[PostgresServer, Path | None]] = []
 
-    def make(root: Path | None = None, **settings: str) -> PostgresServer:
+    def make(root: Path | None = None, initdb: Sequence[str] = (), **settings: str) -> PostgresServer:
         home = root or short_directory()
-        server = new_server(home, settings)
+        server = new_server(home, settings, initdb=initdb)
         made.append((server, None if root else home))
         server.start()
         return server

@@ -49,10 +49,10 @@ class PostgresServer:
             command, user=self.user, check=check, text=True, capture_output=True, cwd="/", timeout=120, input=text_in
         )
 
-    def make(self) -> None:
+    def make(self, *more: str) -> None:
         """Make the data directory."""
         # Trust within a directory only its owner can enter; the product itself never does this.
-        self.run("initdb", "-D", str(self.data), "-U", ADMIN, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        self.run("initdb", "-D", str(self.data), "-U", ADMIN, "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync", *more)
 
     def start(self) -> None:
         """Start, and return when it answers."""
@@ -88,7 +88,9 @@ class PostgresServer:
             self.sql("\n".join(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE);' for name in databases))
 
 
-def new_server(root: Path, settings: Mapping[str, str] | None = None, binaries: Path | None = None) -> PostgresServer:
+def new_server(
+    root: Path, settings: Mapping[str, str] | None = None, binaries: Path | None = None, initdb: Sequence[str] = ()
+) -> PostgresServer:
     """A server made and not started, in an empty directory; of the embedded PostgreSQL unless its programs are named."""
     user = "nobody" if os.geteuid() == 0 else None
     binaries = binaries or _reachable_binaries(root, user)
@@ -96,7 +98,7 @@ def new_server(root: Path, settings: Mapping[str, str] | None = None, binaries: 
         os.chown(root, pwd.getpwnam(user).pw_uid, -1)
     root.chmod(0o700)
     server = PostgresServer(binaries, root, user, settings or {})
-    server.make()
+    server.make(*initdb)
     return server
 
 

@@ -57,6 +57,7 @@ from ostiary_tools.control.migrated import MigrationTable
 from ostiary_tools.control.people import PeopleTable
 from ostiary_tools.control.taints import TaintTable
 from ostiary_tools.control.tokens import TokenTable
+from ostiary_tools.control.turns import Turns
 from ostiary_tools.datasources.port import ChangeLimits, Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
 from ostiary_tools.embedded import Cluster, attached, names
@@ -92,6 +93,7 @@ class House:
     queue: Queue
     shelves: Shelves
     vault: Vault
+    turns: Turns
 
     @property
     def owners(self) -> Owners:
@@ -183,7 +185,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         )
         jobs = Jobs(job_table, gate.call)
         stack.push_async_callback(jobs.close)
-        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs, queue, shelves, vault)
+        kept = (recorder, audit, cursors, examples, meter, gate, changes, tokens, jobs, queue, shelves, vault, Turns(writer_dsn))
         yield House(config, registry, policies, watch, datasources, worlds, *kept)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 import typer
 
 from ostiary.cli_administered import account_name
+from ostiary.cli_backup_status import status
 from ostiary.cli_options import ConfigOption, JsonOption, RoleOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 app = typer.Typer(help="Encrypted backups: begin a repository, make, list, verify and delete them.", no_args_is_help=True)
+app.command(epilog="Example: ostiary backup status --json")(status)
 
 Id = Annotated[str, typer.Argument(metavar="BACKUP", help="Its id, or a datasource: the newest of it.")]
 Key = Annotated[Path | None, typer.Option("--recovery-key", metavar="FILE", help="The file of the recovery key.")]

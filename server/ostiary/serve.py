@@ -82,8 +82,8 @@ async def serve_as_worker(config: Config, descriptor: int, progress: Progress, f
 async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -> None:
     """Do the work that waits until SIGINT or SIGTERM, or until there was none for so long."""
     from ostiary.drifting import Drifting
-    from ostiary.expiring import Marking
     from ostiary.following import Following
+    from ostiary.log_keeping import LogKeeping, kept
     from ostiary.scheduling import Scheduling, keeper, schedules
     from ostiary.worker import Worker
     from ostiary_tools.control.schedules import ScheduleTable
@@ -95,14 +95,14 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
         for asked in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(asked, stop.set)
         on_hangup(house.policy_watch.ask)
-        worker = Worker(house.queue, house.gate.call, config.jobs.at_once, None if planned else idle_s)
+        worker = Worker(house.queue, house.gate.call, config.jobs.at_once, None if planned or kept(config.plans) else idle_s)
         followed = Following(house.shelves, house.queue, house.datasources, house.gate, house.owners)
         drifting = Drifting(house.shelves, house.gate, house.owners)
         table = ScheduleTable(house.queue.table.link, house.queue.table.key)
         known = (house.gate, house.policies, house.vault, house.recorder, keeper(config))
         scheduling = Scheduling(planned, table, *known)
-        marking = Marking(house.vault, config.plans, house.recorder)
-        works = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), marking.keep(worker))
+        logs = LogKeeping(config.plans, house.vault, house.turns)
+        works = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), logs.keep())
         beside = [asyncio.create_task(work, name="beside") for work in works]
         progress("waiting for jobs")
         try:

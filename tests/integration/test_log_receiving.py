@@ -1,0 +1,60 @@
+"""The log of a real server, kept as it comes."""
+
+import shutil
+
+import pytest
+from fix_log import MakeKept
+from fix_waiting import until
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_what_is_committed_is_kept_within_seconds_whole_segments_and_the_beginning_of_the_next(make_kept: MakeKept):
+    kept = await make_kept()
+    async with kept.keeping():
+        await kept.write(3)
+        await kept.caught_up()
+        kept.assert_gapless()
+        first = kept.archive.newest(1)
+        assert first is not None
+        await kept.switch(3)
+        await kept.write(3)
+        await kept.caught_up()
+    kept.assert_gapless()
+    newest = kept.archive.newest(1)
+    assert newest is not None
+    assert newest.start_position >= first.start_position + 3 * (1 << 20)
+    assert len(kept.acked) == 6
+    assert kept.standing.problem == ""
+    assert not kept.standing.receiving
+
+
+async def test_the_server_lets_go_of_what_is_kept_and_of_nothing_else(make_kept: MakeKept):
+    kept = await make_kept()
+    async with kept.keeping():
+        await kept.switch(5)
+        await kept.caught_up()
+        restart = f"SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = '{kept.standing.slot}'"
+
+        async def advanced() -> bool:
+            newest = kept.archive.newest(1)
+            assert newest is not None
+            found = int(await kept.fetch(restart) or 0)
+            assert found <= newest.end_position
+            return found == newest.start_position
+
+        await until(advanced)
+
+
+async def test_a_spool_that_is_lost_loses_nothing(make_kept: MakeKept):
+    kept = await make_kept()
+    async with kept.keeping():
+        await kept.write(3)
+        await kept.caught_up()
+    await kept.write(3)
+    await kept.switch(4)
+    await kept.write(3)
+    shutil.rmtree(kept.work.root)
+    async with kept.keeping():
+        await kept.caught_up()
+    kept.assert_gapless()

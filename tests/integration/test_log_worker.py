@@ -1,0 +1,58 @@
+"""`ostiary worker` keeps the log that a plan says, and one worker of several does."""
+
+import asyncio
+import json
+from collections.abc import Callable
+
+import asyncpg
+import pytest
+from fix_custody import KEEPER, SHOP, begin
+from fix_postgres import PostgresServer
+from fix_queue import program
+from fix_server import MakeSite
+from fix_waiting import until
+
+from ostiary.log_keeping import cluster_folder, known_cluster
+from ostiary.vault import open_vault
+from ostiary_tools.backup.wal_archive import standing
+
+pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
+
+PLAN = '[plans.shop]\nwal = "kept"\n'
+RECEIVERS = "SELECT count(*) FROM pg_stat_replication WHERE application_name LIKE 'ostiary log %'"
+
+
+async def test_one_worker_of_two_keeps_the_log_of_a_plan_and_the_other_goes_on_when_it_ends(
+    make_site: MakeSite, own_server: Callable[..., PostgresServer]
+):
+    server = await asyncio.to_thread(own_server, max_slot_wal_keep_size="1GB")
+    await asyncio.to_thread(server.sql, SHOP)
+    site = await make_site({"shop": server.dsn()}, backups={"shop": server.dsn(KEEPER)}, more=PLAN)
+    vault = open_vault(site.config, None)
+    begin(vault)
+    connection = await asyncpg.connect(server.dsn())
+
+    async def received_by_one() -> bool:
+        return int(await connection.fetchval(RECEIVERS)) == 1
+
+    async def kept_now() -> None:
+        at = await connection.fetchval("SELECT clock_timestamp()")
+
+        def there() -> bool:
+            system = known_cluster(vault, "shop")
+            found = standing.read(cluster_folder(vault, system or "")) if system else None
+            return found is not None and found.kept_until is not None and found.kept_until >= at
+
+        await until(there, 90)
+        await until(received_by_one, 60)
+
+    async with program(site) as first:
+        await until(received_by_one, 60)
+        async with program(site):
+            await kept_now()
+            first.kill()
+            await first.wait()
+            await kept_now()
+    await connection.close()
+    told = json.loads(site.command("backup", "status", "--json").stdout)
+    assert [(one["plan"], one["kept"]) for one in told] == [("shop", True)]
