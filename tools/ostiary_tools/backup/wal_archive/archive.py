@@ -3,12 +3,13 @@
 Blocking, for threads.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,13 +19,26 @@ from ostiary_tools.backup.manifest import Content, Member
 from ostiary_tools.backup.port import Stage
 from ostiary_tools.backup.repository import Repository, read_signed
 from ostiary_tools.backup.wal_archive import looking, pages, timelines
-from ostiary_tools.backup.wal_archive.segment import DESCRIPTION, FOLDER, MEMBER, Segment, best, decode, encode
+from ostiary_tools.backup.wal_archive.segment import (
+    BLOCK,
+    DESCRIPTION,
+    FOLDER,
+    MEMBER,
+    NAME,
+    SHORT,
+    Segment,
+    block,
+    decode,
+    encode,
+    grouped,
+)
 from ostiary_tools.backup.wal_archive.timelines import END, HISTORIES, History, Leg
 from ostiary_tools.errors import Damaged
 
 _GAP = "take a full backup now: no copy of an earlier one comes past the gap"
-_TWO = "two servers with one identity write here: give one of them a new repository"
-_BLOCK = len("0" * 16)
+TWO = "two servers with one identity write here: give one of them a new repository"
+_USUAL = 1 << 24
+"""Bytes of a segment, unless a cluster was made with others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +97,7 @@ class Archive:
             if timeline in self.histories():
                 kept = self.history(timeline)
                 if kept.legs != made.legs:
-                    raise Damaged(timelines.name(timeline), f"another history of timeline {timeline} is kept", _TWO)
+                    raise Damaged(timelines.name(timeline), f"another history of timeline {timeline} is kept", TWO)
                 return kept
             self._commit(stage, f"{folder}/{timelines.DESCRIPTION}", timelines.encode(made))
         return made
@@ -97,8 +111,9 @@ class Archive:
         if timeline not in self.histories():
             raise timelines.missing(timeline)
         folder = timelines.folder(self.system_identifier, timeline)
-        data = read_signed(self.repository.storage, self.repository.seal, f"{FOLDER}/{folder}/{timelines.DESCRIPTION}")
-        return timelines.decode(data, self.system_identifier, timeline)
+        with _called(timelines.name(timeline)):
+            data = read_signed(self.repository.storage, self.repository.seal, f"{FOLDER}/{folder}/{timelines.DESCRIPTION}")
+            return timelines.decode(data, self.system_identifier, timeline)
 
     def path(self, timeline: int, origin: int | None = None) -> Sequence[Leg]:
         """Which timeline holds which part of the log that leads to the end of one, from an `origin` on; else from that one on.
@@ -118,21 +133,52 @@ class Archive:
 
         Raises Damaged where a description is not as it was signed.
         """
-        for block in self._blocks(timeline):
-            if not _touches(block, start, end):
+        for names in self.groups(timeline, start, end):
+            segment = self.load(names[0])
+            if segment.start_position >= end:
+                return
+            if segment.end_position > start:
+                yield segment
+
+    def groups(self, timeline: int, start: int = 0, end: int = END) -> Iterator[Sequence[str]]:
+        """Of each segment the names under which it is kept, the one that holds most first. Some before and after may be among them.
+
+        However much is kept, little of it is read to find those that lie between two LSNs.
+        """
+        size = self.segment_bytes(timeline)
+        for each in self._blocks(timeline):
+            if not _touches(each, start, end):
                 continue
-            for name in best(self._names(block)):
-                segment = self._load(f"{FOLDER}/{self.system_identifier}/{block}/{name}")
-                if segment.start_position >= end:
-                    return
-                if segment.end_position > start:
-                    yield segment
+            for names in grouped(self._names(each)):
+                begin = wal.begin(names[0][:SHORT], size)
+                if begin < end and begin + size > start:
+                    yield names
+
+    def segment_bytes(self, timeline: int) -> int:
+        """Of every segment; the usual ones where none that is kept can tell."""
+        for name in chain.from_iterable(map(self._named, self._blocks(timeline))):
+            with suppress(Damaged):
+                return self.load(name).segment_bytes
+        return _USUAL
+
+    def load(self, name: str) -> Segment:
+        """What is kept under a name. Raises Damaged where it is not as it was signed."""
+        return self._load(f"{block(self.system_identifier, name)}/{name}")
+
+    def strange(self) -> Mapping[str, int]:
+        """Folders that hold more than a log has, and how much."""
+        blocks = [name for name in self._names("") if BLOCK.fullmatch(name)]
+        found = {"": len(self._names("")) - len(blocks) - (HISTORIES in self._names(""))}
+        found[HISTORIES] = len(self._names(HISTORIES)) - len(self.histories())
+        for each in blocks:
+            found[each] = sum(not (NAME.fullmatch(name) and name.startswith(each)) for name in self._names(each))
+        return {f"{FOLDER}/{self.system_identifier}/{name}".rstrip("/"): count for name, count in found.items() if count}
 
     def newest(self, timeline: int) -> Segment | None:
         """The last one of a timeline. However much is kept, little is read."""
-        for block in reversed(self._blocks(timeline)):
-            if names := best(self._names(block)):
-                return self._load(f"{FOLDER}/{self.system_identifier}/{block}/{names[-1]}")
+        for each in reversed(self._blocks(timeline)):
+            if groups := grouped(self._names(each)):
+                return self.load(groups[-1][0])
         return None
 
     def oldest(self, timeline: int) -> Segment | None:
@@ -146,7 +192,7 @@ class Archive:
         """
         legs = self.path(timeline, origin)
         found: list[Segment] = []
-        reached, size = start, 1 << 24
+        reached, size = start, _USUAL
         for leg, segment in self._along(legs, start, end or END):
             size = segment.segment_bytes
             if segment.start_position > reached:
@@ -163,7 +209,7 @@ class Archive:
 
     def timelines(self) -> Sequence[int]:
         """Of which segments are kept, in order."""
-        return sorted({int(block[:8], 16) for block in self._names("") if len(block) == _BLOCK})
+        return sorted({int(name[:8], 16) for name in self._names("") if BLOCK.fullmatch(name)})
 
     @contextmanager
     def plain(self, segment: Segment) -> Iterator[BinaryIO]:
@@ -171,7 +217,8 @@ class Archive:
         identities = self.repository.identities
         if not identities:
             raise NoKey("there is no key here to decrypt the log with", "name the operational key in `[backup] identity`")
-        with streams.opened(segment.member, self.stored(segment), identities) as plain:
+        called = replace(segment.member, name=segment.name)  # every segment's own name is the same
+        with streams.opened(called, self.stored(segment), identities) as plain:
             yield plain
 
     def stored(self, segment: Segment) -> BinaryIO:
@@ -226,13 +273,26 @@ class Archive:
         return self._load(folder) if name in self.repository.storage.names(parent) else None
 
     def _load(self, folder: str) -> Segment:
-        return decode(read_signed(self.repository.storage, self.repository.seal, f"{folder}/{DESCRIPTION}"), folder)
+        with _called(folder.rpartition("/")[2]):
+            return decode(read_signed(self.repository.storage, self.repository.seal, f"{folder}/{DESCRIPTION}"), folder)
+
+    def _named(self, block_name: str) -> Sequence[str]:
+        return list(filter(NAME.fullmatch, self._names(block_name)))
 
     def _blocks(self, timeline: int) -> Sequence[str]:
-        return [name for name in self._names("") if len(name) == _BLOCK and name.startswith(f"{timeline:08X}")]
+        return [name for name in self._names("") if BLOCK.fullmatch(name) and name.startswith(f"{timeline:08X}")]
 
     def _names(self, below: str) -> Sequence[str]:
         return self.repository.storage.names(f"{FOLDER}/{self.system_identifier}/{below}".rstrip("/"))
+
+
+@contextmanager
+def _called(name: str) -> Iterator[None]:
+    """Say of which segment or history it is what cannot be relied on."""
+    try:
+        yield
+    except Damaged as damage:
+        raise Damaged(name, f"what `{name}` says of itself is not what was signed: {damage.message}", damage.hint) from None
 
 
 def clusters(repository: Repository) -> Sequence[str]:
@@ -266,7 +326,7 @@ def _before(arrived: Arrived, system_identifier: str) -> tuple[str, bytes] | Non
 
 def _same(kept: Segment, made: Segment) -> Segment:
     if kept.member.plain_sha256 != made.member.plain_sha256:
-        raise Damaged(made.name, f"another log is kept as `{made.name}` of this cluster", _TWO)
+        raise Damaged(made.name, f"another log is kept as `{made.name}` of this cluster", TWO)
     return kept
 
 
@@ -276,8 +336,13 @@ def _touches(block: str, start: int, end: int) -> bool:
     return log << 32 < end and (log + 1) << 32 > start
 
 
-def _gap(legs: Sequence[Leg], place: int, segment_bytes: int) -> Damaged:
-    number = place // segment_bytes
-    timeline = next((leg.timeline for leg in legs if leg.holds(number * segment_bytes, segment_bytes)), legs[-1].timeline)
-    name = wal.name(timeline, number, segment_bytes)
+def gap(timeline: int, place: int, segment_bytes: int) -> Damaged:
+    """That the log is missing there."""
+    name = wal.name(timeline, place // segment_bytes, segment_bytes)
     return Damaged(name, f"the kept log has a gap: `{name}` is missing or not whole", _GAP)
+
+
+def _gap(legs: Sequence[Leg], place: int, segment_bytes: int) -> Damaged:
+    begin = place - place % segment_bytes
+    timeline = next((leg.timeline for leg in legs if leg.holds(begin, segment_bytes)), legs[-1].timeline)
+    return gap(timeline, place, segment_bytes)

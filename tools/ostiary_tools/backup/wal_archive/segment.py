@@ -21,6 +21,7 @@ MEMBER = "segment.zst.age"
 DESCRIPTION = "segment"
 NAME = re.compile(r"[0-9A-F]{24}(\.[0-9A-F]{16})?", re.ASCII)
 """Of the folder of a segment, or of a tail."""
+BLOCK = re.compile(r"[0-9A-F]{16}", re.ASCII)
 SHORT = 24
 """Characters of a segment's name; a tail's folder says more."""
 _SYSTEM = re.compile(r"[0-9]{1,20}", re.ASCII)
@@ -101,13 +102,16 @@ def block(system_identifier: str, name: str) -> str:
     return f"{FOLDER}/{system_identifier}/{name[:16]}"
 
 
-def best(names: Sequence[str]) -> Sequence[str]:
-    """Of each segment the name of the whole one, else of the longest tail, in order; names that are none are left out."""
-    found: dict[str, str] = {}
+def grouped(names: Sequence[str]) -> Sequence[Sequence[str]]:
+    """Of each segment, in order, what is kept of it: the whole one, and tails from the longest on."""
+    found: dict[str, list[str]] = {}
     for name in sorted(filter(NAME.fullmatch, names)):
-        if found.get(name[:SHORT]) != name[:SHORT]:  # a tail's name comes after the whole one's, and a longer one's after a shorter
-            found[name[:SHORT]] = name
-    return list(found.values())
+        found.setdefault(name[:SHORT], []).append(name)
+    return [sorted(each, key=_length, reverse=True) for each in found.values()]
+
+
+def _length(name: str) -> str:
+    return name[SHORT:] or "whole"  # after any tail's, which begin with a full stop
 
 
 def encode(segment: Segment) -> bytes:
