@@ -7,7 +7,7 @@ from typing import Any
 
 from ostiary.local_calls import LocalCalls
 from ostiary_tools.api import Backups
-from ostiary_tools.backup.evidence import Evidence, drills
+from ostiary_tools.backup.evidence import LOGS, Evidence, drills, newest
 from ostiary_tools.backup.known import KnownBackup, known
 from ostiary_tools.errors import Refused
 
@@ -20,6 +20,8 @@ class Shown:
 
     known: KnownBackup
     drills: tuple[Evidence, ...]
+    log: Evidence | None
+    """What the newest look at the log found that leads on from it."""
 
 
 async def known_to(calls: LocalCalls) -> Backups:
@@ -55,7 +57,7 @@ async def usual_source(calls: LocalCalls) -> str | None:
 async def shown(calls: LocalCalls, id_: str) -> Shown:
     """All of one that the caller knows. Raises Refused, in the same words for what is hidden, and Damaged."""
     one = known(id_, await known_to(calls))
-    return Shown(one, await asyncio.to_thread(_drills, calls, one))
+    return Shown(one, await asyncio.to_thread(_drills, calls, one), await asyncio.to_thread(_log, calls, one))
 
 
 async def drills_of(calls: LocalCalls, id_: str) -> Sequence[Evidence]:
@@ -107,3 +109,7 @@ def drill_described(one: Evidence) -> Mapping[str, Any]:
 
 def _drills(calls: LocalCalls, one: KnownBackup) -> tuple[Evidence, ...]:
     return drills(calls.house.vault.repository(), one.manifest)
+
+
+def _log(calls: LocalCalls, one: KnownBackup) -> Evidence | None:
+    return newest(calls.house.vault.repository(), one.manifest, LOGS)

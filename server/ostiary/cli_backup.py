@@ -183,7 +183,8 @@ def show(backup: Id, *, role: RoleOption = None, config: ConfigOption = None, js
 
     found = called(config, role, act)
     if json_:
-        print_json({**described(found.known), "drills": [drill_described(one) for one in found.drills]})
+        print_json({**described(found.known), "drills": [drill_described(one) for one in found.drills],
+                    "log": drill_described(found.log) if found.log else None})  # fmt: skip
         return
     told = described(found.known)
     for name in ("backup", "datasource", "kind", "parent", "server_version", "taken", "state", "database", "tables", "rows"):
@@ -193,19 +194,30 @@ def show(backup: Id, *, role: RoleOption = None, config: ConfigOption = None, js
         typer.echo(f"member {member['name']}: {member['plain_bytes']:,} bytes, {member['stored_bytes']:,} stored")
     for note in told["notes"]:
         typer.echo(f"note: {one_line(note)}")
+    if found.log:
+        typer.echo(f"log at {found.log.ended_at:%Y-%m-%d %H:%M:%S}Z: {one_line(found.log.checks[0].words)}")
     for one in found.drills:
         ended = f"failed: `{one_line(one.damage)}` is damaged" if one.damage else "passed"
         typer.echo(f"drill {one.ended_at:%Y-%m-%d %H:%M:%S}Z: {ended}, {len(one.checks)} checks")
 
 
 @app.command(epilog="Example: ostiary backup verify shop")
-def verify(backup: Id, *, role: RoleOption = None, config: ConfigOption = None, json_: JsonOption = False) -> None:
+def verify(
+    backup: Id,
+    *,
+    level: Annotated[
+        Literal["manifest", "wal"], typer.Option("--level", help="`wal`: the kept log that leads on from it, to its end.")
+    ] = "manifest",
+    role: RoleOption = None,
+    config: ConfigOption = None,
+    json_: JsonOption = False,
+) -> None:
     """Read every byte of a backup and compare it with what was kept. The exit code is 1 when it is damaged."""
     from ostiary.backup_calls import meant
 
     async def act(calls: "LocalCalls", tell: "Tell") -> tuple[str, str]:
         id_ = await meant(calls, backup)
-        return id_, await calls("verify_backup", {"backup": id_, "level": "manifest"}, tell)
+        return id_, await calls("verify_backup", {"backup": id_, "level": level}, tell)
 
     id_, text = called(config, role, act)
     print_json({"backup": id_, "intact": True, "found": text.splitlines()}) if json_ else typer.echo(text)

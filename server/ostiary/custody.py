@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ostiary import __version__
 from ostiary.progress import Tell
 from ostiary.vault import Vault
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Backup, Permit
-from ostiary_tools.backup.custody import Checked, Restored, Wanted
+from ostiary_tools.backup.custody import Checked, Level, Restored, Wanted
 from ostiary_tools.backup.known import resource, resources
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.errors import Damaged, Refused
@@ -45,17 +46,27 @@ class PermittedCustody:
         repository = await asyncio.to_thread(self.vault.repository)
         return await take(repository, source, self.work, self.vault.workshop(), self._told)
 
-    async def verify(self, backup: str, *, drill: bool) -> Checked:
+    async def verify(self, backup: str, level: Level) -> Checked:
         """Where it covers `verify`."""
         from ostiary_tools.backup.checking import check
 
         repository, kept = await self._kept(Action.VERIFY, backup)
-        if drill:
+        if level is Level.DRILL:
             return await self._drilled(repository, kept)
+        if level is Level.WAL:
+            return await self._followed(repository, kept)
         found = await check(repository, kept, self._told)
         if found.damages:
             raise _damaged(found.damages)
         return Checked(kept.manifest, kept.manifest.stored_bytes, notes=found.notes)
+
+    async def _followed(self, repository: "Repository", kept: "StoredBackup") -> Checked:
+        from ostiary_tools.backup.checking import check_log
+
+        found = await check_log(repository, kept, f"ostiary {__version__}", self._told)
+        if found.damages:
+            raise _damaged(found.damages)
+        return Checked(kept.manifest, kept.manifest.stored_bytes, notes=found.notes, log=found.words)
 
     async def _drilled(self, repository: "Repository", kept: "StoredBackup") -> Checked:
         from ostiary.drilling import drill_here

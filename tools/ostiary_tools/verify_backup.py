@@ -7,6 +7,7 @@ from pydantic import Field
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Access, Intent, Permit
 from ostiary_tools.api import AboutBackups, Args, Hints, Session, Surface, Text, World
+from ostiary_tools.backup.custody import Level
 from ostiary_tools.backup.known import known, resources
 from ostiary_tools.backup.telling import bytes_told
 
@@ -16,8 +17,11 @@ class VerifyBackupArgs(Args):
 
     backup: Annotated[str, AboutBackups(), Field(max_length=64, description="As `list_backups` gives it.")]
     level: Annotated[
-        Literal["manifest", "drill"],
-        Field(description="`manifest`: every byte is as it was kept; `drill`: it is restored, started and compared too."),
+        Literal["manifest", "wal", "drill"],
+        Field(
+            description="`manifest`: every byte is as it was kept; `wal`: so is all kept log after it, without a gap; "
+            "`drill`: it is restored, started and compared."
+        ),
     ] = "manifest"
 
 
@@ -40,8 +44,10 @@ class VerifyBackup:
     async def run(self, permit: Permit, session: Session) -> Text:
         """Read it. Raises ToolError; Damaged names the damage."""
         args = VerifyBackupArgs.model_validate(permit.intent.arguments)
-        checked = await session.custody.verify(args.backup, drill=args.level == "drill")
+        checked = await session.custody.verify(args.backup, Level(args.level))
         before = f"backup `{args.backup}`"
+        if checked.log:
+            return Text("\n".join((f"{before}: {checked.log}", *(f"note: {note}" for note in checked.notes))))
         if checked.drilled_at is None:
             found = known(args.backup, session.world.backups)
             said = f"{before}: all {bytes_told(checked.stored_bytes)} are as they were kept; {found.label}"

@@ -11,6 +11,17 @@ from ostiary_tools.errors import Refused
 from ostiary_tools.identifiers import one_line, relation_written
 
 
+class Level(StrEnum):
+    """How closely a backup is looked at."""
+
+    MANIFEST = "manifest"
+    """Every byte of it."""
+    WAL = "wal"
+    """The kept log that leads on from it."""
+    DRILL = "drill"
+    """It is restored."""
+
+
 class Target(StrEnum):
     """What is made of a backup. It is always new."""
 
@@ -69,6 +80,8 @@ class Checked:
     """When a drill passed, where one was held."""
     notes: tuple[str, ...] = ()
     """What a drill found, or what was not looked at and why."""
+    log: str = ""
+    """What was found of the log that leads on from it, where that was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +104,8 @@ class Custody(Protocol):
         """Take a backup; the one that this very work has made already, where it has."""
         ...
 
-    async def verify(self, backup: str, *, drill: bool) -> Checked:
-        """Read every byte of it, and for a drill restore it too and compare. Raises Damaged, which names the damage."""
+    async def verify(self, backup: str, level: Level) -> Checked:
+        """Read every byte of it or of its log, or restore it and compare. Raises Damaged, which names the damage."""
         ...
 
     async def restore(self, wanted: Wanted) -> Restored:

@@ -1,4 +1,4 @@
-"""What drills found: kept beside the backups, signed, appended to and never changed.
+"""What drills found, and looks at the log: kept beside the backups, signed, appended to and never changed.
 
 A backup is proven by its newest drill. Evidence that is not as it was signed, or is of other bytes than those of the backup, proves
 nothing.
@@ -18,6 +18,8 @@ from ostiary_tools.errors import Damaged
 
 FORMAT = 1
 DRILLS = "drills"
+LOGS = "looked-at-logs"
+"""What was found of the kept log that leads on from a backup."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one drill found. A drill ends with the first damage."""
+    """What one drill found, which ends with the first damage, or one look at the log."""
 
     backup: str
     manifest_sha256: str
@@ -55,9 +57,9 @@ class Evidence:
         return bool(self.checks) and not self.damage
 
 
-def record(repository: Repository, evidence: Evidence) -> None:
+def record(repository: Repository, evidence: Evidence, of: str = DRILLS) -> None:
     """Keep it. Blocking. Raises Unavailable without the key of signatures, and OSError."""
-    name = f"{DRILLS}/{evidence.backup}/{evidence.ended_at:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}"
+    name = f"{of}/{evidence.backup}/{evidence.ended_at:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}"
     write_signed(repository.storage, repository.writer(), name, strict_json.encode(evidence, FORMAT))
 
 
@@ -66,10 +68,13 @@ def drills(repository: Repository, manifest: Manifest) -> tuple[Evidence, ...]:
     return tuple(one for one in _found(repository, manifest) if one is not None)[::-1]
 
 
-def newest(repository: Repository, manifest: Manifest) -> Evidence | None:
-    """What its newest drill found. What cannot be read may have been a newer failure, so no success before it counts. Blocking."""
+def newest(repository: Repository, manifest: Manifest, of: str = DRILLS) -> Evidence | None:
+    """What its newest drill found, or look at its log. What cannot be read may have been a failure: no success before it counts.
+
+    Blocking.
+    """
     unread = False
-    for one in _found(repository, manifest):
+    for one in _found(repository, manifest, of):
         if one is not None:
             return None if unread and one.passed else one
         unread = True
@@ -82,9 +87,9 @@ def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
     return found.ended_at if found is not None and found.passed else None
 
 
-def _found(repository: Repository, manifest: Manifest) -> Iterator[Evidence | None]:
+def _found(repository: Repository, manifest: Manifest, of: str = DRILLS) -> Iterator[Evidence | None]:
     """The newest first, `None` for what does not count: names begin with the time, and a signature holds for one name alone."""
-    folder, held = f"{DRILLS}/{manifest.id}", sha256(encode(manifest)).hexdigest()
+    folder, held = f"{of}/{manifest.id}", sha256(encode(manifest)).hexdigest()
     for name in sorted(repository.storage.names(folder), reverse=True):
         if name.endswith(".json"):
             found = _read(repository, f"{folder}/{name.removesuffix('.json')}")
