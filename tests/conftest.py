@@ -18,6 +18,7 @@ pytest_plugins = [
     "fix_identity",
     "fix_vectors",
     "fix_chroma",
+    "fix_objects",
     "fix_indexing",
     "fix_copies",
     "fix_full",

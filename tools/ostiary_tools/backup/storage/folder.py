@@ -7,7 +7,6 @@ folder is ever touched. What is being made lies in `staging/`, beside a lock fil
 import errno
 import fcntl
 import os
-import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
@@ -17,11 +16,11 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from ostiary_tools.backup.storage.names import steps
 from ostiary_tools.errors import LockedOut, NotWritten
 
 STAGING = "staging"
 _GUARD = "staging.lock"
-_STEP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _SMALL = 1 << 30
 """Bytes at most of a file that is read whole: a manifest of millions of tables has fewer."""
 _ENTER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -41,7 +40,7 @@ class Folder:
     def names(self, under: str) -> Sequence[str]:
         """All files and folders right below, sorted; none where there is no such folder."""
         try:
-            with self._entered(_steps(under)) as folder:
+            with self._entered(steps(under)) as folder:
                 return _names(folder)
         except FileNotFoundError:
             return []
@@ -55,7 +54,7 @@ class Folder:
 
     def open(self, name: str) -> BinaryIO:
         """A regular file; anything else of that name is none."""
-        *above, last = _steps(name)
+        *above, last = steps(name)
         with self._entered(above) as folder:
             file = os.open(last, _READ, dir_fd=folder)
         if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -65,7 +64,7 @@ class Folder:
 
     def write(self, name: str, data: bytes, *, new: bool = True) -> None:
         """Write it beside, make it durable, then give it its name."""
-        *above, last = _steps(name)
+        *above, last = steps(name)
         draft = f"draft-{secrets.token_hex(8)}"
         with self._guarded(), self._entered([STAGING]) as staging, self._entered(above, make=True) as folder:
             try:
@@ -81,8 +80,8 @@ class Folder:
 
     def stage(self, name: str, work: str) -> "StagedFolder":
         """Begin a folder. What a killed process left of the same work goes first. Raises LockedOut while another is at it."""
-        *above, last = _steps(name)
-        [work] = _steps(work)
+        *above, last = steps(name)
+        [work] = steps(work)
         with self._guarded(), self._entered([STAGING]) as staging:
             lock = _held(f"{work}.lock", staging)
             if lock is None:
@@ -97,7 +96,7 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Move it out of sight, then take it away."""
-        *above, last = _steps(name)
+        *above, last = steps(name)
         gone = f"gone-{secrets.token_hex(8)}"
         with self._guarded(), self._entered([STAGING]) as staging, suppress(FileNotFoundError):
             with self._entered(above) as folder:
@@ -174,7 +173,7 @@ class StagedFolder:
 
     def create(self, name: str) -> BinaryIO:
         """A new file, which is durable when it is closed."""
-        [name] = _steps(name)
+        [name] = steps(name)
         with self._home._entered([STAGING, self._work]) as folder:  # noqa: SLF001 -- one piece
             return cast("BinaryIO", _Durable(os.open(name, _NEW, 0o600, dir_fd=folder), "wb"))
 
@@ -213,14 +212,6 @@ class _Durable(FileIO):
                 os.fsync(self.fileno())
             finally:
                 super().close()
-
-
-def _steps(name: str) -> list[str]:
-    """The parts of a name. Raises ValueError: names are ours or were checked, so another one is a mistake or an attack."""
-    steps = name.split("/") if name else []
-    if not all(map(_STEP.fullmatch, steps)):
-        raise ValueError("no name of a file in a repository")
-    return steps
 
 
 def _write_all(file: FileIO, data: bytes) -> None:

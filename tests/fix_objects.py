@@ -1,0 +1,85 @@
+"""A server that speaks S3, on loopback, in a process of its own; and a place between it and its clients where things go wrong."""
+
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from ostiary_tools.backup.storage.bucket import Address, Patience, open_bucket
+from ostiary_tools.backup.storage.objects import Objects
+
+_RUN = """
+import io, os, sys, threading
+from moto.server import create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()  # its starter is gone
+one_at_a_time, answer = threading.Lock(), create_backend_app("s3")
+
+def atomic(environ, start_response):
+    # A store that offers conditional writes compares and writes at once; this one must be made to.
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    with one_at_a_time:
+        return list(answer(environ, start_response))
+
+class Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log(self, *_):
+        pass
+
+server = make_server("127.0.0.1", 0, atomic, threaded=True, request_handler=Quiet)
+print(server.port, flush=True)
+server.serve_forever()
+"""
+KEYS = ("testing", "a secret of tests")
+IMPATIENT = Patience(request_s=5, tries=4, whole_s=20, pause_s=0.01)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectServer:
+    """Where it is."""
+
+    endpoint: str
+
+    def client(self) -> Any:
+        """Another program for S3 than ours."""
+        import boto3  # only these tests need it
+        from botocore.config import Config
+
+        return boto3.client(
+            "s3", endpoint_url=self.endpoint, region_name="us-east-1", aws_access_key_id=KEYS[0], aws_secret_access_key=KEYS[1],
+            config=Config(retries={"max_attempts": 1}, s3={"addressing_style": "path"}),
+        )  # fmt: skip
+
+    def bucket(self, **how: Any) -> Address:
+        """A new one, and a part of it."""
+        name = f"backups-{secrets.token_hex(4)}"
+        self.client().create_bucket(Bucket=name, **how)
+        return Address(name, "of/ours", self.endpoint, "us-east-1", *KEYS)
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    server = subprocess.Popen(
+        [sys.executable, "-c", _RUN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert server.stdout is not None
+        yield ObjectServer(f"http://127.0.0.1:{json.loads(server.stdout.readline())}")
+    finally:
+        server.kill()
+        server.communicate()
+
+
+NewObjects = Callable[[], Objects]
+
+
+@pytest.fixture
+def new_objects(object_server: ObjectServer) -> NewObjects:
+    """A storage in a new bucket."""
+    return lambda: Objects(open_bucket(object_server.bucket(), IMPATIENT))
