@@ -94,7 +94,7 @@ _SINCE = {
     17: {"event_triggers": "off", "sync_replication_slots": "off", "summarize_wal": "off"},
 }
 """What newer versions can do besides."""
-_AT_LEAST_AS = {
+AT_LEAST_AS = {
     "max_connections setting": "max_connections",
     "max_worker_processes setting": "max_worker_processes",
     "max_wal_senders setting": "max_wal_senders",
@@ -201,7 +201,7 @@ async def serving(
     await asyncio.to_thread(_check, data_dir, ground)
     facts = await control_data(data_dir, ground)
     private = await asyncio.to_thread(_private, ground, superuser)
-    limits = {name: facts[label] for label, name in _AT_LEAST_AS.items() if label in facts}
+    limits = {name: facts[label] for label, name in AT_LEAST_AS.items() if label in facts}
     newer = {name: value for major, more in _SINCE.items() if ground.programs.major >= major for name, value in more.items()}
     chosen = {**_QUIET, **newer, **limits, **_files(private, data_dir), **(settings or {})}
     command = Command(
