@@ -78,6 +78,7 @@ def described(one: KnownBackup) -> dict[str, Any]:
         "server_version": made.server_version,
         "taken": f"{made.ended_at:%Y-%m-%d %H:%M:%S}Z",
         "state": one.label,
+        "goes_after": one.goes or None,
         "database": held.database if held else None,
         "tables": len(held.tables) if held else None,
         "rows": held.rows if held else None,

@@ -23,6 +23,7 @@ from ostiary import (
     cli_doctor,
     cli_dr,
     cli_examples,
+    cli_expire,
     cli_migrate,
     cli_policy,
     cli_policy_diff,
@@ -75,6 +76,7 @@ app.add_typer(cli_taint.app, name="taint")
 app.add_typer(cli_migrate.app, name="migrate")
 app.add_typer(cli_approvals.app, name="approvals")
 app.add_typer(cli_vectors.app, name="vectors")
+cli_backup.app.command(epilog="Example: ostiary backup expire --dry-run")(cli_expire.expire)
 app.add_typer(cli_backup.app, name="backup")
 app.add_typer(cli_dr.app, name="dr")
 

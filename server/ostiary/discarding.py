@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from ostiary.audit.recorder import Recorder
 from ostiary.vault import Vault
 from ostiary_tools.backup.evidence import proven_at
+from ostiary_tools.backup.expiry import unmark
 from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.repository import BACKUPS, Repository, refuse_parent
 from ostiary_tools.errors import Refused
@@ -51,4 +52,5 @@ async def delete(vault: Vault, one: Doomed, person: str, recorder: Recorder) -> 
     await recorder.note("backup_deleting", facts)
     repository: Repository = await asyncio.to_thread(vault.repository)
     await asyncio.to_thread(repository.storage.remove, f"{BACKUPS}/{one.id}")
+    await asyncio.to_thread(unmark, repository, one.id)
     await recorder.note("backup_deleted", facts)

@@ -195,4 +195,5 @@ def _newest(one: Schedule, backups: Iterable[KnownBackup]) -> datetime | None:
     of = [each for each in backups if each.manifest.datasource == one.plan]
     if one.what == DRILL:
         return max((datetime.fromisoformat(held) for each in of if (held := each.proven or each.failed)), default=None)
-    return max((each.manifest.started_at for each in of if each.manifest.kind.value == one.what), default=None)
+    kinds = {one.what, "full"} if one.what == "incremental" else {one.what}  # it is a full one where it cannot be
+    return max((each.manifest.started_at for each in of if each.manifest.kind.value in kinds), default=None)

@@ -82,6 +82,7 @@ async def serve_as_worker(config: Config, descriptor: int, progress: Progress, f
 async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -> None:
     """Do the work that waits until SIGINT or SIGTERM, or until there was none for so long."""
     from ostiary.drifting import Drifting
+    from ostiary.expiring import Marking
     from ostiary.following import Following
     from ostiary.log_keeping import LogKeeping, kept
     from ostiary.scheduling import Scheduling, keeper, schedules
@@ -102,7 +103,9 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
         known = (house.gate, house.policies, house.vault, house.recorder, keeper(config))
         scheduling = Scheduling(planned, table, *known)
         logs = LogKeeping(config.plans, house.vault, house.turns)
-        works = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), logs.keep())
+        marking = Marking(house.vault, config.plans, house.recorder)
+        looks = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), marking.keep(worker))
+        works = (*looks, logs.keep())
         beside = [asyncio.create_task(work, name="beside") for work in works]
         progress("waiting for jobs")
         try:

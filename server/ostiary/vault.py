@@ -6,6 +6,7 @@ Nothing is kept of what the repository says: it is asked at each call, for other
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -124,7 +125,7 @@ class Vault:
         wrong += [
             f"the newest one of `{name}` {f'failed its drill {failed}' if failed else f'is {UNPROVEN}'}; see `ostiary drill {name}`"
             for name, made in sorted(newest.items())
-            for proven, failed in [drilled[made.id]]
+            for proven, failed, _ in [drilled[made.id]]
             if not proven
         ]
         if listed and CONTROL not in newest:
@@ -172,12 +173,16 @@ class Vault:
             hint=hint,
         )
 
-    def _listed(self) -> "tuple[Sequence[Listed], Mapping[str, tuple[str, str]], str, str]":
-        """What there is, what its newest drills said, and why nothing can be added to it."""
+    def _listed(self) -> "tuple[Sequence[Listed], Mapping[str, tuple[str, str, str]], str, str]":
+        """What there is, what its newest drills said and when it may go, and why nothing can be added to it."""
         try:
             repository = self.repository()
             listed = repository.listed()
-            drilled = {one.id: _drilled(repository, one.kept.manifest) for one in listed if one.kept is not None}
+            drilled = {
+                one.id: (*_drilled(repository, one.kept.manifest), _goes(repository, one.kept.manifest))
+                for one in listed
+                if one.kept is not None
+            }
             if not repository.proven:
                 return listed, drilled, "the recovery key of the repository was never seen to work", _PROVE
         except ToolError as error:
@@ -216,10 +221,17 @@ def _drilled(repository: "Repository", manifest: Manifest) -> tuple[str, str]:
     return (when, "") if held.passed else ("", when)
 
 
-def _label(proven: str, failed: str) -> str:
-    if failed:
-        return f"failed its drill {failed}"
-    return f"proven {proven}" if proven else UNPROVEN
+def _goes(repository: "Repository", manifest: Manifest) -> str:
+    """From when on it can be deleted, where it may go."""
+    from ostiary_tools.backup.expiry import marked
+
+    mark = marked(repository, manifest, datetime.now(UTC))
+    return f"{mark.due:%Y-%m-%d}" if mark else ""
+
+
+def _label(proven: str, failed: str, goes: str) -> str:
+    state = f"failed its drill {failed}" if failed else f"proven {proven}" if proven else UNPROVEN
+    return f"{state}, goes after {goes}" if goes else state
 
 
 def _by_datasource(resources: Iterable[Backup]) -> Mapping[str, tuple[Kind, ...]]:

@@ -6,13 +6,18 @@ import re
 import shutil
 import signal
 import sys
+from datetime import UTC, datetime
 
 import asyncpg
 from fix_backup import flip
 from fix_custody import ROWS
 from fix_person import Person
 from fix_postgres import PostgresServer
+from fix_retention import DAY, dated, logged
 from fix_waiting import until
+
+from ostiary.vault import open_vault
+from ostiary_tools.backup import expiry
 
 BOGUS = "20260101T000000Z-0123abcd"
 _WAITS = """
@@ -199,3 +204,31 @@ def test_a_backup_that_is_called_off_at_the_keyboard_leaves_nothing(person: Pers
     assert list(person.backups.glob("*")) == []
     assert [path.name for path in (person.site.config.backup_folder / "staging").glob("*") if path.suffix != ".lock"] == []
     assert person.backs_up()
+
+
+def test_what_no_plan_keeps_is_deleted_by_who_types_it_after_its_grace_and_an_agent_cannot(person: Person):
+    person.begins()
+    with (person.site.folder / "ostiary.toml").open("a") as file:
+        file.write("\n[plans.shop]\nkeep_last = 1\nkeep_days = 7\n")
+    repository = open_vault(person.site.config, None).repository()
+    old, older, new = (dated(repository, days) for days in (20, 30, 1))
+    logged(repository, [1])
+    nothing = person.runs("backup", "expire")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert "nothing is to be deleted now" in nothing.err
+    for one, days in ((older, 8), (old, 1)):
+        expiry.mark(repository, one, datetime.now(UTC) - days * DAY, 7 * DAY)
+    assert [line.rpartition("unproven")[2][:13] for line in person.does("backup", "list").splitlines()] == [
+        "",
+        *[", goes after "] * 2,
+    ]
+    assert json.loads(person.does("backup", "show", old.id, "--json"))["goes_after"]
+    assert person.does("backup", "expire", "--dry-run").startswith(f"{older.id}  shop  logical  ")
+    assert json.loads(person.does("backup", "expire", "--dry-run", "--json"))["backups"] == [older.id]
+    wrong = person.runs("backup", "expire", types="yes\n")
+    assert (wrong.code, "that is not it: nothing was deleted" in wrong.err) == (2, True)
+    done = person.runs("backup", "expire", types="delete 1\n")
+    assert (done.code, "deleted 1 backup and 0 segments of the log" in done.err) == (0, True)
+    assert [one.id for one in repository.listed()] == [old.id, new.id]
+    told = [event for event in person.events() if event[0].startswith("backup_")]
+    assert told == [("backup_expiring", older.id), ("backup_expired", older.id)]

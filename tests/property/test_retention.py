@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ostiary_tools.backup.manifest import ClusterFacts, Kind, Manifest
-from ostiary_tools.backup.retention import Terms, Tried, leaf_to_root, log_needed, staying
+from ostiary_tools.backup.retention import Terms, Tried, deletable, leaf_to_root, log_needed, staying
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 KINDS = (Kind.LOGICAL, Kind.FULL)
@@ -79,6 +79,15 @@ def test_to_delete_some_of_what_may_go_leaf_to_root_changes_nothing_of_what_stay
     assert staying(left, plans, NOW) == stays
     ids = {one.id for one in left}
     assert all(one.manifest.parent in ids for one in left if one.manifest.parent is not None)
+
+
+@given(repositories(), st.data())
+def test_of_what_is_due_only_that_goes_on_which_nothing_that_is_not_due_is_built(backups: list[Tried], data: st.DataObject):
+    due = set(data.draw(st.lists(st.sampled_from([one.id for one in backups])))) if backups else set()
+    gone = set(deletable(due, backups))
+    assert gone <= due
+    assert all(one.manifest.parent not in gone for one in backups if one.id not in gone)
+    assert {id_ for id_ in due if not any(one.manifest.parent == id_ for one in backups)} <= gone, "leaves go"
 
 
 @given(repositories(), TERMS, st.sampled_from(["last", "days", "weekly", "monthly", "yearly"]), st.integers(1, 30))

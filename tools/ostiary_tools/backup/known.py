@@ -24,13 +24,14 @@ class KnownBackup:
     """When the newest drill passed, ISO 8601; empty where none has, or the newest has failed."""
     failed: str = ""
     """When the newest drill did not pass; empty where it did, or there was none."""
+    goes: str = ""
+    """The day from which on a person can have it deleted, since no plan keeps it any more; empty where it stays."""
 
     @property
     def label(self) -> str:
         """What is to be said of it before anything else."""
-        if self.failed:
-            return f"failed its drill {self.failed}"
-        return f"proven {self.proven}" if self.proven else UNPROVEN
+        state = f"failed its drill {self.failed}" if self.failed else f"proven {self.proven}" if self.proven else UNPROVEN
+        return f"{state}, goes after {self.goes}" if self.goes else state
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,14 @@ def staying(backups: Sequence[Tried], plans: Mapping[str, Terms], now: datetime)
     return _with_ancestors(found, backups)
 
 
+def deletable(due: Iterable[str], backups: Sequence[Tried]) -> Sequence[str]:
+    """Those on which only others of them are built, leaf to root."""
+    parents = {one.id: one.manifest.parent for one in backups}
+    found = set(due)
+    needed = {above for one in backups if one.id not in found for above in _above(one.id, parents)}
+    return leaf_to_root(found - needed, backups)
+
+
 def leaf_to_root(ids: Iterable[str], backups: Sequence[Tried]) -> Sequence[str]:
     """These, each before the one that it is built on, the oldest first otherwise."""
     parents = {one.id: one.manifest.parent for one in backups}

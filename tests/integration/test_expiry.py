@@ -1,0 +1,183 @@
+"""Backups that may go: marked, seen, pardoned, and deleted leaf to root once a person says so."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from fix_backup import Vault, flip, new_vault
+from fix_custody import OpenStrongroom
+from fix_retention import DAY, SEGMENT_BYTES, dated, kept_log, logged
+
+from ostiary.config.backup import Plan
+from ostiary.expiring import Due, Marking, due, expire
+from ostiary_tools.backup import expiry
+from ostiary_tools.backup.expiry import EXPIRY, reviewed
+from ostiary_tools.backup.manifest import Kind, Manifest
+from ostiary_tools.backup.repository import Repository
+from ostiary_tools.errors import Damaged, Refused
+
+PLANS = {"shop": Plan(keep_last=1, keep_days=7, grace_days=3)}
+
+
+@pytest.fixture
+def vault(tmp_path: Path) -> Vault:
+    return new_vault(tmp_path)
+
+
+class Notes(list[tuple[str, str]]):
+    """What was put on record."""
+
+    async def __call__(self, event: str, facts: Mapping[str, object]) -> None:
+        """Once more."""
+        self.append((event, str(facts.get("backup") or facts.get("before"))))
+
+
+def marked(repository: Repository, *made: Manifest, days_ago: float = 4) -> None:
+    for one in made:
+        expiry.mark(repository, one, datetime.now(UTC) - days_ago * DAY, 3 * DAY)
+
+
+def ids(repository: Repository) -> list[str]:
+    return [one.id for one in repository.listed()]
+
+
+async def expired(repository: Repository, shown: Due | None = None) -> Notes:
+    notes = Notes()
+    await expire(repository, PLANS, shown or due(repository, PLANS, datetime.now(UTC)), "ada", notes)
+    return notes
+
+
+@pytest.mark.asyncio
+async def test_what_no_plan_keeps_is_marked_and_listed_so_and_what_is_kept_after_all_is_pardoned(strongroom: OpenStrongroom):
+    async with strongroom() as it, it.client() as client:
+        house = it.house
+        repository = house.vault.repository()
+        old, new = dated(repository, 30), dated(repository, 1)
+        now = datetime.now(UTC)
+        for _ in range(2):
+            await Marking(house.vault, PLANS, house.recorder).round(now)
+        listed = (await client.call_tool("list_backups", {})).content[0]
+        found = reviewed(repository, {}, now)
+        longer = {"shop": PLANS["shop"].model_copy(update={"keep_days": 60})}
+        await Marking(house.vault, longer, house.recorder).round(now)
+        after = reviewed(repository, {}, now)
+        records = [(one["event"], one["backup"]) for one in await it.site.records() if one.get("event", "").startswith("backup_")]
+    rows = [line for line in listed.text.splitlines() if line.startswith("2") and "Z-" in line]
+    assert [row.partition(",")[0] for row in rows] == [new.id, old.id]
+    assert rows[0].endswith(",unproven")
+    assert rows[1].endswith(f'unproven, goes after {now + 3 * DAY:%Y-%m-%d}"')
+    assert (list(found.marks), list(after.marks)) == ([old.id], [])
+    assert records == [("backup_marked", old.id), ("backup_unmarked", old.id)]
+
+
+def test_a_mark_that_was_forged_moved_or_made_by_a_clock_that_was_ahead_counts_for_nothing(vault: Vault):
+    repository, now = vault.repository, datetime.now(UTC)
+    one, other = dated(repository, 30), dated(repository, 31)
+    dated(repository, 1)
+    marked(repository, one)
+    file = vault.root / EXPIRY / f"{one.id}.json"
+    assert expiry.marked(repository, one, now) is not None
+    for ending in (".json", ".sig"):
+        (vault.root / EXPIRY / f"{other.id}{ending}").write_bytes(file.with_suffix(ending).read_bytes())
+    assert expiry.marked(repository, other, now) is None
+    flip(file, 0.5)
+    assert expiry.marked(repository, one, now) is None
+    expiry.mark(repository, one, now + timedelta(hours=1), 3 * DAY)
+    assert expiry.marked(repository, one, now) is None
+    assert due(repository, PLANS, now).backups == []
+    (vault.root / EXPIRY / f"{one.id}.json").unlink()
+    assert expiry.mark(repository, one, now, DAY) == expiry.marked(repository, one, now), "what was begun does not hinder"
+
+
+@pytest.mark.asyncio
+async def test_a_chain_goes_leaf_to_root_and_its_root_stays_as_long_as_a_leaf(vault: Vault):
+    repository = vault.repository
+    root = dated(repository, 30, kind=Kind.FULL)
+    middle = dated(repository, 29, kind=Kind.INCREMENTAL, parent=root.id, start=1000)
+    leaf = dated(repository, 28, kind=Kind.INCREMENTAL, parent=middle.id, start=2000)
+    full = dated(repository, 1, kind=Kind.FULL, start=3000)
+    others = [full, dated(repository, 0.5, kind=Kind.INCREMENTAL, parent=full.id, start=4000)]
+    marked(repository, root, middle)
+    assert due(repository, PLANS, datetime.now(UTC)).backups == [], "the leaf was not marked yet"
+    marked(repository, leaf)
+    notes = await expired(repository)
+    assert notes == [(what, one.id) for one in (leaf, middle, root) for what in ("backup_expiring", "backup_expired")]
+    assert ids(repository) == [one.id for one in others]
+    assert repository.storage.names(EXPIRY) == []
+
+
+@pytest.mark.asyncio
+async def test_only_what_was_shown_and_may_still_go_is_deleted(vault: Vault):
+    repository, now = vault.repository, datetime.now(UTC)
+    first, second, third = dated(repository, 40), dated(repository, 30), dated(repository, 20)
+    newest = dated(repository, 8)
+    marked(repository, first, second)
+    shown = due(repository, PLANS, now)
+    assert [one.id for one in shown.backups] == [first.id, second.id]
+    marked(repository, third)
+    expiry.unmark(repository, first.id)
+    await expired(repository, shown)
+    assert ids(repository) == [first.id, third.id, newest.id]
+    marked(repository, newest)
+    assert newest.id not in [one.id for one in due(repository, PLANS, now).backups], "the last good one, however old and marked"
+
+
+def test_before_its_grace_is_over_and_while_anything_is_doubtful_nothing_goes(vault: Vault):
+    repository, now = vault.repository, datetime.now(UTC)
+    old, new = dated(repository, 30), dated(repository, 1)
+    marked(repository, old, days_ago=2)
+    assert due(repository, PLANS, now).backups == []
+    assert [one.id for one in due(repository, PLANS, now + 2 * DAY).backups] == [old.id]
+    with pytest.raises(Refused, match="dated in the future"):
+        due(repository, PLANS, now - 2 * DAY)
+    flip(vault.root / "backups" / new.id / "manifest.json", 0.5)
+    with pytest.raises(Damaged, match="nobody knows what it needs"):
+        due(repository, PLANS, now + 2 * DAY)
+
+
+@pytest.mark.asyncio
+async def test_the_log_goes_up_to_the_oldest_base_that_is_there_and_no_further(vault: Vault):
+    repository = vault.repository
+    old = dated(repository, 30, kind=Kind.FULL, start=5 * SEGMENT_BYTES + 100)
+    dated(repository, 1, kind=Kind.FULL, start=4098 * SEGMENT_BYTES + 100)
+    logged(repository, [3, 4, 5, 6, 4095, 4096, 4097, 4098, 4099])
+    logged(repository, [4, 4100], tail=5000)
+    logged(repository, [4097, 4098], timeline=2)
+    first = due(repository, PLANS, datetime.now(UTC))
+    assert (first.backups, first.segments) == ([], 3), "3, 4 and the tail of 4"
+    await expired(repository)
+    assert [name[-3:] for name in kept_log(repository)][:2] == ["005", "006"]
+    marked(repository, old)
+    notes = await expired(repository)
+    deleted = [(f"backup_{what}", old.id) for what in ("expiring", "expired")]
+    assert notes == [*deleted, ("log_expiring", "1/200064"), ("log_expired", "1/200064")]
+    assert sorted(kept_log(repository)) == [
+        "000000010000000100000002",
+        "000000010000000100000003",
+        "000000010000000100000004.0000000100401388",
+        "000000020000000100000002",
+    ]
+    assert due(repository, PLANS, datetime.now(UTC)).segments == 0
+
+
+@pytest.mark.asyncio
+async def test_of_a_cluster_without_a_base_the_whole_log_stays(vault: Vault):
+    repository = vault.repository
+    old = dated(repository, 30)
+    dated(repository, 1)
+    marked(repository, old)
+    logged(repository, [1, 2, 3])
+    await expired(repository)
+    assert len(kept_log(repository)) == 3
+
+
+@pytest.mark.asyncio
+async def test_who_was_killed_after_a_deletion_is_followed_by_one_who_records_it(vault: Vault):
+    repository = vault.repository
+    old = dated(repository, 30)
+    dated(repository, 1)
+    marked(repository, old)
+    repository.delete(old.id)
+    assert await expired(repository) == [("backup_expired", old.id)]
+    assert repository.storage.names(EXPIRY) == []
