@@ -38,6 +38,7 @@ _MOMENT_S = 1.0
 """How long one that was killed may take to be missed."""
 _KILLED = "was terminated by signal 9"
 """What a server says of a process of its own."""
+_FULL = "No space left on device"
 _LONGEST_SOCKET = 103
 _QUIET = {
     "listen_addresses": "",
@@ -187,7 +188,10 @@ class Scratch:
         """Why it ended, in its words."""
         if self.killed:
             return Unavailable("the copy's server was killed", "see that this machine has memory enough, and try again")
-        return Damaged(SERVER, f"the copy's server ended: {fatal(self._running.said) or 'it gave no reason'}")
+        reason = fatal(self._running.said) or "it gave no reason"
+        if _FULL in reason:
+            return Unavailable("the copy's server found no space left on the device", "see that there is room for the copy")
+        return Damaged(SERVER, f"the copy's server ended: {reason}")
 
 
 @asynccontextmanager
