@@ -1,6 +1,7 @@
 """The log of a small server of the test's own, kept as it comes, and what a client was told meanwhile."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from fix_backup import Vault, new_vault
+from fix_backup import Vault, new_vault, reopened
 from fix_postgres import PostgresServer
 from fix_waiting import until
 
@@ -22,6 +23,7 @@ from ostiary_tools.backup.wal_archive import looking, standing
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.receiver import Pace, Work, keep
 from ostiary_tools.backup.wal_archive.standing import Standing
+from ostiary_tools.datasources.failures import DRIVER_ERRORS
 from ostiary_tools.errors import ToolError
 
 SETTINGS = {"max_slot_wal_keep_size": "64MB", "min_wal_size": "2MB", "max_wal_size": "8MB", "autovacuum": "off"}
@@ -134,11 +136,17 @@ class Kept:
 
     async def _load(self) -> None:
         while True:
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, asyncio.TimeoutError):
+            with suppress(*DRIVER_ERRORS):
                 async with self.connection() as connection:
                     while True:
                         await self._write(connection)
             await asyncio.sleep(0.05)
+
+
+async def keeper(kept: Kept, home: Path) -> asyncio.subprocess.Process:
+    """A process that keeps it, to be killed; `home` is the vault's."""
+    words = (str(home), kept.server.dsn(), kept.work.system_identifier, str(kept.work.root))
+    return await asyncio.create_subprocess_exec(sys.executable, __file__, *words, stdin=asyncio.subprocess.DEVNULL)
 
 
 async def _kept(work: Work) -> None:
@@ -173,3 +181,9 @@ async def kept_of(server: PostgresServer, vault: Vault, sought: Sought, home: Pa
 def elsewhere(kept: Kept, server: PostgresServer) -> Kept:
     """The same log, of a server that goes on in the place of the first."""
     return replace(kept, server=server, work=replace(kept.work, source=Source("shop", Kind.FULL, server.dsn())))
+
+
+if __name__ == "__main__":
+    _home, _dsn, _system, _root = sys.argv[1:]
+    _source = Source("shop", Kind.FULL, _dsn)
+    asyncio.run(_kept(Work(_source, reopened(Path(_home)), Sought(), Path(_root), _system, PACE)))
