@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator
 
 from fix_waiting import ended
+from prometheus_client.parser import text_string_to_metric_families
 
 from ostiary.config import Config
 
@@ -52,3 +53,12 @@ async def ostiary(config: Config, *arguments: str, expected: int = 0) -> str:
     out, err = await ended(process)
     assert process.returncode == expected, err
     return out.strip()
+
+
+def samples(page: str) -> dict[tuple[str, ...], float]:
+    """Of a page of metrics: (name, label values in order of their names …) → value."""
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }

@@ -25,6 +25,7 @@ from ostiary import (
     cli_examples,
     cli_expire,
     cli_migrate,
+    cli_plans,
     cli_policy,
     cli_policy_diff,
     cli_policy_install,
@@ -77,6 +78,7 @@ app.add_typer(cli_migrate.app, name="migrate")
 app.add_typer(cli_approvals.app, name="approvals")
 app.add_typer(cli_vectors.app, name="vectors")
 cli_backup.app.command(epilog="Example: ostiary backup expire --dry-run")(cli_expire.expire)
+cli_backup.app.command(epilog="Example: ostiary backup plans --json")(cli_plans.plans)
 app.add_typer(cli_backup.app, name="backup")
 app.add_typer(cli_dr.app, name="dr")
 

@@ -28,7 +28,7 @@ from ostiary_tools import cron
 from ostiary_tools.api import KnownBackup
 from ostiary_tools.asking import InputNeeded
 from ostiary_tools.control.connect import JournalError
-from ostiary_tools.control.schedules import Scheduled, ScheduleTable
+from ostiary_tools.control.schedules import DRILL, Scheduled, ScheduleTable
 from ostiary_tools.identifiers import one_line
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,6 @@ _MAY_PASS = frozenset(("busy", "not_recorded", "unavailable", "internal"))
 """Codes of failures after which it is asked for again."""
 _TIMES = UUID("5a7e1c7e-0b5e-4b62-9f5c-6f1c1d0f6b7d")
 """Of the ids that are made of times."""
-DRILL = "drill"
 WHATS = ("logical", "full", "incremental", "sqlite", DRILL)
 
 
@@ -85,7 +84,7 @@ class Scheduling:
 
     async def keep(self, worker: Worker) -> None:
         """Until cancelled: while the worker is the first of them, and whatever goes wrong in one round, there is a next."""
-        while self.schedules:
+        while True:
             try:
                 if worker.first:
                     await self.round(await self.table.now())
@@ -106,7 +105,9 @@ class Scheduling:
             await self._kept(one, rows.get(one.key), now)
         if self._look_at <= (clock := asyncio.get_running_loop().time()):
             self._look_at = clock + _LOOK_S
-            await self._look()
+            await self.table.forget(one.key for one in self.schedules)
+            if self.schedules:
+                await self._look()
 
     async def _kept(self, one: Schedule, row: Scheduled | None, now: datetime) -> None:
         due = cron.latest(one.cron, now)

@@ -104,8 +104,7 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
         scheduling = Scheduling(planned, table, *known)
         logs = LogKeeping(config.plans, house.vault, house.turns)
         marking = Marking(house.vault, config.plans, house.recorder)
-        looks = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), marking.keep(worker))
-        works = (*looks, logs.keep())
+        works = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), logs.keep(), marking.keep(worker))
         beside = [asyncio.create_task(work, name="beside") for work in works]
         progress("waiting for jobs")
         try:

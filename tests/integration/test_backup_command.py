@@ -14,10 +14,14 @@ from fix_custody import ROWS
 from fix_person import Person
 from fix_postgres import PostgresServer
 from fix_retention import DAY, dated, logged
+from fix_server import Site
 from fix_waiting import until
 
+from ostiary.app import open_house
 from ostiary.vault import open_vault
+from ostiary_tools import cron
 from ostiary_tools.backup import expiry
+from ostiary_tools.control.schedules import ScheduleTable
 
 BOGUS = "20260101T000000Z-0123abcd"
 _WAITS = """
@@ -232,3 +236,28 @@ def test_what_no_plan_keeps_is_deleted_by_who_types_it_after_its_grace_and_an_ag
     assert [one.id for one in repository.listed()] == [old.id, new.id]
     told = [event for event in person.events() if event[0].startswith("backup_")]
     assert told == [("backup_expiring", older.id), ("backup_expired", older.id)]
+
+
+def test_how_plans_stand_is_told_with_an_exit_code_for_machines(person: Person):
+    assert "no plan asks for anything" in person.runs("backup", "plans").err
+    with (person.site.folder / "ostiary.toml").open("a") as file:
+        file.write('\n[jobs]\nworker = "own"\n[plans.shop]\nlogical = "0 2 * * *"\n')
+    unseen = person.runs("backup", "plans")
+    assert (unseen.code, unseen.out.startswith("shop  logical  0 2 * * *  next 20")) == (1, True)
+    assert "not asked for yet, 0 s late: does `ostiary worker` run?" in unseen.out
+    asyncio.run(failing(person.site))
+    said = person.runs("backup", "plans")
+    assert (said.code, said.err) == (1, "")
+    assert "Z failed: unavailable: the server is away" in said.out
+    assert "late" not in said.out
+    [one] = json.loads(person.runs("backup", "plans", "--json").out)
+    assert (one["state"], one["is_late"]) == ("failed", False)
+
+
+async def failing(site: Site) -> None:
+    """As a worker leaves it."""
+    async with open_house(site.config, lambda _: None) as house:
+        table = ScheduleTable(house.queue.table.link, house.queue.table.key)
+        due = cron.latest("0 2 * * *", await table.now())
+        await table.begin("shop", "logical", "0 2 * * *", due)
+        await table.failed("shop", "logical", due, "unavailable: the server is away")

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from fix_custody import OpenStrongroom, Strongroom
+from fix_http import samples
 from fix_queue import working
 from fix_waiting import until
 
+from ostiary.http.metrics import Exposition, Plans
 from ostiary.scheduling import Scheduling, keeper, schedules
 from ostiary_tools.control.schedules import Scheduled, ScheduleTable
 
@@ -22,7 +24,7 @@ DAY, HOUR, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(seconds=1)
 
 
 @dataclass
-class Plans:
+class Nights:
     """Plans of a server, and the time that somebody says it is."""
 
     it: Strongroom
@@ -61,9 +63,9 @@ class Plans:
 
 
 @asynccontextmanager
-async def plans(strongroom: OpenStrongroom, more: str = NIGHTLY, **wishes: Any) -> AsyncIterator[Plans]:
+async def plans(strongroom: OpenStrongroom, more: str = NIGHTLY, **wishes: Any) -> AsyncIterator[Nights]:
     async with strongroom(more=more, **wishes) as it:
-        yield Plans(it)
+        yield Nights(it)
 
 
 BACKUP = "backup shop logical"
@@ -172,7 +174,7 @@ async def test_a_plan_is_kept_from_the_time_to_the_backup_and_its_drill_and_all_
     assert ("verify_backup", "local", ["custodian"], "permit") in asked
 
 
-async def ended(it: Plans, what: str) -> bool:
+async def ended(it: Nights, what: str) -> bool:
     await it.table.ended()
     return (await it.row(what)).state in ("completed", "failed")
 
@@ -201,6 +203,29 @@ async def test_what_cannot_be_asked_for_now_is_asked_for_again(strongroom: OpenS
         row = await it.row()
     assert row.state == "failed"
     assert "there is no repository of backups yet" in row.said
+
+
+async def test_the_metrics_tell_how_old_how_late_and_whether_done_and_plans_that_are_gone_are_forgotten(strongroom: OpenStrongroom):
+    async with plans(strongroom, NIGHTLY + 'drill = "0 2 * * *"\n') as it:
+        await it.at(NIGHT - HOUR)
+        await it.it.kept()
+        await it.at(NIGHT)
+        await it.ends()
+        await it.at(NIGHT)
+        await it.table.failed("shop", "drill", NIGHT, "it did not start")
+        now = datetime.now(UTC)
+        page = Exposition(it.it.house.meter, it.it.house.recorder, {}, it.it.house.policies)
+        found = samples(page.text((), Plans(now, await it.table.all())).decode())
+        for keeping in (it.keeping(), it.keeping()):
+            keeping.schedules = keeping.schedules[1:]
+            await keeping.round(NIGHT)
+        left = [one.what for one in await it.table.all()]
+    assert found["ostiary_plan_done", "shop", "logical"] == 1
+    assert found["ostiary_plan_done", "shop", "drill"] == 0
+    assert 0 < found["ostiary_backup_age_seconds", "shop", "logical"] < 300
+    assert ("ostiary_drill_age_seconds", "shop") not in found
+    assert found["ostiary_plan_late_seconds", "shop", "logical"] == max(0, (now - NIGHT - DAY).total_seconds())
+    assert left == ["drill"]
 
 
 async def test_a_job_that_fails_is_told_in_its_words_and_one_that_is_lost_is_too(strongroom: OpenStrongroom):

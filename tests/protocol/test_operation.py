@@ -7,11 +7,10 @@ import httpx2
 import pytest
 from fix_agents import http_client
 from fix_custody import begin
-from fix_http import serving
+from fix_http import samples, serving
 from fix_identity import AUDIENCE, providing
 from fix_waiting import until
 from mcp import Client, MCPError
-from prometheus_client.parser import text_string_to_metric_families
 
 from ostiary.config import Config
 from ostiary.config.backup import Backup
@@ -19,15 +18,6 @@ from ostiary.vault import open_vault
 from ostiary_tools.backup.making import making
 from ostiary_tools.backup.manifest import Content, Kind
 from ostiary_tools.backup.port import Made
-
-
-def samples(page: str) -> dict[tuple[str, ...], float]:
-    """(name, label values in order of their names …) → value."""
-    return {
-        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(page)
-        for sample in family.samples
-    }
 
 
 @pytest.mark.asyncio

@@ -5,6 +5,7 @@ holds a text of a caller's: tools are the registry's, datasources the configurat
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry
@@ -17,6 +18,7 @@ from ostiary.audit.recorder import Recorder, RecorderState
 from ostiary.meter import BOUNDS_S, Histogram, Meter
 from ostiary.policy_files import Policies
 from ostiary_tools.control.queue import Counted
+from ostiary_tools.control.schedules import DRILL, Scheduled
 from ostiary_tools.datasources.port import Datasource, PoolState
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -55,12 +57,30 @@ JOBS = Family("ostiary_jobs", "gauge", ("tool", "state"), "Jobs of all processes
 TAKEOVERS = Family(
     "ostiary_job_takeovers", "gauge", ("tool",), "How often one of them was taken from a worker that was heard of no more."
 )
+BACKUP_AGE = Family(
+    "ostiary_backup_age_seconds", "gauge", ("datasource", "kind"), "Age of the newest backup of a kind that a plan asks for."
+)
+DRILL_AGE = Family("ostiary_drill_age_seconds", "gauge", ("datasource",), "Age of the newest drill, where a plan asks for drills.")
+PLAN_DONE = Family(
+    "ostiary_plan_done", "gauge", ("datasource", "what"), "1 where what a plan asked for last was done, 0 where it failed."
+)
+PLAN_LATE = Family(
+    "ostiary_plan_late_seconds", "gauge", ("datasource", "what"), "How long something has been due that nobody has asked for."
+)
 BUILD = Family("ostiary_build_info", "gauge", ("version", "policy"), "Always 1; version and hash of the policies in force.")
 FAMILIES = (
     *(CALLS, IN_FLIGHT, STAGES, BUDGET_REFUSALS, BUDGET_USED, SIZE, IDLE, WAITING, HEALTHY),
-    *(RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, JOBS, TAKEOVERS, BUILD),
+    *(RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, JOBS, TAKEOVERS),
+    *(BACKUP_AGE, DRILL_AGE, PLAN_DONE, PLAN_LATE, BUILD),
 )
 """Every metric, in the order of the page."""
+
+
+class Plans(NamedTuple):
+    """How plans stood when it was now."""
+
+    now: datetime
+    rows: Sequence[Scheduled]
 
 
 class Exposition:
@@ -74,9 +94,9 @@ class Exposition:
         self._registry = CollectorRegistry()
         self._registry.register(_Labelled(self._process, {"worker": worker}) if worker else self._process)
 
-    def text(self, jobs: Sequence[Counted] | None = None) -> bytes:
-        """The page as it is now; nothing is said of jobs where nobody can tell how they stand."""
-        self._process.jobs = jobs
+    def text(self, jobs: Sequence[Counted] | None = None, plans: Plans | None = None) -> bytes:
+        """The page as it is now; nothing is said of jobs and plans where nobody can tell how they stand."""
+        self._process.jobs, self._process.plans = jobs, plans
         return generate_latest(self._registry)
 
 
@@ -87,6 +107,7 @@ class _Process(Collector):
         self._datasources = datasources
         self._policies = policies
         self.jobs: Sequence[Counted] | None = None
+        self.plans: Plans | None = None
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the registry would collect once at registration to learn the names."""
@@ -101,6 +122,7 @@ class _Process(Collector):
         yield from _of_audit(self._recorder.state())
         yield _gauge(STALE, {(): bool(self._policies.refused)})
         yield from _of_jobs(self.jobs) if self.jobs is not None else ()
+        yield from _of_plans(self.plans) if self.plans is not None and self.plans.rows else ()
         yield _gauge(BUILD, {(__version__, self._policies.engine.policy_hash): 1})
 
 
@@ -158,6 +180,16 @@ def _of_jobs(jobs: Sequence[Counted]) -> Iterator[Metric]:
     yield _gauge(JOBS, {(one.tool, one.state): one.count for one in jobs})
     tools = dict.fromkeys(one.tool for one in jobs)
     yield _gauge(TAKEOVERS, {(tool,): sum(one.takeovers for one in jobs if one.tool == tool) for tool in tools})
+
+
+def _of_plans(plans: Plans) -> Iterator[Metric]:
+    now, rows = plans
+    ages = {row: (now - row.newest).total_seconds() for row in rows if row.newest is not None}
+    yield _gauge(BACKUP_AGE, {(row.plan, row.what): age for row, age in ages.items() if row.what != DRILL})
+    yield _gauge(DRILL_AGE, {(row.plan,): age for row, age in ages.items() if row.what == DRILL})
+    ended = [row for row in rows if row.state not in ("", "waits")]
+    yield _gauge(PLAN_DONE, {(row.plan, row.what): row.state == "completed" for row in ended})
+    yield _gauge(PLAN_LATE, {(row.plan, row.what): row.late_s(now) for row in rows})
 
 
 def _counter(family: Family, samples: Mapping[tuple[str, ...], float]) -> Metric:

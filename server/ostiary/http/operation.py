@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ostiary.audit.recorder import Recorder
 from ostiary.example_files import ExampleSet
 from ostiary.http.doorstep import Recognised
-from ostiary.http.metrics import CONTENT_TYPE, Exposition
+from ostiary.http.metrics import CONTENT_TYPE, Exposition, Plans
 from ostiary.identity.caller import Caller
 from ostiary.identity.recognition import Recognition
 from ostiary.policy_files import Policies
@@ -29,6 +29,7 @@ from ostiary.vault import Vault
 from ostiary.worlds import Worlds
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.queue import Counted, QueueTable
+from ostiary_tools.control.schedules import ScheduleTable
 from ostiary_tools.datasources.port import Datasource
 
 _log = logging.getLogger(__name__)
@@ -55,12 +56,14 @@ class Operation:
 
     async def metrics(self) -> bytes:
         """The page of numbers."""
+        schedules = ScheduleTable(self.jobs.link, self.jobs.key)
         try:
-            jobs: Sequence[Counted] | None = await self.jobs.counted()
+            jobs: Sequence[Counted] = await self.jobs.counted()
+            plans = Plans(await schedules.now(), await schedules.all())
         except JournalError as error:
             _log.warning("jobs were not counted: %s", error)
-            jobs = None
-        return self.exposition.text(jobs)
+            return self.exposition.text()
+        return self.exposition.text(jobs, plans)
 
     async def readiness(self) -> Readiness:
         """How it is now."""

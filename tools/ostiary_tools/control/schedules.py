@@ -3,11 +3,16 @@
 A time is seen to once: what says so moves a schedule forward and never back, so that of two that say it one does nothing.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from ostiary_tools import cron
 from ostiary_tools.control.link import Link
+
+DRILL = "drill"
+"""What is asked for beside kinds of backups."""
 
 _BEGIN = """
 INSERT INTO jobs.schedule AS s (key, plan, what, cron, due) VALUES ($1, $2, $3, $4, $5)
@@ -51,6 +56,10 @@ class Scheduled:
     since: datetime
     newest: datetime | None
     """When the newest backup of the kind, or drill, was begun."""
+
+    def late_s(self, now: datetime) -> float:
+        """For how many seconds a time has been due that nobody has seen to."""
+        return max(0.0, (now - cron.following(self.cron, self.due)).total_seconds())
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,12 @@ class ScheduleTable:
     async def ended(self) -> tuple[Outcome, ...]:
         """Note how jobs have ended; those of which that was news."""
         return tuple(Outcome(**row) for row in await self.link.ask(_ENDED, self.key))
+
+    async def forget(self, but: Iterable[tuple[str, str]]) -> None:
+        """All that no plan asks for any more."""
+        kept = tuple(but)
+        gone = "DELETE FROM jobs.schedule WHERE key = $1 AND (plan, what) NOT IN (SELECT * FROM unnest($2::text[], $3::text[]))"
+        await self.link.ask(gone, self.key, [plan for plan, _ in kept], [what for _, what in kept])
 
     async def newest(self, plan: str, what: str, at: datetime | None) -> None:
         """Note when the newest one was begun."""
