@@ -26,7 +26,7 @@ def alarms_of_all(facts: Facts) -> Iterator[Alarm]:
         yield Alarm(f"the kept log of the cluster {system} cannot be relied on: {words}", "take a full backup now")
 
 
-def alarms_of(source: Source, plan: Wanted | None, now: datetime) -> Iterator[Alarm]:
+def alarms_of(source: Source, plan: Wanted | None, facts: Facts) -> Iterator[Alarm]:
     """What is wrong with one source."""
     taken = source.taken
     if source.uncovered:
@@ -35,7 +35,7 @@ def alarms_of(source: Source, plan: Wanted | None, now: datetime) -> Iterator[Al
     if not taken:
         yield Alarm("there is no backup of it", "make one with `ostiary backup create`")
         return
-    yield from _of_newest(taken[-1], now)
+    yield from _of_newest(taken[-1], facts.now)
     for one in taken:
         if not one.usable and one.drill is None:
             yield Alarm(f"the backup `{one.id}` builds on one that is gone, damaged or failed its drill", "take a full backup now")
@@ -44,7 +44,15 @@ def alarms_of(source: Source, plan: Wanted | None, now: datetime) -> Iterator[Al
     for gap in [gap for gap in source.log.gaps if last is None or last < gap.span.start][-_NAMED:]:
         words = f"the kept log has a gap: `{gap.segment}` of {moment(gap.span.start)} is missing or not whole"
         yield Alarm(words, "take a full backup now: no copy of an earlier one comes past the gap")
-    if plan is not None and plan.keeps_log and not source.log.segments:
+    for one in taken:
+        looked = facts.looked.get(one.id)
+        if looked is not None and not looked.passed:
+            words = f"the log that leads on from `{one.id}` was found damaged {moment(looked.ended_at)}: {looked.damage}"
+            yield Alarm(words, "take a full backup now")
+    live = facts.live.get(source.name)
+    if live is not None:
+        yield from live.alarms
+    elif plan is not None and plan.keeps_log and not source.log.segments:
         yield Alarm("its plan has the log kept, and none is", "see that `ostiary worker` runs, and take a full backup")
 
 

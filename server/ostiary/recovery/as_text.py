@@ -32,6 +32,10 @@ def _source(source: Source, report: Report) -> Iterator[str]:
     if source.log.segments:
         kept = f"{counted(source.log.segments, 'segment')}, {size(source.log.stored_bytes)} stored"
         yield f"  log: {kept}, {counted(len(source.log.gaps), 'gap')}"
+    if source.keeping:
+        yield f"  log: {source.keeping}"
+    if goes := [one.goes for one in source.taken if one.goes is not None]:
+        yield f"  {counted(len(goes), 'backup')} may go: no plan keeps them; the first can be deleted from {moment(min(goes))} on"
     yield from map(_objective, source.objectives)
     if not source.planned:
         yield "  plan: none, so nothing is backed up that nobody asked for"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
+from ostiary.recovery.facts import Live
 from ostiary.recovery.report import Gap, Log, Span
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.manifest import Manifest
@@ -33,6 +34,10 @@ class Run:
         """From its first commit to its last one."""
         start = _beginning(self.segments[0])
         return Span(start, max([start, *filter(None, map(_ending, self.segments))]))
+
+    def of(self, system_identifier: str) -> bool:
+        """Whether it is that cluster's."""
+        return self.segments[0].system_identifier == system_identifier
 
     def holds(self, position: int) -> bool:
         """Whether what comes at or after that place is in it."""
@@ -91,7 +96,7 @@ def log_of(found: Sequence[Path]) -> Log:
     return Log(spans, gaps, len(every), sum(segment.member.stored_bytes for segment in every))
 
 
-def window(made: Manifest, found: Sequence[Path]) -> Span:
+def window(made: Manifest, found: Sequence[Path], live: Live | None = None) -> Span:
     """The moments to which this backup can be restored, with as much of the log as follows it."""
     facts = made.cluster
     moment = Span(made.started_at, made.started_at)  # what was committed while it was made may not be in it
@@ -99,13 +104,25 @@ def window(made: Manifest, found: Sequence[Path]) -> Span:
         return moment
     reached = wal.position(facts.point.lsn if facts.point else facts.end_lsn)
     ends = [
-        run.span.end
+        end
         for path in found
         if path.passes(facts.timeline, reached)
         for run in path.runs
-        if run.holds(reached) and run.span.end > made.ended_at
+        if run.holds(reached) and (end := _end(run, live)) > made.ended_at
     ]
     return Span(made.ended_at, max(ends)) if ends else moment
+
+
+def _end(run: Run, live: Live | None) -> datetime:
+    """Who keeps the log knows of the time after its last commit; that all until then is kept must be seen."""
+    if (
+        live is not None
+        and live.kept_until is not None
+        and run.of(live.system_identifier)
+        and run.holds(wal.position(live.kept_to))
+    ):
+        return max(run.span.end, live.kept_until)
+    return run.span.end
 
 
 def merged(windows: Iterable[Span]) -> tuple[Span, ...]:

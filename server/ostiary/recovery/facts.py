@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from ostiary.recovery.report import Alarm
 from ostiary_tools.backup.evidence import Evidence
 from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.wal_archive.segment import Segment
@@ -31,6 +32,21 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
+class Live:
+    """What who keeps a log says of it now; the repository says whether it is so."""
+
+    system_identifier: str = ""
+    kept_to: str = "0/0"
+    kept_until: datetime | None = None
+    """By the server's clock."""
+    lag_s: float | None = None
+    """Seconds of commits that would be lost now."""
+    words: str = ""
+    """How it stands."""
+    alarms: tuple[Alarm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """All of it."""
 
@@ -53,6 +69,12 @@ class Facts:
     """How its timelines came about, by cluster and timeline."""
     unreadable_logs: Mapping[str, str] = field(default_factory=dict)
     """By cluster, of which the log could not be read to its end."""
+    live: Mapping[str, Live] = field(default_factory=dict)
+    """By plan that has its log kept."""
+    goes: Mapping[str, datetime] = field(default_factory=dict)
+    """By backup that no plan keeps, from when on a person can have it deleted."""
+    looked: Mapping[str, Evidence] = field(default_factory=dict)
+    """By backup, the last look at the log that leads on from it."""
     proven_at: datetime | None = None
     unusable: str = ""
     """Why no backup can be made now."""

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ostiary.backed_up import backed_up
 from ostiary.config import Config
 from ostiary.config.combinations import CONTROL
-from ostiary.recovery.facts import Facts, Held, Wanted
+from ostiary.recovery.facts import Facts, Held, Live, Wanted
+from ostiary.recovery.report import Alarm
 from ostiary.recovery.runbook import Installation
 from ostiary.sources import SAMPLE
 from ostiary_tools.backup.manifest import Kind, Manifest
@@ -31,15 +32,15 @@ _NO_LOGIN = "it has no login for backups (`backup_dsn`)"
 
 def gathered(config: Config, vault: "Vault") -> Facts:
     """What is known now; where the repository cannot be read, without it."""
-    now, names = datetime.now(UTC), dict(_names(config))
-    plans = {name: _wanted(config, name) for name in config.plans}
+    now, plans = datetime.now(UTC), {name: _wanted(config, name) for name in config.plans}
+    known = Facts(now, str(vault.folder), dict(_names(config)), plans, live=dict(_live(config, vault, now)))
     try:
-        return _read(vault.repository(), vault, now, names, plans)
+        return _read(vault.repository(), known)
     except ToolError as error:
-        return Facts(now, str(vault.folder), names, plans, unusable=error.message, hint=error.hint)
+        return replace(known, unusable=error.message, hint=error.hint)
     except OSError as error:
         why = f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}"
-        return Facts(now, str(vault.folder), names, plans, unusable=why, hint="see that it is there, and whose it is")
+        return replace(known, unusable=why, hint="see that it is there, and whose it is")
 
 
 def installation(config: Config, vault: "Vault", file: Path | None, facts: Facts) -> Installation:
@@ -59,28 +60,43 @@ def _plain_table(made: Manifest) -> tuple[str, str] | None:
     return next(((one.schema, one.table) for one in plain), None)
 
 
-def _read(repository: "Repository", vault: "Vault", now: datetime, names: Mapping[str, str], plans: Mapping[str, Wanted]) -> Facts:
-    from ostiary_tools.backup.evidence import DRILLS, drills, newest
+def _read(repository: "Repository", known: Facts) -> Facts:
+    from ostiary_tools.backup.evidence import DRILLS, LOGS, drills, newest
+    from ostiary_tools.backup.expiry import marked
 
     listed = repository.listed()
     manifests = tuple(sorted((one.kept.manifest for one in listed if one.kept is not None), key=lambda made: made.ended_at))
-    logs = _logs(repository)
-    proven = repository.proven_at
-    return Facts(
-        now,
-        str(vault.folder),
-        names,
-        plans,
-        manifests,
-        {made.id: Held(drills(repository, made), newest(repository, made)) for made in manifests},
-        {one.id: one.damage.message for one in listed if one.damage is not None},
-        len({*repository.storage.names(DRILLS)} - {one.id for one in listed}),
-        {system: log.segments for system, log in logs.items()},
-        {system: log.histories for system, log in logs.items()},
-        {system: log.damage for system, log in logs.items() if log.damage},
-        proven,
-        *(("", "") if proven else ("the recovery key was never seen to decrypt", "prove it with `ostiary backup prove`")),
+    logs, proven = _logs(repository), repository.proven_at
+    return replace(
+        known,
+        manifests=manifests,
+        held={made.id: Held(drills(repository, made), newest(repository, made)) for made in manifests},
+        damaged={one.id: one.damage.message for one in listed if one.damage is not None},
+        gone=len({*repository.storage.names(DRILLS)} - {one.id for one in listed}),
+        segments={system: log.segments for system, log in logs.items()},
+        histories={system: log.histories for system, log in logs.items()},
+        unreadable_logs={system: log.damage for system, log in logs.items() if log.damage},
+        goes={made.id: mark.due for made in manifests if (mark := marked(repository, made, known.now)) is not None},
+        looked={made.id: found for made in manifests if (found := newest(repository, made, LOGS)) is not None},
+        proven_at=proven,
+        unusable="" if proven else "the recovery key was never seen to decrypt",
+        hint="" if proven else "prove it with `ostiary backup prove`",
     )
+
+
+def _live(config: Config, vault: "Vault", now: datetime) -> Iterator[tuple[str, Live]]:
+    """Of each plan that has its log kept, as who keeps it says."""
+    from ostiary.log_standing import log_standings
+    from ostiary_tools.backup.wal_archive.standing import shown
+
+    for one in log_standings(config.plans, vault, now):
+        alarms = tuple(Alarm(alarm.message, alarm.hint) for alarm in one.alarms)
+        found = one.standing
+        if found is None:
+            yield one.plan, Live(alarms=alarms)
+            continue
+        words = "; ".join(shown(found, now))
+        yield one.plan, Live(found.system_identifier, found.kept_to, found.kept_until, one.lag_s, words, alarms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from operator import attrgetter
 from ostiary.recovery import coverage
 from ostiary.recovery.alarms import MONTH, alarms_of, alarms_of_all
 from ostiary.recovery.changes import changes
-from ostiary.recovery.facts import Facts, Held, Wanted
+from ostiary.recovery.facts import Facts, Held, Live, Wanted
 from ostiary.recovery.report import Drilled, Objective, Report, Source, Span, Taken
 from ostiary.recovery.words import duration, moment
 from ostiary_tools.backup.evidence import Evidence
@@ -33,8 +33,9 @@ def _source(facts: Facts, name: str, since: datetime) -> Source:
     logs = {system: coverage.paths(facts.segments.get(system, ()), facts.histories.get(system, {})) for system in systems}
     held = [one for made in manifests for one in facts.held.get(made.id, Held()).all]
     drills = tuple(sorted(map(_drilled, held), key=attrgetter("ended_at")))
+    live = facts.live.get(name)
     windows = coverage.merged(
-        coverage.window(made, logs[made.cluster.system_identifier] if made.cluster else ())
+        coverage.window(made, logs[made.cluster.system_identifier] if made.cluster else (), live)
         for made, one in zip(manifests, taken, strict=True)
         if one.usable
     )
@@ -43,14 +44,15 @@ def _source(facts: Facts, name: str, since: datetime) -> Source:
         name,
         facts.names.get(name, "nothing of that name is configured"),
         plan.schedules if plan else {},
-        _objectives(plan, taken, windows, facts.now) if plan else (),
+        _objectives(plan, taken, windows, (facts.now, live)) if plan else (),
         taken,
         drills,
         coverage.log_of([found[-1] for found in logs.values() if found]),
+        live.words if live is not None else "",
         windows,
         changes=tuple(changes(manifests, drills, since)),
     )
-    return replace(source, alarms=tuple(alarms_of(source, plan, facts.now)))
+    return replace(source, alarms=tuple(alarms_of(source, plan, facts)))
 
 
 def _taken(made: Manifest, facts: Facts) -> Taken:
@@ -68,6 +70,7 @@ def _taken(made: Manifest, facts: Facts) -> Taken:
         made.parent,
         all(_sound(each, facts) for each in _chain(made, facts)),
         drill,
+        facts.goes.get(made.id),
     )
 
 
@@ -98,20 +101,24 @@ def _drilled(held: Evidence) -> Drilled:
     return Drilled(held.backup, held.ended_at, round(seconds, 3), damage, told[0].words if told else "")
 
 
-def _objectives(plan: Wanted, taken: Sequence[Taken], windows: Sequence[Span], now: datetime) -> tuple[Objective, ...]:
+def _objectives(
+    plan: Wanted, taken: Sequence[Taken], windows: Sequence[Span], seen: tuple[datetime, Live | None]
+) -> tuple[Objective, ...]:
     return (
-        Objective("recovery point", plan.recovery_point_s, *_lost(taken, windows, now)),
+        Objective("recovery point", plan.recovery_point_s, *_lost(taken, windows, *seen)),
         Objective("recovery time", plan.recovery_time_s, *_until_up(taken)),
     )
 
 
-def _lost(taken: Sequence[Taken], windows: Sequence[Span], now: datetime) -> tuple[float | None, str]:
+def _lost(taken: Sequence[Taken], windows: Sequence[Span], now: datetime, live: Live | None) -> tuple[float | None, str]:
     """How much work would be lost, or is between two backups."""
     if not windows:
         return None, "there is nothing that can be restored"
     newest = max(window.end for window in windows)
     lost = max((now - newest).total_seconds(), 0.0)
     if any(window.end > window.start for window in windows if window.end == newest):
+        if live is not None and live.lag_s is not None and live.kept_until == newest:
+            lost = live.lag_s  # by the server's clock alone
         return lost, f"the log is kept up to {moment(newest)}"
     usable = sorted(one.started_at for one in taken if one.usable)
     between = max(((after - before).total_seconds() for before, after in zip(usable[-2:], usable[-1:], strict=False)), default=0.0)

@@ -59,6 +59,7 @@ def _verdict(report: Report) -> Markup:
 def _source(report: Report, source: Source) -> Iterator[Markup]:
     yield element("h2", source.name)
     yield element("p", _covered(source), class_="soft")
+    yield from (element("p", words, class_="soft") for words in _besides(source))
     yield from _alarms(source.alarms)
     if source.objectives:
         yield element("div", *map(_objective, source.objectives), class_="objectives")
@@ -82,6 +83,13 @@ def _covered(source: Source) -> str:
     )
     count = counted(len(source.taken), "backup")
     return f"{count}; the newest is {newest.kind}, {moment(newest.ended_at)}, {size(newest.stored_bytes)} stored, {state}."
+
+
+def _besides(source: Source) -> Iterator[str]:
+    if source.keeping:
+        yield f"The log: {source.keeping}."
+    if goes := [one.goes for one in source.taken if one.goes is not None]:
+        yield f"{counted(len(goes), 'backup')} may go: no plan keeps them; the first can be deleted from {moment(min(goes))} on."
 
 
 def _objective(one: Objective) -> Markup:

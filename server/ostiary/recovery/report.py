@@ -80,6 +80,8 @@ class Taken:
     """Whether a restore can be made of it: no drill of it has failed, and what it builds on is there."""
     drill: Drilled | None
     """Its newest, where that counts."""
+    goes: datetime | None = None
+    """From when on a person can have it deleted, since no plan keeps it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ class Source:
     drills: tuple[Drilled, ...] = ()
     """All that were held of these, the oldest first."""
     log: Log = field(default_factory=Log)
+    keeping: str = ""
+    """How the log comes in now, as who keeps it says; empty where nobody does."""
     windows: tuple[Span, ...] = ()
     """Any moment in them can be restored; one that is no longer than a moment is that of a backup without the log after it."""
     alarms: tuple[Alarm, ...] = ()

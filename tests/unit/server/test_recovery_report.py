@@ -8,9 +8,9 @@ from fix_recovery import NOW, SIZE, SYSTEM, ago, backup, drill, facts, held, pie
 
 from ostiary.recovery.as_json import document
 from ostiary.recovery.as_text import lines
-from ostiary.recovery.facts import Facts, Held, Wanted
+from ostiary.recovery.facts import Facts, Held, Live, Wanted
 from ostiary.recovery.judging import report
-from ostiary.recovery.report import Source, Span, State
+from ostiary.recovery.report import Alarm, Source, Span, State
 from ostiary.recovery.words import duration
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.manifest import Kind
@@ -62,6 +62,28 @@ def test_with_the_log_what_may_be_lost_is_what_came_after_its_last_commit():
     found = facts(base, segments={SYSTEM: (piece(3, 9.5), piece(4, 5), piece(5, 0.05, size=500))})
     assert measured(found)[0] == (216.0, State.MET)
     assert shop(found).windows == (Span(base.ended_at, ago(0.06)),)
+
+
+def test_who_keeps_the_log_knows_of_the_time_after_its_last_commit_where_all_of_it_is_seen():
+    base = backup(10, Kind.FULL, segment=3)
+    segments = {SYSTEM: (piece(3, 9), piece(4, 8, size=5000))}
+    live = Live(SYSTEM, wal.shown(4 * SIZE + 5000), ago(0.01), 12.0, "kept", (Alarm("the slot is lost", "take a full backup"),))
+    found = facts(base, segments=segments, live={"shop": live})
+    assert measured(found)[0] == (12.0, State.MET)
+    assert shop(found).windows == (Span(base.ended_at, ago(0.01)),)
+    assert "the slot is lost" in alarms(found)
+    ahead = replace(live, kept_to=wal.shown(4 * SIZE + 5001))
+    assert shop(facts(base, segments=segments, live={"shop": ahead})).windows[-1].end == ago(8.01), "it is not all there"
+    other = replace(live, system_identifier="1")
+    assert shop(facts(base, segments=segments, live={"shop": other})).windows[-1].end == ago(8.01)
+
+
+def test_a_log_that_was_looked_at_and_is_damaged_is_an_alarm_and_what_may_go_is_said():
+    base = backup(10, Kind.FULL, segment=3)
+    found = facts(base, looked={base.id: drill(base, 1, "000000010000000000000004")}, goes={base.id: ago(-48)})
+    assert any("was found damaged" in words for words in alarms(found))
+    text = "\n".join(lines(report(found)))
+    assert "1 backup may go: no plan keeps them; the first can be deleted from 2026-04-02 12:00:00Z on" in text
 
 
 def test_behind_a_gap_of_the_log_nothing_is_restorable_until_the_next_base():
