@@ -31,7 +31,7 @@ from ostiary_tools.powers import MEANINGS, NOTES, OVER_PRIVILEGED
 WITH_COMMANDS = [page for page in PAGES if any(block.language == "console" for block in blocks(page))]
 NO_SETTINGS = {"audit.key", "audit.pub", "audit.log"}
 """Two files and a table."""
-COMMAND = r"(?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z]+"
+COMMAND = r"(?:policy |audit |tokens |taint |examples |approvals |migrate |vectors |backup |dr )?[a-z-]+"
 EXPECTED_CODE = re.compile(r"#.*exit code (\d+)$")
 
 RUN = [pytest.param(page, id=name(page), marks=[] if page.stem == "README" else [pytest.mark.slow]) for page in WITH_COMMANDS]
