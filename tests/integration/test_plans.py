@@ -174,6 +174,32 @@ async def test_a_plan_is_kept_from_the_time_to_the_backup_and_its_drill_and_all_
     assert ("verify_backup", "local", ["custodian"], "permit") in asked
 
 
+async def test_where_the_control_database_was_put_back_to_an_earlier_copy_nothing_is_made_twice(strongroom: OpenStrongroom):
+    async with plans(strongroom) as it, working(it.it.house):
+        await it.at(NIGHT - HOUR)
+        for _ in range(2):
+            await it.at(NIGHT)
+            await until(lambda: ended(it, "logical"), 60)
+            assert (await it.row()).state == "completed"
+            await it.it.site.fetch("UPDATE jobs.schedule SET due = due - interval '1 day', state = ''", role="ostiary_writer")
+            await it.it.site.fetch("DELETE FROM jobs.job", role="ostiary_writer")
+        assert len(it.it.house.vault.repository().listed()) == 1
+
+
+async def test_a_plan_whose_kind_cannot_be_made_any_more_says_what_was_made_instead_and_why(strongroom: OpenStrongroom):
+    """As after an upgrade of the server, when there is no backup of the new one that an incremental one could go on from."""
+    more = NIGHTLY.replace("logical", "incremental") + 'full = "0 0 1 1 *"\n'
+    async with plans(strongroom, more) as it, working(it.it.house):
+        await it.at(NIGHT - HOUR)
+        await it.at(NIGHT)
+        await until(lambda: ended(it, "incremental"), 120)
+        await it.at(NIGHT)
+        row = await it.row("incremental")
+    assert row.state == "completed", row.said
+    assert "it is a full one, and not incremental: " in row.said
+    assert row.newest is not None, "the full one stands for it"
+
+
 async def ended(it: Nights, what: str) -> bool:
     await it.table.ended()
     return (await it.row(what)).state in ("completed", "failed")
