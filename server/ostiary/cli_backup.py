@@ -58,11 +58,11 @@ def init(
     begun = _begun(loaded, recovery_key, recipient)
     if json_:
         print_json({
-            "repository": str(begun.folder), "operational_recipient": begun.operational, "recovery_recipient": begun.recovery,
+            "repository": begun.place, "operational_recipient": begun.operational, "recovery_recipient": begun.recovery,
             "recovery_key": str(recovery_key) if recovery_key else None, "proven": not begun.probe, "probe": begun.probe or None,
         })  # fmt: skip
         return
-    typer.echo(f"backups are kept in {begun.folder}")
+    typer.echo(f"backups are kept in {begun.place}")
     if recovery_key is not None:
         typer.echo(f"the recovery key is in {recovery_key} and nowhere else, and was seen to decrypt")
         say("take it away from this machine now: whoever has it reads every backup, and without it and this machine nobody does")
@@ -80,7 +80,7 @@ def _begun(config: "Config", file: Path | None, recipient: str | None) -> "Begun
     async def act(vault: "Vault", recorder: "Recorder") -> "Begun":
         await asyncio.to_thread(founding.vacant, vault)
         # On record before: who chooses the recovery key can read every backup.
-        await recorder.note("backups_beginning", {"person": account_name(), "repository": str(vault.folder)})
+        await recorder.note("backups_beginning", {"person": account_name(), "repository": vault.where})
         if place is not None:
             begun = await asyncio.to_thread(founding.begin, vault, place)
         else:

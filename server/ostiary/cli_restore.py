@@ -28,7 +28,8 @@ def restore(
     ] = None,
     table: Annotated[list[str] | None, typer.Option("--table", help="Only this one, `schema.table`; may be repeated.")] = None,
     repository: Annotated[
-        Path | None, typer.Option("--repository", metavar="DIR", help="From its files alone: the installation is lost.")
+        str | None,
+        typer.Option("--repository", metavar="PLACE", help="From a folder or `s3://…` alone: the installation is lost."),
     ] = None,
     identity: Annotated[Path | None, typer.Option("--identity", metavar="FILE", help="With `--repository`: a key of them.")] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -67,7 +68,7 @@ def _restored(
     print_json({"backup": id_, "name": name, "made": text.splitlines()}) if json_ else typer.echo(text)
 
 
-def _salvaged(files: tuple[Path, Path], backup: str, name: str, wanted: tuple[str | None, tuple[str, ...]]) -> "Restored":
+def _salvaged(files: tuple[str, Path], backup: str, name: str, wanted: tuple[str | None, tuple[str, ...]]) -> "Restored":
     from ostiary.bar import told
     from ostiary.salvage import BELIEVED, Files, salvage
     from ostiary_tools.backup.custody import Target

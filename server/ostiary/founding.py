@@ -17,11 +17,10 @@ from ostiary.vault import Vault
 from ostiary_tools.backup.keys import Identity, new_identity, parsed_recipient, read_identities
 from ostiary_tools.backup.repository import Repository, initialise, open_repository
 from ostiary_tools.backup.sealing import load_signer, pin, pinned, read_secret, write_secret
-from ostiary_tools.backup.storage.folder import Folder
 from ostiary_tools.errors import Refused, Unavailable
 
 _KEY = """\
-# The recovery key of the backups in {folder}
+# The recovery key of the backups in {place}
 # Keep it away from that machine. Whoever has it reads them; without it and that machine nobody does.
 # public key: {recipient}
 {text}
@@ -33,7 +32,8 @@ _ELSEWHERE = "name one on what you take away, such as a stick"
 class Begun:
     """A repository that is there now."""
 
-    folder: Path
+    place: str
+    """Where it is."""
     operational: str
     """The public key of this installation."""
     recovery: str
@@ -43,9 +43,9 @@ class Begun:
 
 def vacant(vault: Vault) -> None:
     """Raises Refused where a repository was begun already."""
-    if vault.signing_key.exists() and (vault.folder / "repository.json").exists():
+    if vault.signing_key.exists() and "repository.json" in vault.storage().names(""):
         hint = "backups are made into it; another one takes another `backup.repository` and `home.state`"
-        raise Refused("repository", f"there is a repository in `{vault.folder}` already", hint)
+        raise Refused("repository", f"there is a repository in `{vault.where}` already", hint)
 
 
 def key_place(file: Path, config: Config) -> Path:
@@ -65,7 +65,7 @@ def key_place(file: Path, config: Config) -> Path:
 def begin(vault: Vault, file: Path) -> Begun:
     """With a recovery key that is written to the file. Blocking. Raises ToolError, CommandFailed; then there is no such file."""
     made = new_identity()
-    _write(file, _KEY.format(folder=one_line(str(vault.folder)), recipient=made.recipient, text=made.text))
+    _write(file, _KEY.format(place=one_line(vault.where), recipient=made.recipient, text=made.text))
     try:
         written = _as_written(file, made)
         begun = begin_for(vault, made.recipient)
@@ -82,9 +82,9 @@ def begin_for(vault: Vault, recipient: str) -> Begun:
     """With a recovery key that lies elsewhere already; nothing is backed up before it is proven. Blocking. Raises ToolError."""
     vacant(vault)
     recovery, signer, own = parsed_recipient(recipient), load_signer(vault.signing_key), _own(vault)
-    made = initialise(Folder(vault.folder), signer, own.recipient, recovery)
+    made = initialise(vault.storage(), signer, own.recipient, recovery)
     pin(vault.pin, made.id)
-    return Begun(vault.folder, made.operational, made.recovery, made.probe.sealed)
+    return Begun(vault.where, made.operational, made.recovery, made.probe.sealed)
 
 
 def prove(vault: Vault, given: Path | str) -> Repository:
@@ -121,7 +121,7 @@ def _opened(vault: Vault) -> Repository:
     if not vault.signing_key.exists():
         raise Unavailable("there is no repository of backups yet", "begin it with `ostiary backup init`")
     signer = load_signer(vault.signing_key)
-    return open_repository(Folder(vault.folder), signer.seal, signer, pinned=pinned(vault.pin))
+    return open_repository(vault.storage(), signer.seal, signer, pinned=pinned(vault.pin))
 
 
 def _as_written(file: Path, made: Identity) -> tuple[Identity, ...]:

@@ -13,13 +13,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ostiary.cli_options import one_line
+from ostiary.config import environment
+from ostiary.config.backup import bucket_at
+from ostiary.exits import CommandFailed, Exit
 from ostiary.founding import read_key
 from ostiary.progress import Tell
 from ostiary_tools.backup.custody import TARGETS, Restored, Target, Wanted
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import Repository, StoredBackup, named_seal, open_repository
 from ostiary_tools.backup.restoring.choosing import Place, restore
-from ostiary_tools.backup.storage.folder import Folder
+from ostiary_tools.backup.storage.bucket import Address
+from ostiary_tools.backup.storage.opening import SCHEME, open_storage
 from ostiary_tools.errors import Refused, Unavailable
 
 _NAMED = 5
@@ -30,19 +34,29 @@ BELIEVED = "the key of signatures was taken from the repository itself: that it 
 class Files:
     """A repository, and the key that opens it."""
 
-    repository: Path
+    repository: str
+    """A folder, or `s3://bucket/prefix`."""
     identity: Path
 
 
 def opened(files: Files) -> Repository:
     """Blocking. Raises ToolError and CommandFailed."""
-    storage = Folder(files.repository, carried=True)
-    if not (files.repository / "repository.json").is_file():
-        raise _none(files)
     try:
+        storage = open_storage(_place(files.repository), carried=True)
+        if "repository.json" not in storage.names(""):
+            raise _none(files)
         return open_repository(storage, named_seal(storage), identities=read_key(files.identity))
     except OSError:
         raise _none(files) from None
+
+
+def _place(written: str) -> Path | Address:
+    if not written.startswith(SCHEME):
+        return Path(written)
+    try:
+        return bucket_at(written, environment())
+    except ValueError as error:
+        raise CommandFailed(f"`{one_line(written)}` {error}", code=Exit.USAGE) from None
 
 
 def found(repository: Repository, named: str) -> StoredBackup:

@@ -23,11 +23,13 @@ from ostiary_tools.api import AboutBackups, Args, Backups, KnownBackup
 from ostiary_tools.backup.known import UNPROVEN, resource
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.port import Source
+from ostiary_tools.backup.storage.bucket import Address
 from ostiary_tools.embedded import Cluster
 from ostiary_tools.errors import ToolError, Unavailable
 
 if TYPE_CHECKING:
     from ostiary_tools.backup.keys import Identity
+    from ostiary_tools.backup.port import Storage
     from ostiary_tools.backup.repository import Listed, Repository
     from ostiary_tools.backup.restoring.choosing import Place
     from ostiary_tools.backup.taking import Workshop
@@ -59,7 +61,7 @@ class Vault:
     """Where backups are, and what they are of."""
 
     folder: Path
-    """Of the repository."""
+    """Of the repository, unless it is in a bucket."""
     keys: Path
     """The folder of this installation's keys."""
     restores: Path
@@ -76,6 +78,19 @@ class Vault:
     parallel: int = 2
     runtime: Path | None = None
     """A private folder for sockets."""
+    bucket: Address | None = None
+    """Of the repository, where it is in one."""
+
+    @property
+    def where(self) -> str:
+        """The repository is, as people write it."""
+        return str(self.folder) if self.bucket is None else self.bucket.url
+
+    def storage(self) -> "Storage":
+        """Of the repository. Nothing is asked of it yet. Raises Unavailable without the extra for buckets."""
+        from ostiary_tools.backup.storage.opening import open_storage
+
+        return open_storage(self.bucket or self.folder)
 
     @property
     def signing_key(self) -> Path:
@@ -105,13 +120,12 @@ class Vault:
         """The repository, with the keys that are here. Blocking. Raises Unavailable where there is none yet, and Damaged."""
         from ostiary_tools.backup.repository import open_repository
         from ostiary_tools.backup.sealing import load_signer, pinned
-        from ostiary_tools.backup.storage.folder import Folder
 
         if not self.signing_key.exists():  # it is made with the repository
             raise Unavailable("there is no repository of backups yet", _INIT)
         signer = load_signer(self.signing_key)
         try:
-            return open_repository(Folder(self.folder), signer.seal, signer, self._identities(), pinned=pinned(self.pin))
+            return open_repository(self.storage(), signer.seal, signer, self._identities(), pinned=pinned(self.pin))
         except FileNotFoundError:
             raise Unavailable("there is no repository of backups yet", _INIT) from None
 
@@ -207,6 +221,7 @@ def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None
         config.home.data / "postgres" / "programs",
         backup.parallel,
         config.home.runtime,
+        config.backup_bucket,
     )
 
 

@@ -262,7 +262,7 @@ async def test_what_was_carried_here_is_restored_from_whoevers_it_is_and_never_w
     key = tmp_path / "recovery.key"
     key.write_text(vault.recovery.text)
     vault.root.chmod(0o755)
-    repository = opened(Files(vault.root, key))
+    repository = opened(Files(str(vault.root), key))
     found = repository.load(kept.manifest.id)
     with found.plain(found.manifest.members[0]) as plain:
         assert plain.read() == b"data"

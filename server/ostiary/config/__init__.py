@@ -28,6 +28,7 @@ from ostiary.config.sources import (
 )
 from ostiary.config.table import Kind, setting_of
 from ostiary.places import places
+from ostiary_tools.backup.storage.opening import SCHEME
 
 __all__ = ["FILE_NAME", "Config", "ConfigError", "Datasource", "Problem", "Section", "environment", "find", "load"]
 
@@ -129,7 +130,7 @@ def _value(entry: Entry, environ: Mapping[str, str]) -> Any:
     if setting is not None and isinstance(entry.value, str):
         if setting.kind in (Kind.SECRET, Kind.KEY):
             return _secret(entry, setting.kind, environ)
-        if setting.kind is Kind.PATH:
+        if setting.kind is Kind.PATH and not entry.value.startswith(SCHEME):  # else it is no path, and whose it is says so
             return entry.folder / Path(entry.value).expanduser()
     return tuple(entry.value) if isinstance(entry.value, list) else entry.value
 

@@ -1,26 +1,61 @@
 """The part of the table that says where backups are kept, and of what else than datasources they are made."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from ostiary.config.callers import Url, https_url
 from ostiary.config.secrets import KeyText
-from ostiary.config.section import Section, setting
+from ostiary.config.section import Section, matching, setting
 from ostiary_tools import cron
+from ostiary_tools.backup.storage.bucket import Address
+from ostiary_tools.backup.storage.opening import address
 
 Cron = Annotated[str, AfterValidator(cron.checked)]
+Region = Annotated[str, matching(r"[a-z0-9-]{1,63}", "lower-case letters, digits and `-`")]
+OF_BUCKETS = ("endpoint", "region", "access_key", "secret_key")
+"""Settings that say nothing of a folder."""
+
+
+def _place(value: Path | str) -> Path | str:
+    if isinstance(value, str):
+        address(value)
+    return value
+
+
+def bucket_at(url: str, environ: Mapping[str, str]) -> Address:
+    """Where nothing is configured: as the environment says, of programs for S3. Raises ValueError."""
+    endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or ""
+    return replace(address(url), endpoint=https_url(endpoint) if endpoint else "")
+
+
+Place = Annotated[Path | str, AfterValidator(_place)]
+"""A folder, or the address of a bucket."""
 
 
 class Backup(Section):
     """Backups, and what is restored from them. `ostiary backup init` begins the repository; until then nothing is backed up."""
 
-    repository: Path | None = setting(
+    repository: Place | None = setting(
         None,
-        "Folder that backups are kept in, the server's own; better on another disk.",
+        "Folder that backups are kept in, the server's own; better on another disk, or `s3://bucket/prefix` in object storage.",
         shown="backups in `home.data`",
         example="/srv/backups",
     )
+    endpoint: Url | None = setting(
+        None, "Of `s3://`: where the store is.", shown="Amazon's, or $AWS_ENDPOINT_URL", example="https://objects.example.com"
+    )
+    region: Region | None = setting(None, "Of `s3://`: where the bucket is.", shown="$AWS_REGION", example="eu-central-1")
+    access_key: KeyText | None = setting(
+        None,
+        "Of `s3://`: the access key's name; it goes with `secret_key`.",
+        shown="$AWS_ACCESS_KEY_ID and its like, or the machine's own role",
+        example="env:BACKUP_ACCESS_KEY",
+    )
+    secret_key: KeyText | None = setting(None, "Of `s3://`: the access key's secret.", example="env:BACKUP_SECRET_KEY")
     identity: KeyText | None = setting(
         None,
         "Key that backups are decrypted with to verify, drill and restore them; to make them it is not needed.",

@@ -17,7 +17,8 @@ Algorithm = Annotated[
 ]
 
 
-def _https_url(url: str) -> str:
+def https_url(url: str) -> str:
+    """The URL, of a server elsewhere or on this machine. Raises ValueError."""
     try:
         parts = urlsplit(url)
         host = parts.hostname or ""
@@ -67,7 +68,7 @@ def _attribute_name(name: str) -> str:
 AttributeName = Annotated[str, AfterValidator(_attribute_name)]
 Network = Annotated[str, AfterValidator(_network)]
 Header = Annotated[str, matching(r"[A-Za-z][A-Za-z0-9-]{0,62}", "the name of a header")]
-Url = Annotated[str, AfterValidator(_https_url)]
+Url = Annotated[str, AfterValidator(https_url)]
 
 
 class OAuth(Section):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
+from ostiary.config.backup import OF_BUCKETS
 from ostiary.config.callers import host_in, is_loopback
 from ostiary.config.embedders import ANY_KIND, NEEDS, TAKES
 from ostiary.config.secrets import same_database, same_login
@@ -190,6 +191,16 @@ def _backups_lie_apart(config: Config) -> Iterator[Complaint]:
         yield ("backup", "restores"), "what is restored would lie among the backups; choose a folder outside `backup.repository`"
 
 
+def _buckets_are_whole(config: Config) -> Iterator[Complaint]:
+    backup = config.backup
+    for name in OF_BUCKETS:
+        if config.backup_bucket is None and name in backup.model_fields_set:
+            yield ("backup", name), f'`backup.{name}` has no effect on a folder; remove it, or choose `repository = "s3://…"`'
+    if (backup.access_key is None) != (backup.secret_key is None):
+        missing = "access_key" if backup.access_key is None else "secret_key"
+        yield ("backup",), f"`backup.access_key` and `backup.secret_key` go together; set `backup.{missing}`"
+
+
 def _agents_stay_out_of_the_backups(config: Config) -> Iterator[Complaint]:
     for name, source in config.datasources.items():
         own = source.backup_dsn.get_secret_value() if source.backup_dsn else ""
@@ -265,6 +276,7 @@ RULES: tuple[Callable[[Config], Iterator[Complaint]], ...] = (
     _stores_are_one_thing_each,
     _agents_stay_out_of_the_vectors,
     _backups_lie_apart,
+    _buckets_are_whole,
     _agents_stay_out_of_the_backups,
     _names_of_backups_differ,
     _plans_are_of_what_is_backed_up,

@@ -5,6 +5,7 @@ files, environment or command line.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
@@ -22,6 +23,8 @@ from ostiary.config.section import not_empty as _not_empty
 from ostiary.config.section import setting as _setting
 from ostiary.config.vectors import Store
 from ostiary_policies.attributes import AttributeType
+from ostiary_tools.backup.storage.bucket import Address
+from ostiary_tools.backup.storage.opening import address
 from ostiary_tools.powers import OVER_PRIVILEGED
 
 Identifier = Annotated[str, _matching(r"[^\0]{1,63}", "a name of 1 to 63 characters")]
@@ -321,8 +324,18 @@ class Config(Section):
 
     @property
     def backup_folder(self) -> Path:
-        """`backup.repository`, or where it lies by default."""
-        return self.backup.repository or self.home.data / "backups"
+        """`backup.repository`, or where it lies by default; of one in object storage there is nothing in it."""
+        return self.backup.repository if isinstance(self.backup.repository, Path) else self.home.data / "backups"
+
+    @property
+    def backup_bucket(self) -> Address | None:
+        """`backup.repository` where it is in object storage."""
+        backup = self.backup
+        if not isinstance(backup.repository, str):
+            return None
+        key, secret = (one.get_secret_value() if one is not None else "" for one in (backup.access_key, backup.secret_key))
+        return replace(address(backup.repository), endpoint=backup.endpoint or "", region=backup.region or "", access_key=key,
+                       secret_key=secret)  # fmt: skip
 
     @property
     def restore_folder(self) -> Path:

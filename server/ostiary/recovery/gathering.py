@@ -33,7 +33,7 @@ _NO_LOGIN = "it has no login for backups (`backup_dsn`)"
 def gathered(config: Config, vault: "Vault") -> Facts:
     """What is known now; where the repository cannot be read, without it."""
     now, plans = datetime.now(UTC), {name: _wanted(config, name) for name in config.plans}
-    known = Facts(now, str(vault.folder), dict(_names(config)), plans, live=dict(_live(config, vault, now)))
+    known = Facts(now, vault.where, dict(_names(config)), plans, live=dict(_live(config, vault, now)))
     try:
         return _read(vault.repository(), known)
     except ToolError as error:
@@ -51,7 +51,7 @@ def installation(config: Config, vault: "Vault", file: Path | None, facts: Facts
         recovery = ""
     newest = {made.datasource: made for made in facts.manifests if made.kind is Kind.LOGICAL and made.fingerprint is not None}
     tables = {name: table for name, made in newest.items() if (table := _plain_table(made)) is not None}
-    return Installation(file, str(vault.folder), config.restore_folder, config.home.state, recovery, tables)
+    return Installation(file, vault.where, config.restore_folder, config.home.state, recovery, tables)
 
 
 def _plain_table(made: Manifest) -> tuple[str, str] | None:

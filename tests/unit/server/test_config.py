@@ -256,6 +256,25 @@ def test_a_mistake_is_reported_with_its_line_and_the_mend(text: str, expected: s
             "ostiary.toml:3: what is restored would lie among the backups; choose a folder outside `backup.repository`",
         ),
         (
+            "[backup]\nrepository = 's3://Bucket/../x'\n",
+            (
+                "ostiary.toml:2: `backup.repository` must be `s3://bucket` or `s3://bucket/prefix`, "
+                "of letters, digits, `.`, `_` and `-`"
+            ),
+        ),
+        (
+            "[backup]\nrepository = 's3://bucket'\nendpoint = 'http://objects.example.com'\n",
+            "ostiary.toml:3: `backup.endpoint` must be an `https://` URL; `http://` only for addresses of this machine",
+        ),
+        (
+            "[backup]\nrepository = '/srv/b'\nregion = 'eu-1'\n",
+            'ostiary.toml:3: `backup.region` has no effect on a folder; remove it, or choose `repository = "s3://…"`',
+        ),
+        (
+            "[backup]\nrepository = 's3://bucket'\naccess_key = 'env:HOME'\n",
+            "ostiary.toml:2: `backup.access_key` and `backup.secret_key` go together; set `backup.secret_key`",
+        ),
+        (
             "[embedders.own]\nkind = 'wordllama'\nfolder = 'x'\n",
             (
                 "ostiary.toml:3: `embedders.own.folder` has no effect on kind `wordllama`; "
@@ -519,6 +538,7 @@ def test_the_commented_file_loads_and_changes_nothing() -> None:
 def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(tmp_path: Path) -> None:
     text = re.sub(r"^# (\[|[a-z_]+ = )", r"\1", commented_file(), flags=re.MULTILINE)
     text = text.replace("/run/secrets/control-admin", "admin").replace("/run/secrets/backup-identity", "admin")
+    text = text.replace('"/srv/backups"', '"s3://backups/of/ours"')  # an access key says nothing of a folder
     text = text.replace("[sqlite.shop]", "[sqlite.files]")  # where a datasource has the name
     text = re.sub(r"^folder = .*\n", "", text, flags=re.MULTILINE)  # an embedder has either a server or a folder
     text = re.sub(r"^sqlite = .*\n", "", text, flags=re.MULTILINE)  # a plan is of a database or of a file
@@ -533,6 +553,7 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
         "SHOP_MIGRATIONS_DSN": "postgresql://m@h/shop",
         "SHOP_REPLICA_DSN": "postgresql://a@r/shop",
     }
+    environ |= {"BACKUP_ACCESS_KEY": "k", "BACKUP_SECRET_KEY": "s"}
     environ |= {"SHOP_BACKUP_DSN": "postgresql://b@h/shop", "CONTROL_BACKUP_DSN": "postgresql://b@h/c"}
     environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop", "SHOP_MIGRATIONS_DSN": "postgresql://c@h/shop"}
     config = load(written(text), ENVIRON | environ, {})

@@ -149,7 +149,7 @@ class Repository:
     def load(self, id_: str) -> StoredBackup:
         """Raises Refused where there is none of that id, and Damaged."""
         self._named(id_)
-        return StoredBackup(_manifest(self.storage, self.seal, id_), self.storage, self.seal, self.identities)
+        return self._kept(id_)
 
     def delete(self, id_: str) -> None:
         """Take a backup away, also a damaged one; what drills found of it stays. People's act alone.
@@ -218,13 +218,17 @@ class Repository:
         if not ID.fullmatch(id_) or id_ not in self.storage.names(BACKUPS):
             raise Refused("backup", "there is no such backup", "list_backups shows those there are")
 
+    def _kept(self, id_: str) -> StoredBackup:
+        return StoredBackup(_manifest(self.storage, self.seal, id_), self.storage, self.seal, self.identities)
+
     def _listed(self, id_: str) -> Listed:
+        """Of a name that was just listed: to look for each of them again would ask a store as often as there are backups."""
+        if not ID.fullmatch(id_):
+            return Listed(id_, None, Damaged(id_, "this is no backup of ours", "look who put it there"))
         try:
-            return Listed(id_, self.load(id_), None)
+            return Listed(id_, self._kept(id_), None)
         except Damaged as damage:
             return Listed(id_, None, damage)
-        except Refused:
-            return Listed(id_, None, Damaged(id_, "this is no backup of ours", "look who put it there"))
 
 
 def refuse_parent(id_: str, listed: Sequence[Listed]) -> None:

@@ -24,7 +24,7 @@ from ostiary_tools.backup import cipher
 from ostiary_tools.backup.keys import Identity
 from ostiary_tools.backup.manifest import Member
 from ostiary_tools.backup.port import chunks
-from ostiary_tools.errors import Damaged, NotWritten, Unavailable
+from ostiary_tools.errors import Damaged, NotWritten, ToolError, Unavailable
 
 LEVEL = 3
 ROOM = "see that there is room in the folder of backups, then run it again"
@@ -231,6 +231,8 @@ class _Feeding(threading.Thread):
         self._program = program
         self.counted = _Counted()
         self.failed = False
+        self.failure: ToolError | None = None
+        """Why a store gives no more of it: that is no damage."""
 
     def run(self) -> None:
         sink = cast("BinaryIO", self._program.stdin)
@@ -240,6 +242,8 @@ class _Feeding(threading.Thread):
                 write_all(sink, piece)
         except OSError:  # of either side; if the program is gone, it says why
             self.failed = True
+        except ToolError as error:
+            self.failure = error
         finally:
             _close(sink)
 
@@ -279,6 +283,8 @@ class _Plain(RawIOBase):
         """Raises what stood against decrypting it."""
         code = self._program.wait()
         self._feeding.join()
+        if self._feeding.failure is not None:
+            raise self._feeding.failure
         if code == cipher.DAMAGED:
             raise self._damaged("it cannot be decrypted to its end")
         if code != 0:

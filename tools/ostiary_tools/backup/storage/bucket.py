@@ -4,6 +4,7 @@ A request whose answer was lost is made again, and may then meet what it has don
 by which that is told from the write of another. What the store does not answer within bounds is Unavailable, never damage.
 """
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -158,18 +159,19 @@ class Bucket:
     def _tried(self, act: Callable[[], T], key: str) -> T:
         from obstore.exceptions import BaseError
 
-        began, pause = time.monotonic(), self.patience.pause_s
+        began, pause, why = time.monotonic(), self.patience.pause_s, ""
         for left in range(self.patience.tries - 1, -1, -1):
             try:
                 return act()
             except (BaseError, OSError) as error:
                 self._say(error, key)
+                why = _why(error)
                 if not left or time.monotonic() - began + pause > self.patience.whole_s:
                     break
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         hint = "see that it runs and is reached from here; what was begun is taken away by itself"
-        raise Unavailable(f"the object store of `{self.address.url}` does not answer as it should", hint)
+        raise Unavailable(f"the object store of `{self.address.url}` does not answer as it should: {why}", hint)
 
     def _say(self, error: Exception, key: str) -> None:
         """Raise what to ask again would not change."""
@@ -183,6 +185,12 @@ class Bucket:
         if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
             hint = "see that the access key is right, and may read, write, list and delete there"
             raise Unavailable(f"the object store lets nobody with these credentials into `{self.address.url}`", hint) from None
+
+
+def _why(error: Exception) -> str:
+    """Of what the library says no more than is for everybody."""
+    found = re.search(r"status code: (\d{3})\b", str(error))
+    return f"it says {found[1]}" if found else "it is not reached, or not in time"
 
 
 def open_bucket(address: Address, patience: Patience = Patience()) -> Bucket:
@@ -206,12 +214,13 @@ def open_bucket(address: Address, patience: Patience = Patience()) -> Bucket:
             # The store compares what came with what was sent.
             config=cast("S3Config", {"checksum_algorithm": "SHA256", **{name: value for name, value in given.items() if value}}),
             client_options={
-                "allow_http": address.endpoint.startswith("http://"),  # which configuration allows on this machine alone
+                # Configuration allows it on this machine alone.
+                **({"allow_http": True} if address.endpoint.startswith("http://") else {}),
                 "timeout": timedelta(seconds=patience.request_s),
                 "connect_timeout": timedelta(seconds=min(patience.request_s, 10)),
             },
             retry_config={"max_retries": 0},  # each request is made again here, where what it did can be told
         )
     except BaseError:
-        raise Unavailable("the address of the object store is none", "see `backup.repository` and `[backup.s3]`") from None
+        raise Unavailable("the address of the object store is none", "see `backup.repository`, `endpoint` and `region`") from None
     return Bucket(address, store, patience)
