@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from fix_backup import Vault, new_vault
 from fix_full import FullBackup
+from fix_incremental import Chain
 from fix_postgres import PostgresServer, short_directory
 
 from ostiary_tools.backup.engines.logical import LogicalEngine
@@ -24,7 +25,7 @@ from ostiary_tools.backup.repository import StoredBackup
 pytestmark = pytest.mark.skipif(
     not (shutil.which("age") and shutil.which("zstd")), reason="the programs age and zstd are not installed"
 )
-DECRYPT, LOGICAL, FULL = 1, 3, 4
+DECRYPT, LOGICAL, FULL, INCREMENTAL = 1, 3, 4, 5
 
 
 async def quiet(done: float, total: float | None, words: str) -> None:
@@ -144,6 +145,31 @@ def test_a_full_backup_comes_back_by_hand_to_its_point(full_backup: FullBackup, 
         # By hand it is a moment later than the fingerprint, and rows were written all the time.
         assert int(server.run("psql", *copy, "SELECT count(*) FROM orders").stdout) >= full_backup.fingerprint.rows
         assert server.run("psql", *copy, "SELECT pg_is_in_recovery()").stdout == "f\n"
+    finally:
+        server.run("pg_ctl", "-D", str(out / "data"), "-m", "immediate", "-w", "stop", check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_a_chain_of_backups_comes_back_by_hand_to_the_point_of_the_last(chained: Chain):
+    server, home, last = chained.server, short_directory(), chained.last.manifest
+    assert last.cluster is not None
+    assert last.cluster.point is not None
+    assert last.fingerprint is not None
+    outs = [decrypted(chained.vault, kept, home / f"out{number}") for number, kept in enumerate(chained.links)]
+    for path in (home, *home.rglob("*")):
+        shutil.chown(path, server.user or os.getuid())
+    programs, out = f"{server.binaries}:{os.environ['PATH']}", outs[-1]
+    values = {"PARTS": " ".join(map(str, outs)), "OUT": out, "POINT": last.cluster.point.lsn, "PORT": 5499}
+    try:
+        run(commands(chained.vault, INCREMENTAL, **values), user=server.user, PATH=programs)
+        copy = ("-X", "-A", "-t", "-h", str(out), "-p", "5499", "-U", "ostiary_admin", "-d", "shop", "-c")
+        wait = "DO $$ BEGIN WHILE pg_is_in_recovery() LOOP PERFORM pg_sleep(0.05); END LOOP; END $$"
+        server.run("psql", *copy, wait)
+        [orders] = [table.rows for table in last.fingerprint.tables if table.table == "orders"]
+        assert server.run("psql", *copy, "SELECT count(*) FROM orders").stdout == f"{orders}\n"
+        server.run("pg_ctl", "-D", str(out / "data"), "-m", "fast", "-w", "stop")
+        assert "Bad checksums:  0" in server.run("pg_checksums", "--check", "-D", str(out / "data")).stdout
     finally:
         server.run("pg_ctl", "-D", str(out / "data"), "-m", "immediate", "-w", "stop", check=False)
         shutil.rmtree(home, ignore_errors=True)
