@@ -1,15 +1,22 @@
 """The kept log of a cluster: whole, once, found again, and without gaps that nobody sees."""
 
 import secrets
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
+from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 
+import pyrage
 import pytest
+import zstandard
 from fix_backup import Vault, flip, new_vault
 from fix_wal import BEGAN, PAGE, SIZE, SYSTEM, WrittenLog, history
 
-from ostiary_tools.backup import wal
+from ostiary_tools.backup import small, wal
+from ostiary_tools.backup.keys import parsed_recipients
+from ostiary_tools.backup.manifest import Content, Member
 from ostiary_tools.backup.wal_archive import looking
 from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
 from ostiary_tools.backup.wal_archive.looking import Commit, followed, restore_points, transaction
@@ -231,3 +238,27 @@ def test_a_segment_that_the_server_left_is_kept_and_one_that_only_ends_is_told_a
     torn = LOG.segment(4)[: SIZE // 2] + bytes(SIZE // 2)
     (tmp_path / LOG.name(4)).write_bytes(torn)
     assert archive.keep(LOG.arrived(tmp_path, 4), "shop").contents is None
+
+
+@pytest.mark.parametrize("largest", [0, 2 << 20])
+def test_what_is_sealed_here_and_what_a_program_sealed_are_read_by_either(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: int
+):
+    monkeypatch.setattr(small, "LARGEST", largest)
+    segment = archive.keep(arrived(tmp_path, 1), "shop")
+    for other in (-(1 << 20), 2 << 20):
+        monkeypatch.setattr(small, "LARGEST", other)
+        with archive.plain(segment) as stream:
+            assert stream.read() == LOG.segment(1)
+
+
+@pytest.mark.parametrize("said", [0, 4096])
+def test_what_unpacks_to_more_than_was_kept_is_damage_and_no_full_memory(archive: Archive, said: int):
+    packed = zstandard.ZstdCompressor().compress(bytes(1 << 28))
+    stored = pyrage.encrypt(packed, parsed_recipients(archive.repository.description.recipients))
+    member = Member("x.zst.age", Content.WAL, said, sha256(bytes(said)).hexdigest(), len(stored), sha256(stored).hexdigest())
+    tracemalloc.start()
+    with pytest.raises(Damaged, match="its content is not what was put into it"):
+        small.opened(member, BytesIO(stored), archive.repository.identities)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    tracemalloc.stop()

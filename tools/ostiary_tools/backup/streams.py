@@ -35,7 +35,7 @@ _AHEAD = 8
 """Pieces that wait to be compressed."""
 _LOOK_S = 1.0
 """How often who waits for another thread looks whether it lives."""
-_WINDOW = 8 << 20
+WINDOW = 8 << 20
 """Bytes that a member may make us hold while it is decompressed; level 3 needs 2 MiB."""
 
 
@@ -255,7 +255,7 @@ class _Plain(RawIOBase):
         self._member = member
         self._feeding = feeding
         self._program = program
-        decompressor = zstd().ZstdDecompressor(max_window_size=_WINDOW)
+        decompressor = zstd().ZstdDecompressor(max_window_size=WINDOW)
         self._reader = decompressor.stream_reader(cast("BinaryIO", program.stdout), read_size=_PIECE)
         self._counted = _Counted()
 

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
-from ostiary_tools.backup import streams, wal
+from ostiary_tools.backup import small, streams, wal
 from ostiary_tools.backup.keys import NoKey
 from ostiary_tools.backup.manifest import Content, Member
 from ostiary_tools.backup.port import Stage
@@ -218,6 +218,9 @@ class Archive:
         if not identities:
             raise NoKey("there is no key here to decrypt the log with", "name the operational key in `[backup] identity`")
         called = replace(segment.member, name=segment.name)  # every segment's own name is the same
+        if small.is_small(called):
+            yield BytesIO(small.opened(called, self.stored(segment), identities))
+            return
         with streams.opened(called, self.stored(segment), identities) as plain:
             yield plain
 
@@ -243,12 +246,14 @@ class Archive:
                 timelines.agree(ours, self.history(leg.timeline).legs)
 
     def _sealed(self, sink: BinaryIO, data: bytes) -> Member:
-        stop = streams.Stop()
-        try:
-            with sink:
-                sums = streams.seal(BytesIO(data), sink, self.repository.description.recipients, lambda _: None, stop)
-        finally:
-            stop.close()
+        recipients = self.repository.description.recipients
+        with sink:
+            stored = small.sealed(data, recipients)
+            if stored is not None:
+                streams.write_all(sink, stored)
+                sums = streams.Sums(len(data), sha256(data).hexdigest(), len(stored), sha256(stored).hexdigest())
+            else:
+                sums = _streamed(data, sink, recipients)
         return Member(MEMBER, Content.WAL, sums.plain_bytes, sums.plain_sha256, sums.stored_bytes, sums.stored_sha256)
 
     @contextmanager
@@ -284,6 +289,14 @@ class Archive:
 
     def _names(self, below: str) -> Sequence[str]:
         return self.repository.storage.names(f"{FOLDER}/{self.system_identifier}/{below}".rstrip("/"))
+
+
+def _streamed(data: bytes, sink: BinaryIO, recipients: Sequence[str]) -> streams.Sums:
+    stop = streams.Stop()
+    try:
+        return streams.seal(BytesIO(data), sink, recipients, lambda _: None, stop)
+    finally:
+        stop.close()
 
 
 @contextmanager
