@@ -61,11 +61,11 @@ def chained(tmp_path_factory: pytest.TempPathFactory, sought: Sought) -> Iterato
         shutil.rmtree(root, ignore_errors=True)
 
 
-def replaced(vault: Vault, id_: str, members: Mapping[str, bytes], **facts: object) -> None:
+def replaced(vault: Vault, id_: str, contents: Mapping[str, bytes], **facts: object) -> None:
     """Other members and facts in the place of those of a backup, sealed and signed by who has the keys."""
     folder, stop = vault.root / "backups" / id_, streams.Stop()
     sums: dict[str, dict[str, object]] = {}
-    for name, data in members.items():
+    for name, data in contents.items():
         with (folder / f"{name}.zst.age").open("wb") as sink:
             recipients = vault.repository.description.recipients
             sums[f"{name}.zst.age"] = asdict(streams.seal(BytesIO(data), sink, recipients, lambda _: None, stop))

@@ -4,23 +4,28 @@ import asyncio
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
-from fix_backup import Vault, new_vault
+from fix_backup import Vault, copied, flip, new_vault
 from fix_full import backed_up, quiet
 from fix_postgres import PostgresServer, new_server, short_directory
 
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.manifest import ClusterFacts
 from ostiary_tools.backup.moment import Moment
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
-from ostiary_tools.backup.restoring.moments import Asked, Restored, into_folder
+from ostiary_tools.backup.restoring.bases import Asked
+from ostiary_tools.backup.restoring.log import Feed
+from ostiary_tools.backup.restoring.moments import Restored, into_folder
+from ostiary_tools.backup.restoring.unpacking import unpack_log
 from ostiary_tools.backup.scratch import Ground, serving
 from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
+from ostiary_tools.embedded.account import ourselves
 
 SEGMENT = 16 << 20
 SETTINGS = {
@@ -61,6 +66,9 @@ class History:
     sought: Sought
     bases: list[StoredBackup] = field(default_factory=list)
     marks: dict[int, Mark] = field(default_factory=dict)
+    """In the order in which they were committed."""
+    rolled_back: int = 0
+    """A transaction."""
 
     @property
     def dsn(self) -> str:
@@ -70,9 +78,13 @@ class History:
     @property
     def archive(self) -> Archive:
         """Its log."""
-        cluster = self.bases[0].manifest.cluster
-        assert cluster is not None
-        return Archive(self.vault.repository, cluster.system_identifier)
+        return Archive(self.vault.repository, self.cluster(0).system_identifier)
+
+    def cluster(self, number: int) -> ClusterFacts:
+        """What a base says of its cluster."""
+        found = self.bases[number].manifest.cluster
+        assert found is not None
+        return found
 
     async def back_up(self) -> StoredBackup:
         """One more full backup."""
@@ -93,6 +105,11 @@ class History:
         finally:
             await connection.close()
         return self.marks[ids[-1]]
+
+    def until(self, id_: int) -> list[int]:
+        """Which events are there right after this one was committed."""
+        order = list(self.marks)
+        return sorted(order[: order.index(id_) + 1])
 
     async def _mark(self, connection: asyncpg.Connection, id_: int) -> Mark:
         row = await connection.fetchrow(
@@ -144,6 +161,38 @@ async def events_in(data_dir: Path, ground: Ground, database: str = DATABASE) ->
                 await server.stop()
 
 
+@dataclass
+class Logged:
+    """The log of the first base in a folder, to be fed from a copy of the repository."""
+
+    feed: Feed
+    root: Path
+    """Of that copy."""
+
+    def lost(self, number: int) -> str:
+        """One of the kept segments, its name."""
+        segment = list(self.feed.archive.segments(1))[number]
+        shutil.rmtree(self.root / segment.folder)
+        return segment.name
+
+    def flipped(self, number: int) -> None:
+        """A bit of one."""
+        flip(self.root / list(self.feed.archive.segments(1))[number].folder / "segment.zst.age", 0.5)
+
+    def of_another_cluster(self) -> wal.Stretch:
+        """The same stretch, if the base were of another cluster."""
+        return replace(self.feed.brought, system_identifier="7300000000000000001")
+
+
+def logged(history: History, folder: Path) -> Logged:
+    """In a new folder."""
+    (folder / "data" / "pg_wal").mkdir(parents=True)
+    vault = copied(history.vault, folder)
+    copy = unpack_log(history.bases[0], folder / "data", ourselves(), lambda _: None)
+    archive = replace(history.archive, repository=vault.repository)
+    return Logged(Feed(archive, folder / "data" / "pg_wal", ourselves(), copy.stretch, 1), vault.root)
+
+
 @pytest.fixture(scope="session")
 def history(tmp_path_factory: pytest.TempPathFactory, sought: Sought) -> Iterator[History]:
     """A base, events 1 to 9 with moments between them, a second base, events 11 to 19. It is not to be changed."""
@@ -172,7 +221,7 @@ async def _lived(made: History) -> None:
     await made.event(5)
     await made.asked("SELECT pg_create_restore_point('twice')")
     await made.asked("SELECT pg_switch_wal()")
-    await made.event(6, 7)
+    await _late(made)
     await made.asked("SELECT pg_switch_wal()")
     await made.event(8, 9)
     await made.back_up()
@@ -181,3 +230,19 @@ async def _lived(made: History) -> None:
     await made.event(13, 14)
     await made.asked("SELECT pg_switch_wal()")
     await made.event(15, 19)
+
+
+async def _late(made: History) -> None:
+    """Event 70 is written before 6 and 7, and committed after them; another one was rolled back."""
+    connection = await asyncpg.connect(made.dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("INSERT INTO events VALUES (70)")
+            await made.event(6, 7)
+        made.marks[70] = await made._mark(connection, 70)
+        rolled_back = connection.transaction()
+        await rolled_back.start()
+        made.rolled_back = await connection.fetchval("INSERT INTO events VALUES (71) RETURNING pg_current_xact_id()::text::bigint")
+        await rolled_back.rollback()
+    finally:
+        await connection.close()

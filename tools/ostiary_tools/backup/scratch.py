@@ -38,6 +38,7 @@ _MOMENT_S = 1.0
 """How long one that was killed may take to be missed."""
 _KILLED = "was terminated by signal 9"
 """What a server says of a process of its own."""
+_FULL = "No space left on device"
 _LONGEST_SOCKET = 103
 _QUIET = {
     "listen_addresses": "",
@@ -94,7 +95,7 @@ _SINCE = {
     17: {"event_triggers": "off", "sync_replication_slots": "off", "summarize_wal": "off"},
 }
 """What newer versions can do besides."""
-_AT_LEAST_AS = {
+AT_LEAST_AS = {
     "max_connections setting": "max_connections",
     "max_worker_processes setting": "max_worker_processes",
     "max_wal_senders setting": "max_wal_senders",
@@ -187,7 +188,10 @@ class Scratch:
         """Why it ended, in its words."""
         if self.killed:
             return Unavailable("the copy's server was killed", "see that this machine has memory enough, and try again")
-        return Damaged(SERVER, f"the copy's server ended: {fatal(self._running.said) or 'it gave no reason'}")
+        reason = fatal(self._running.said) or "it gave no reason"
+        if _FULL in reason:
+            return Unavailable("the copy's server found no space left on the device", "see that there is room for the copy")
+        return Damaged(SERVER, f"the copy's server ended: {reason}")
 
 
 @asynccontextmanager
@@ -201,7 +205,7 @@ async def serving(
     await asyncio.to_thread(_check, data_dir, ground)
     facts = await control_data(data_dir, ground)
     private = await asyncio.to_thread(_private, ground, superuser)
-    limits = {name: facts[label] for label, name in _AT_LEAST_AS.items() if label in facts}
+    limits = {name: facts[label] for label, name in AT_LEAST_AS.items() if label in facts}
     newer = {name: value for major, more in _SINCE.items() if ground.programs.major >= major for name, value in more.items()}
     chosen = {**_QUIET, **newer, **limits, **_files(private, data_dir), **(settings or {})}
     command = Command(

@@ -1,41 +1,82 @@
-"""Which backup a copy begins with that is to come to a moment: the newest one that was whole before it."""
+"""Which backup a copy begins with that is to come to a moment: the newest one that was whole before it and leads there.
 
-from collections.abc import Sequence
+Blocking, for threads.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.manifest import ClusterFacts
-from ostiary_tools.backup.moment import Latest, Lsn, Moment, Name, Time, Transaction
+from ostiary_tools.backup.moment import Latest, Lsn, Moment, Name, Time, Transaction, written
 from ostiary_tools.backup.repository import Repository, StoredBackup
-from ostiary_tools.errors import Refused
+from ostiary_tools.backup.wal_archive.archive import Archive
+from ostiary_tools.backup.wal_archive.looking import restore_points
+from ostiary_tools.backup.wal_archive.segment import Segment
+from ostiary_tools.errors import Damaged, Refused
+from ostiary_tools.identifiers import one_line
 
 
-def candidates(repository: Repository, datasource: str, moment: Moment) -> Sequence[StoredBackup]:
-    """Those that may come before it, the newest first, all of the cluster that the newest of them is of. Blocking.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be restored."""
 
-    By our own clock, for a time: that a base is early enough, the log says in the end. Raises Refused where there is none.
+    repository: Repository
+    datasource: str
+    moment: Moment
+    timeline: int | None = None
+    """That it is on; the newest where none is named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A backup to begin with, and the log that leads on from it."""
+
+    base: StoredBackup
+    archive: Archive
+    timeline: int
+
+
+def ways(asked: Asked) -> Sequence[Way]:
+    """Those that may lead to the moment, of the newest cluster, the newest backup first.
+
+    Whether a backup is early enough for a time our own clock says here, and the log in the end. Raises Refused where there is
+    none, and where a name says no one moment.
     """
-    of_it = [one.kept for one in repository.listed() if one.kept is not None]
-    bases = [one for one in reversed(of_it) if one.manifest.datasource == datasource and one.manifest.kind.physical and _facts(one)]
+    bases = _bases(asked.repository, asked.datasource)
     if not bases:
-        raise Refused(
-            "moment", "there is no backup that a log could be repeated on", "make a full one; only what comes after it counts"
-        )
-    able = [one for one in bases if _may(one, moment)]
+        raise Refused("moment", "there is no backup that a log could be repeated on", "make a full one: what comes after it counts")
+    newest = _facts(bases[0])
+    if isinstance(asked.moment, Time):  # which may be of a cluster that was there before
+        newest = next((_facts(one) for one in bases if _may(one, asked.moment)), newest)
+    of_it = [one for one in bases if _facts(one).system_identifier == newest.system_identifier]
+    archive = Archive(asked.repository, newest.system_identifier)
+    timeline = asked.timeline or max([*archive.timelines(), *(_facts(one).timeline for one in of_it)])
+    leading = [one for one in of_it if _leads(archive, one, timeline)]
+    if not leading:
+        raise Refused("moment", f"no backup leads to timeline {timeline}", "make a full one, or name another timeline")
+    moment = _placed(archive, timeline, asked.moment, leading) if isinstance(asked.moment, Name) else asked.moment
+    able = [Way(one, archive, timeline) for one in leading if _may(one, moment)]
     if not able:
-        raise too_early(bases[-1])
-    cluster = _of(able[0]).system_identifier
-    return [one for one in able if _of(one).system_identifier == cluster]
+        raise too_early(leading[-1])
+    return able
 
 
 def too_early(oldest: StoredBackup) -> Refused:
     """That a moment comes before all that can be restored."""
-    facts = _of(oldest)
-    hint = f"the first that can be restored is lsn:{facts.end_lsn}, at about {oldest.manifest.ended_at:%Y-%m-%dT%H:%M:%SZ}"
+    hint = f"the first that can be restored is lsn:{_facts(oldest).end_lsn}, at about {oldest.manifest.ended_at:%Y-%m-%dT%H:%M:%SZ}"
     return Refused("moment", "no backup was whole before that moment", hint)
 
 
+def _bases(repository: Repository, datasource: str) -> Sequence[StoredBackup]:
+    """The newest first."""
+    kept = [one.kept for one in repository.listed() if one.kept is not None]
+    return [one for one in reversed(kept) if one.manifest.datasource == datasource and one.manifest.kind.physical]
+
+
 def _may(one: StoredBackup, moment: Moment) -> bool:
-    facts = _of(one)
+    """Whether it may come before the moment."""
+    facts = _facts(one)
     match moment:
         case Time(at):
             return one.manifest.started_at <= at
@@ -47,12 +88,46 @@ def _may(one: StoredBackup, moment: Moment) -> bool:
             return True
 
 
-def _facts(one: StoredBackup) -> ClusterFacts | None:
+def _leads(archive: Archive, one: StoredBackup, timeline: int) -> bool:
+    """Whether the log goes on from it to that timeline."""
+    facts = _facts(one)
+    if facts.timeline == timeline:
+        return True
+    if facts.timeline > timeline or facts.point is None:
+        return False
+    legs = archive.history(timeline).legs
+    return any(leg.timeline == facts.timeline and wal.position(facts.point.lsn) <= leg.end for leg in legs)
+
+
+def _placed(archive: Archive, timeline: int, moment: Name, bases: Sequence[StoredBackup]) -> Lsn:
+    """The one place of that name."""
+    found = [point for run in _runs(archive, timeline, bases[-1]) for point in restore_points(archive, run, moment.name)]
+    told = one_line(written(moment))
+    if not found:
+        raise Refused("moment", f"the kept log has no `{told}`", "a time or an LSN is another way to say it")
+    if len(found) > 1:
+        places = " or ".join(f"lsn:{point.lsn} ({point.at:%Y-%m-%dT%H:%M:%SZ})" for point in found)
+        raise Refused("moment", f"the kept log has `{told}` {len(found)} times", f"say which: {places}")
+    return Lsn(wal.position(found[0].lsn))
+
+
+def _runs(archive: Archive, timeline: int, oldest: StoredBackup) -> Iterator[Sequence[Segment]]:
+    """What is kept from a backup on, cut where something is missing."""
+    facts = _facts(oldest)
+    run: list[Segment] = []
+    for leg in archive.path(timeline, facts.timeline):
+        for segment in archive.segments(leg.timeline, max(leg.start, wal.position(facts.start_lsn)), leg.end):
+            if not leg.holds(segment.start_position, segment.segment_bytes):
+                continue
+            if run and segment.start_position != run[-1].end_position:
+                yield run
+                run = []
+            run.append(segment)
+    if run:
+        yield run
+
+
+def _facts(one: StoredBackup) -> ClusterFacts:
+    if one.manifest.cluster is None:
+        raise Damaged("manifest", f"the backup `{one.manifest.id}` does not say of which cluster it is", "use another backup")
     return one.manifest.cluster
-
-
-def _of(one: StoredBackup) -> ClusterFacts:
-    facts = one.manifest.cluster
-    if facts is None:
-        raise AssertionError("a backup of no cluster is taken for a base")
-    return facts

@@ -17,7 +17,7 @@ from ostiary_tools.backup.restoring.folders import given
 from ostiary_tools.backup.restoring.unpacking import Unpacked, compare, unpack_base, unpack_log
 from ostiary_tools.backup.running import Command, run
 from ostiary_tools.backup.scratch import Ground
-from ostiary_tools.errors import Damaged, ProgramFailed, Unavailable
+from ostiary_tools.errors import Damaged, NotWritten, ProgramFailed, Unavailable
 
 _PROGRAM = "pg_combinebackup"
 _PARTS = "parts"
@@ -25,6 +25,8 @@ _LINKS = 18
 """From this version on it can link files, which costs neither room nor time; what they are linked from is thrown away."""
 _REFUSALS = ("full backup", "expected", "system identifier", "backup_label", "manifest", "INCREMENTAL", "incremental")
 """Words of the program where what it was given does not fit together."""
+
+_FULL = "No space left on device"
 
 
 async def laid_out(kept: Kept, data_dir: Path, ground: Ground, told: Callable[[int], None], stop: Callable[[], None]) -> Unpacked:
@@ -72,6 +74,8 @@ async def _combined(folders: Sequence[Path], data_dir: Path, ground: Ground) -> 
     try:
         await run(Command(ground.programs.path(_PROGRAM), words, account=ground.account))
     except ProgramFailed as error:
+        if _FULL in error.message:
+            raise NotWritten("the copy could not be written: no space left on device", "see that there is room for it") from error
         if any(word in error.message for word in _REFUSALS):
             raise Damaged("chain", f"the backups do not fit together: {error.message}", "use another backup") from error
         raise

@@ -7,7 +7,7 @@ stopped at that very record, with the transaction before it as its last one.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,19 +22,16 @@ from ostiary_tools.backup.moment import Moment, Time, written
 from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Tell
 from ostiary_tools.backup.programs import Sought
-from ostiary_tools.backup.repository import Repository, StoredBackup
+from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring import clock
-from ostiary_tools.backup.restoring.bases import candidates, too_early
+from ostiary_tools.backup.restoring.bases import Asked, Way, too_early, ways
 from ostiary_tools.backup.restoring.cluster import RECOVERY, ground_of, promoted, unless
 from ostiary_tools.backup.restoring.combining import laid_out
 from ostiary_tools.backup.restoring.folders import hand_over, let_pass, settle, staged, steps
 from ostiary_tools.backup.restoring.log import Feed
-from ostiary_tools.backup.restoring.records import Reader
-from ostiary_tools.backup.restoring.survey import Place, located
+from ostiary_tools.backup.restoring.survey import Stop, located
 from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts
-from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
-from ostiary_tools.backup.wal_archive.archive import Archive
-from ostiary_tools.backup.wal_archive.segment import Segment
+from ostiary_tools.backup.scratch import AT_LEAST_AS, Ground, Scratch, check_pages, control_data, has_checksums, serving
 from ostiary_tools.errors import Damaged, Unavailable
 
 _POLL_S = 0.05
@@ -46,15 +43,6 @@ SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE '
     pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()
 """
 _HINT = "what was restored is gone again; say where it failed to whoever keeps the server, and try an earlier moment"
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is to be restored."""
-
-    repository: Repository
-    datasource: str
-    moment: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,49 +79,49 @@ class Restored:
     """What a person does to use it, in order."""
 
 
-class _TooEarly(Exception):
+class TooEarly(Exception):
     """The moment comes before the base was whole."""
 
 
 async def into_folder(asked: Asked, target: Path, sought: Sought, tell: Tell, *, runtime_dir: Path | None = None) -> Restored:
     """The cluster as it was, as a data directory where nothing is yet. Raises ToolError; then nothing is there."""
-    bases = await asyncio.to_thread(candidates, asked.repository, asked.datasource, asked.moment)
-    for base in bases:
-        ground = await asyncio.to_thread(ground_of, base.manifest, target, sought, runtime_dir)
+    found = await asyncio.to_thread(ways, asked)
+    for way in found:
+        ground = await asyncio.to_thread(ground_of, way.base.manifest, target, sought, runtime_dir)
         async with staged(target) as stage:
+            data_dir = stage / "data"
             try:
-                async with recovered_to(asked, base, stage / "data", ground, tell) as (server, reached):
+                async with recovered_to(asked.moment, way, data_dir, ground, tell) as (server, reached):
                     await server.stop()
-            except _TooEarly:
+            except TooEarly:
                 continue
-            if await has_checksums(stage / "data", ground):
-                await tell(base.manifest.plain_bytes, None, "checking every page")
-                await check_pages(stage / "data", ground)
-            await asyncio.to_thread(hand_over, stage / "data", target, ground.account)
+            if await has_checksums(data_dir, ground):
+                await tell(way.base.manifest.plain_bytes, None, "checking every page")
+                await check_pages(data_dir, ground)
+            await asyncio.to_thread(hand_over, data_dir, target, ground.account)
         return Restored(target, reached, steps(target, ground))
-    raise too_early(bases[-1])
+    raise too_early(found[-1].base)
 
 
 @asynccontextmanager
 async def recovered_to(
-    asked: Asked, base: StoredBackup, data_dir: Path, ground: Ground, tell: Tell, *, durable: bool = True
+    moment: Moment, way: Way, data_dir: Path, ground: Ground, tell: Tell, *, durable: bool = True
 ) -> AsyncIterator[tuple[Scratch, Reached]]:
     """A server of a copy that is at the moment, as was seen, and takes statements while the block lasts.
 
-    The folder that `data_dir` is made in is ours and private. Raises Damaged where the copy did not come to the moment.
+    The folder that `data_dir` is made in is ours and private. Raises Damaged where the copy did not come to the moment, and
+    TooEarly where its backup was whole only after.
     """
-    copy = await _unpacked(base, data_dir, ground, tell)
-    place = await _located(asked, base, copy, ground, tell)
+    copy = await _unpacked(way.base, data_dir, ground, tell)
+    stop = await _located(moment, way, copy, ground, tell)
     await asyncio.to_thread(settle, data_dir, ground.account)
-    stop = {"recovery_target_lsn": wal.shown(place.position), "recovery_target_inclusive": "on" if place.after else "off"}
-    limits = {name: str(value) for name, value in place.limits.items()}
-    chosen = {**RECOVERY, **limits, **stop, "fsync": "on" if durable else "off"}
-    async with serving(data_dir, ground, cluster_facts(base.manifest).superuser, chosen) as server:
-        await _held(server, place, tell)
-        read = await _clock(server, base, asked.moment, place)
+    chosen = {**RECOVERY, **await _told(stop, way, data_dir, ground), "fsync": "on" if durable else "off"}
+    async with serving(data_dir, ground, cluster_facts(way.base.manifest).superuser, chosen) as server:
+        await _held(server, stop, tell)
+        read = await _clock(server, way.base, moment, stop)
         await promoted(server, _ALWAYS)
-        last, following = (one.at if one else None for one in (place.last, place.following))
-        yield server, Reached(base, asked.moment, place.position, last, following, read)
+        last, following = (one.at if one else None for one in (stop.last, stop.following))
+        yield server, Reached(way.base, moment, stop.end, last, following, read)
 
 
 async def _unpacked(base: StoredBackup, data_dir: Path, ground: Ground, tell: Tell) -> Unpacked:
@@ -144,26 +132,31 @@ async def _unpacked(base: StoredBackup, data_dir: Path, ground: Ground, tell: Te
     return copy
 
 
-async def _located(asked: Asked, base: StoredBackup, copy: Unpacked, ground: Ground, tell: Tell) -> Place:
-    """Where the moment is, once the log in the copy goes that far."""
-    facts = cluster_facts(base.manifest)
-    folder, stretch = copy.data_dir / "pg_wal", copy.stretch
-    reader = Reader(ground.programs.path("pg_waldump"), ground.programs.major, folder, ground.account)
-    archive = Archive(asked.repository, facts.system_identifier)
-    feed = Feed(archive, folder, ground.account, facts.timeline, stretch.start, stretch.end, stretch.segment_bytes)
+async def _located(moment: Moment, way: Way, copy: Unpacked, ground: Ground, tell: Tell) -> Stop:
+    """Where recovery stops, once the log in the copy goes that far."""
+    feed = Feed(way.archive, copy.data_dir / "pg_wal", ground.account, copy.stretch, way.timeline)
     async with telling(tell, "fetched of the log") as pace:
-        stop = threading.Event()
-
-        async def fetch(enough: Callable[[Segment], bool]) -> bool:
-            return await called_off(stop.set, feed.more, enough, partial(unless, stop, pace.add))
-
-        place = await located(asked.moment, reader, feed, fetch)
-    if place.position < wal.position(facts.end_lsn):
-        raise _TooEarly
-    return place
+        off = threading.Event()
+        found = await called_off(off.set, located, moment, feed, partial(unless, off, pace.add))
+    if found.end < wal.position(cluster_facts(way.base.manifest).end_lsn):
+        raise TooEarly
+    await asyncio.to_thread(feed.tell_of_timelines)
+    return found
 
 
-async def _held(server: Scratch, place: Place, tell: Tell) -> None:
+async def _told(stop: Stop, way: Way, data_dir: Path, ground: Ground) -> dict[str, str]:
+    """What the server is told of where to stop, and how much it must have of what the original had, then and since."""
+    facts = await control_data(data_dir, ground)
+    limits = {name: max(int(facts.get(label, "0")), stop.limits.get(name, 0)) for label, name in AT_LEAST_AS.items()}
+    return {
+        **{name: str(value) for name, value in limits.items() if value},
+        "recovery_target_lsn": wal.shown(stop.target),
+        "recovery_target_inclusive": "on" if stop.after else "off",
+        "recovery_target_timeline": str(way.timeline),
+    }
+
+
+async def _held(server: Scratch, stop: Stop, tell: Tell) -> None:
     """Wait until recovery is held, and see that it is where it was to be. Raises Damaged."""
     connection, state, replayed, ended_at = None, "", None, None
     try:
@@ -173,7 +166,7 @@ async def _held(server: Scratch, place: Place, tell: Tell) -> None:
             if state in {"paused", "over"}:
                 break
             if not turn % _TOLD_EVERY:
-                await tell(0, None, f"recovering: at {replayed or 'the beginning'} of {wal.shown(place.position)}")
+                await tell(0, None, f"recovering: at {replayed or 'the beginning'} of {wal.shown(stop.target)}")
             await asyncio.sleep(_POLL_S)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged, Unavailable):
         if not await server.gone():
@@ -182,10 +175,10 @@ async def _held(server: Scratch, place: Place, tell: Tell) -> None:
     finally:
         if connection is not None:
             connection.terminate()
-    if state != "paused" or not replayed or not place.reached(wal.position(replayed)):
-        message = f"recovery stopped at {replayed or 'the beginning'} and not at {wal.shown(place.position)}, where the moment is"
+    if state != "paused" or not replayed or wal.position(replayed) != stop.end:
+        message = f"recovery stopped at {replayed or 'the beginning'} and not at {wal.shown(stop.end)}, where the moment is"
         raise Damaged("wal", message, _HINT)
-    if ended_at != place.told:
+    if ended_at != stop.told:
         raise Damaged("wal", "the last transaction of the copy is not the last one before the moment", _HINT)
 
 
@@ -197,7 +190,7 @@ async def _ended(server: Scratch) -> Exception:
     return error
 
 
-async def _clock(server: Scratch, base: StoredBackup, moment: Moment, place: Place) -> clock.Clock | None:
+async def _clock(server: Scratch, base: StoredBackup, moment: Moment, stop: Stop) -> clock.Clock | None:
     """What the copy's own clock says; it may be in no database, or in one that is gone by then."""
     held = base.manifest.fingerprint
     if held is None:
@@ -216,7 +209,7 @@ async def _clock(server: Scratch, base: StoredBackup, moment: Moment, place: Pla
     finally:
         asking.terminate()
     if read is not None:
-        clock.agrees(read, moment.at if isinstance(moment, Time) else None, place.position)
+        clock.agrees(read, moment.at if isinstance(moment, Time) else None, stop.end)
     return read
 
 

@@ -1,50 +1,43 @@
-"""Where in a log a moment is: at which record recovery stops, and what ended right before it and right after it.
+"""Where in a log a moment is: where recovery stops, and what ended right before that and right after.
 
-Whatever people call a moment, a copy is stopped at an LSN, found in the very files that it will repeat: a time or a name may come
-twice in a log, an LSN may not.
+Whatever people call a moment, a copy is stopped at an LSN, found in the very bytes that it will repeat: a time or a name may come
+twice in a log, an LSN may not. Blocking, for threads.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
 
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.moment import Latest, Lsn, Moment, Name, Time, Transaction, written
 from ostiary_tools.backup.restoring.log import Feed
-from ostiary_tools.backup.restoring.records import Changed, Ended, Named, Outside, Reader, Record, Told
-from ostiary_tools.backup.wal_archive.segment import Segment
+from ostiary_tools.backup.restoring.told import Changed, Ended, Named, Outside, Told, of_interest, told
+from ostiary_tools.backup.wal_archive.records import Chain
 from ostiary_tools.errors import Damaged, Refused
 from ostiary_tools.identifiers import one_line
 
 _EPOCH = 1 << 32
 _ALL = "`latest` is all that is kept"
 
-Fetch: TypeAlias = Callable[[Callable[[Segment], bool]], Awaitable[bool]]
-"""`Feed.more`, in a thread."""
-
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A record of a log."""
+class Stop:
+    """Where recovery stops."""
 
-    position: int
+    target: int
+    """The record at which a server is told to."""
     after: bool
-    """Whether that record is repeated, too: then it is the last that there is."""
-    before: int
-    """Where the record before it begins."""
+    """Whether it repeats that one, too: then it is the last that there is."""
+    end: int
+    """Where what it has repeated ends, when it has stopped where it should."""
     last: Ended | None
-    """The last transaction that ended before recovery stops."""
+    """The last transaction that ended before."""
     following: Ended | None
-    """The first one after; `None` where nothing after it was looked at, or is there."""
+    """The first one that the log has after it, where that was looked at."""
     told: datetime | None
-    """When the last transaction ended that a server which stops here tells of: of one that it stops after it does not tell."""
+    """When the last transaction ended that the server tells of: of one that it stops after it does not tell."""
     limits: Mapping[str, int]
-    """What the server that wrote it was started with, at most; empty where that never changed."""
-
-    def reached(self, replayed: int) -> bool:
-        """Whether a server that has repeated the log up to there stopped at this place, no earlier and no later."""
-        return self.position < replayed if self.after else self.before < replayed <= self.position
+    """What the server that wrote the log was started with, at most; empty where that never changed."""
 
 
 @dataclass(slots=True)
@@ -53,43 +46,49 @@ class _Seen:
 
     moment: Moment
     at: Told | None = None
-    """What the moment is called by, or of a time the first transaction after it."""
-    last: Ended | None = None
+    """What the moment is called by; of a time or an LSN the first record after it."""
+    next: Told | None = None
+    """The one after that."""
     earlier: Ended | None = None
-    """The one before the last."""
+    last: Ended | None = None
+    """The last transaction that ended before the moment, and the one before it."""
+    newest: Told | None = None
+    """The last record before the moment."""
     following: Ended | None = None
     limits: dict[str, int] = field(default_factory=dict)
     outside: bool = False
-    newest: int = 0
-    """The record that was told last."""
+
+    @property
+    def every(self) -> bool:
+        """Whether the next record matters, whatever it is."""
+        return isinstance(self.moment, Lsn | Latest) or (self.at is not None and self.next is None)
 
     def take(self, record: Told) -> bool:
         """Whether all is known."""
-        if record.lsn <= self.newest:
-            return False
-        self.newest = record.lsn
-        later = self.at is not None or self._later(record)
-        if self.at is None and self._is_it(record):
+        if self.at is not None:
+            self.next = self.next or record
+            self.following = record if isinstance(record, Ended) else None
+        elif self._is_it(record):
             self.at = record
-        if not later:
+            if self._excluded:
+                self.following = record if isinstance(record, Ended) else None
+                return True
             self._before(record)
-        elif isinstance(record, Ended):
-            self.following = record
-        return self.following is not None
+        else:
+            self._before(record)
+        return self.next is not None
 
-    def _later(self, record: Told) -> bool:
-        """Whether it comes after the moment."""
-        match self.moment, record:
-            case Time(at), Ended(at=ended):
-                return ended > at
-            case Lsn(position), _:
-                return record.lsn >= position
-        return False
+    @property
+    def _excluded(self) -> bool:
+        """Whether recovery stops before the record."""
+        return isinstance(self.moment, Time | Lsn)
 
     def _is_it(self, record: Told) -> bool:
         match self.moment, record:
             case Time(at), Ended(at=ended):
                 return ended > at
+            case Lsn(position), _:
+                return record.start >= position
             case Name(name), Named(name=found):
                 return found == name
             case Transaction(xid), Ended(xid=found):
@@ -97,6 +96,7 @@ class _Seen:
         return False
 
     def _before(self, record: Told) -> None:
+        self.newest = record
         match record:
             case Ended():
                 self.earlier, self.last = self.last, record
@@ -105,71 +105,58 @@ class _Seen:
             case Outside():
                 self.outside = True
 
-    def place(self, stop: Record, *, after: bool = False) -> Place:
-        told = self.earlier if after and self.last and self.last.lsn == stop.lsn else self.last
-        return Place(stop.lsn, after, stop.before, self.last, self.following, told.at if told else None, self.limits)
+    def stop(self) -> Stop:
+        """Once the moment was found, or for `latest` at the end."""
+        at = self.newest if isinstance(self.moment, Latest) else self.at
+        if at is None:
+            raise AssertionError("a copy is stopped at no moment")
+        if self._excluded:
+            return self._stop(at.start, at.follows)
+        if self.next is not None:
+            return self._stop(self.next.start, self.next.follows)
+        unsaid = self.last is not None and self.last.start == at.start
+        return Stop(at.start, True, at.end, self.last, None, _at(self.earlier if unsaid else self.last), self.limits)  # noqa: FBT003
+
+    def _stop(self, target: int, end: int) -> Stop:
+        return Stop(target, False, end, self.last, self.following, _at(self.last), self.limits)  # noqa: FBT003
 
 
-async def located(moment: Moment, reader: Reader, feed: Feed, fetch: Fetch) -> Place:
+def located(moment: Moment, feed: Feed, count: Callable[[int], None]) -> Stop:
     """Find it while the log is fetched. Raises Refused where the log holds no such moment, and Damaged where it has a gap."""
-    seen, enough = _Seen(moment), _enough(moment)
-    while True:
-        await reader.read(feed.timeline, seen.newest or feed.start, feed.reached, seen.take)
-        if place := await _place(seen, reader, feed):
-            break
-        if not await fetch(enough):
-            place = await _end(seen, reader, feed)
-            break
+    seen = _Seen(moment)
+    if not _looked_through(seen, feed, count):
+        feed.complete()
+        _refuse_what_is_not_there(seen, feed)
     if seen.outside:
         message = "a tablespace was made or dropped before that moment, and a copy would do so where the living server's files are"
-        raise Refused("tablespaces", message, "restore to a moment before it")
+        raise Refused("tablespaces", message, "restore to a moment before that")
     if isinstance(moment, Transaction) and isinstance(seen.at, Ended) and not seen.at.committed:
         raise Refused("moment", "that transaction was rolled back", "name one that was committed, or a time")
-    return place
+    return seen.stop()
 
 
-def _enough(moment: Moment) -> Callable[[Segment], bool]:
-    """Whether a segment may hold the moment; a guess, by what its description says."""
-    match moment:
-        case Time(at):
-            return lambda one: (
-                one.kept_at > at if one.contents is None else one.contents.last_commit is not None and one.contents.last_commit > at
-            )
-        case Lsn(position):
-            return lambda one: one.end_position > position
-        case Name(name):
-            return lambda one: one.contents is not None and any(point.name == name for point in one.contents.points)
-    return lambda _: False
+def _looked_through(seen: _Seen, feed: Feed, count: Callable[[int], None]) -> bool:
+    """Whether all was found before the log's end."""
+    chain = Chain(lambda owner, kind: seen.every or of_interest(owner, kind))
+    for piece in feed.pieces(count):
+        for record in chain.read(piece.name, piece.data, whole=piece.whole):
+            if record.start >= feed.brought.start and seen.take(told(record)):
+                return True
+    return False
 
 
-async def _place(seen: _Seen, reader: Reader, feed: Feed) -> Place | None:
-    """Where the moment is, if the log in the folder goes so far."""
-    match seen.moment:
-        case Time():
-            return seen.place(seen.at) if seen.at else None
-        case Lsn(position):
-            found = await reader.next(feed.timeline, position, feed.reached) if feed.start < position < feed.reached else ()
-            return seen.place(found[0]) if found else None
-    if seen.at is None:
-        return None
-    found = await reader.next(feed.timeline, seen.at.lsn, feed.reached, 2)
-    return seen.place(found[1]) if len(found) > 1 else None
-
-
-async def _end(seen: _Seen, reader: Reader, feed: Feed) -> Place:
-    """Where all of the log was looked at."""
-    feed.whole()
+def _refuse_what_is_not_there(seen: _Seen, feed: Feed) -> None:
+    moment = one_line(written(seen.moment))
     if isinstance(seen.moment, Latest):
-        if last := await reader.last(feed.timeline, seen.newest or feed.start, feed.reached):
-            return seen.place(last, after=True)
-        raise Damaged("wal", "the log holds nothing", "use another backup")
-    if seen.at is not None:
-        return seen.place(seen.at, after=True)
-    told = one_line(written(seen.moment))
-    if isinstance(seen.moment, Time | Lsn):
-        newest = f"at {written(Time(seen.last.at))}" if seen.last else "nowhere"
-        message = (
-            f"the log is kept up to {wal.shown(feed.reached)} and does not go beyond `{told}`: its last transaction ended {newest}"
-        )
-        raise Refused("moment", message, _ALL)
-    raise Refused("moment", f"the kept log has no `{told}`", "see how it is written; a time or an LSN is another way to say it")
+        if seen.newest is None:
+            raise Damaged("wal", "the log holds nothing", "use another backup")
+    elif isinstance(seen.moment, Time | Lsn):
+        newest = f"; its last transaction ended {written(Time(seen.last.at))}" if seen.last else ""
+        raise Refused("moment", f"the log is kept up to {wal.shown(feed.reached)} and not beyond `{moment}`{newest}", _ALL)
+    elif seen.at is None:
+        hint = "see how it is written; a time or an LSN is another way to say it"
+        raise Refused("moment", f"the kept log has no `{moment}` after the backup", hint)
+
+
+def _at(ended: Ended | None) -> datetime | None:
+    return ended.at if ended else None

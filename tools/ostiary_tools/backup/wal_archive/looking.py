@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import BinaryIO, Protocol
 
 from ostiary_tools.backup import wal
-from ostiary_tools.backup.wal_archive.records import COMMIT_PREPARED, TRANSACTION, Chain, Record
+from ostiary_tools.backup.wal_archive.records import ABORT_PREPARED, COMMIT_PREPARED, TRANSACTION, Chain, Record
 from ostiary_tools.backup.wal_archive.segment import Contents, RestorePoint, Segment
 from ostiary_tools.errors import Damaged
 
@@ -28,7 +28,7 @@ _NEWER_STATISTICS = 0xD118
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """Of one transaction."""
+    """Of one transaction; of one that was rolled back its end, where such records are asked for."""
 
     xid: int
     """Its lower 32 bits, as the log has it."""
@@ -48,7 +48,7 @@ def found(record: Record) -> Commit | RestorePoint | None:
         return None
     at = _EPOCH + timedelta(microseconds=microseconds)
     if record.owner == TRANSACTION:
-        xid = _prepared(record) if record.kind & 0x70 == COMMIT_PREPARED else record.xid
+        xid = _prepared(record) if record.kind & 0x70 in (COMMIT_PREPARED, ABORT_PREPARED) else record.xid
         return None if xid is None else Commit(xid, record.start, record.end, at)
     name = record.data[_TIME.size :].partition(b"\0")[0].decode(errors="replace")
     return RestorePoint(name, wal.shown(record.end), at)
@@ -141,7 +141,7 @@ def _summed(every: Sequence[Commit | RestorePoint], *, complete: bool) -> Conten
 
 
 def _prepared(record: Record) -> int | None:
-    """Which transaction was committed that had been prepared: it stands after all else that was done."""
+    """Which transaction ended that had been prepared: it stands after all else that was done."""
     try:
         place = _TIME.size + _COUNT.size
         (has,) = _COUNT.unpack_from(record.data, _TIME.size) if record.kind & _HAS_INFO else (0,)

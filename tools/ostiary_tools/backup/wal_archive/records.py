@@ -6,17 +6,19 @@ bytes are those that came is known by the sum of the whole segment. Pure.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.wal_archive.pages import CONTINUED, FIRST, OVERWRITTEN, SHORT, Head, damaged, empty, head, starts
 from ostiary_tools.errors import Damaged
 
-XLOG, TRANSACTION = 0, 1
+XLOG, TRANSACTION, TABLESPACE = 0, 1, 5
 """Whose records are looked into."""
 RESTORE_POINT = 0x70
+PARAMETER_CHANGE = 0x60
 COMMIT, COMMIT_PREPARED = 0x00, 0x30
+ABORT, ABORT_PREPARED = 0x20, 0x40
 _SWITCH = 0x40
 """The rest of the segment is empty."""
 _RECORD = struct.Struct("=IIQBB6x")
@@ -45,6 +47,8 @@ class Record:
     """Its main part."""
     magic: int
     """Of its page."""
+    follows: int
+    """Where the one before it ended; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +82,19 @@ class _Stream:
         return damaged(self.name, f"has a record at {wal.shown(self.lsn(place))} that {why}")
 
 
+def told_of(owner: int, kind: int) -> bool:
+    """Whether such a record is a commit, or a restore point."""
+    return (owner == TRANSACTION and kind & 0x70 in _COMMITS) or (owner == XLOG and kind & 0xF0 == RESTORE_POINT)
+
+
 class Chain:
     """Reads segments that come in order. Its private fields hold how the last one ended; before the first that is not known."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[int, int], bool] | None = None) -> None:
+        self.wanted = wanted or told_of
+        """Whether records of that owner and kind are given."""
+        self.end = 0
+        """Where the last record ended, once a segment was read; 0 where it is not known."""
         self._known = False
         self._open = b""
         """What there is of a record that goes on in the next segment."""
@@ -103,12 +116,12 @@ class Chain:
                 place, self._last = goes_on, 0
                 continue
             if length == 0 and not whole:
-                return
+                break
             if not _RECORD.size <= length < _LARGEST:
                 raise stream.broken(place, "is none")
             if place + length > len(stream.bytes):
                 self._open, self._open_at = stream.bytes[place:], stream.lsn(place)
-                return
+                break
             _, xid, before, kind, owner = _RECORD.unpack_from(stream.bytes, place)
             here, after = stream.lsn(place), (place + length + 7) & ~7
             if self._last and before != self._last:
@@ -117,11 +130,17 @@ class Chain:
             if owner == XLOG and kind & 0xF0 == _SWITCH:
                 if not empty(stream.bytes, after):
                     raise stream.broken(place, "was the last one, and is followed by more")
+                self.end = stream.first.address + stream.first.segment_bytes
                 return
-            if (owner == TRANSACTION and kind & 0x70 in _COMMITS) or (owner == XLOG and kind & 0xF0 == RESTORE_POINT):
-                data = _main(stream.bytes[place : place + length])
-                yield Record(here, stream.lsn(after - 1) + 1, owner, kind, xid, data, stream.first.magic)
+            if self.wanted(owner, kind):
+                data, follows = _main(stream.bytes[place : place + length]), self._ended(stream, place)
+                yield Record(here, stream.lsn(after - 1) + 1, owner, kind, xid, data, stream.first.magic, follows)
             place = after
+        self.end = self._ended(stream, place)
+
+    def _ended(self, stream: _Stream, place: int) -> int:
+        """Where the record ended that one which begins at that place comes after."""
+        return stream.lsn(place - 1) + 1 if place else self.end
 
     def _begun(self, name: str, data: bytes) -> tuple[_Stream, int]:
         """What a segment holds, and where in it the first record begins."""
