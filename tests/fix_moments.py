@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from ostiary_tools.backup import wal
 from ostiary_tools.backup.manifest import ClusterFacts
 from ostiary_tools.backup.moment import Moment
 from ostiary_tools.backup.programs import Sought
-from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.repository import Repository, StoredBackup
 from ostiary_tools.backup.restoring.bases import Asked
 from ostiary_tools.backup.restoring.log import Feed
 from ostiary_tools.backup.restoring.moments import Restored, into_folder
@@ -127,18 +127,9 @@ class History:
         finally:
             await connection.close()
 
-    def keep(self, *, tail: bool = True, without: Sequence[str] = ()) -> list[str]:
-        """All of the log that the server has, into the archive; which segments these were. With a tail up to where it stands."""
-        end = wal.position(asyncio.run(self.asked("SELECT pg_current_wal_flush_lsn()::text")))
-        kept = []
-        for path in sorted((self.server.data / "pg_wal").iterdir()):
-            if not wal.is_segment(path.name) or path.name in without:
-                continue
-            begin = wal.begin(path.name, SEGMENT)
-            if begin + SEGMENT <= end or (tail and begin < end):
-                self.archive.keep(Arrived(path, path.name, min(end, begin + SEGMENT), SEGMENT), "shop")
-                kept.append(path.name)
-        return kept
+    def keep(self) -> None:
+        """All of the log that the server has, up to where it stands."""
+        keep_log(self.vault.repository, self.server, "shop")
 
     def asking(self, moment: Moment) -> Asked:
         """For it."""
@@ -147,6 +138,26 @@ class History:
     async def restored(self, moment: Moment, target: Path) -> Restored:
         """To it."""
         return await into_folder(self.asking(moment), target, self.sought, quiet)
+
+
+def keep_log(repository: Repository, server: PostgresServer, datasource: str) -> Archive:
+    """All of the log that a server has, up to where it stands, under the newest of its timelines."""
+
+    async def standing() -> tuple[str, int]:
+        connection = await asyncpg.connect(server.dsn())
+        try:
+            facts = "SELECT system_identifier::text AS id, pg_current_wal_flush_lsn()::text AS lsn FROM pg_control_system()"
+            row = await connection.fetchrow(facts)
+            return row["id"], wal.position(row["lsn"])
+        finally:
+            await connection.close()
+
+    identifier, end = asyncio.run(standing())
+    archive = Archive(repository, identifier)
+    for path in sorted((server.data / "pg_wal").iterdir()):
+        if wal.is_segment(path.name) and (begin := wal.begin(path.name, SEGMENT)) < end:
+            archive.keep(Arrived(path, path.name, min(end, begin + SEGMENT), SEGMENT), datasource)
+    return archive
 
 
 async def events_in(data_dir: Path, ground: Ground, database: str = DATABASE) -> list[int]:

@@ -27,6 +27,10 @@ def restore(
         typer.Option("--to", help="A server of its own, a database or schema on the datasource's, or a file. Else the usual."),
     ] = None,
     table: Annotated[list[str] | None, typer.Option("--table", help="Only this one, `schema.table`; may be repeated.")] = None,
+    moment: Annotated[
+        str | None,
+        typer.Option("--moment", help="2026-01-31T12:00:00Z, name:…, lsn:…, xid:… or latest, of the datasource BACKUP."),
+    ] = None,
     repository: Annotated[
         str | None,
         typer.Option("--repository", metavar="PLACE", help="From a folder or `s3://…` alone: the installation is lost."),
@@ -48,10 +52,14 @@ def restore(
         if role is not None or config is not None:
             hint = "leave out `--role` and `--config`: whoever has the files and their key may"
             raise CommandFailed("from files alone nothing of an installation is asked", hint, Exit.USAGE)
-        made = _salvaged((repository, identity), backup, name, (to, tuple(table or ())))
+        if moment is not None and (table or to not in (None, "instance")):
+            hint = "leave out `--to` and `--table`"
+            raise CommandFailed("at a moment a whole cluster is restored, to an instance", hint, Exit.USAGE)
+        made = _salvaged((repository, identity), backup, name, (to, tuple(table or ()), moment))
         _print_salvaged(made, json_=json_)
         return
-    _restored(backup, name, given(target=to, tables=table), (role, config), yes=yes, json_=json_)
+    wanted = given(target=to, tables=table, moment=moment)
+    _restored(backup, name, wanted, (role, config), yes=yes, json_=json_)
 
 
 def _restored(
@@ -60,23 +68,31 @@ def _restored(
     from ostiary.backup_calls import meant
 
     async def act(calls: "LocalCalls", tell: "Tell") -> tuple[str, str]:
+        if "moment" in wanted:
+            return "", await calls("restore_backup", {"datasource": backup, "name": name, **wanted}, tell)
         id_ = await meant(calls, backup)
         return id_, await calls("restore_backup", {"backup": id_, "name": name, **wanted}, tell)
 
     role, config = whose
     id_, text = called(config, role, act, agreed=yes)
-    print_json({"backup": id_, "name": name, "made": text.splitlines()}) if json_ else typer.echo(text)
+    of = {"backup": id_} if id_ else {"datasource": backup, "moment": wanted["moment"]}
+    print_json({**of, "name": name, "made": text.splitlines()}) if json_ else typer.echo(text)
 
 
-def _salvaged(files: tuple[str, Path], backup: str, name: str, wanted: tuple[str | None, tuple[str, ...]]) -> "Restored":
+def _salvaged(
+    files: tuple[str, Path], backup: str, name: str, wanted: tuple[str | None, tuple[str, ...], str | None]
+) -> "Restored":
     from ostiary.bar import told
-    from ostiary.salvage import BELIEVED, Files, salvage
+    from ostiary.salvage import BELIEVED, Files, salvage, salvage_to
     from ostiary_tools.backup.custody import Target
+    from ostiary_tools.backup.moment import parsed
 
-    place, (to, tables) = Path(os.path.abspath(name)), wanted  # noqa: PTH100 - nothing may be there, a link neither
+    place, (to, tables, moment) = Path(os.path.abspath(name)), wanted  # noqa: PTH100 - nothing may be there, a link neither
 
     async def salvaged() -> "Restored":
         with told() as tell:
+            if moment is not None:
+                return await salvage_to(Files(*files), backup, place, parsed(moment), tell)
             return await salvage(Files(*files), backup, place, (Target(to) if to else None, tables), tell)
 
     say(BELIEVED)
@@ -87,8 +103,7 @@ def _print_salvaged(made: "Restored", *, json_: bool) -> None:
     if json_:
         print_json({"backup": made.manifest.id, "made": made.what, "rows": made.rows, "notes": list(made.notes)})
         return
-    compared = f"{made.rows:,} rows are as they were backed up" if made.rows else "no rows were compared"
-    typer.echo(one_line(f"restored to {made.what}: {compared}"))
+    typer.echo(one_line(f"restored to {made.what}: {made.compared}"))
     for note in made.notes:
         typer.echo(one_line(f"note: {note}"))
 

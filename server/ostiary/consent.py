@@ -172,6 +172,10 @@ def _effects(intent: Intent, world: World) -> Iterator[str]:
 
 def _backup(intent: Intent, world: World) -> Iterator[str]:
     """What the backup is of, which its id does not say."""
+    if intent.arguments.get("moment"):
+        whose = _short(str(intent.arguments.get("datasource")))
+        yield from ("", f"The whole cluster of `{whose}` is restored as it was at that moment, to a server of its own.")
+        yield "Nothing that is there already is touched."
     for one in world.backups.backups if world.backups else ():
         if one.manifest.id == intent.arguments.get("backup"):
             made = one.manifest

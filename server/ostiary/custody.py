@@ -13,6 +13,7 @@ from ostiary_policies.model import Access, Backup, Permit
 from ostiary_tools.backup.custody import Checked, Level, Restored, Wanted
 from ostiary_tools.backup.known import resource, resources
 from ostiary_tools.backup.manifest import Kind, Manifest
+from ostiary_tools.backup.moment import Moment
 from ostiary_tools.errors import Damaged, Refused
 
 if TYPE_CHECKING:
@@ -83,8 +84,23 @@ class PermittedCustody:
         """Where it covers `restore`."""
         from ostiary_tools.backup.restoring.choosing import restore
 
+        if wanted.moment is not None:
+            return await self._restored_to(wanted, wanted.moment)
         _, kept = await self._kept(Action.RESTORE, wanted.backup)
         return await restore(kept, wanted, self.vault.place(resource(kept.manifest)), self._told)
+
+    async def _restored_to(self, wanted: Wanted, moment: Moment) -> Restored:
+        """At that moment, from such backups alone as are covered."""
+        from ostiary_tools.backup.restoring.bases import PHYSICAL, Asked
+        from ostiary_tools.backup.restoring.choosing import restore_to
+
+        full = Backup(wanted.datasource, Kind.FULL.value)
+        self._covered(Action.RESTORE, full)
+        covered = self.permit.intent.accesses
+        kinds = frozenset(kind for kind in PHYSICAL if Access(Action.RESTORE, Backup(wanted.datasource, kind.value)) in covered)
+        repository = await asyncio.to_thread(self.vault.repository)
+        asked = Asked(repository, wanted.datasource, moment, kinds)
+        return await restore_to(asked, wanted.name, self.vault.place(full), self._told)
 
     async def _kept(self, action: Action, backup: str) -> "tuple[Repository, StoredBackup]":
         """The backup with its repository, if what it says that it is of is covered."""

@@ -19,9 +19,11 @@ from ostiary.exits import CommandFailed, Exit
 from ostiary.founding import read_key
 from ostiary.progress import Tell
 from ostiary_tools.backup.custody import TARGETS, Restored, Target, Wanted
+from ostiary_tools.backup.moment import Moment
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import Repository, StoredBackup, named_seal, open_repository
-from ostiary_tools.backup.restoring.choosing import Place, restore
+from ostiary_tools.backup.restoring.bases import Asked
+from ostiary_tools.backup.restoring.choosing import Place, restore, restore_to
 from ostiary_tools.backup.storage.bucket import Address
 from ostiary_tools.backup.storage.opening import SCHEME, open_storage
 from ostiary_tools.errors import Refused, Unavailable
@@ -84,6 +86,14 @@ async def salvage(files: Files, named: str, target: Path, wanted: tuple[Target |
     with _spools(target.parent) as spools:
         place = Place(target.parent, "", Sought(()), spools=spools)
         return await restore(kept, Wanted(kept.manifest.id, target.name, what, tables), place, tell)
+
+
+async def salvage_to(files: Files, datasource: str, target: Path, moment: Moment, tell: Tell) -> Restored:
+    """The cluster of that datasource as it was at a moment. Likewise."""
+    repository = await asyncio.to_thread(opened, files)
+    if not target.parent.is_dir():
+        raise Refused("folder", f"there is no folder that `{target}` could be made in", "name another, or make it")
+    return await restore_to(Asked(repository, datasource, moment), target.name, Place(target.parent, "", Sought(())), tell)
 
 
 @contextmanager

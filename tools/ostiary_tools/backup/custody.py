@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ostiary_tools.backup.manifest import Kind, Manifest
+from ostiary_tools.backup.moment import Moment
 from ostiary_tools.errors import Refused
 from ostiary_tools.identifiers import one_line, relation_written
 
@@ -49,12 +50,16 @@ class Wanted:
     """What is to be restored, and to what."""
 
     backup: str
-    """Its id."""
+    """Its id; empty where a moment is."""
     name: str
     """Of the new thing: `[a-z][a-z0-9_]*`."""
     target: Target
     tables: tuple[str, ...] = ()
     """`schema.table` as SQL writes them; all of it where none is named."""
+    datasource: str = ""
+    """Whose cluster, with a moment."""
+    moment: Moment | None = None
+    """What it is to be at: the backup to begin with is chosen for it."""
 
 
 def tables_written(tables: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -95,6 +100,15 @@ class Restored:
     """That were compared with those of the backup; of a backup without a fingerprint none."""
     notes: tuple[str, ...] = ()
     """What is not as it was, or is left for people to do."""
+    reached: str = ""
+    """Of a moment the proof that it was reached, in words."""
+
+    @property
+    def compared(self) -> str:
+        """What is known of it, in words."""
+        if self.reached:
+            return self.reached
+        return f"{self.rows:,} rows are as they were backed up" if self.rows else "no rows were compared"
 
 
 class Custody(Protocol):

@@ -90,6 +90,23 @@ def source(datasource: str | None, kind: str | None, backups: Backups | None) ->
     return Backup(datasource, chosen)
 
 
+def clusters(datasource: str | None, backups: Backups | None) -> tuple[Backup, ...]:
+    """What is restored of a datasource that is to come to a moment: its full backups, and incremental ones where the caller may.
+
+    Raises Refused, in the same words for what is not there and what is hidden.
+    """
+    may = backups.may if backups else {}
+    names = sorted({one.datasource for one in may if one.kind == Kind.FULL})
+    if datasource is None and len(names) == 1:
+        datasource = names[0]
+    if datasource is None:
+        raise Refused("datasource", "name the datasource", nearest(backups))
+    if datasource not in names:
+        raise Refused("unknown_datasource", f"unknown datasource `{datasource}`", nearest(backups))
+    full, incremental = (Backup(datasource, kind.value) for kind in (Kind.FULL, Kind.INCREMENTAL))
+    return (full, incremental) if Action.RESTORE in may.get(incremental, ()) else (full,)
+
+
 def nearest(backups: Backups | None) -> str:
     """What its caller can name instead."""
     names = sorted(backups.sources) if backups else []

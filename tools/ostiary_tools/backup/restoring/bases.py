@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ostiary_tools.backup import wal
-from ostiary_tools.backup.manifest import ClusterFacts
+from ostiary_tools.backup.manifest import ClusterFacts, Kind
 from ostiary_tools.backup.moment import Latest, Lsn, Moment, Name, Time, Transaction, written
 from ostiary_tools.backup.repository import Repository, StoredBackup
 from ostiary_tools.backup.wal_archive.archive import Archive
@@ -15,6 +15,8 @@ from ostiary_tools.backup.wal_archive.looking import restore_points
 from ostiary_tools.backup.wal_archive.segment import Segment
 from ostiary_tools.errors import Damaged, Refused
 from ostiary_tools.identifiers import one_line
+
+PHYSICAL = frozenset({Kind.FULL, Kind.INCREMENTAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,8 @@ class Asked:
     repository: Repository
     datasource: str
     moment: Moment
+    kinds: frozenset[Kind] = PHYSICAL
+    """Of the backups that it may begin with."""
     timeline: int | None = None
     """That it is on; the newest where none is named."""
 
@@ -43,7 +47,7 @@ def ways(asked: Asked) -> Sequence[Way]:
     Whether a backup is early enough for a time our own clock says here, and the log in the end. Raises Refused where there is
     none, and where a name says no one moment.
     """
-    bases = _bases(asked.repository, asked.datasource)
+    bases = _bases(asked)
     if not bases:
         raise Refused("moment", "there is no backup that a log could be repeated on", "make a full one: what comes after it counts")
     newest = _facts(bases[0])
@@ -68,10 +72,10 @@ def too_early(oldest: StoredBackup) -> Refused:
     return Refused("moment", "no backup was whole before that moment", hint)
 
 
-def _bases(repository: Repository, datasource: str) -> Sequence[StoredBackup]:
+def _bases(asked: Asked) -> Sequence[StoredBackup]:
     """The newest first."""
-    kept = [one.kept for one in repository.listed() if one.kept is not None]
-    return [one for one in reversed(kept) if one.manifest.datasource == datasource and one.manifest.kind.physical]
+    kept = [one.kept for one in asked.repository.listed() if one.kept is not None]
+    return [one for one in reversed(kept) if one.manifest.datasource == asked.datasource and one.manifest.kind in asked.kinds]
 
 
 def _may(one: StoredBackup, moment: Moment) -> bool:
