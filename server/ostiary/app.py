@@ -239,6 +239,13 @@ async def open_sources(config: Config, progress: Progress) -> AsyncIterator[list
 
 
 @asynccontextmanager
+async def open_backups(config: Config, progress: Progress) -> AsyncIterator[Vault]:
+    """What is backed up, for commands that look at it; what is embedded of it runs while the block lasts."""
+    async with AsyncExitStack() as stack:
+        yield open_vault(config, await _cluster(config, stack, progress))
+
+
+@asynccontextmanager
 async def open_audit(config: Config, progress: Progress) -> AsyncIterator[AuditPlace]:
     """Where the audit log is, with its database running while the block lasts."""
     async with AsyncExitStack() as stack:

@@ -14,6 +14,7 @@ from ostiary.exits import CommandFailed, Exit
 if TYPE_CHECKING:
     from ostiary.config import Config
     from ostiary.doctor import Diagnosis, Part, Unreachable
+    from ostiary.log_doctor import LogFinding
     from ostiary_tools.datasources.opening import PostgresSettings
     from ostiary_tools.powers import Finding, Power
 
@@ -39,11 +40,14 @@ def doctor(
     """
     loaded = configured(config)
     found = asyncio.run(_diagnosed(loaded, datasource, sql=sql, changes=changes))
+    logs = [] if sql or changes else asyncio.run(_logs(loaded, datasource))
     if json_:
-        print_json([_as_data(one) for one in found])
+        print_json([*map(_as_data, found), *map(_log_as_data, logs)])
     else:
         for one in found:
             _print(one, sql=sql)
+        for log in logs:
+            _print_log(log)
     _leave(found, told_only=sql)
 
 
@@ -61,6 +65,29 @@ async def _diagnosed(config: "Config", only: str | None, *, sql: bool, changes: 
         every = (Part.WRITER,) if changes else (Part.ITSELF,) if sql else tuple(Part)
         each = [(source, part) for source in asked for part in every if sql or part in _parts(source)]
         return [await diagnose(config, policies.engine, source, part) for source, part in each]
+
+
+async def _logs(config: "Config", only: str | None) -> "Sequence[LogFinding]":
+    from ostiary.app import open_backups
+    from ostiary.log_doctor import examined
+
+    if all(plan.wal == "none" for plan in config.plans.values()):
+        return ()
+    async with open_backups(config, say) as vault:
+        return await examined(config.plans, vault, only)
+
+
+def _log_as_data(one: "LogFinding") -> dict[str, Any]:
+    problems = [{"problem": message, "mend": hint} for message, hint in one.problems]
+    return {"datasource": one.plan, "log": {"fit": not problems, "problems": problems}}
+
+
+def _print_log(one: "LogFinding") -> None:
+    if not one.problems:
+        typer.echo(f"log of {one.plan}: it can be kept")
+    for message, hint in one.problems:
+        typer.secho(f"log of {one.plan}: ", nl=False)
+        typer.echo(one_line(f"{message}; {hint}"))
 
 
 def _parts(source: "PostgresSettings") -> "Sequence[Part]":

@@ -7,10 +7,12 @@ first by whoever begins there again.
 import asyncio
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ostiary.audit.recorder import Recorder, RecordingFailed
 from ostiary.config.backup import Plan
 from ostiary.vault import Vault
 from ostiary_policies.model import Backup
@@ -29,6 +31,7 @@ _TURN_S = 5.0
 """Between two tries to get a turn that another has."""
 _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 60.0
 _GOES_WELL_S = 60.0
+_RELEASE_S = 3600.0
 _TAIL_S, _BEAT_S = 5.0, 10.0
 _SHARE = 4
 """Of what may be lost, which waiting for the next tail may take."""
@@ -46,10 +49,12 @@ class LogKeeping:
     plans: Mapping[str, Plan]
     vault: Vault
     turns: Turns
+    recorder: Recorder
 
     async def keep(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._release(), name="log slots")
             for name, plan in kept(self.plans).items():
                 group.create_task(self._keep(name, plan), name=f"log {name}")
 
@@ -71,6 +76,30 @@ class LogKeeping:
             said = problem
             pause_s = _FIRST_PAUSE_S if clock() - began > _GOES_WELL_S else min(2 * pause_s, _LAST_PAUSE_S)
             await asyncio.sleep(pause_s if problem else _TURN_S)
+
+    async def _release(self) -> None:
+        """Servers keep no log for plans that are no more."""
+        while True:
+            for source in self.vault.sources.values():
+                if source.kind is Kind.FULL and source.name not in kept(self.plans):
+                    with suppress(ToolError, JournalError, OSError, RecordingFailed):  # it is tried again
+                        await self._release_of(source)
+            await asyncio.sleep(_RELEASE_S)
+
+    async def _release_of(self, source: "Source") -> None:
+        from ostiary_tools.backup.session import connected, system_identifier
+        from ostiary_tools.backup.wal_archive import slot
+
+        repository = await asyncio.to_thread(self.vault.repository)
+        system = await system_identifier(source.dsn)
+        ours = [await asyncio.to_thread(known_cluster, self.vault, name) for name in kept(self.plans)]
+        if system in ours:
+            return
+        async with self.turns.turn(f"log {system}") as lost, connected(source.dsn) as session:
+            # Whoever has the turn keeps it by a plan that this worker does not know.
+            if lost is not None and await slot.drop(session, name := slot.named(repository.description.id)):
+                _log.warning("the server of `%s` keeps no log for us any more: no plan wants it", source.name)
+                await self.recorder.note("log_slot_dropped", {"datasource": source.name, "slot": name})
 
     async def _once(self, name: str, plan: Plan) -> None:
         """While it goes, or until another has the turn. Raises ToolError, JournalError, OSError."""

@@ -13,6 +13,7 @@ from ostiary_tools.errors import ToolError
 if TYPE_CHECKING:
     from ostiary_tools.backup.wal_archive.standing import Alarm, Standing
 
+_THERE = 1 << 64
 _NOT_BEGUN = "its log was never kept"
 
 
@@ -28,12 +29,15 @@ class LogStanding:
     """How many seconds of commits would be lost now."""
     wants_full: bool
     """Whether a full backup is to be taken now, since what is kept leads on from none."""
+    comes_in: bool = False
 
 
-def log_standings(plans: Mapping[str, Plan], vault: Vault, now: datetime | None = None) -> Sequence[LogStanding]:
-    """Of every plan by which a log is kept."""
+def log_standings(
+    plans: Mapping[str, Plan], vault: Vault, now: datetime | None = None, *, looked_through: bool = True
+) -> Sequence[LogStanding]:
+    """Of every plan by which a log is kept; where the repository is not `looked_through`, backups are taken to be there."""
     now = now or datetime.now(UTC)
-    bases = _bases(vault) if kept(plans) else {}
+    bases = (_bases(vault) if looked_through else None) if kept(plans) else {}
     return [_of(name, plan, vault, bases, now) for name, plan in kept(plans).items()]
 
 
@@ -57,23 +61,24 @@ def lines(one: LogStanding, now: datetime) -> Iterator[str]:
     from ostiary_tools.backup.wal_archive.standing import shown
 
     found = one.standing
-    yield f"{one.plan}: {_NOT_BEGUN if found is None else 'its log comes in' if found.receiving else 'its log does not come in'}"
+    yield f"{one.plan}: {_NOT_BEGUN if found is None else 'its log comes in' if one.comes_in else 'its log does not come in'}"
     if found is not None:
         yield from (f"  {line}" for line in shown(found, now))
     for alarm in one.alarms:
         yield f"  alarm: {alarm.message}; {alarm.hint}"
 
 
-def _of(name: str, plan: Plan, vault: Vault, bases: Mapping[str, int], now: datetime) -> LogStanding:
+def _of(name: str, plan: Plan, vault: Vault, bases: Mapping[str, int] | None, now: datetime) -> LogStanding:
     from ostiary_tools.backup.wal_archive.standing import Alarm, alarms, read, wants_full
 
     system = known_cluster(vault, name)
     found = read(cluster_folder(vault, system)) if system is not None else None
     if found is None or system is None:
         return LogStanding(name, None, [Alarm("silent", _NOT_BEGUN, "start `ostiary worker`")], None, wants_full=True)
-    base = bases.get(system)
+    base = _THERE if bases is None else bases.get(system)
     wrong = list(alarms(found, plan.recovery_point_s, base, now))
-    return LogStanding(name, found, wrong, found.lag_s(now), wants_full(found, base))
+    comes_in = found.receiving and not found.silent(now)
+    return LogStanding(name, found, wrong, found.lag_s(now), wants_full(found, base), comes_in)
 
 
 def _bases(vault: Vault) -> Mapping[str, int]:

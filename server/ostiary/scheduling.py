@@ -124,6 +124,14 @@ class Scheduling:
         await self.table.back(*one.key, due)
         _log.warning("the clock of the control database was set back: plan `%s` goes on from %s", one.plan, due.isoformat())
 
+    async def ask(self, plan: str, what: str, why: str) -> None:
+        """Ask for it out of its time, once for the same reason. Raises JournalError, RecordingFailed."""
+        id_ = uuid5(_TIMES, f"{self.table.key} {plan} {what} {why}")
+        try:
+            await self._job(Schedule(plan, what, ""), id_)
+        except (Later, Refusal) as error:
+            _log.warning("the %s of plan `%s` that is needed cannot be asked for: %s", what, plan, error)
+
     async def _fire(self, one: Schedule, due: datetime) -> None:
         id_ = uuid5(_TIMES, f"{self.table.key} {one.plan} {one.what} {due.isoformat()}")
         try:

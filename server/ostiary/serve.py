@@ -84,6 +84,7 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
     from ostiary.drifting import Drifting
     from ostiary.expiring import Marking
     from ostiary.following import Following
+    from ostiary.log_bases import LogBases
     from ostiary.log_keeping import LogKeeping, kept
     from ostiary.scheduling import Scheduling, keeper, schedules
     from ostiary.worker import Worker
@@ -102,9 +103,11 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
         table = ScheduleTable(house.queue.table.link, house.queue.table.key)
         known = (house.gate, house.policies, house.vault, house.recorder, keeper(config))
         scheduling = Scheduling(planned, table, *known)
-        logs = LogKeeping(config.plans, house.vault, house.turns)
+        logs = LogKeeping(config.plans, house.vault, house.turns, house.recorder)
+        bases = LogBases(config.plans, house.vault, scheduling, house.recorder)
         marking = Marking(house.vault, config.plans, house.recorder)
-        works = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), logs.keep(), marking.keep(worker))
+        looks = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), marking.keep(worker))
+        works = (*looks, logs.keep(), bases.keep(worker))
         beside = [asyncio.create_task(work, name="beside") for work in works]
         progress("waiting for jobs")
         try:
@@ -145,6 +148,7 @@ async def _serve_on(
         operation = Operation(
             *(house.recorder, house.datasources, house.policies, house.examples, page, house.worlds, house.queue.table),
             vault=house.vault,
+            plans=config.plans,
             roles=frozenset(config.operation.roles),
         )
         _spare_what_stays()

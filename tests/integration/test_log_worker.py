@@ -53,6 +53,35 @@ async def test_one_worker_of_two_keeps_the_log_of_a_plan_and_the_other_goes_on_w
             first.kill()
             await first.wait()
             await kept_now()
-    await connection.close()
     told = json.loads(site.command("backup", "status", "--json").stdout)
     assert [(one["plan"], one["kept"]) for one in told] == [("shop", True)]
+    assert "log of shop: it can be kept" in site.command("doctor").stdout
+    # Once no plan wants it, the server keeps no log for us.
+    (file := site.folder / "ostiary.toml").write_text(file.read_text().replace(PLAN, ""))
+    async with program(site):
+        await until(lambda: _count(connection, "SELECT count(*) FROM pg_replication_slots", 0), 60)
+    await connection.close()
+
+
+async def test_a_full_backup_is_asked_for_once_where_the_log_goes_on_from_none(
+    make_site: MakeSite, own_server: Callable[..., PostgresServer]
+):
+    server = await asyncio.to_thread(own_server, max_slot_wal_keep_size="-1")
+    await asyncio.to_thread(server.sql, SHOP)
+    site = await make_site({"shop": server.dsn()}, backups={"shop": server.dsn(KEEPER)}, more=PLAN)
+    begin(open_vault(site.config, None))
+    async with program(site):
+
+        def alarms() -> list[str]:
+            told = json.loads(site.command("backup", "status", "--json").stdout)
+            return [alarm["code"] for alarm in told[0]["alarms"]]
+
+        await until(lambda: asyncio.to_thread(lambda: alarms() == ["no_base", "unbounded"]), 90)
+        await until(lambda: asyncio.to_thread(lambda: alarms() == ["unbounded"]), 120)
+    jobs = await site.fetch("SELECT tool, state FROM jobs.job", role="ostiary_writer")
+    assert [tuple(row) for row in jobs] == [("create_backup", "completed")]
+    assert "without a bound" in site.command("doctor").stdout
+
+
+async def _count(connection: asyncpg.Connection, statement: str, wanted: int) -> bool:
+    return int(await connection.fetchval(statement)) == wanted

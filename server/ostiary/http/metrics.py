@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from ostiary import __version__
 from ostiary.audit.recorder import Recorder, RecorderState
+from ostiary.log_standing import LogStanding
 from ostiary.meter import BOUNDS_S, Histogram, Meter
 from ostiary.policy_files import Policies
 from ostiary_tools.control.queue import Counted
@@ -67,11 +68,23 @@ PLAN_DONE = Family(
 PLAN_LATE = Family(
     "ostiary_plan_late_seconds", "gauge", ("datasource", "what"), "How long something has been due that nobody has asked for."
 )
+_PLAN = ("datasource",)
+LOG_LAG = Family(
+    "ostiary_log_lag_seconds", "gauge", _PLAN, "Commits of so many seconds are in no kept log; none while nothing is kept."
+)
+LOG_LAG_BYTES = Family("ostiary_log_lag_bytes", "gauge", _PLAN, "Bytes of the log that were written and are not kept.")
+LOG_SPOOL = Family("ostiary_log_spool_bytes", "gauge", _PLAN, "Bytes of the log that wait on this machine.")
+LOG_HELD = Family("ostiary_log_held_bytes", "gauge", _PLAN, "Bytes of the log that the server holds back for us.")
+LOG_RECEIVED = Family("ostiary_log_received", "gauge", _PLAN, "1 while the log comes in, else 0.")
+LOG_ALARMS = Family(
+    "ostiary_log_alarm", "gauge", ("datasource", "alarm"), "1 for each thing that is wrong; `ostiary backup status` says more."
+)
 BUILD = Family("ostiary_build_info", "gauge", ("version", "policy"), "Always 1; version and hash of the policies in force.")
 FAMILIES = (
     *(CALLS, IN_FLIGHT, STAGES, BUDGET_REFUSALS, BUDGET_USED, SIZE, IDLE, WAITING, HEALTHY),
     *(RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, JOBS, TAKEOVERS),
-    *(BACKUP_AGE, DRILL_AGE, PLAN_DONE, PLAN_LATE, BUILD),
+    *(BACKUP_AGE, DRILL_AGE, PLAN_DONE, PLAN_LATE),
+    *(LOG_LAG, LOG_LAG_BYTES, LOG_SPOOL, LOG_HELD, LOG_RECEIVED, LOG_ALARMS, BUILD),
 )
 """Every metric, in the order of the page."""
 
@@ -94,9 +107,9 @@ class Exposition:
         self._registry = CollectorRegistry()
         self._registry.register(_Labelled(self._process, {"worker": worker}) if worker else self._process)
 
-    def text(self, jobs: Sequence[Counted] | None = None, plans: Plans | None = None) -> bytes:
+    def text(self, jobs: Sequence[Counted] | None = None, plans: Plans | None = None, logs: Sequence[LogStanding] = ()) -> bytes:
         """The page as it is now; nothing is said of jobs and plans where nobody can tell how they stand."""
-        self._process.jobs, self._process.plans = jobs, plans
+        self._process.jobs, self._process.plans, self._process.logs = jobs, plans, logs
         return generate_latest(self._registry)
 
 
@@ -108,6 +121,7 @@ class _Process(Collector):
         self._policies = policies
         self.jobs: Sequence[Counted] | None = None
         self.plans: Plans | None = None
+        self.logs: Sequence[LogStanding] = ()
 
     def describe(self) -> Iterator[Metric]:
         """Nothing: the registry would collect once at registration to learn the names."""
@@ -123,6 +137,7 @@ class _Process(Collector):
         yield _gauge(STALE, {(): bool(self._policies.refused)})
         yield from _of_jobs(self.jobs) if self.jobs is not None else ()
         yield from _of_plans(self.plans) if self.plans is not None and self.plans.rows else ()
+        yield from _of_logs(self.logs) if self.logs else ()
         yield _gauge(BUILD, {(__version__, self._policies.engine.policy_hash): 1})
 
 
@@ -190,6 +205,16 @@ def _of_plans(plans: Plans) -> Iterator[Metric]:
     ended = [row for row in rows if row.state not in ("", "waits")]
     yield _gauge(PLAN_DONE, {(row.plan, row.what): row.state == "completed" for row in ended})
     yield _gauge(PLAN_LATE, {(row.plan, row.what): row.late_s(now) for row in rows})
+
+
+def _of_logs(logs: Sequence[LogStanding]) -> Iterator[Metric]:
+    known = {(one.plan,): one.standing for one in logs if one.standing is not None}
+    yield _gauge(LOG_LAG, {(one.plan,): one.lag_s for one in logs if one.lag_s is not None})
+    yield _gauge(LOG_LAG_BYTES, {plan: found.lag_bytes for plan, found in known.items()})
+    yield _gauge(LOG_SPOOL, {plan: found.spool_bytes for plan, found in known.items()})
+    yield _gauge(LOG_HELD, {plan: found.held_bytes for plan, found in known.items()})
+    yield _gauge(LOG_RECEIVED, {(one.plan,): one.comes_in for one in logs})
+    yield _gauge(LOG_ALARMS, {(one.plan, alarm.code): 1 for one in logs for alarm in one.alarms})
 
 
 def _counter(family: Family, samples: Mapping[tuple[str, ...], float]) -> Metric:

@@ -18,11 +18,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ostiary.audit.recorder import Recorder
+from ostiary.config.backup import Plan
 from ostiary.example_files import ExampleSet
 from ostiary.http.doorstep import Recognised
 from ostiary.http.metrics import CONTENT_TYPE, Exposition, Plans
 from ostiary.identity.caller import Caller
 from ostiary.identity.recognition import Recognition
+from ostiary.log_standing import log_standings
 from ostiary.policy_files import Policies
 from ostiary.readiness import Readiness, look, readiness
 from ostiary.vault import Vault
@@ -51,19 +53,22 @@ class Operation:
     worlds: Worlds
     jobs: QueueTable
     vault: Vault
+    plans: Mapping[str, Plan]
+    """Of backups."""
     roles: frozenset[str]
     """Whose callers may know how the server does."""
 
     async def metrics(self) -> bytes:
         """The page of numbers."""
+        logs = await asyncio.to_thread(log_standings, self.plans, self.vault, looked_through=False)
         schedules = ScheduleTable(self.jobs.link, self.jobs.key)
         try:
             jobs: Sequence[Counted] = await self.jobs.counted()
             plans = Plans(await schedules.now(), await schedules.all())
         except JournalError as error:
             _log.warning("jobs were not counted: %s", error)
-            return self.exposition.text()
-        return self.exposition.text(jobs, plans)
+            return self.exposition.text(logs=logs)
+        return self.exposition.text(jobs, plans, logs)
 
     async def readiness(self) -> Readiness:
         """How it is now."""
@@ -75,7 +80,9 @@ class Operation:
     async def backups(self) -> Sequence[str]:
         """What is wrong with them, where there are any. It reads the repository: not for everybody who asks."""
         standing = await asyncio.to_thread(self.vault.standing)
-        return [f"backups: {one}" for one in standing.wrong] if standing.count else []
+        wrong = [f"backups: {one}" for one in standing.wrong] if standing.count else []
+        logs = await asyncio.to_thread(log_standings, self.plans, self.vault)
+        return [*wrong, *(f"log of `{one.plan}`: {alarm.message}; {alarm.hint}" for one in logs for alarm in one.alarms)]
 
 
 def pages(operation: Operation, recognition: Recognition) -> list[Route]:

@@ -32,6 +32,8 @@ shared_buffers = 256MB
 work_mem = 8MB
 maintenance_work_mem = 64MB
 max_wal_size = 512MB
+# Who keeps the log and is gone must not fill the disk.
+max_slot_wal_keep_size = 8GB
 max_parallel_workers_per_gather = 1
 jit = off
 huge_pages = off

@@ -6,7 +6,7 @@ Ids grow by one whatever the server's clock does, so a clock that was set back i
 What a login for backups writes to runs what its owner bound to it, so nothing is written to a table that somebody else made.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -39,6 +39,7 @@ INSERT INTO ostiary.clock (id, at, lsn)
 SELECT coalesce(max(c.id), 0) + 1, clock_timestamp(), pg_current_wal_insert_lsn() FROM ostiary.clock c
 RETURNING id, at, lsn::text
 """  # noqa: S608  the constant above
+_NOT_MADE = "the login for backups may not make the table `ostiary.clock`, by which a copy tells how far it has come"
 _NOT_OURS = "the schema `ostiary` or the table `ostiary.clock` of the database is not the login's own, so nothing is written to it"
 
 
@@ -69,6 +70,18 @@ async def beat(connection: asyncpg.Connection) -> Beat:
     return Beat(row["id"], row["at"], row["lsn"])
 
 
+async def shortcomings(connection: asyncpg.Connection) -> Sequence[tuple[str, str]]:
+    """Why there would be no clock, with what mends it; nothing is made."""
+    with in_words():
+        found = await connection.fetchrow(_OURS)
+        may = await connection.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')")
+    if found["schema"] is None and not may:
+        return [(_NOT_MADE, f"a superuser says {_sql(found['login'])} in the database that the login leads to")]
+    if found["schema"] is False or found["clock"] is False:
+        return [(_NOT_OURS, f"a superuser says {_sql(found['login'])}")]
+    return []
+
+
 async def _made(connection: asyncpg.Connection) -> None:
     with in_words():
         found = await connection.fetchrow(_OURS)
@@ -87,8 +100,7 @@ async def _execute(connection: asyncpg.Connection, statement: str, login: str) -
     try:
         await connection.execute(statement)
     except asyncpg.InsufficientPrivilegeError as error:
-        message = "the login for backups may not make the table `ostiary.clock`, by which a copy tells how far it has come"
-        raise Unavailable(message, f"a superuser says {_sql(login)} in the database that the login leads to") from error
+        raise Unavailable(_NOT_MADE, f"a superuser says {_sql(login)} in the database that the login leads to") from error
 
 
 def _sql(login: str) -> str:

@@ -4,6 +4,7 @@ Nobody streams by it. It stands where the first segment begins that is not durab
 once that segment is: so whatever lies in a spool may be lost. What it may hold back the server bounds by `max_slot_wal_keep_size`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -21,6 +22,14 @@ SELECT pg_is_in_recovery() AS standby, current_setting('wal_level') AS wal_level
     (SELECT r.rolsuper OR r.rolreplication FROM pg_roles r WHERE r.rolname = current_user) AS replicates,
     pg_size_bytes(current_setting('wal_segment_size')) AS segment_bytes, current_setting('wal_block_size')::int4 AS page_bytes,
     (SELECT c.system_identifier::text FROM pg_control_system() c) AS system_identifier
+"""
+UNBOUNDED = "the server would keep its log for us without a bound, also when nobody takes it, and fill its disk"
+_SENDERS = 3
+_SETTINGS = """
+SELECT (SELECT setting::int8 FROM pg_settings WHERE name = 'max_slot_wal_keep_size') AS most,
+    (SELECT setting::int8 FROM pg_settings WHERE name = 'max_wal_senders') AS senders,
+    (SELECT setting::int8 FROM pg_settings WHERE name = 'max_replication_slots') AS slots,
+    (SELECT setting FROM pg_settings WHERE name = 'idle_replication_slot_timeout') AS idle
 """
 _TIMELINE = "SELECT pg_walfile_name(pg_current_wal_insert_lsn())"
 _SLOT = "SELECT slot_type, restart_lsn::text, wal_status FROM pg_replication_slots WHERE slot_name = $1"
@@ -106,6 +115,24 @@ async def looked_at(connection: asyncpg.Connection) -> Server:
     with in_words():
         timeline = int((await connection.fetchval(_TIMELINE))[:8], 16)
     return Server(session, row["system_identifier"], timeline, row["segment_bytes"], row["page_bytes"])
+
+
+async def shortcomings(connection: asyncpg.Connection) -> Sequence[tuple[str, str]]:
+    """What is wrong with the server's settings, each with what mends it."""
+    with in_words():
+        row = await connection.fetchrow(_SETTINGS)
+    found = []
+    if row["most"] == -1:
+        found.append((UNBOUNDED, "set `max_slot_wal_keep_size`, such as to half of what is free there"))
+    if row["senders"] < _SENDERS:
+        message = f"it lets {row['senders']} senders of its log work at once, and this takes one beside the two of a backup"
+        found.append((message, "raise `max_wal_senders` and restart it"))
+    if row["slots"] == 0:
+        found.append(("it lets nobody have a replication slot", "raise `max_replication_slots` and restart it"))
+    if row["idle"] not in {None, "0"}:
+        message = "it lets go of slots by which nobody streams, and nobody streams by this one"
+        found.append((message, "set `idle_replication_slot_timeout = 0`"))
+    return found
 
 
 async def reserved(connection: asyncpg.Connection, name: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ostiary_tools.backup import strict_json, wal
 from ostiary_tools.backup.pace import size
-from ostiary_tools.backup.wal_archive.slot import Held
+from ostiary_tools.backup.wal_archive.slot import UNBOUNDED, Held
 from ostiary_tools.errors import Damaged, ToolError
 
 FORMAT = 1
@@ -107,8 +107,7 @@ def alarms(standing: Standing, most_lag_s: float, base: int | None, now: datetim
         far = "nothing of the log is kept yet" if lag_s is None else f"what was committed in the last {lag_s:,.0f} s is not kept"
         yield Alarm("lag", far, _BACK)
     if standing.most_bytes is None and standing.held is not Held.MISSING:
-        what = "the server would keep its log for us without a bound, also when nobody takes it, and fill its disk"
-        yield Alarm("unbounded", what, "set `max_slot_wal_keep_size`, such as to half of what is free there")
+        yield Alarm("unbounded", UNBOUNDED, "set `max_slot_wal_keep_size`, such as to half of what is free there")
     if standing.clock:
         yield Alarm("clock", "no clock is kept in the database, by which a copy shows how far it has come", standing.clock)
 
