@@ -14,7 +14,7 @@ from fix_waiting import until
 
 from ostiary_tools.backup import scratch
 from ostiary_tools.backup.login import login
-from ostiary_tools.backup.programs import Sought, for_server_at, of_files, to_serve
+from ostiary_tools.backup.programs import Sought, for_server_at, to_serve
 from ostiary_tools.backup.running import Command, complaint, run, started
 from ostiary_tools.backup.scratch import Ground, serving
 from ostiary_tools.embedded.account import server_account
@@ -230,8 +230,6 @@ def test_a_server_is_of_exactly_the_version_of_the_files(sought: Sought):
     assert to_serve(EMBEDDED, account, sought).major == EMBEDDED
     with pytest.raises(Unavailable, match="no server of PostgreSQL 99"):
         to_serve(99, account, sought)
-    assert of_files(99, "pg_waldump", sought) is None
-    assert of_files(EMBEDDED, "pg_waldump", sought) is not None
 
 
 @pytest.mark.asyncio

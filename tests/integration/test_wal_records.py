@@ -16,6 +16,7 @@ from fix_postgres import POSTGRES_15, PostgresServer, new_server, short_director
 
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.wal_archive import pages
+from ostiary_tools.backup.wal_archive.boundary import boundary
 from ostiary_tools.backup.wal_archive.looking import Commit, found
 from ostiary_tools.backup.wal_archive.records import Chain
 from ostiary_tools.backup.wal_archive.segment import RestorePoint
@@ -109,6 +110,33 @@ def test_commits_and_restore_points_are_those_that_the_server_wrote_and_no_forge
     commits = [one for one in every if isinstance(one, Commit)]
     assert [(one.xid, one.start, one.at) for one in commits] == told(server, paths)
     assert all(one.start < one.end for one in commits)
+
+
+def test_where_a_snapshot_ends_no_name_of_a_prepared_transaction_forges(server: PostgresServer):
+    """It says that a commit which every snapshot sees comes after one that this does not see."""
+    first, snapshot, before, after = asyncio.run(looked_at(server))
+    paths = segments(server)
+    system = system_of(paths)
+    stretch = wal.Stretch(system, 1, wal.position(first), wal.begin(paths[-1].name, 1 << 20) + (1 << 20), 1 << 20)
+    place = boundary(paths[0].parent, stretch, wal.Snapshot.read(snapshot))
+    assert place is not None
+    assert wal.position(before) <= place < wal.position(after)
+
+
+async def looked_at(server: PostgresServer) -> tuple[str, str, str, str]:
+    """Where a stretch of the log begins, a snapshot, and between which places there is the first commit that it does not see."""
+    one = await asyncpg.connect(server.dsn())
+    first = await one.fetchval("SELECT pg_switch_wal()::text")
+    await one.execute("CREATE TABLE t (id int); INSERT INTO t VALUES (1)")
+    snapshot = await one.fetchval("SELECT pg_current_snapshot()::text")
+    before = await one.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+    await one.execute("INSERT INTO t VALUES (2)")
+    after = await one.fetchval("SELECT pg_current_wal_insert_lsn()::text")
+    await one.execute("BEGIN; INSERT INTO t VALUES (3)")
+    await one.execute(f"PREPARE TRANSACTION '{GID.replace('tx:          7', 'tx:          3')}'")
+    await one.execute("INSERT INTO t VALUES (4); SELECT pg_switch_wal()")
+    await one.close()
+    return first, snapshot, before, after
 
 
 @pytest.mark.fault

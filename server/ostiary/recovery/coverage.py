@@ -1,7 +1,7 @@
 """Which moments can be restored: what lies of the log beside each other, and which backups it can be played onto.
 
 Where a moment is not known exactly the later beginning and the earlier end are taken: no moment is promised that may be missing.
-Of segments that nobody could look into (without `pg_waldump`) all that is known is when they came.
+Of segments whose records could not be followed all that is known is when they came.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

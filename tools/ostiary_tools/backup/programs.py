@@ -31,7 +31,7 @@ _INSTALLED = (
 )
 """Where packages put them."""
 _CLIENT = ("pg_dump", "pg_isready")
-_SERVER = ("postgres", "initdb", "pg_controldata", "pg_checksums", "pg_waldump")
+_SERVER = ("postgres", "initdb", "pg_controldata", "pg_checksums")
 _VERSION = re.compile(r"\(PostgreSQL\) (\d+)(\S*)")
 _PATIENCE_S = 30.0
 _NOT_TRIED = 3
@@ -82,11 +82,6 @@ def to_serve(major: int, account: Account, sought: Sought) -> Programs:
             return one
     hint = f"install `postgresql-{major}`, or name the folder of its programs as `[backup] programs`"
     raise Unavailable(f"no server of PostgreSQL {major} that `{account.name}` can run is on this machine", hint)
-
-
-def of_files(major: int, name: str, sought: Sought) -> Path | None:
-    """One program that reads files of exactly this major version, where there is one."""
-    return next((one.path(name) for one in _found((name,), None, sought) if one.major == major), None)
 
 
 def _found(names: Sequence[str], account: Account | None, sought: Sought) -> Iterator[Programs]:

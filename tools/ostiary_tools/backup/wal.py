@@ -1,10 +1,5 @@
-"""The write-ahead log of a full backup: which segments there must be, whether they are there, and where in it a snapshot ends.
+"""The write-ahead log of a full backup: which segments there must be, whether they are there, and what a snapshot sees."""
 
-A snapshot sees some transactions and not others; a copy that is recovered up to a place in the log holds those that were committed
-before it. Where all that a snapshot sees come before all that it does not, the first commit it does not see is the place.
-"""
-
-import asyncio
 import io
 import re
 import struct
@@ -14,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ostiary_tools.backup.running import Command, started
-from ostiary_tools.embedded.account import Account
 from ostiary_tools.errors import Damaged
 
 MEMBER = "wal"
@@ -25,9 +18,6 @@ _PAGE = struct.Struct("=HHIQI4xQII")
 _SHORT = struct.Struct("=HHIQ")
 _NAME = re.compile(r"[0-9A-F]{24}")
 _HISTORY = re.compile(r"[0-9A-F]{8}\.history")
-_COMMIT = re.compile(
-    rb"^rmgr: Transaction .*?tx: +(\d+), lsn: ([0-9A-F]+/[0-9A-F]+), .*?desc: COMMIT(?:_PREPARED)? (?:(\d+): )?", re.MULTILINE
-)
 _EPOCH = 1 << 32
 SMALLEST = 1 << 20
 """Bytes of a segment at least."""
@@ -138,34 +128,6 @@ def arrived(folder: Path, stretch: Stretch, page_bytes: int) -> bool:
             continue
         return len(head) == _SHORT.size and _SHORT.unpack(head)[3] == after
     return False
-
-
-async def boundary(program: Path, folder: Path, stretch: Stretch, snapshot: Snapshot, account: Account | None = None) -> int | None:
-    """Where in the stretch the snapshot ends; `None` where it sees a commit after one that it does not see. Raises Damaged."""
-    words = (
-        *("--rmgr=Transaction", f"--path={folder}", f"--timeline={stretch.timeline}"),
-        *(f"--start={shown(stretch.start)}", f"--end={shown(stretch.end)}"),
-    )
-    async with started(Command(program, words, account=account, writes=True)) as running:
-        found = await asyncio.to_thread(_boundary, running.output, snapshot)
-        if await running.verdict():
-            raise Damaged("wal", f"the write-ahead log of the backup cannot be read: {running.words()}", "use another backup")
-    if found == 0:
-        raise Damaged("wal", "the write-ahead log of the backup ends before its point", "use another backup")
-    return found
-
-
-def _boundary(stream: Any, snapshot: Snapshot) -> int | None:
-    """Zero where every commit is seen."""
-    first = 0
-    for line in io.BufferedReader(stream, _PIECE):
-        if commit := _COMMIT.match(line):
-            seen = snapshot.sees(int(commit[3] or commit[1]))
-            if seen and first:
-                return None
-            if not seen and not first:
-                first = position(commit[2].decode())
-    return first
 
 
 class Packed(io.RawIOBase):

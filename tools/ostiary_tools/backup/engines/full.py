@@ -23,18 +23,19 @@ from ostiary_tools.backup.engines.overheard import Overheard
 from ostiary_tools.backup.engines.receiving import beside, explained, linked, received, receiving, settle
 from ostiary_tools.backup.fingerprints import taken
 from ostiary_tools.backup.login import Login, login
+from ostiary_tools.backup.making import called_off
 from ostiary_tools.backup.manifest import ClusterFacts, Content, Fingerprint, Kind, Member, Point
 from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Keeping, Made, Source, Tell
-from ostiary_tools.backup.programs import Programs, Sought, for_server_at, of_files
+from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.reading import RIGHTS, in_words, pin
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.sequences import positions, spanned
 from ostiary_tools.backup.session import connected, environment, held, importing
+from ostiary_tools.backup.wal_archive.boundary import boundary
 from ostiary_tools.errors import Damaged, ProgramFailed, Unavailable
 
 NO_FINGERPRINT = "it has no fingerprint: the login for backups may not read every row"
-NOT_LOOKED_AT = "whether its fingerprint belongs to one place in the log shows at a restore: `pg_waldump` was missing"
 _ATTEMPTS = 20
 _PAUSE_S = 0.1
 FILES = "backup-manifest"
@@ -49,7 +50,6 @@ class _Work:
     who: Login
     cluster: Cluster
     programs: Programs
-    waldump: Path | None
     keeping: Keeping
     spool: Path
     since: Path | None
@@ -129,8 +129,7 @@ class FullEngine:
         tls = cluster.session.tls or who.needs_tls
         needed = ("pg_basebackup", "pg_receivewal")
         programs = await asyncio.to_thread(for_server_at, cluster.session.major, *needed, tls=tls, sought=self.sought)
-        waldump = await asyncio.to_thread(of_files, cluster.session.major, "pg_waldump", self.sought)
-        return _Work(source, who, cluster, programs, waldump, keeping, spool, self.since, readable)
+        return _Work(source, who, cluster, programs, keeping, spool, self.since, readable)
 
     async def _fingerprint(self, work: _Work, moment: _Moment) -> Fingerprint:
         async with importing(work.source.dsn, moment.exported, self.parallel - 1) as others:
@@ -139,9 +138,7 @@ class FullEngine:
 
 
 def _made(work: _Work, base: _Base, log: Member, moment: _Moment, fingerprint: Fingerprint | None) -> Made:
-    notes = [] if work.readable else [NO_FINGERPRINT]
-    if work.waldump is None:
-        notes.append(NOT_LOOKED_AT)
+    notes = () if work.readable else (NO_FINGERPRINT,)
     facts = ClusterFacts(
         work.cluster.system_identifier,
         base.timeline,
@@ -150,7 +147,7 @@ def _made(work: _Work, base: _Base, log: Member, moment: _Moment, fingerprint: F
         moment.point,
         work.cluster.superuser,
     )
-    return Made(work.cluster.session.version, (*base.members, log), fingerprint, facts, tuple(notes))
+    return Made(work.cluster.session.version, (*base.members, log), fingerprint, facts, notes)
 
 
 def _log(work: _Work) -> AbstractAsyncContextManager[Running]:
@@ -200,10 +197,8 @@ async def _agreed(work: _Work, base: _Base, receiver: Running) -> AsyncIterator[
 
 async def _ends(work: _Work, base: _Base, stretch: wal.Stretch, snapshot: str) -> bool:
     """Whether it ends at one place, and at one where a copy is whole."""
-    if work.waldump is None:
-        return True
     folder = await asyncio.to_thread(linked, work.wal)
-    place = await wal.boundary(work.waldump, folder, stretch, wal.Snapshot.read(snapshot))
+    place = await called_off(lambda: None, boundary, folder, stretch, wal.Snapshot.read(snapshot))
     return place is not None and place >= base.end
 
 

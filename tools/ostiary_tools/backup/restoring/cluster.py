@@ -18,6 +18,7 @@ from ostiary_tools.backup import wal
 from ostiary_tools.backup.chain import chain
 from ostiary_tools.backup.differences import compared
 from ostiary_tools.backup.fingerprints import taken
+from ostiary_tools.backup.making import called_off
 from ostiary_tools.backup.manifest import Fingerprint, Kind, Manifest
 from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Kept, Tell
@@ -27,6 +28,7 @@ from ostiary_tools.backup.restoring.folders import hand_over, let_pass, settle, 
 from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts
 from ostiary_tools.backup.scratch import Ground, Scratch, check_pages, has_checksums, serving
 from ostiary_tools.backup.streams import Stopped
+from ostiary_tools.backup.wal_archive.boundary import boundary
 from ostiary_tools.errors import Damaged, Refused, Unavailable
 
 _POLL_S = 0.05
@@ -83,7 +85,8 @@ async def recovered(kept: Kept, data_dir: Path, ground: Ground, tell: Tell, *, d
     async with telling(tell, "unpacked", total) as pace:
         stop = threading.Event()
         copy = await laid_out(kept, data_dir, ground, partial(unless, stop, pace.add), stop.set)
-    target = await _target(copy, ground)
+    target = await _target(copy)
+    await asyncio.to_thread(let_pass, data_dir.parent, ground.account)
     await asyncio.to_thread(settle, data_dir, ground.account)
     chosen = {**RECOVERY, "recovery_target_lsn": wal.shown(target), "fsync": "on" if durable else "off"}
     async with serving(data_dir, ground, facts.superuser, chosen) as server:
@@ -104,12 +107,10 @@ def unless(stop: threading.Event, told: Callable[[int], None], count: int) -> No
     told(count)
 
 
-async def _target(copy: Unpacked, ground: Ground) -> int:
+async def _target(copy: Unpacked) -> int:
     """Where in the log the backup's snapshot ends."""
     snapshot = wal.Snapshot.read(copy.point.snapshot)
-    program, folder = ground.programs.path("pg_waldump"), copy.data_dir / "pg_wal"
-    await asyncio.to_thread(let_pass, copy.data_dir.parent, ground.account)
-    found = await wal.boundary(program, folder, copy.stretch, snapshot, ground.account)
+    found = await called_off(lambda: None, boundary, copy.data_dir / "pg_wal", copy.stretch, snapshot)
     if found is None:
         raise Damaged("wal", "what was fingerprinted belongs to no one place in the backup's log", "use another backup")
     return found

@@ -10,8 +10,7 @@ from ostiary_tools.backup.wal_archive import looking
 from ostiary_tools.backup.wal_archive.records import (
     ABORT,
     ABORT_PREPARED,
-    COMMIT,
-    COMMIT_PREPARED,
+    COMMITS,
     PARAMETER_CHANGE,
     RESTORE_POINT,
     TABLESPACE,
@@ -22,8 +21,7 @@ from ostiary_tools.backup.wal_archive.records import (
 from ostiary_tools.backup.wal_archive.segment import RestorePoint
 from ostiary_tools.errors import Damaged
 
-_COMMITS = frozenset({COMMIT, COMMIT_PREPARED})
-_ENDS = frozenset({*_COMMITS, ABORT, ABORT_PREPARED})
+_ENDS = frozenset({*COMMITS, ABORT, ABORT_PREPARED})
 _LIMITS = ("max_connections", "max_worker_processes", "max_wal_senders", "max_prepared_transactions", "max_locks_per_transaction")
 """In the order in which the log has them."""
 _CHANGE = struct.Struct(f"={len(_LIMITS)}i")
@@ -89,7 +87,7 @@ def told(record: Record) -> Told:
         return Changed(*place, _limits(record))
     match looking.found(record):
         case looking.Commit(xid=xid, at=at):
-            return Ended(*place, xid, at, record.kind & 0x70 in _COMMITS)
+            return Ended(*place, xid, at, record.kind & 0x70 in COMMITS)
         case RestorePoint(name=name):
             return Named(*place, name)
     raise Damaged("wal", "the end of a transaction in the log cannot be read", "use the newest version of Ostiary")

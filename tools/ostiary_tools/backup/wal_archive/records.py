@@ -25,7 +25,7 @@ _RECORD = struct.Struct("=IIQBB6x")
 """Its bytes, transaction, the record before, kind, whose it is; then its sum."""
 _LARGEST = 1 << 30
 _SIZE = struct.Struct("=I")
-_COMMITS = frozenset({COMMIT, COMMIT_PREPARED})
+COMMITS = frozenset({COMMIT, COMMIT_PREPARED})
 _SHORT_DATA, _LONG_DATA = 255, 254
 """What the main part of a record begins with."""
 _PASSED = {253: 3, 252: 5}
@@ -72,10 +72,22 @@ class _Stream:
         page, rest = divmod(here - self.first.page_bytes, self.first.page_bytes - SHORT.size)
         return self.first.address + (page + 1) * self.first.page_bytes + SHORT.size + rest
 
+    def page(self, place: int) -> tuple[int, int]:
+        """Up to which place from that one on LSNs go along with places, and by how much they are ahead."""
+        if place < self.open:
+            return self.open, self.open_at
+        lsn = self.lsn(place)
+        return place + self.first.page_bytes - lsn % self.first.page_bytes, lsn - place
+
     def place(self, page: int) -> int:
         """Where what a page holds begins; `page` is its header's place in the segment."""
         size = self.first.page_bytes
         return self.open + (page // size - 1) * (size - SHORT.size) + size - FIRST.size if page else self.open
+
+    def check_rest(self, place: int, after: int) -> None:
+        """That nothing follows the record at that place, which says so. Raises Damaged."""
+        if not empty(self.bytes, after):
+            raise self.broken(place, "was the last one, and is followed by more")
 
     def broken(self, place: int, why: str) -> Damaged:
         """That the chain breaks there."""
@@ -84,7 +96,7 @@ class _Stream:
 
 def told_of(owner: int, kind: int) -> bool:
     """Whether such a record is a commit, or a restore point."""
-    return (owner == TRANSACTION and kind & 0x70 in _COMMITS) or (owner == XLOG and kind & 0xF0 == RESTORE_POINT)
+    return (owner == TRANSACTION and kind & 0x70 in COMMITS) or (owner == XLOG and kind & 0xF0 == RESTORE_POINT)
 
 
 class Chain:
@@ -108,35 +120,36 @@ class Chain:
         """Those that end in this segment, or in the beginning of it that there is. Raises Damaged where the chain breaks."""
         stream, place = self._begun(name, data)
         self.passed = place > 0
-        left = _left(stream, data)
-        self._known, self._open = self._known or place <= len(stream.bytes), b""
-        while place + _SIZE.size <= len(stream.bytes):
-            length = _SIZE.unpack_from(stream.bytes, place)[0]
-            if left and (goes_on := next((one for one in left if place < one < place + length), None)):
-                place, self._last = goes_on, 0
+        left, log, unpack = _left(stream, data), stream.bytes + bytes(_RECORD.size), _RECORD.unpack_from
+        size, last, border, ahead = len(stream.bytes), self._last, 0, 0
+        self._known, self._open = self._known or place <= size, b""
+        while place + _SIZE.size <= size:
+            length, xid, before, kind, owner = unpack(log, place)
+            end = place + length
+            if left and (goes_on := next((one for one in left if place < one < end), None)):
+                place, last = goes_on, 0
                 continue
-            if length == 0 and not whole:
-                break
             if not _RECORD.size <= length < _LARGEST:
-                raise stream.broken(place, "is none")
-            if place + length > len(stream.bytes):
+                if length or whole:
+                    raise stream.broken(place, "is none")
+                break
+            if end > size:
                 self._open, self._open_at = stream.bytes[place:], stream.lsn(place)
                 break
-            _, xid, before, kind, owner = _RECORD.unpack_from(stream.bytes, place)
-            here, after = stream.lsn(place), (place + length + 7) & ~7
-            if self._last and before != self._last:
+            if place >= border:
+                border, ahead = stream.page(place)
+            if last and before != last:
                 raise stream.broken(place, "does not follow the one before it")
-            self._last = here
+            last, after = place + ahead, (end + 7) & ~7
             if owner == XLOG and kind & 0xF0 == _SWITCH:
-                if not empty(stream.bytes, after):
-                    raise stream.broken(place, "was the last one, and is followed by more")
-                self.end = stream.first.address + stream.first.segment_bytes
+                stream.check_rest(place, after)
+                self._last, self.end = last, stream.first.address + stream.first.segment_bytes
                 return
             if self.wanted(owner, kind):
-                data, follows = _main(stream.bytes[place : place + length]), self._ended(stream, place)
-                yield Record(here, stream.lsn(after - 1) + 1, owner, kind, xid, data, stream.first.magic, follows)
+                main, follows = _main(stream.bytes[place:end]), self._ended(stream, place)
+                yield Record(last, stream.lsn(after - 1) + 1, owner, kind, xid, main, stream.first.magic, follows)
             place = after
-        self.end = self._ended(stream, place)
+        self._last, self.end = last, self._ended(stream, place)
 
     def _ended(self, stream: _Stream, place: int) -> int:
         """Where the record ended that one which begins at that place comes after."""
