@@ -70,6 +70,8 @@ class Marking:
     async def round(self, now: datetime) -> Review:
         """Mark what may go, and take marks back from what stays. Raises ToolError, OSError, RecordingFailed."""
         repository, found = await asyncio.to_thread(self._reviewed, now)
+        for id_ in found.void:  # it might hold one day, where a clock was ahead
+            await asyncio.to_thread(expiry.unmark, repository, id_)
         for one in found.unmarked:
             grace = timedelta(days=self.plans[one.manifest.datasource].grace_days)
             await self.recorder.note("backup_marked", {**_facts(one), "due": (now + grace).isoformat()})

@@ -88,6 +88,8 @@ class Scheduling:
             try:
                 if worker.first:
                     await self.round(await self.table.now())
+                    if not self.schedules:
+                        return  # those of plans that are gone were forgotten
             except (JournalError, RecordingFailed) as error:
                 _log.warning("plans of backups are not kept now: %s", error)
             except Exception:  # noqa: BLE001  whatever it is, others are due

@@ -85,7 +85,7 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
     from ostiary.expiring import Marking
     from ostiary.following import Following
     from ostiary.log_bases import LogBases
-    from ostiary.log_keeping import LogKeeping, kept
+    from ostiary.log_keeping import LogKeeping
     from ostiary.scheduling import Scheduling, keeper, schedules
     from ostiary.worker import Worker
     from ostiary_tools.control.schedules import ScheduleTable
@@ -97,7 +97,7 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
         for asked in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(asked, stop.set)
         on_hangup(house.policy_watch.ask)
-        worker = Worker(house.queue, house.gate.call, config.jobs.at_once, None if planned or kept(config.plans) else idle_s)
+        worker = Worker(house.queue, house.gate.call, config.jobs.at_once, None if config.plans else idle_s)
         followed = Following(house.shelves, house.queue, house.datasources, house.gate, house.owners)
         drifting = Drifting(house.shelves, house.gate, house.owners)
         table = ScheduleTable(house.queue.table.link, house.queue.table.key)

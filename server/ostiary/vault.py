@@ -192,11 +192,9 @@ class Vault:
         try:
             repository = self.repository()
             listed = repository.listed()
-            drilled = {
-                one.id: (*_drilled(repository, one.kept.manifest), _goes(repository, one.kept.manifest))
-                for one in listed
-                if one.kept is not None
-            }
+            manifests = [one.kept.manifest for one in listed if one.kept is not None]
+            goes = _goes(repository, manifests)
+            drilled = {made.id: (*_drilled(repository, made), goes.get(made.id, "")) for made in manifests}
             if not repository.proven:
                 return listed, drilled, "the recovery key of the repository was never seen to work", _PROVE
         except ToolError as error:
@@ -236,12 +234,11 @@ def _drilled(repository: "Repository", manifest: Manifest) -> tuple[str, str]:
     return (when, "") if held.passed else ("", when)
 
 
-def _goes(repository: "Repository", manifest: Manifest) -> str:
-    """From when on it can be deleted, where it may go."""
-    from ostiary_tools.backup.expiry import marked
+def _goes(repository: "Repository", manifests: Sequence[Manifest]) -> Mapping[str, str]:
+    """By id, from when on those that may go can be deleted."""
+    from ostiary_tools.backup.expiry import marks
 
-    mark = marked(repository, manifest, datetime.now(UTC))
-    return f"{mark.due:%Y-%m-%d}" if mark else ""
+    return {id_: f"{mark.due:%Y-%m-%d}" for id_, mark in marks(repository, manifests, datetime.now(UTC)).items()}
 
 
 def _label(proven: str, failed: str, goes: str) -> str:

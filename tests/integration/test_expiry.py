@@ -59,9 +59,10 @@ async def test_what_no_plan_keeps_is_marked_and_listed_so_and_what_is_kept_after
             await Marking(house.vault, PLANS, house.recorder).round(now)
         listed = (await client.call_tool("list_backups", {})).content[0]
         found = reviewed(repository, {}, now)
+        expiry.mark(repository, new, now + 365 * DAY, 3 * DAY)  # by a clock that was ahead
         longer = {"shop": PLANS["shop"].model_copy(update={"keep_days": 60})}
         await Marking(house.vault, longer, house.recorder).round(now)
-        after = reviewed(repository, {}, now)
+        after = reviewed(repository, {}, now + 366 * DAY)
         records = [(one["event"], one["backup"]) for one in await it.site.records() if one.get("event", "").startswith("backup_")]
     rows = [line for line in listed.text.splitlines() if line.startswith("2") and "Z-" in line]
     assert [row.partition(",")[0] for row in rows] == [new.id, old.id]

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,6 +136,12 @@ async def test_a_clock_that_is_set_back_fires_nothing_twice_and_one_that_jumped_
         assert await it.at(NIGHT + HOUR) == [BACKUP] * 2, "it is put right"
         assert (await it.row()).due == NIGHT
         assert await it.at(NIGHT + DAY) == [BACKUP] * 3
+        await it.ends()
+        assert await it.at(NIGHT + 2 * DAY + HOUR) == [BACKUP] * 4, "a day ahead"
+        await it.ends()
+        for later in (DAY + HOUR, 2 * DAY, 3 * DAY - SECOND):
+            assert await it.at(NIGHT + later) == [BACKUP] * 4, "what came by a clock that was ahead does not come again"
+        assert await it.at(NIGHT + 3 * DAY) == [BACKUP] * 5
         noted = [one for one in await it.it.site.records() if one.get("event") == "plan_clock_set_back"]
     assert [(one["plan"], one["was"][:10], one["is"][:10]) for one in noted] == [("shop", "2027-12-27", "2026-11-22")]
 
@@ -174,6 +181,7 @@ async def test_a_plan_is_kept_from_the_time_to_the_backup_and_its_drill_and_all_
     assert ("verify_backup", "local", ["custodian"], "permit") in asked
 
 
+@pytest.mark.slow
 async def test_where_the_control_database_was_put_back_to_an_earlier_copy_nothing_is_made_twice(strongroom: OpenStrongroom):
     async with plans(strongroom) as it, working(it.it.house):
         await it.at(NIGHT - HOUR)
@@ -186,6 +194,7 @@ async def test_where_the_control_database_was_put_back_to_an_earlier_copy_nothin
         assert len(it.it.house.vault.repository().listed()) == 1
 
 
+@pytest.mark.slow
 async def test_a_plan_whose_kind_cannot_be_made_any_more_says_what_was_made_instead_and_why(strongroom: OpenStrongroom):
     """As after an upgrade of the server, when there is no backup of the new one that an incremental one could go on from."""
     more = NIGHTLY.replace("logical", "incremental") + 'full = "0 0 1 1 *"\n'
@@ -221,7 +230,23 @@ async def test_what_policy_refuses_or_wants_a_human_for_is_told_and_waits_for_th
     assert (row.state, row.said.partition(":")[0]) == ("failed", "not_approved")
 
 
-async def test_what_cannot_be_asked_for_now_is_asked_for_again(strongroom: OpenStrongroom):
+async def test_what_is_due_at_once_waits_for_its_turn_where_an_agent_has_as_much_as_may_wait(
+    strongroom: OpenStrongroom, tmp_path: Path
+):
+    files = [f'[sqlite.n{n}]\npath = "{tmp_path / f"{n}.db"}"\n[plans.n{n}]\nsqlite = "0 2 * * *"\n' for n in range(10)]
+    async with plans(strongroom, "".join(('[jobs]\nworker = "own"\n', *files))) as it:
+        await it.at(NIGHT - HOUR)
+        keeping = it.keeping()
+        await keeping.round(NIGHT)
+        await keeping.round(NIGHT + SECOND)
+        assert len(await it.jobs()) == 8
+        await it.ends()
+        await keeping.round(NIGHT + 2 * SECOND)
+        assert len(await it.jobs()) == 8, "not before a minute is over"
+        assert sorted(await it.at(NIGHT + 60 * SECOND)) == [f"backup n{n} sqlite" for n in range(10)]
+
+
+async def test_a_plan_without_a_repository_is_told_so(strongroom: OpenStrongroom):
     async with plans(strongroom, ready=False) as it:
         keeping = it.keeping()
         await keeping.round(NIGHT - HOUR)

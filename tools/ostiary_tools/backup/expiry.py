@@ -4,7 +4,7 @@ A mark deletes nothing. It says from when on a person can have its backup delete
 for threads.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -41,6 +41,8 @@ class Review:
     stays: Reasons
     marks: Mapping[str, Mark]
     """By id of the backup, those that hold."""
+    void: Sequence[str]
+    """Ids of backups with a mark that does not hold."""
     left: Sequence[str]
     """Ids of backups that are gone, and whose marks are still there."""
 
@@ -70,11 +72,17 @@ def reviewed(repository: Repository, plans: Mapping[str, Terms], now: datetime) 
     """All of it, as it is now. Raises OSError."""
     listed = repository.listed()
     backups = [_tried(repository, one.kept.manifest) for one in listed if one.kept is not None]
-    names = [name.removesuffix(".json") for name in repository.storage.names(EXPIRY) if name.endswith(".json")]
-    found = {one.id: mark for one in backups if one.id in names and (mark := marked(repository, one.manifest, now)) is not None}
+    found = marks(repository, [one.manifest for one in backups], now)
     there = {one.id for one in listed}
-    left = [name for name in names if ID.fullmatch(name) and name not in there]
-    return Review(listed, backups, staying(backups, plans, now), found, left)
+    names = _names(repository)
+    void = [one.id for one in backups if one.id in names and one.id not in found]
+    return Review(listed, backups, staying(backups, plans, now), found, void, [name for name in names if name not in there])
+
+
+def marks(repository: Repository, manifests: Iterable[Manifest], now: datetime) -> Mapping[str, Mark]:
+    """Of these backups the marks that hold, by id."""
+    names = set(_names(repository))
+    return {made.id: mark for made in manifests if made.id in names and (mark := marked(repository, made, now)) is not None}
 
 
 def marked(repository: Repository, manifest: Manifest, now: datetime) -> Mark | None:
@@ -102,6 +110,12 @@ def unmark(repository: Repository, id_: str) -> None:
     for ending in (".sig", ".json"):  # without the first it does not hold, and by the second it is found
         if f"{id_}{ending}" in repository.storage.names(EXPIRY):
             repository.storage.remove(f"{EXPIRY}/{id_}{ending}")
+
+
+def _names(repository: Repository) -> Sequence[str]:
+    """Ids of backups that have one, whether it holds or not."""
+    found = (name.removesuffix(".json") for name in repository.storage.names(EXPIRY) if name.endswith(".json"))
+    return [name for name in found if ID.fullmatch(name)]
 
 
 def _tried(repository: Repository, manifest: Manifest) -> Tried:
