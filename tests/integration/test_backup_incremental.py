@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -214,6 +215,35 @@ async def test_what_the_server_says_when_its_summaries_are_gone_is_known(
         with pytest.raises(ProgramFailed) as caught:
             await FullEngine(sought, since=listing).make(source, keeping, tmp_path / "spool", quiet)
     assert any(words in caught.value.message for words in _SERVER_SAYS)
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_server_whose_disk_was_put_back_to_an_earlier_state_is_backed_up_whole(
+    own_server: Callable[..., PostgresServer], tmp_path: Path, site: Path, sought: Sought
+):
+    """Its identity, its timeline and its place in the log are those of a history in which another backup was taken."""
+    server, vault = own_server(**SUMMARIZING), new_vault(tmp_path)
+    server.sql(SHOP)
+    source = Source("shop", Kind.INCREMENTAL, server.dsn())
+    await asyncio.to_thread(server.stop)
+    await asyncio.to_thread(subprocess.run, ["/bin/cp", "-a", server.data, server.root / "earlier"], check=True)
+    await asyncio.to_thread(server.start)
+    server.sql("INSERT INTO customers (name) SELECT 'lost' FROM generate_series(1, 1000)")
+    lost = await backed_up(vault, source, sought, "lost")
+    assert lost.manifest.cluster is not None
+    assert lost.manifest.cluster.point is not None
+    await asyncio.to_thread(server.stop)
+    shutil.rmtree(server.data)
+    (server.root / "earlier").rename(server.data)
+    await asyncio.to_thread(server.start)
+    for number in range(4):
+        server.sql(f"CREATE TABLE more{number} ()")
+        server.sql("SELECT pg_switch_wal()")
+    server.sql("CHECKPOINT")
+    passed = f"SELECT pg_current_wal_insert_lsn() > '{lost.manifest.cluster.point.lsn}'"
+    assert await ask(server, passed), "else it shows by its place alone"
+    assert "another history" in await _reason(vault, source, sought)
 
 
 @pytest.mark.slow

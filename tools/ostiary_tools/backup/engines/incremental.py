@@ -36,8 +36,14 @@ SELECT s.start_lsn::pg_catalog.text AS first, s.end_lsn::pg_catalog.text AS last
 FROM pg_catalog.pg_available_wal_summaries() s WHERE s.tli OPERATOR(pg_catalog.=) $1
 UNION ALL SELECT w.summarized_lsn::pg_catalog.text, NULL FROM pg_catalog.pg_get_wal_summarizer_state() w
 """
+_BEGUN = """
+SELECT EXISTS (SELECT FROM pg_catalog.pg_available_wal_summaries() s
+    WHERE s.tli OPERATOR(pg_catalog.=) $1 AND s.start_lsn OPERATOR(pg_catalog.=) $2::pg_catalog.pg_lsn)
+"""
+"""A summary ends where a checkpoint begins, as each backup does: on another history of one number no summary begins there."""
 _SERVER_SAYS = ("WAL summar", "summarize_wal", "manifest requires WAL")
 """Words of a server that cannot say what has changed."""
+_ANOTHER_HISTORY = "is of another history of the cluster: the server was promoted or put back since"
 
 
 class NotIncremental(Unavailable):
@@ -66,11 +72,20 @@ class IncrementalEngine:
             if any(words in error.message for words in _SERVER_SAYS):
                 raise NotIncremental("the server has lost what it knew of its changes") from error
             raise
+        await self._still(source, parent, cluster.timeline)
+        return replace(made, parent=parent.manifest.id)
+
+    async def _still(self, source: Source, parent: StoredBackup, timeline: int) -> None:
+        """Whether it did go on from there. By now the server has noted all up to its beginning. Raises NotIncremental."""
+        async with connected(source.dsn) as connection:
+            with in_words():
+                begun = await connection.fetchval(_BEGUN, timeline, wal.shown(_start(parent)))
+        if not begun:
+            raise NotIncremental(f"`{parent.manifest.id}` {_ANOTHER_HISTORY}")
         try:
             await asyncio.to_thread(self.repository.load, parent.manifest.id)
         except (Damaged, Refused) as error:
             raise NotIncremental("the backup that it went on from was deleted meanwhile") from error
-        return replace(made, parent=parent.manifest.id)
 
 
 async def _able(connection: asyncpg.Connection) -> tuple[Cluster, int]:
@@ -119,7 +134,7 @@ def _against(repository: Repository, links: Sequence[StoredBackup], cluster: Clu
     if facts is None or facts.system_identifier != cluster.system_identifier:
         return "is of another cluster"
     if facts.timeline != cluster.timeline or facts.point is None or wal.position(facts.point.lsn) > place:
-        return "is of another history of the cluster: the server was promoted or put back since"
+        return _ANOTHER_HISTORY
     if not _member(last):
         return "keeps no list of its files: an older version made it"
     if len(links) >= LONGEST:
