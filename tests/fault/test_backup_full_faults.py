@@ -103,6 +103,23 @@ async def test_a_backup_that_is_cancelled_while_its_base_is_read_leaves_nothing(
     await attacked.nothing_is_left()
 
 
+async def test_what_has_come_of_the_log_is_kept_by_the_server_no_longer(attacked: Site):
+    """Else it fills the server's disk while a base is sent."""
+
+    async def moved() -> bool:
+        return str(await ask(attacked.server, "SELECT restart_lsn::text FROM pg_replication_slots")) != before
+
+    async with attacked.held("long") as (held, task):
+        before = str(await ask(attacked.server, "SELECT restart_lsn::text FROM pg_replication_slots"))
+        for number in range(3):
+            attacked.server.sql(f"CREATE TABLE more{number} ()")
+            attacked.server.sql("SELECT pg_switch_wal()")
+        await until(moved)
+        held.go_on.set()
+        await task
+    await attacked.nothing_is_left()
+
+
 @pytest.mark.parametrize("program", ["pg_basebackup", "pg_receivewal"])
 async def test_a_killed_program_is_told_and_leaves_nothing(attacked: Site, program: str):
     async with attacked.held("killed") as (held, task):

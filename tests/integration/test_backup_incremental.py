@@ -227,7 +227,7 @@ async def test_a_server_whose_disk_was_put_back_to_an_earlier_state_is_backed_up
     server.sql(SHOP)
     source = Source("shop", Kind.INCREMENTAL, server.dsn())
     await asyncio.to_thread(server.stop)
-    await asyncio.to_thread(subprocess.run, ["/bin/cp", "-a", server.data, server.root / "earlier"], check=True)
+    await asyncio.to_thread(_duplicated, server.data, server.root / "earlier")
     await asyncio.to_thread(server.start)
     server.sql("INSERT INTO customers (name) SELECT 'lost' FROM generate_series(1, 1000)")
     lost = await backed_up(vault, source, sought, "lost")
@@ -307,3 +307,7 @@ async def _noted(server: PostgresServer) -> None:
 
 def _inside(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
+
+
+def _duplicated(data: Path, to: Path) -> None:
+    subprocess.run(["/bin/cp", "-a", data, to], check=True)

@@ -79,7 +79,7 @@ class IncrementalEngine:
         """Whether it did go on from there. By now the server has noted all up to its beginning. Raises NotIncremental."""
         async with connected(source.dsn) as connection:
             with in_words():
-                begun = await connection.fetchval(_BEGUN, timeline, wal.shown(_start(parent)))
+                begun = await connection.fetchval(_BEGUN, timeline, _start(parent))
         if not begun:
             raise NotIncremental(f"`{parent.manifest.id}` {_ANOTHER_HISTORY}")
         try:

@@ -169,7 +169,7 @@ async def _follow(keeper: asyncpg.Connection, slot: str, folder: Path, segment_b
     while True:
         await asyncio.sleep(_FOLLOWED_S)
         if name := await asyncio.to_thread(_first_partial, folder):
-            begun = wal.shown(wal.begin(name, segment_bytes))
+            begun = wal.begin(name, segment_bytes)
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError):  # it is there already, or the backup fails by itself
                 await keeper.execute("SELECT pg_catalog.pg_replication_slot_advance($1, $2::pg_catalog.pg_lsn)", slot, begun)
 
