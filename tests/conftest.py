@@ -19,6 +19,7 @@ pytest_plugins = [
     "fix_vectors",
     "fix_chroma",
     "fix_objects",
+    "fix_trouble",
     "fix_indexing",
     "fix_copies",
     "fix_full",

@@ -14,7 +14,7 @@ from ostiary_tools.backup.storage.bucket import Address, Patience, open_bucket
 from ostiary_tools.backup.storage.objects import Objects
 
 _RUN = """
-import io, os, sys, threading
+import base64, hashlib, io, os, sys, threading
 from moto.server import create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()  # its starter is gone
@@ -24,6 +24,13 @@ def atomic(environ, start_response):
     # A store that offers conditional writes compares and writes at once; this one must be made to.
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)
+    # It also takes checksums for one header of Amazon's alone, and compares none.
+    stated = environ.get("HTTP_X_AMZ_CHECKSUM_SHA256")
+    if stated:
+        environ["HTTP_X_AMZ_SDK_CHECKSUM_ALGORITHM"] = "SHA256"
+        if stated != base64.b64encode(hashlib.sha256(body).digest()).decode():
+            start_response("400 Bad Request", [("Content-Length", "0")])
+            return [b""]
     with one_at_a_time:
         return list(answer(environ, start_response))
 

@@ -159,38 +159,39 @@ class Bucket:
     def _tried(self, act: Callable[[], T], key: str) -> T:
         from obstore.exceptions import BaseError
 
-        began, pause, why = time.monotonic(), self.patience.pause_s, ""
+        began, pause, status = time.monotonic(), self.patience.pause_s, ""
         for left in range(self.patience.tries - 1, -1, -1):
             try:
                 return act()
             except (BaseError, OSError) as error:
                 self._say(error, key)
-                why = _why(error)
+                status = _status(error)
                 if not left or time.monotonic() - began + pause > self.patience.whole_s:
                     break
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)
+        why = f"it says {status}" if status else "it is not reached, or not in time"
         hint = "see that it runs and is reached from here; what was begun is taken away by itself"
         raise Unavailable(f"the object store of `{self.address.url}` does not answer as it should: {why}", hint)
 
     def _say(self, error: Exception, key: str) -> None:
         """Raise what to ask again would not change."""
-        from obstore.exceptions import NotFoundError, PermissionDeniedError, UnauthenticatedError
+        from obstore.exceptions import NotFoundError
 
         if _NO_BUCKET in str(error):
             hint = "make it, or mend `backup.repository`; Ostiary makes no buckets"
             raise Unavailable(f"there is no bucket `{self.address.bucket}`", hint) from None
         if isinstance(error, (NotFoundError, FileNotFoundError)):
             raise FileNotFoundError(key) from None
-        if isinstance(error, (PermissionDeniedError, UnauthenticatedError, PermissionError)):
+        if _status(error) in ("401", "403"):
             hint = "see that the access key is right, and may read, write, list and delete there"
             raise Unavailable(f"the object store lets nobody with these credentials into `{self.address.url}`", hint) from None
 
 
-def _why(error: Exception) -> str:
-    """Of what the library says no more than is for everybody."""
+def _status(error: Exception) -> str:
+    """What the store answered, if it did. The library says it in words alone, and differently by what was asked."""
     found = re.search(r"status code: (\d{3})\b", str(error))
-    return f"it says {found[1]}" if found else "it is not reached, or not in time"
+    return found[1] if found else ""
 
 
 def open_bucket(address: Address, patience: Patience = Patience()) -> Bucket:

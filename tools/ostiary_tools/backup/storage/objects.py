@@ -16,7 +16,7 @@ from ostiary_tools.backup import strict_json
 from ostiary_tools.backup.storage import lease
 from ostiary_tools.backup.storage.bucket import Bucket, Changed
 from ostiary_tools.backup.storage.names import steps
-from ostiary_tools.backup.storage.parts import Got, Sent, part_name
+from ostiary_tools.backup.storage.parts import PART_BYTES, Got, Sent, part_name
 from ostiary_tools.errors import Damaged, NotWritten, ToolError
 
 _FORMAT = 1
@@ -114,7 +114,7 @@ class Objects:
         self._records.pop(name, None)
         try:
             record = self._record(name)
-            folders = [record.folder] if record else [name]
+            folders = [record.folder, name] if record else [name]
         except Damaged:  # then of all that may be its own
             _, found = self.bucket.below("/".join(above))
             folders = ["/".join((*above, one)) for one in found if one.startswith(f"_{last}.")]
@@ -156,7 +156,7 @@ class Objects:
             key = f"{above}/_{last}".lstrip("/")
             with suppress(FileNotFoundError):
                 found = strict_json.decode(key, self.bucket.get(key).data, Record, _FORMAT)
-                if not found.folder.startswith(f"{key}.") or not all(found.files.values()):
+                if not found.folder.startswith(f"{key}.") or not all(map(_sizes_of_parts, found.files.values())):
                     raise strict_json.none_of_ours(key)
                 self._records[folder] = found
         return self._records.get(folder)
@@ -164,6 +164,11 @@ class Objects:
     def _check_ours(self) -> None:
         if self.carried:
             raise NotWritten("a repository that was carried here is only read", "work with it where it was initialised")
+
+
+def _sizes_of_parts(sizes: Sequence[int]) -> bool:
+    """Whether a file can have such parts: all but the last are full."""
+    return bool(sizes) and all(size == PART_BYTES for size in sizes[:-1]) and 0 <= sizes[-1] <= PART_BYTES
 
 
 class StagedObjects:
