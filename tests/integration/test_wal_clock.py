@@ -8,6 +8,7 @@ import pytest
 from fix_custody import KEEPER, SHOP
 from fix_postgres import PostgresServer
 
+from ostiary_tools.backup.restoring import clock as in_copy
 from ostiary_tools.backup.wal_archive import clock
 from ostiary_tools.errors import Refused, Unavailable
 
@@ -94,3 +95,31 @@ async def test_nothing_is_written_to_what_somebody_else_has_laid_there(
     with pytest.raises(Refused, match="is not the login's own"):
         async with clock.ticking(postgres_server.dsn(KEEPER, database)):
             pass
+
+
+STRANGER = """
+CREATE SCHEMA ostiary;
+CREATE TABLE ostiary.clock (id bigint, at timestamptz, lsn pg_lsn);
+INSERT INTO ostiary.clock VALUES (1, '2099-01-01', 'FFFFFFFF/FFFFFFFF')
+"""
+
+
+async def test_a_copy_believes_the_clock_of_who_may_replicate_and_nobody_elses(
+    postgres_server: PostgresServer, made_in: Callable[[PostgresServer, str], str]
+):
+    """Whoever may make a schema could lay one there that goes on after every moment, and no restore would be done."""
+    database = made_in(postgres_server, SHOP)
+    async with admin(postgres_server, database) as connection:
+        async with clock.ticking(postgres_server.dsn(KEEPER, database)) as session:
+            beat = await clock.beat(session)
+        read = await in_copy.read(connection)
+        assert read is not None
+        assert (read.id, read.at) == (beat.id, beat.at)
+        await connection.execute("DROP SCHEMA ostiary CASCADE; CREATE ROLE stranger_to_clocks")
+        try:
+            await connection.execute(f'GRANT CREATE ON DATABASE "{database}" TO stranger_to_clocks; SET ROLE stranger_to_clocks')
+            await connection.execute(STRANGER)
+            await connection.execute("RESET ROLE")
+            assert await in_copy.read(connection) is None
+        finally:
+            await connection.execute("RESET ROLE; DROP OWNED BY stranger_to_clocks; DROP ROLE stranger_to_clocks")

@@ -9,10 +9,12 @@ from ostiary_tools.backup import wal
 from ostiary_tools.backup.moment import Time, written
 from ostiary_tools.errors import Damaged
 
-# Only of a plain table in a schema of the same owner are rows read: a view could run what its owner wrote, for a superuser.
+# Only of a plain table in a schema of the same owner are rows read: a view could run what its owner wrote, for a superuser. The owner
+# is one who may replicate, as our login may: whoever else lays a clock there could have every restore refused.
 _THERE = """
 SELECT count(*) = 3 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace AND n.nspowner OPERATOR(pg_catalog.=) c.relowner
+JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) c.relowner AND (r.rolsuper OR r.rolreplication)
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND NOT a.attisdropped
 WHERE n.nspname = 'ostiary' AND c.relname = 'clock' AND c.relkind = 'r' AND c.relpersistence = 'p'
     AND (a.attname, pg_catalog.format_type(a.atttypid, NULL))
@@ -31,7 +33,7 @@ class Clock:
 
 
 async def read(connection: asyncpg.Connection) -> Clock | None:
-    """`None` where the database has none, or an empty one."""
+    """`None` where the database has none of ours, or an empty one."""
     if not await connection.fetchval(_THERE):
         return None
     row = await connection.fetchrow(_READ)
