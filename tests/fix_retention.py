@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.keys import new_identity
-from ostiary_tools.backup.manifest import ClusterFacts, Content, Kind, Manifest, Member
+from ostiary_tools.backup.manifest import ClusterFacts, Content, Kind, Manifest, Member, Point
 from ostiary_tools.backup.manifest_json import encode
 from ostiary_tools.backup.repository import BACKUPS, SIGNED, SUMS, Repository, job_mark, sums
 from ostiary_tools.backup.wal_archive import segment
@@ -26,11 +26,13 @@ def dated(
     parent: str | None = None,
     start: int = 0,
     datasource: str = "shop",
+    timeline: int = 1,
 ) -> Manifest:
     """A backup that was taken so many days ago; of a physical one `start` is the LSN that it begins at."""
     at = datetime.now(UTC) - days_ago * DAY
     job = f"{datasource} {kind} {days_ago}"
-    facts = ClusterFacts(SYSTEM, 1, wal.shown(start), wal.shown(start + 1), None) if kind.physical else None
+    point = Point("3:3:", wal.shown(start + 2))
+    facts = ClusterFacts(SYSTEM, timeline, wal.shown(start), wal.shown(start + 1), point) if kind.physical else None
     member = Member(
         *("database.dump.zst.age", Content.DATABASE, len(STORED), sha256(STORED).hexdigest()),
         len(STORED),

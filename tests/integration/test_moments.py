@@ -5,11 +5,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from fix_backup import new_vault
 from fix_moments import SEGMENT, History, events_in, logged
+from fix_retention import dated
 
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.moment import Latest, Lsn, Moment, Name, Time, Transaction
-from ostiary_tools.backup.restoring.bases import ways
+from ostiary_tools.backup.restoring.bases import Asked, ways
 from ostiary_tools.backup.restoring.survey import located
 from ostiary_tools.backup.scratch import Ground
 from ostiary_tools.errors import Damaged, Refused
@@ -102,6 +105,19 @@ def test_a_transaction_that_was_rolled_back_is_no_moment(history: History, tmp_p
         located(Transaction(history.rolled_back), it.feed, lambda _: None)
     with pytest.raises(Refused, match="the kept log has no"):
         located(Transaction(history.rolled_back + 1000), it.feed, lambda _: None)
+
+
+def test_no_transaction_is_taken_for_the_one_whose_number_has_the_same_half(history: History):
+    """The log has the lower half of a number alone."""
+    with pytest.raises(Refused, match="the kept log has no `xid:"):
+        ways(history.asking(Transaction(history.marks[12].xid + wal.EPOCH)))
+
+
+def test_a_backup_on_the_newest_timeline_needs_no_history_of_it(tmp_path: Path):
+    repository = new_vault(tmp_path).repository
+    dated(repository, 2, kind=Kind.FULL)
+    newer = dated(repository, 1, kind=Kind.FULL, start=100, timeline=2)
+    assert [way.base.manifest for way in ways(Asked(repository, "shop", Latest()))] == [newer]
 
 
 def test_a_name_that_says_no_one_moment_is_refused_with_those_it_says(history: History):

@@ -18,7 +18,8 @@ _PAGE = struct.Struct("=HHIQI4xQII")
 _SHORT = struct.Struct("=HHIQ")
 _NAME = re.compile(r"[0-9A-F]{24}")
 _HISTORY = re.compile(r"[0-9A-F]{8}\.history")
-_EPOCH = 1 << 32
+EPOCH = 1 << 32
+"""Numbers of transactions, after which a log begins anew with them."""
 SMALLEST = 1 << 20
 """Bytes of a segment at least."""
 
@@ -62,11 +63,11 @@ class Snapshot:
 
     def sees(self, transaction: int) -> bool:
         """Of a number as the log has it, which begins anew after 2^32."""
-        whole = self.end - self.end % _EPOCH + transaction
-        if whole > self.end + _EPOCH // 2:
-            whole -= _EPOCH
-        elif whole < self.end - _EPOCH // 2:
-            whole += _EPOCH
+        whole = self.end - self.end % EPOCH + transaction
+        if whole > self.end + EPOCH // 2:
+            whole -= EPOCH
+        elif whole < self.end - EPOCH // 2:
+            whole += EPOCH
         return self.sees_whole(whole)
 
     def sees_whole(self, transaction: int) -> bool:
@@ -90,7 +91,7 @@ def shown(place: int) -> str:
 
 def name(timeline: int, number: int, segment_bytes: int) -> str:
     """Of the segment with that number."""
-    each = _EPOCH // segment_bytes
+    each = EPOCH // segment_bytes
     return f"{timeline:08X}{number // each:08X}{number % each:08X}"
 
 

@@ -17,6 +17,8 @@ from ostiary_tools.errors import Damaged, Refused
 from ostiary_tools.identifiers import one_line
 
 PHYSICAL = frozenset({Kind.FULL, Kind.INCREMENTAL})
+_SHOWN = 5
+"""Places of one name that are told; there may be thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,11 @@ def ways(asked: Asked) -> Sequence[Way]:
     timeline = asked.timeline or max([*archive.timelines(), *(_facts(one).timeline for one in of_it)])
     leading = [one for one in of_it if _leads(archive, one, timeline)]
     if not leading:
-        raise Refused("moment", f"no backup leads to timeline {timeline}", "make a full one, or name another timeline")
+        raise Refused("moment", f"no backup leads to timeline {timeline}", "make a full one, or put back its history")
     moment = _placed(archive, timeline, asked.moment, leading) if isinstance(asked.moment, Name) else asked.moment
     able = [Way(one, archive, timeline) for one in leading if _may(one, moment)]
+    if not able and isinstance(moment, Transaction) and _snapshot(leading[0]).first + wal.EPOCH <= moment.xid:
+        raise _no_such(moment)
     if not able:
         raise too_early(leading[-1])
     return able
@@ -87,7 +91,9 @@ def _may(one: StoredBackup, moment: Moment) -> bool:
         case Lsn(position):
             return wal.position(facts.end_lsn) <= position
         case Transaction(xid):
-            return facts.point is None or not wal.Snapshot.read(facts.point.snapshot).sees_whole(xid)
+            snapshot = _snapshot(one)
+            # The log has half of the number: after so many more it would be taken for another.
+            return not snapshot.sees_whole(xid) and xid < snapshot.first + wal.EPOCH
         case Name() | Latest():
             return True
 
@@ -99,20 +105,35 @@ def _leads(archive: Archive, one: StoredBackup, timeline: int) -> bool:
         return True
     if facts.timeline > timeline or facts.point is None:
         return False
-    legs = archive.history(timeline).legs
+    try:
+        legs = archive.history(timeline).legs
+    except Damaged:  # what begins on that timeline needs none
+        return False
     return any(leg.timeline == facts.timeline and wal.position(facts.point.lsn) <= leg.end for leg in legs)
 
 
 def _placed(archive: Archive, timeline: int, moment: Name, bases: Sequence[StoredBackup]) -> Lsn:
     """The one place of that name."""
     found = [point for run in _runs(archive, timeline, bases[-1]) for point in restore_points(archive, run, moment.name)]
-    told = one_line(written(moment))
     if not found:
-        raise Refused("moment", f"the kept log has no `{told}`", "a time or an LSN is another way to say it")
+        raise _no_such(moment)
     if len(found) > 1:
-        places = " or ".join(f"lsn:{point.lsn} ({point.at:%Y-%m-%dT%H:%M:%SZ})" for point in found)
-        raise Refused("moment", f"the kept log has `{told}` {len(found)} times", f"say which: {places}")
+        places = " or ".join(f"lsn:{point.lsn} ({point.at:%Y-%m-%dT%H:%M:%SZ})" for point in found[-_SHOWN:])
+        newest = "" if len(found) <= _SHOWN else f"the newest {_SHOWN} are "
+        told = one_line(written(moment))
+        raise Refused("moment", f"the kept log has `{told}` {len(found)} times", f"say which: {newest}{places}")
     return Lsn(wal.position(found[0].lsn))
+
+
+def _no_such(moment: Moment) -> Refused:
+    return Refused("moment", f"the kept log has no `{one_line(written(moment))}`", "a time or an LSN is another way to say it")
+
+
+def _snapshot(one: StoredBackup) -> wal.Snapshot:
+    point = _facts(one).point
+    if point is None:
+        raise Damaged("manifest", f"the backup `{one.manifest.id}` does not say to which moment it goes", "use another backup")
+    return wal.Snapshot.read(point.snapshot)
 
 
 def _runs(archive: Archive, timeline: int, oldest: StoredBackup) -> Iterator[Sequence[Segment]]:

@@ -9,8 +9,8 @@ from ostiary_tools.backup import wal
 from ostiary_tools.backup.moment import Time, written
 from ostiary_tools.errors import Damaged
 
-# Only of a plain table in a schema of the same owner are rows read: a view could run what its owner wrote, for a superuser. The owner
-# is one who may replicate, as our login may: whoever else lays a clock there could have every restore refused.
+# Only of a plain table in a schema of the same owner are rows read: a view could run what its owner wrote, for a superuser. The
+# owner is one who may replicate, as our login may: whoever else lays a clock there could have every restore refused.
 _THERE = """
 SELECT count(*) = 3 FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace AND n.nspowner OPERATOR(pg_catalog.=) c.relowner

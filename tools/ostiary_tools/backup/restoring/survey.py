@@ -16,7 +16,6 @@ from ostiary_tools.backup.wal_archive.records import Chain
 from ostiary_tools.errors import Damaged, Refused
 from ostiary_tools.identifiers import one_line
 
-_EPOCH = 1 << 32
 _ALL = "`latest` is all that is kept"
 
 
@@ -92,7 +91,7 @@ class _Seen:
             case Name(name), Named(name=found):
                 return found == name
             case Transaction(xid), Ended(xid=found):
-                return found == xid % _EPOCH
+                return found == xid % wal.EPOCH
         return False
 
     def _before(self, record: Told) -> None:
