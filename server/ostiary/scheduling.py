@@ -112,13 +112,17 @@ class Scheduling:
                 await self._look()
 
     async def _kept(self, one: Schedule, row: Scheduled | None, now: datetime) -> None:
-        due = cron.latest(one.cron, now)
         if row is None or row.cron != one.cron:
-            await self.table.begin(*one.key, one.cron, due)
-        elif cron.following(one.cron, now) < row.due:
-            await self._set_back(one, row, due)
-        elif row.due < due and row.state != "waits" and self._not_before.get(one, 0.0) <= asyncio.get_running_loop().time():
-            await self._fire(one, due)
+            await self.table.begin(*one.key, one.cron, cron.latest(one.cron, now))
+            return
+        match cron.turn(one.cron, row.due, now):
+            case cron.SetBack(to=due):
+                await self._set_back(one, row, due)
+            case cron.Comes(at=due) if row.state != "waits" and self._may_ask(one):
+                await self._fire(one, due)
+
+    def _may_ask(self, one: Schedule) -> bool:
+        return self._not_before.get(one, 0.0) <= asyncio.get_running_loop().time()
 
     async def _set_back(self, one: Schedule, row: Scheduled, due: datetime) -> None:
         facts = {"plan": one.plan, "what": one.what, "was": row.due.isoformat(), "is": due.isoformat()}

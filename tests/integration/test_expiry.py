@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fix_backup import Vault, flip, new_vault
@@ -14,7 +15,7 @@ from ostiary.expiring import Due, Marking, due, expire
 from ostiary_tools.backup import expiry
 from ostiary_tools.backup.expiry import EXPIRY, reviewed
 from ostiary_tools.backup.manifest import Kind, Manifest
-from ostiary_tools.backup.repository import Repository
+from ostiary_tools.backup.repository import Repository, initialise, open_repository
 from ostiary_tools.errors import Damaged, Refused
 
 PLANS = {"shop": Plan(keep_last=1, keep_days=7, grace_days=3)}
@@ -23,6 +24,18 @@ PLANS = {"shop": Plan(keep_last=1, keep_days=7, grace_days=3)}
 @pytest.fixture
 def vault(tmp_path: Path) -> Vault:
     return new_vault(tmp_path)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def repository(request: Any, tmp_path: Path) -> Repository:
+    """In each kind of storage."""
+    made = new_vault(tmp_path).repository
+    if request.param == "folder":
+        return made
+    storage, signer = request.getfixturevalue("new_objects")(), made.writer()
+    keys = made.description
+    initialise(storage, signer, keys.operational, keys.recovery)
+    return open_repository(storage, signer.seal, signer)
 
 
 class Notes(list[tuple[str, str]]):
@@ -92,8 +105,7 @@ def test_a_mark_that_was_forged_moved_or_made_by_a_clock_that_was_ahead_counts_f
 
 
 @pytest.mark.asyncio
-async def test_a_chain_goes_leaf_to_root_and_its_root_stays_as_long_as_a_leaf(vault: Vault):
-    repository = vault.repository
+async def test_a_chain_goes_leaf_to_root_and_its_root_stays_as_long_as_a_leaf(repository: Repository):
     root = dated(repository, 30, kind=Kind.FULL)
     middle = dated(repository, 29, kind=Kind.INCREMENTAL, parent=root.id, start=1000)
     leaf = dated(repository, 28, kind=Kind.INCREMENTAL, parent=middle.id, start=2000)
@@ -138,8 +150,7 @@ def test_before_its_grace_is_over_and_while_anything_is_doubtful_nothing_goes(va
 
 
 @pytest.mark.asyncio
-async def test_the_log_goes_up_to_the_oldest_base_that_is_there_and_no_further(vault: Vault):
-    repository = vault.repository
+async def test_the_log_goes_up_to_the_oldest_base_that_is_there_and_no_further(repository: Repository):
     old = dated(repository, 30, kind=Kind.FULL, start=5 * SEGMENT_BYTES + 100)
     dated(repository, 1, kind=Kind.FULL, start=4098 * SEGMENT_BYTES + 100)
     logged(repository, [3, 4, 5, 6, 4095, 4096, 4097, 4098, 4099])

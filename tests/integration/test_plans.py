@@ -15,6 +15,7 @@ from fix_queue import working
 from fix_waiting import until
 
 from ostiary.http.metrics import Exposition, Plans
+from ostiary.http.operation import Operation
 from ostiary.scheduling import Scheduling, keeper, schedules
 from ostiary_tools.control.schedules import Scheduled, ScheduleTable
 
@@ -277,6 +278,23 @@ async def test_the_metrics_tell_how_old_how_late_and_whether_done_and_plans_that
     assert ("ostiary_drill_age_seconds", "shop") not in found
     assert found["ostiary_plan_late_seconds", "shop", "logical"] == max(0, (now - NIGHT - DAY).total_seconds())
     assert left == ["drill"]
+
+
+async def test_operators_are_told_what_failed_and_what_nobody_asks_for(strongroom: OpenStrongroom):
+    async with plans(strongroom, NIGHTLY + 'drill = "0 3 * * *"\n') as it:
+        house, now = it.it.house, await it.table.now()
+        page = Exposition(house.meter, house.recorder, {}, house.policies)
+        inside = (house.recorder, house.datasources, house.policies, house.examples, page, house.worlds)
+        operation = Operation(*inside, house.queue.table, house.vault, house.config.plans, frozenset())
+        assert await operation.backups() == []
+        await it.table.begin("shop", "logical", "0 2 * * *", now - 3 * DAY)
+        await it.table.begin("shop", "drill", "0 3 * * *", now)
+        await it.table.failed("shop", "drill", now, "it did not start")
+        told = await operation.backups()
+    assert told == [
+        "plan `shop`: its last drill has failed; see `ostiary backup plans`",
+        "plan `shop`: its logical is late; does `ostiary worker` run?",
+    ]
 
 
 async def test_a_job_that_fails_is_told_in_its_words_and_one_that_is_lost_is_too(strongroom: OpenStrongroom):

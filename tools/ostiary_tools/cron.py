@@ -1,10 +1,37 @@
 """Times as cron writes them: five fields, in UTC, where no hour comes twice or never."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from cronsim import CronSim, CronSimError
 
 _FIELDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Comes:
+    """A time has come; those before it that nobody has seen to come with it."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SetBack:
+    """The clock was set back by more than a step: what was seen to lies so far ahead that times would pass in silence."""
+
+    to: datetime
+
+
+Turn: TypeAlias = Comes | SetBack | None
+
+
+def turn(words: str, seen: datetime, now: datetime) -> Turn:
+    """What is to be done now, where times were seen to up to one of them."""
+    newest = latest(words, now)
+    if following(words, now) < seen:
+        return SetBack(newest)
+    return Comes(newest) if seen < newest else None
 
 
 def checked(words: str) -> str:

@@ -38,6 +38,7 @@ _log = logging.getLogger(__name__)
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 """Headers by which a proxy tells that it asks for somebody else."""
+_LATE_S = 3600.0
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -82,7 +83,26 @@ class Operation:
         standing = await asyncio.to_thread(self.vault.standing)
         wrong = [f"backups: {one}" for one in standing.wrong] if standing.count else []
         logs = await asyncio.to_thread(log_standings, self.plans, self.vault)
-        return [*wrong, *(f"log of `{one.plan}`: {alarm.message}; {alarm.hint}" for one in logs for alarm in one.alarms)]
+        return [
+            *wrong,
+            *await self._plans(),
+            *(f"log of `{one.plan}`: {alarm.message}; {alarm.hint}" for one in logs for alarm in one.alarms),
+        ]
+
+    async def _plans(self) -> Sequence[str]:
+        """What plans asked for and was not done, or is due and was not asked for."""
+        schedules = ScheduleTable(self.jobs.link, self.jobs.key)
+        try:
+            now, rows = await schedules.now(), [one for one in await schedules.all() if one.plan in self.plans]
+        except JournalError:
+            return []  # said already
+        late = [one for one in rows if one.state != "waits" and one.late_s(now) > _LATE_S]
+        failed = [
+            f"plan `{one.plan}`: its last {one.what} has failed; see `ostiary backup plans`"
+            for one in rows
+            if one.state == "failed"
+        ]
+        return [*failed, *(f"plan `{one.plan}`: its {one.what} is late; does `ostiary worker` run?" for one in late)]
 
 
 def pages(operation: Operation, recognition: Recognition) -> list[Route]:

@@ -36,7 +36,7 @@ WHERE key = $1 AND plan = $2 AND what = $3 AND due <= $4
 """
 _BACK = "UPDATE jobs.schedule SET due = $4 WHERE key = $1 AND plan = $2 AND what = $3 AND due > $4 RETURNING due"
 _JOB = """
-SELECT id FROM jobs.job WHERE id = $1 OR (about = $2 AND body IS NOT NULL) ORDER BY id <> $1, created_at DESC LIMIT 1
+SELECT id FROM jobs.job WHERE id = $1 OR ($2 <> '' AND about = $2 AND body IS NOT NULL) ORDER BY id <> $1, created_at DESC LIMIT 1
 """
 
 
