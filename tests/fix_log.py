@@ -171,11 +171,11 @@ def make_kept(own_server: Callable[..., PostgresServer], tmp_path: Path, sought:
     return make
 
 
-async def kept_of(server: PostgresServer, vault: Vault, sought: Sought, home: Path) -> Kept:
+async def kept_of(server: PostgresServer, vault: Vault, sought: Sought, home: Path, pace: Pace = PACE) -> Kept:
     """What a server's log is to be kept with."""
     system = await system_identifier(server.dsn())
     source = Source("shop", Kind.FULL, server.dsn())
-    return Kept(server, vault, Work(source, vault.repository, sought, home / "logs" / system, system, PACE))
+    return Kept(server, vault, Work(source, vault.repository, sought, home / "logs" / system, system, pace))
 
 
 def elsewhere(kept: Kept, server: PostgresServer) -> Kept:
