@@ -1,8 +1,8 @@
 """How much would be lost if the server burned: the lag of a log that is kept as it comes, while pgbench writes.
 
-Every two seconds it is noted what `ostiary backup status` says. At the end of each load, while a client goes on to commit rows as
-fast as it is answered, that is compared with what a restore would have: the kept log is decrypted, its commits are read, and the age of
-the oldest acknowledged one that is not there is the real lag.
+Every two seconds it is noted what `ostiary backup status` says. At the end of each load, while a client goes on to commit rows,
+that is compared with what a restore would have: the kept log is decrypted, its commits are read, and the age of the oldest
+acknowledged one that is not there is the real lag.
 
     python bench/wal_lag.py [--scale 20] [--seconds 60] [--clients 4]
 """

@@ -110,6 +110,31 @@ async def test_a_repository_that_is_full_is_told_and_caught_up_with_once_there_i
         assert kept.standing.gap_at is None
 
 
+async def test_what_waits_on_this_machine_may_be_lost_for_the_server_keeps_it_until_it_is_in_the_repository(make_kept: MakeKept):
+    with small_file_system("40m") as disk:
+        kept = await make_kept(vault=new_vault(disk))
+        async with kept.keeping():
+            await kept.write(3)
+            await kept.caught_up()
+            filler = disk / "filler"
+            with filler.open("wb") as file:
+                file.write(bytes(shutil.disk_usage(disk).free))
+            await kept.write(20)
+            await kept.switch(20)
+            await until(lambda: "no space left" in kept.standing.problem, 60)
+        async with kept.connection() as connection:
+            # Whatever the server does not keep for us is gone after these.
+            for _ in range(3):
+                await connection.execute("CHECKPOINT")
+                await connection.fetchval("SELECT pg_switch_wal()")
+        shutil.rmtree(kept.work.root)
+        filler.unlink()
+        async with kept.keeping():
+            await kept.caught_up()
+        kept.assert_gapless()
+        assert kept.standing.gap_at is None
+
+
 async def test_what_waits_on_this_machine_is_bounded_and_then_waits_on_the_server(make_kept: MakeKept):
     with small_file_system("40m") as disk:
         kept = await make_kept({**SETTINGS, "max_slot_wal_keep_size": "1GB"}, new_vault(disk))
