@@ -140,8 +140,12 @@ async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, 
 
 
 def _removed(repository: Repository, folders: Collection[str]) -> None:
+    """With the folders that they leave empty: one would tell of a timeline of which nothing is kept."""
     for folder in folders:
         repository.storage.remove(folder)
+    for block in dict.fromkeys(folder.rpartition("/")[0] for folder in folders):
+        if not repository.storage.names(block):
+            repository.storage.remove(block)
 
 
 def _facts(one: Tried) -> dict[str, object]:

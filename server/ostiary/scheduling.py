@@ -99,8 +99,8 @@ class Scheduling:
     async def round(self, now: datetime) -> None:
         """Ask for what is due. Raises JournalError, RecordingFailed."""
         for outcome in await self.table.ended():
-            how, said = ("info" if outcome.state == "completed" else "warning"), one_line(outcome.said, _SHOWN)
-            getattr(_log, how)("the %s of plan `%s` has ended (%s): %s", outcome.what, outcome.plan, outcome.state, said)
+            level, said = (logging.INFO if outcome.state == "completed" else logging.WARNING), one_line(outcome.said, _SHOWN)
+            _log.log(level, "the %s of plan `%s` has ended (%s): %s", outcome.what, outcome.plan, outcome.state, said)
             self._look_at = 0.0
         rows = {(row.plan, row.what): row for row in await self.table.all()}
         for one in self.schedules:

@@ -1,21 +1,29 @@
 """Backups that may go: marked, seen, pardoned, and deleted leaf to root once a person says so."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fix_backup import Vault, flip, new_vault
+from fix_backup import Vault, copied, flip, new_vault
 from fix_custody import OpenStrongroom
-from fix_retention import DAY, SEGMENT_BYTES, dated, kept_log, logged
+from fix_full import quiet
+from fix_moments import History, events_in
+from fix_retention import DAY, SEGMENT_BYTES, SYSTEM, dated, kept_log, logged
 
 from ostiary.config.backup import Plan
 from ostiary.expiring import Due, Marking, due, expire
-from ostiary_tools.backup import expiry
+from ostiary_tools.backup import expiry, wal
 from ostiary_tools.backup.expiry import EXPIRY, reviewed
 from ostiary_tools.backup.manifest import Kind, Manifest
+from ostiary_tools.backup.moment import Latest, Time
 from ostiary_tools.backup.repository import Repository, initialise, open_repository
+from ostiary_tools.backup.restoring.bases import Asked
+from ostiary_tools.backup.restoring.moments import into_folder
+from ostiary_tools.backup.scratch import Ground
+from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.errors import Damaged, Refused
 
 PLANS = {"shop": Plan(keep_last=1, keep_days=7, grace_days=3)}
@@ -171,6 +179,8 @@ async def test_the_log_goes_up_to_the_oldest_base_that_is_there_and_no_further(r
         "000000020000000100000002",
     ]
     assert due(repository, PLANS, datetime.now(UTC)).segments == 0
+    assert list(Archive(repository, SYSTEM).timelines()) == [1, 2]
+    assert repository.storage.names(f"wal/{SYSTEM}") == ["0000000100000001", "0000000200000001"], "no empty folder is left"
 
 
 @pytest.mark.asyncio
@@ -193,3 +203,25 @@ async def test_who_was_killed_after_a_deletion_is_followed_by_one_who_records_it
     repository.delete(old.id)
     assert await expired(repository) == [("backup_expired", old.id)]
     assert repository.storage.names(EXPIRY) == []
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_after_the_log_was_trimmed_each_moment_after_the_oldest_base_is_there_to_the_row(
+    history: History, site: Path, tmp_path: Path, ground: Ground
+):
+    repository = copied(history.vault, tmp_path).repository
+    before = sum(1 for _ in replace(history.archive, repository=repository).segments(1))
+    repository.delete(history.bases[0].manifest.id)
+    notes = await expired(repository)
+    segments = list(replace(history.archive, repository=repository).segments(1))
+    start = wal.position(history.cluster(1).start_lsn)
+    assert [event for event, _ in notes] == ["log_expiring", "log_expired"]
+    assert segments[0].start_position <= start < segments[0].end_position
+    assert len(segments) < before
+    for moment, last in ((Time(history.marks[14].at), 14), (Latest(), 19)):
+        copy = site / str(last)
+        await into_folder(Asked(repository, "shop", moment), copy, history.sought, quiet)
+        assert await events_in(copy, ground) == history.until(last)
+    with pytest.raises((Refused, Damaged)):
+        await into_folder(Asked(repository, "shop", Time(history.marks[7].at)), site / "early", history.sought, quiet)
