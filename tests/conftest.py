@@ -28,6 +28,7 @@ pytest_plugins = [
     "fix_killing",
     "fix_damage",
     "fix_person",
+    "fix_external",
     "fix_incremental",
     "fix_log",
 ]

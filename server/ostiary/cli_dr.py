@@ -1,16 +1,23 @@
 """`ostiary dr …`: how one would stand on the worst day, and what is then to be done, for who operates this installation."""
 
+import asyncio
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ostiary.cli_administered import account_name
 from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed, Exit
 
 if TYPE_CHECKING:
+    from ostiary.audit.recorder import Recorder
+    from ostiary.config import Config
+    from ostiary.recovery.facts import Facts
     from ostiary.recovery.report import Report
+    from ostiary.vault import Vault
+    from ostiary_tools.backup.evidence import Evidence
 
 app = typer.Typer(help="Disaster recovery: what could be restored, how fast, and what to do then.", no_args_is_help=True)
 
@@ -55,13 +62,13 @@ def runbook(
     """Write what to do when data is lost, for this installation: Markdown for paper, whose commands run as they stand."""
     from ostiary.config import environment, find
     from ostiary.recovery import judging
-    from ostiary.recovery.gathering import gathered, installation
+    from ostiary.recovery.gathering import installation
     from ostiary.recovery.runbook import runbook as written
     from ostiary.vault import open_vault
 
     loaded = configured(config)
     vault = open_vault(loaded, None)
-    facts, file = gathered(loaded, vault), find(config, environment())
+    facts, file = _known(loaded, vault), find(config, environment())
     text = written(judging.report(facts), installation(loaded, vault, file and file.absolute(), facts))
     if output is None:
         typer.echo(text, nl=False)
@@ -69,13 +76,53 @@ def runbook(
         _written(output, text)
 
 
+@app.command(epilog="Example: ostiary dr drill main")
+def drill(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `[external.NAME]` calls it.")],
+    backup: Annotated[str | None, typer.Argument(metavar="[BACKUP]", help="As its tool calls it. Else the newest.")] = None,
+    *,
+    config: ConfigOption = None,
+    json_: JsonOption = False,
+) -> None:
+    """Prove that a backup of another tool restores: it does so in private, and the copy is started, looked through and deleted.
+
+    What was found is kept among our own backups, signed. The exit code is 1 when the backup is damaged.
+    """
+    from ostiary.backup_calls import drill_described
+    from ostiary.bar import told
+    from ostiary.cli_backup import recorded
+    from ostiary.cli_restore import print_drill
+    from ostiary.externals import drill as hold
+
+    loaded = configured(config)
+
+    async def act(vault: "Vault", recorder: "Recorder") -> "Evidence":
+        await recorder.note("external_drill_beginning", {"person": account_name(), "external": name})
+        with told() as tell:
+            held = await hold(loaded, vault, name, backup, tell)
+        facts = {"person": account_name(), "external": name, "backup": held.backup, "passed": held.passed}
+        await recorder.note("external_drill_held", facts)
+        return held
+
+    held = recorded(loaded, act)
+    print_json(drill_described(held)) if json_ else print_drill(held)
+    if not held.passed:
+        raise CommandFailed(f"the drill of `{one_line(name)}` failed", "choose another backup, and look at the tool's own log")
+
+
 def _made(config: Path | None) -> "Report":
     from ostiary.recovery import judging
-    from ostiary.recovery.gathering import gathered
     from ostiary.vault import open_vault
 
     loaded = configured(config)
-    return judging.report(gathered(loaded, open_vault(loaded, None)))
+    return judging.report(_known(loaded, open_vault(loaded, None)))
+
+
+def _known(config: "Config", vault: "Vault") -> "Facts":
+    from ostiary.externals import told
+    from ostiary.recovery.gathering import gathered
+
+    return gathered(config, vault, asyncio.run(told(config)))
 
 
 def _written(file: Path, text: str) -> None:

@@ -140,12 +140,13 @@ def drill(
     if json_:
         print_json(drill_described(held))
     else:
-        _print_drill(held)
+        print_drill(held)
     if failure is not None:
         raise failure
 
 
-def _print_drill(held: "Evidence") -> None:
+def print_drill(held: "Evidence") -> None:
+    """What a drill found, a line a check."""
     for check in held.checks:
         state = f"DAMAGED {check.damage}: " if check.damage else ""
         typer.echo(one_line(f"{check.name:<10} {check.seconds:8.1f} s  {state}{check.words}"))

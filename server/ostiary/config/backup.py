@@ -14,6 +14,7 @@ from ostiary_tools import cron
 from ostiary_tools.backup.storage.bucket import Address
 from ostiary_tools.backup.storage.opening import address
 
+Stanza = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", "letters, digits, `.`, `_` and `-`, a letter or digit first")]
 Cron = Annotated[str, AfterValidator(cron.checked)]
 Region = Annotated[str, matching(r"[a-z0-9-]{1,63}", "lower-case letters, digits and `-`")]
 OF_BUCKETS = ("endpoint", "region", "access_key", "secret_key")
@@ -108,3 +109,25 @@ class Sqlite(Section):
     """A SQLite file that is backed up; `<name>` is what its backups call it. Agents cannot query it."""
 
     path: Path = setting(..., "Where the file is.", example="/srv/app/app.db")
+
+
+class External(Section):
+    """Backups that another tool makes and keeps, to be told of in `ostiary dr report` and drilled; `<name>` is what it calls them.
+
+    Nothing of what the tool keeps is changed.
+    """
+
+    tool: Literal["pgbackrest", "barman"] = setting(..., "Which tool keeps them.", example="pgbackrest")
+    stanza: Stanza | None = setting(None, "What the tool calls it: its stanza or server.", shown="the name", example="main")
+    config: Path | None = setting(None, "The tool's own file.", shown="the tool's", example="/etc/pgbackrest/pgbackrest.conf")
+    program: Path | None = setting(None, "The tool itself.", shown="where packages put it", example="/opt/barman/bin/barman")
+    user: str | None = setting(
+        None, "Whom the tool runs as, where Ostiary runs as root.", shown="whoever runs Ostiary", example="barman"
+    )
+    superuser: str = setting("postgres", "The role that the cluster was made with, by which a copy is looked through.")
+    recovery_point_s: float | None = setting(
+        None, "How much may be lost at most, in seconds of work; without it nothing is wanted.", unit="seconds", gt=0, example=900
+    )
+    recovery_time_s: float | None = setting(
+        None, "How long a restore may take at most; without it nothing is wanted.", unit="seconds", gt=0, example=3600
+    )

@@ -223,6 +223,9 @@ def _names_of_backups_differ(config: Config) -> Iterator[Complaint]:
         if name in config.datasources or name == CONTROL:
             other = "the control database" if name == CONTROL else f"`datasources.{name}`"
             yield ("sqlite", name), f"`sqlite.{name}` has the name of {other}; choose another one"
+    for name in config.external:
+        if name in config.datasources or name in config.sqlite or name in (CONTROL, *((_SAMPLE,) * (not config.datasources))):
+            yield ("external", name), f"`external.{name}` has the name of something else that is backed up; choose another one"
     # Also where no backups are made of that datasource: what policy says of it would be said of the control database's.
     backed_up = config.control.dsn is None or config.control.backup_dsn is not None
     if CONTROL in config.datasources and (backed_up or config.datasources[CONTROL].backup_dsn is not None):

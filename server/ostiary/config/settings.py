@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PrivateAttr
 
-from ostiary.config.backup import Backup, Plan, Sqlite
+from ostiary.config.backup import Backup, External, Plan, Sqlite
 from ostiary.config.bounds import Changes, Export, Jobs
 from ostiary.config.callers import Attribute, AttributeName, Certificate, OAuth, Proxy, Tokens, Way
 from ostiary.config.embedders import Embedder
@@ -298,6 +298,7 @@ class Config(Section):
     backup: Backup = Backup()
     sqlite: Mapping[Name, Sqlite] = Field(default_factory=dict)
     plans: Mapping[Name, Plan] = Field(default_factory=dict)
+    external: Mapping[Name, External] = Field(default_factory=dict)
     embedders: Mapping[Name, Embedder] = Field(default_factory=dict)
     vectors: Mapping[Name, Store] = Field(default_factory=dict)
 

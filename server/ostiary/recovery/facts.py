@@ -15,8 +15,9 @@ from ostiary_tools.backup.wal_archive.timelines import Leg
 class Wanted:
     """What a plan says."""
 
-    recovery_point_s: float
-    recovery_time_s: float
+    recovery_point_s: float | None
+    recovery_time_s: float | None
+    """`None` for what nothing is wanted of."""
     keeps_log: bool = False
     schedules: Mapping[str, str] = field(default_factory=dict)
 
@@ -43,6 +44,14 @@ class Live:
     """Seconds of commits that would be lost now."""
     words: str = ""
     """How it stands."""
+    alarms: tuple[Alarm, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """What another tool keeps."""
+
+    tool: str
     alarms: tuple[Alarm, ...] = ()
 
 
@@ -75,6 +84,8 @@ class Facts:
     """By backup that no plan keeps, from when on a person can have it deleted."""
     looked: Mapping[str, Evidence] = field(default_factory=dict)
     """By backup, the last look at the log that leads on from it."""
+    external: Mapping[str, Elsewhere] = field(default_factory=dict)
+    """By name, of what is among the rest like our own."""
     proven_at: datetime | None = None
     unusable: str = ""
     """Why no backup can be made now."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from ostiary.backed_up import backed_up
 from ostiary.config import Config
 from ostiary.config.combinations import CONTROL
-from ostiary.recovery.facts import Facts, Held, Live, Wanted
+from ostiary.externals import Told
+from ostiary.recovery.facts import Elsewhere, Facts, Held, Live, Wanted
 from ostiary.recovery.report import Alarm
 from ostiary.recovery.runbook import Installation
 from ostiary.sources import SAMPLE
@@ -30,10 +31,11 @@ _PLAIN = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
 _NO_LOGIN = "it has no login for backups (`backup_dsn`)"
 
 
-def gathered(config: Config, vault: "Vault") -> Facts:
-    """What is known now; where the repository cannot be read, without it."""
+def gathered(config: Config, vault: "Vault", told: Told) -> Facts:
+    """What is known now, also by what other tools have told; where the repository cannot be read, without it."""
     now, plans = datetime.now(UTC), {name: _wanted(config, name) for name in config.plans}
     known = Facts(now, vault.where, dict(_names(config)), plans, live=dict(_live(config, vault, now)))
+    known = _with_told(known, config, told)
     try:
         return _read(vault.repository(), known)
     except ToolError as error:
@@ -61,19 +63,21 @@ def _plain_table(made: Manifest) -> tuple[str, str] | None:
 
 
 def _read(repository: "Repository", known: Facts) -> Facts:
-    from ostiary_tools.backup.evidence import DRILLS, LOGS, drills, newest
+    from ostiary_tools.backup.evidence import DRILLS, LOGS, newest
     from ostiary_tools.backup.expiry import marked
+    from ostiary_tools.backup.external.drill import folder
 
     listed = repository.listed()
     manifests = tuple(sorted((one.kept.manifest for one in listed if one.kept is not None), key=lambda made: made.ended_at))
     logs, proven = _logs(repository), repository.proven_at
     return replace(
         known,
-        manifests=manifests,
-        held={made.id: Held(drills(repository, made), newest(repository, made)) for made in manifests},
+        manifests=tuple(sorted((*manifests, *known.manifests), key=lambda made: made.ended_at)),
+        held={made.id: _held(repository, made, DRILLS) for made in manifests}
+        | {made.id: _held(repository, made, folder(made.datasource)) for made in known.manifests},
         damaged={one.id: one.damage.message for one in listed if one.damage is not None},
         gone=len({*repository.storage.names(DRILLS)} - {one.id for one in listed}),
-        segments={system: log.segments for system, log in logs.items()},
+        segments={**known.segments, **{system: log.segments for system, log in logs.items()}},
         histories={system: log.histories for system, log in logs.items()},
         unreadable_logs={system: log.damage for system, log in logs.items() if log.damage},
         goes={made.id: mark.due for made in manifests if (mark := marked(repository, made, known.now)) is not None},
@@ -82,6 +86,32 @@ def _read(repository: "Repository", known: Facts) -> Facts:
         unusable="" if proven else "the recovery key was never seen to decrypt",
         hint="" if proven else "prove it with `ostiary backup prove`",
     )
+
+
+def _held(repository: "Repository", made: Manifest, of: str) -> Held:
+    from ostiary_tools.backup.evidence import drills, newest
+
+    return Held(drills(repository, made, of), newest(repository, made, of))
+
+
+def _with_told(known: Facts, config: Config, told: Told) -> Facts:
+    """With what other tools keep."""
+    names, plans, elsewhere = dict(known.names), dict(known.plans), {}
+    manifests: list[Manifest] = []
+    segments: dict[str, tuple[Segment, ...]] = {}
+    for name, said in told.items():
+        section = config.external[name]
+        names[name] = ""
+        if section.recovery_point_s is not None or section.recovery_time_s is not None:
+            plans[name] = Wanted(section.recovery_point_s, section.recovery_time_s)
+        if isinstance(said, ToolError):
+            elsewhere[name] = Elsewhere(section.tool, (Alarm(said.message, said.hint),))
+            continue
+        alarms = tuple(Alarm(words, f"look at what {section.tool} says of it") for words in said.problems)
+        elsewhere[name] = Elsewhere(section.tool, alarms)
+        manifests += said.backups
+        segments |= {said.log[0].system_identifier: said.log} if said.log else {}
+    return replace(known, names=names, plans=plans, external=elsewhere, manifests=tuple(manifests), segments=segments)
 
 
 def _live(config: Config, vault: "Vault", now: datetime) -> Iterator[tuple[str, Live]]:

@@ -48,6 +48,7 @@ def _source(facts: Facts, name: str, since: datetime) -> Source:
         taken,
         drills,
         coverage.log_of([found[-1] for found in logs.values() if found]),
+        facts.external[name].tool if name in facts.external else "",
         live.words if live is not None else "",
         windows,
         changes=tuple(changes(manifests, drills, since)),
@@ -104,10 +105,11 @@ def _drilled(held: Evidence) -> Drilled:
 def _objectives(
     plan: Wanted, taken: Sequence[Taken], windows: Sequence[Span], seen: tuple[datetime, Live | None]
 ) -> tuple[Objective, ...]:
-    return (
-        Objective("recovery point", plan.recovery_point_s, *_lost(taken, windows, *seen)),
-        Objective("recovery time", plan.recovery_time_s, *_until_up(taken)),
+    wanted = (
+        ("recovery point", plan.recovery_point_s, _lost(taken, windows, *seen)),
+        ("recovery time", plan.recovery_time_s, _until_up(taken)),
     )
+    return tuple(Objective(name, most_s, *measured) for name, most_s, measured in wanted if most_s is not None)
 
 
 def _lost(taken: Sequence[Taken], windows: Sequence[Span], now: datetime, live: Live | None) -> tuple[float | None, str]:

@@ -127,6 +127,8 @@ class Source:
     drills: tuple[Drilled, ...] = ()
     """All that were held of these, the oldest first."""
     log: Log = field(default_factory=Log)
+    tool: str = ""
+    """What keeps its backups, where we do not."""
     keeping: str = ""
     """How the log comes in now, as who keeps it says; empty where nobody does."""
     windows: tuple[Span, ...] = ()

@@ -77,6 +77,10 @@ def _sources(report: Report, here: Installation) -> Iterator[str]:
         yield f"{counted(len(usable), 'backup')} can be restored; the newest is {newest.kind}, begun {moment(newest.started_at)}."
         yield from (f"{one.name.capitalize()}: {_measured(one.measured_s)} at the last look." for one in source.objectives)
         yield ""
+        if source.tool:
+            yield f"It is kept by {_code(source.tool)}, which restores it; the newest backup is {_code(newest.id)}."
+            yield ""
+            continue
         yield from _ways(source, usable, here)
 
 
@@ -120,7 +124,7 @@ def _lost(report: Report, here: Installation) -> Iterator[str]:
     commands = []
     for source in report.sources:
         usable = [one for one in source.taken if one.usable]
-        if usable:
+        if usable and not source.tool:
             to = "file" if usable[-1].kind == "sqlite" else "instance"
             words = ("restore", usable[-1].id, f"./{_name(source)}_from_files", "--to", to, "--repository", here.repository)
             commands.append(f'{shlex.join(("ostiary", *words))} --identity "${KEY}"')
@@ -134,7 +138,7 @@ def _regularly(report: Report, here: Installation) -> Iterator[str]:
     yield ""
     yield "A drill proves a backup by restoring it. Once a year show that the recovery key is still there and still decrypts."
     yield ""
-    newest = [[one.id for one in source.taken if one.usable][-1:] for source in report.sources]
+    newest = [[one.id for one in source.taken if one.usable][-1:] for source in report.sources if not source.tool]
     drills = [_ostiary(here, "drill", *ids) for ids in newest if ids]
     prove = f'{_ostiary(here, "backup", "prove")} --recovery-key "${KEY}"'
     yield from _run(*drills, prove)

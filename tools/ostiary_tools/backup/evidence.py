@@ -63,9 +63,9 @@ def record(repository: Repository, evidence: Evidence, of: str = DRILLS) -> None
     write_signed(repository.storage, repository.writer(), name, strict_json.encode(evidence, FORMAT))
 
 
-def drills(repository: Repository, manifest: Manifest) -> tuple[Evidence, ...]:
+def drills(repository: Repository, manifest: Manifest, of: str = DRILLS) -> tuple[Evidence, ...]:
     """All of that backup that count, the oldest first. Blocking."""
-    return tuple(one for one in _found(repository, manifest) if one is not None)[::-1]
+    return tuple(one for one in _found(repository, manifest, of) if one is not None)[::-1]
 
 
 def newest(repository: Repository, manifest: Manifest, of: str = DRILLS) -> Evidence | None:

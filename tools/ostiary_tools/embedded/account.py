@@ -53,7 +53,7 @@ def server_account(cluster_dir: Path) -> Account:
         if owner not in (None, me.uid):
             raise _foreign(cluster_dir, owner)
         return me
-    candidates = [account for account in map(_stand_in, STAND_INS) if account is not None]
+    candidates = [account for account in map(named, STAND_INS) if account is not None]
     for account in candidates:
         if owner in (None, account.uid):
             return account
@@ -88,7 +88,8 @@ def _passes(status: os.stat_result, account: Account) -> bool:
     return bool(status.st_mode & stat.S_IXOTH)
 
 
-def _stand_in(name: str) -> Account | None:
+def named(name: str) -> Account | None:
+    """The user of that name, where there is one."""
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
