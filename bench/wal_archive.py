@@ -64,7 +64,8 @@ def written(home: Path, count: int) -> Sequence[Path]:
     try:
         connected = ("-h", str(root), "-U", "ostiary_admin", "postgres")
         server.run("pgbench", "-i", "-q", "-s", "20", *connected)
-        while len(whole(server)) < count:
+        begun = len(whole(server))
+        while len(whole(server)) < begun + count:
             server.run("pgbench", "-c", "4", "-T", "5", "-N", *connected)
         return [Path(shutil.copy(path, home)) for path in whole(server)[-count:]]
     finally:

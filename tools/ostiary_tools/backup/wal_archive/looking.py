@@ -41,15 +41,13 @@ class Commit:
 
 def found(record: Record) -> Commit | RestorePoint | None:
     """What a record says; `None` where it cannot be read."""
-    if len(record.data) < _TIME.size:
+    told = _told(record)
+    if told is None:
         return None
-    (microseconds,) = _TIME.unpack_from(record.data)
-    if abs(microseconds) > _LONGEST_S * 1_000_000:
-        return None
-    at = _EPOCH + timedelta(microseconds=microseconds)
+    xid, microseconds = told
+    at = _time(microseconds)
     if record.owner == TRANSACTION:
-        xid = _prepared(record) if record.kind & 0x70 in (COMMIT_PREPARED, ABORT_PREPARED) else record.xid
-        return None if xid is None else Commit(xid, record.start, record.end, at)
+        return Commit(xid, record.start, record.end, at)
     name = record.data[_TIME.size :].partition(b"\0")[0].decode(errors="replace")
     return RestorePoint(name, wal.shown(record.end), at)
 
@@ -61,10 +59,9 @@ def contents(name: str, data: bytes, *, whole: bool, before: tuple[str, bytes] |
         if before is not None:
             for _ in chain.read(*before):
                 pass
-        every = list(map(found, chain.read(name, data, whole=whole)))
+        return _summed(chain.read(name, data, whole=whole), chain)
     except Damaged:
         return None
-    return None if None in every else _summed([one for one in every if one is not None], complete=not chain.passed)
 
 
 class Archived(Protocol):
@@ -131,13 +128,36 @@ def _spans(told: Contents, xid: int) -> bool:
     return told.lowest_xid is not None and told.highest_xid is not None and told.lowest_xid <= xid <= told.highest_xid
 
 
-def _summed(every: Sequence[Commit | RestorePoint], *, complete: bool) -> Contents:
-    commits = [one for one in every if isinstance(one, Commit)]
-    points = tuple(one for one in every if isinstance(one, RestorePoint))
+def _summed(records: Iterable[Record], chain: Chain) -> Contents | None:
+    """Without a value for each commit: there are thousands in a segment."""
+    commits: list[tuple[int, int]] = []
+    points: list[RestorePoint] = []
+    for record in records:
+        told = _told(record)
+        if told is None:
+            return None
+        if record.owner == TRANSACTION:
+            commits.append(told)
+        elif isinstance(point := found(record), RestorePoint):
+            points.append(point)
     if not commits:
-        return Contents(points=points, complete=complete)
-    times, xids = [one.at for one in commits], [one.xid for one in commits]
-    return Contents(min(times), max(times), min(xids), max(xids), points, complete)
+        return Contents(points=tuple(points), complete=not chain.passed)
+    xids, times = zip(*commits, strict=True)
+    between = (_time(min(times)), _time(max(times)), min(xids), max(xids))
+    return Contents(*between, tuple(points), complete=not chain.passed)
+
+
+def _time(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _told(record: Record) -> tuple[int, int] | None:
+    """Of a commit its transaction and its time; `None` where it cannot be read."""
+    if len(record.data) < _TIME.size:
+        return None
+    (microseconds,) = _TIME.unpack_from(record.data)
+    xid = _prepared(record) if record.kind & 0x70 in (COMMIT_PREPARED, ABORT_PREPARED) else record.xid
+    return None if xid is None or abs(microseconds) > _LONGEST_S * 1_000_000 else (xid, microseconds)
 
 
 def _prepared(record: Record) -> int | None:
