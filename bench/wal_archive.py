@@ -6,7 +6,7 @@
 - `verify`: `ostiary backup verify --level wal`.
 - `find`: the newest segment, and those of one gigabyte, where so many are kept.
 
-    python bench/wal_archive.py [--segments 40] [--many 1000 20000]
+    python bench/wal_archive.py [--segments 8] [--many 1000 20000]
 """
 
 import argparse
@@ -40,7 +40,7 @@ SIZE = 16 << 20
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--segments", type=int, default=40)
+    parser.add_argument("--segments", type=int, default=8)
     parser.add_argument("--many", type=int, nargs="+", default=[1000, 20_000])
     asked = parser.parse_args()
     table = Table("what", "each", "of our processor", "MB/s of log")
