@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -155,6 +155,8 @@ def keep_log(repository: Repository, server: PostgresServer, datasource: str) ->
     identifier, end = asyncio.run(standing())
     archive = Archive(repository, identifier)
     for path in sorted((server.data / "pg_wal").iterdir()):
+        if path.name.endswith(".history"):
+            archive.keep_history(int(path.name[:8], 16), path.read_bytes(), datasource)
         if wal.is_segment(path.name) and (begin := wal.begin(path.name, SEGMENT)) < end:
             archive.keep(Arrived(path, path.name, min(end, begin + SEGMENT), SEGMENT), datasource)
     return archive
@@ -204,23 +206,38 @@ def logged(history: History, folder: Path) -> Logged:
     return Logged(Feed(archive, folder / "data" / "pg_wal", ourselves(), copy.stretch, 1), vault.root)
 
 
-@pytest.fixture(scope="session")
-def history(tmp_path_factory: pytest.TempPathFactory, sought: Sought) -> Iterator[History]:
-    """A base, events 1 to 9 with moments between them, a second base, events 11 to 19. It is not to be changed."""
-    root, folder = short_directory(), tmp_path_factory.mktemp("history")
+@contextmanager
+def begun(folder: Path, sought: Sought) -> Iterator[History]:
+    """One that has nothing yet but its tables."""
+    root = short_directory()
     server = new_server(root, SETTINGS)
     server.start()
     try:
         server.sql(f"CREATE DATABASE {DATABASE}")
         server.sql(TABLES, DATABASE)
         (folder / "spool").mkdir()
-        made = History(server, new_vault(folder), folder / "spool", sought)
-        asyncio.run(_lived(made))
-        made.keep()
-        yield made
+        yield History(server, new_vault(folder), folder / "spool", sought)
     finally:
         server.stop("immediate")
         shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory, sought: Sought) -> Iterator[History]:
+    """A base, events 1 to 9 with moments between them, a second base, events 11 to 19. It is not to be changed."""
+    with begun(tmp_path_factory.mktemp("history"), sought) as made:
+        asyncio.run(_lived(made))
+        made.keep()
+        yield made
+
+
+@pytest.fixture
+def own_history(tmp_path: Path, sought: Sought) -> Iterator[History]:
+    """A base and events 1 to 3."""
+    with begun(tmp_path, sought) as made:
+        asyncio.run(made.back_up())
+        asyncio.run(made.event(1, 2, 3))
+        yield made
 
 
 async def _lived(made: History) -> None:

@@ -38,7 +38,7 @@ def drill_here(vault: Vault) -> Drill:
 
     workshop = vault.workshop()
     restoring = Copying(workshop.sought, account, vault.runtime, vault.parallel)
-    return Drill(restoring, examine, vault.spools, account, f"ostiary {__version__}")
+    return Drill(restoring, examine, vault.spools, account, f"ostiary {__version__}", restoring.moved)
 
 
 def _database(dsn: str) -> str:

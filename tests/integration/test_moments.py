@@ -1,20 +1,29 @@
 """Restores to a moment: exact to the row, from the newest base before it, and never short of it."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from fix_backup import new_vault
+from fix_damage import nothing
+from fix_full import quiet
 from fix_moments import SEGMENT, History, events_in, logged
 from fix_retention import dated
 
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.drill import Drill, hold
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.moment import Latest, Lsn, Moment, Name, Time, Transaction
 from ostiary_tools.backup.restoring.bases import Asked, ways
+from ostiary_tools.backup.restoring.cluster import RECOVERY
+from ostiary_tools.backup.restoring.combining import laid_out
+from ostiary_tools.backup.restoring.copies import Copying
+from ostiary_tools.backup.restoring.folders import settle
+from ostiary_tools.backup.restoring.moments import _held
 from ostiary_tools.backup.restoring.survey import located
-from ostiary_tools.backup.scratch import Ground
+from ostiary_tools.backup.scratch import Ground, serving
 from ostiary_tools.errors import Damaged, Refused
 
 _TICK = timedelta(microseconds=1)
@@ -150,3 +159,32 @@ def test_the_log_of_another_cluster_is_not_repeated(history: History, tmp_path: 
     it.feed.brought = it.of_another_cluster()
     with pytest.raises(Damaged, match="another cluster"):
         located(Latest(), it.feed, lambda _: None)
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_drill_comes_to_some_second_that_the_log_leads_to(history: History, site: Path, ground: Ground):
+    """And says to which."""
+    copying = Copying(history.sought, ground.account)
+    drill = Drill(copying, nothing, site / "spools", ground.account, "test", copying.moved)
+    held = await hold(drill, history.vault.repository, history.bases[0].manifest.id, quiet)
+    assert held.passed
+    assert held.checks[-1].name == "moment"
+    assert re.search(r"it is at `20\d\d-\d\d-\d\dT[\d:.]+Z`, stopped at", held.checks[-1].words)
+    assert "its last transaction ended" in held.checks[-1].words
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_recovery_that_ends_early_is_never_called_done(history: History, site: Path, ground: Ground):
+    """What was found in the log is gone when the server reads it: it ends, and where it is told of no target it lets in."""
+    it = logged(history, site)
+    stop = located(Latest(), it.feed, lambda _: None)
+    data, base = site / "copy", history.bases[0]
+    copy = await laid_out(base, data, ground, lambda _: None, lambda: None)
+    settle(data, ground.account)
+    assert copy.stretch.end < stop.end
+    for settings in ({"recovery_target_lsn": wal.shown(stop.target)}, {}):
+        async with serving(data, ground, "ostiary_admin", {**RECOVERY, **settings}) as server:
+            with pytest.raises(Damaged, match=r"came to an end before the moment|recovery stopped at .* and not at"):
+                await _held(server, stop, quiet)

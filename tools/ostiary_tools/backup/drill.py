@@ -6,9 +6,10 @@ programs, no room) says nothing of the backup: it is raised, and nothing is reco
 
 import asyncio
 import re
+import shutil
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -59,6 +60,16 @@ class Restoring(Protocol):
         ...
 
 
+class Moving(Protocol):
+    """Makes another copy and brings it to some moment after the backup. Raises Damaged where it does not come there."""
+
+    def __call__(
+        self, repository: Repository, kept: StoredBackup, folder: Path, tell: Tell
+    ) -> AbstractAsyncContextManager[tuple[Scratch, str] | None]:
+        """Its server, and what was seen in words; nothing where no log is kept that leads on."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Drill:
     """How drills are held here."""
@@ -71,6 +82,8 @@ class Drill:
     """Whom servers of copies run as."""
     by: str
     """The version of what holds it."""
+    moving: Moving | None = None
+    """Of backups of clusters."""
 
 
 async def hold(drill: Drill, repository: Repository, id_: str, tell: Tell) -> Evidence:
@@ -127,6 +140,8 @@ class _Held:
         steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [("bytes", self._bytes), ("restore", self._restored)]
         if self._kept.manifest.kind is not Kind.SQLITE:
             steps += [("start", self._started), ("relations", self._sound), ("audit", self._examined), ("pages", self._pages)]
+        if self._kept.manifest.kind.physical:
+            steps += [("moment", self._moved)]
         return steps
 
     async def _found(self, name: str, step: Callable[[], Awaitable[str]]) -> tuple[str, str]:
@@ -188,6 +203,19 @@ class _Held:
             return "its pages have no checksums to compare with"
         await self._tell(0, None, "comparing every page with its checksum")
         return f"{await check_pages(copy.data_dir, copy.ground):,} pages agree with their checksums"
+
+    async def _moved(self) -> str:
+        """Another copy, at some moment that the kept log leads to, in the place of the first."""
+        if self._drill.moving is None:
+            return ""
+        await asyncio.to_thread(shutil.rmtree, self._made().data_dir)
+        async with self._drill.moving(self._repository, self._kept, self._folder, self._tell) as moved:
+            if moved is None:
+                return ""
+            server, words = moved
+            audited = await self._drill.examine(server, self._kept)
+            await server.stop()
+        return "; ".join(filter(None, (words, audited)))
 
     def _made(self) -> Copy:
         if self._copy is None:
