@@ -1,8 +1,10 @@
 """What a log may hold that a copy must not repeat, or cannot without more; and timelines."""
 
 import asyncio
+import os
 import shutil
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import asyncpg
@@ -10,14 +12,14 @@ import pytest
 from fix_moments import DATABASE, SETTINGS, History, events_in
 from fix_postgres import PostgresServer
 
-from ostiary_tools.backup.moment import Latest, Lsn, Time
+from ostiary_tools.backup.moment import Latest, Moment, Time, parsed
 from ostiary_tools.backup.scratch import Ground
 from ostiary_tools.errors import Damaged, Refused
 
 pytestmark = pytest.mark.slow
 
 
-def restored(history: History, moment: Time | Lsn | Latest, target: Path) -> str:
+def restored(history: History, moment: Moment, target: Path) -> str:
     """What was seen of it."""
     return asyncio.run(history.restored(moment, target)).reached.words
 
@@ -26,17 +28,17 @@ def test_no_copy_makes_a_tablespace_where_the_living_servers_files_are(own_histo
     """A server in recovery empties the folder that it makes one in."""
     living = own_history.server.root / "elsewhere"
     subprocess.run(["/bin/mkdir", living], check=True)
-    shutil.chown(living, own_history.server.user)
+    shutil.chown(living, own_history.server.user or os.getuid())
     own_history.server.sql(f"CREATE TABLESPACE elsewhere LOCATION '{living}'")
     own_history.server.sql("CREATE TABLE there (v int) TABLESPACE elsewhere; INSERT INTO there VALUES (1)", DATABASE)
     asyncio.run(own_history.event(4))
     own_history.keep()
     before = sorted(path.name for path in living.rglob("*"))
-    with pytest.raises(Refused, match="a tablespace was made or dropped"):
+    with pytest.raises(Refused, match="a tablespace was made or dropped") as told:
         restored(own_history, Latest(), site / "copy")
     assert sorted(path.name for path in living.rglob("*")) == before
     assert not (site / "copy").exists()
-    restored(own_history, Time(own_history.marks[3].at), site / "copy")
+    restored(own_history, parsed(told.value.hint.split("`")[1]), site / "copy")
     assert asyncio.run(events_in(site / "copy", ground)) == [1, 2, 3]
 
 
@@ -64,9 +66,7 @@ def test_a_clock_that_goes_on_after_the_moment_is_damage_and_its_place_in_the_lo
     own_history.keep()
     with pytest.raises(Damaged, match="the clock in the copy goes on after the moment") as told:
         restored(own_history, Time(asyncio.run(_mark(own_history, 5))), site / "copy")
-    lsn = told.value.hint.partition("`lsn:")[2].partition("`")[0]
-    high, low = lsn.split("/")
-    restored(own_history, Lsn((int(high, 16) << 32) + int(low, 16)), site / "copy")
+    restored(own_history, parsed(f"lsn:{told.value.hint.partition('`lsn:')[2].partition('`')[0]}"), site / "copy")
     assert asyncio.run(events_in(site / "copy", ground)) == [1, 2, 3, 4, 5]
 
 
@@ -77,10 +77,11 @@ async def _written(history: History, id_: int) -> None:
     await connection.close()
 
 
-async def _mark(history: History, id_: int) -> object:
+async def _mark(history: History, id_: int) -> datetime:
     connection = await asyncpg.connect(history.dsn)
     try:
-        return await connection.fetchval("SELECT pg_xact_commit_timestamp(xmin) FROM events WHERE id = $1", id_)
+        at: datetime = await connection.fetchval("SELECT pg_xact_commit_timestamp(xmin) FROM events WHERE id = $1", id_)
+        return at
     finally:
         await connection.close()
 

@@ -56,7 +56,7 @@ class Reached:
     last: datetime | None
     """When the last transaction ended that is in it; `None` where none has since its base."""
     following: datetime | None
-    """When the next one ended, by the log; `None` where the log holds none."""
+    """When the next one ended, by the log; `None` where it was not looked for, or the log holds none."""
     clock: clock.Clock | None
 
     @property
@@ -64,9 +64,9 @@ class Reached:
         """In a sentence."""
         told = f"it is at `{written(self.moment)}`, stopped at {wal.shown(self.position)} of the log by its target"
         last = f"its last transaction ended {_shown(self.last)}" if self.last else "no transaction ended since its base"
-        following = f"the log's next one {_shown(self.following)}" if self.following else "the log holds no later one"
+        following = f", the log's next one {_shown(self.following)}" if self.following else ""
         read = f"; its clock stands at {_shown(self.clock.at)}" if self.clock else ""
-        return f"{told}: {last}, {following}{read}"
+        return f"{told}: {last}{following}{read}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ class _Seen:
     """The last record before the moment."""
     following: Ended | None = None
     limits: dict[str, int] = field(default_factory=dict)
-    outside: bool = False
+    outside: int = 0
+    """Where a copy would first leave its data directory."""
 
     @property
     def every(self) -> bool:
@@ -101,8 +102,8 @@ class _Seen:
                 self.earlier, self.last = self.last, record
             case Changed(limits=limits):
                 self.limits |= {name: max(value, self.limits.get(name, 0)) for name, value in limits.items()}
-            case Outside():
-                self.outside = True
+            case Outside(start=start):
+                self.outside = self.outside or start
 
     def stop(self) -> Stop:
         """Once the moment was found, or for `latest` at the end."""
@@ -128,7 +129,7 @@ def located(moment: Moment, feed: Feed, count: Callable[[int], None]) -> Stop:
         _refuse_what_is_not_there(seen, feed)
     if seen.outside:
         message = "a tablespace was made or dropped before that moment, and a copy would do so where the living server's files are"
-        raise Refused("tablespaces", message, "restore to a moment before that")
+        raise Refused("tablespaces", message, f"`lsn:{wal.shown(seen.outside)}` is the last moment before that")
     if isinstance(moment, Transaction) and isinstance(seen.at, Ended) and not seen.at.committed:
         raise Refused("moment", "that transaction was rolled back", "name one that was committed, or a time")
     return seen.stop()
