@@ -1,8 +1,8 @@
 """A cluster of 1 GB under write load: a full backup, two incremental ones, all of its log; and it comes to any moment, to the row.
 
-The clock is a row every 20 ms, each in a transaction of its own, of which the commit's time is known. The restores to a time, an LSN and
-a name are whole ones. The 50 random ones share one copy of the full backup, which is stopped at each moment as a restore is, looked at,
-and goes on to the next one.
+The clock is a row every 20 ms, each a transaction of its own whose time of commit is known. The restores to a time, an LSN
+and a name are whole ones. The 50 random ones share one copy of the full backup, which is stopped at each moment as a restore is,
+looked at, and goes on to the next one.
 """
 
 import asyncio
@@ -194,9 +194,12 @@ async def lived(plant: Plant) -> tuple[str, int]:
 async def whole(plant: Plant, beats: list[Beat], named: tuple[str, int], site: Path) -> None:
     """To a time, to the place of a beat, and to a name; each started once more and asked."""
     one, other = beats[len(beats) * 3 // 4], beats[-20]
-    for number, (moment, newest) in enumerate(
-        ((Time(one.committed), by_time(beats, one.committed)), (Lsn(other.lsn), other.id - 1), (Name(named[0]), named[1]))
-    ):
+    asked: list[tuple[Moment, int]] = [
+        (Time(one.committed), by_time(beats, one.committed)),
+        (Lsn(other.lsn), other.id - 1),
+        (Name(named[0]), named[1]),
+    ]
+    for number, (moment, newest) in enumerate(asked):
         target = site / str(number)
         made = await into_folder(plant.asking(moment), target, plant.sought, quiet)
         async with serving(target, ground_of(EMBEDDED, plant.sought), "ostiary_admin") as server:
