@@ -41,6 +41,8 @@ class Trouble(ThreadingHTTPServer):
         self.fate: Callable[[str, str, int], Wrong | None] = lambda *_: None
         self.ahead = timedelta(0)
         """By how much the store's clock is before ours."""
+        self.heedless = False
+        """Whether the store writes whatever the conditions are."""
         self.ended = threading.Event()
         self._count, self._lock = 0, threading.Lock()
 
@@ -98,7 +100,10 @@ class _Request(BaseHTTPRequestHandler):
 
     def _give_on(self, body: bytes, wrong: Wrong | None) -> None:
         store = http.client.HTTPConnection(self.server.behind)
-        store.request(self.command, self.path, body, {name: value for name, value in self.headers.items() if name != "Host"})
+        left_out = {"host", "if-match", "if-none-match"} if self.server.heedless else {"host"}
+        store.request(
+            self.command, self.path, body, {name: value for name, value in self.headers.items() if name.lower() not in left_out}
+        )
         answer = store.getresponse()
         data = answer.read()
         store.close()

@@ -24,7 +24,7 @@ from ostiary_tools.backup.storage import lease
 from ostiary_tools.backup.storage.bucket import Address, Patience, open_bucket
 from ostiary_tools.backup.storage.objects import Objects
 from ostiary_tools.backup.verification import verify
-from ostiary_tools.errors import Damaged, LockedOut, Unavailable
+from ostiary_tools.errors import Damaged, LockedOut, Refused, Unavailable
 
 pytestmark = pytest.mark.fault
 
@@ -114,6 +114,13 @@ def test_a_store_that_never_answers_as_it_should_is_asked_a_bounded_number_of_ti
             act()
         assert 1 <= trouble.count - before <= most
         assert not any(secret in str(said.value) + said.value.hint for secret in KEYS)
+
+
+def test_a_store_that_writes_whatever_the_conditions_are_gets_no_repository(troubled: Objects, trouble: Trouble, tmp_path: Path):
+    trouble.heedless = True
+    with pytest.raises(Refused, match="does not keep to `If-None-Match`"):
+        repository(troubled, tmp_path)
+    assert troubled.names("") == []
 
 
 def test_a_bucket_that_is_not_there_is_named(object_server: ObjectServer):
@@ -207,7 +214,7 @@ async def killed(process: asyncio.subprocess.Process, trouble: Trouble, count: i
 
 def others(found: list[str]) -> list[str]:
     """All but what the store's clock is read by."""
-    return sorted({*found} - {"_clock/now"})
+    return sorted({*found} - {"_clock/now", "_clock/condition"})
 
 
 @pytest.mark.asyncio

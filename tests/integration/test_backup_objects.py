@@ -1,14 +1,27 @@
 """A repository in object storage, from its beginning to a restore when all else is lost, as a person does it."""
 
 import json
+import os
 import re
+import subprocess
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
 
 import pytest
 from fix_custody import ROWS
-from fix_objects import KEYS, ObjectServer
+from fix_objects import KEYS, NewObjects, ObjectServer
 from fix_person import Person
 
+from ostiary_tools.backup import repository
+from ostiary_tools.backup.keys import new_identity
+from ostiary_tools.backup.making import making
+from ostiary_tools.backup.manifest import Content, Kind
+from ostiary_tools.backup.port import Made
+from ostiary_tools.backup.sealing import load_signer
 from ostiary_tools.backup.storage.bucket import Address
+from ostiary_tools.backup.storage.folder import Folder
+from ostiary_tools.backup.verification import verify
 
 
 @pytest.fixture
@@ -53,3 +66,43 @@ def test_a_repository_in_a_bucket_is_begun_used_drilled_and_restored_from_when_a
                        "--repository", bucket.url, "--identity", key, alone=True)  # fmt: skip
     assert said.code == 0, said.err
     assert len(re.findall(r"^\d+\t", (person.site.folder / "copy.sql").read_text(), re.MULTILINE)) == ROWS - 500
+
+
+@pytest.mark.asyncio
+async def test_a_copy_of_a_bucket_is_put_together_by_the_commands_of_its_restore_txt(
+    new_objects: NewObjects, object_server: ObjectServer, tmp_path: Path
+):
+    storage, signer, own, recovery = new_objects(), load_signer(tmp_path / "key"), new_identity(), new_identity()
+    repository.initialise(storage, signer, own.recipient, recovery.recipient)
+    made = repository.open_repository(storage, signer.seal, signer, (own,))
+    assert made.prove((recovery,))
+    for job, size in (("long", 40 << 20), ("short", 9)):
+        async with making(made, Kind.SQLITE, "shop", job) as begun:
+            member = await begun.put("shop.db", Content.SQLITE, BytesIO(os.urandom(size)), lambda _: None)
+            await begun.commit(Made("3.45", (member,), None))
+    stage = storage.stage("backups/never", "finished")
+    stage.create("file").close()
+    bucket, copy = storage.bucket.address, tmp_path / "copy"
+    other = object_server.client()
+    for one in other.list_objects_v2(Bucket=bucket.bucket)["Contents"]:
+        file = copy / one["Key"].removeprefix(f"{bucket.prefix}/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        other.download_file(bucket.bucket, one["Key"], str(file))
+    stage.close()
+    text = (copy / "RESTORE.txt").read_text().partition("\n6. Out of object storage\n")[2].partition("\nHow far")[0]
+    script = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
+    script = script.replace("COPY=/srv/copy", f"COPY='{copy}'")
+    subprocess.run(["/bin/bash", "-c", f"set -euo pipefail\n{script}"], check=True, timeout=60)  # noqa: ASYNC221
+    carried = replace(made, storage=Folder(copy, carried=True))
+    ids = [one.id for one in made.listed()]
+    assert len(ids) == 2
+    assert [verify(carried, id_, lambda _: None).intact for id_ in ids] == [True, True]
+    assert carried.storage.names("") == [
+        "RESTORE.txt",
+        "_clock",
+        "_leases",
+        "backups",
+        "proofs",
+        "repository.json",
+        "repository.sig",
+    ]

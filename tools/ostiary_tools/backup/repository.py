@@ -244,6 +244,7 @@ def initialise(storage: Storage, signer: Signer, operational: str, recovery: str
     if operational == recovery:
         raise Refused("keys", "the recovery key is the operational key", "make the recovery key elsewhere, and keep it there")
     _check_vacant(storage)  # before anything is put into a folder of somebody else
+    storage.sweep()  # of one that did not come to its end
     stage = storage.stage(BACKUPS, "init")  # one at a time
     try:
         _check_vacant(storage)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ostiary_tools.errors import Unavailable
+from ostiary_tools.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
@@ -100,6 +100,18 @@ class Bucket:
     def replace(self, key: str, data: bytes, etag: str) -> str:
         """Likewise over what has that tag. Raises Changed where it has another or is gone, and Unavailable."""
         return self._put(key, data, {"e_tag": etag})
+
+    def check_conditions(self, key: str) -> None:
+        """Raises Refused where the store takes a conditional write for any write: then nothing would keep two processes apart."""
+        self.put(key, b"")
+        acts: tuple[Callable[[], str], ...] = (lambda: self.create(key, b""), lambda: self.replace(key, b"", f'"{"0" * 32}"'))
+        for act in acts:
+            try:
+                act()
+            except Changed:
+                continue
+            hint = "use a store that does, or a folder"
+            raise Refused("store", "the object store does not keep to `If-None-Match` and `If-Match` when it writes", hint)
 
     def below(self, prefix: str) -> tuple[Sequence[str], Sequence[str]]:
         """Names of the objects right below, and of what has others below it. Raises Unavailable."""

@@ -125,8 +125,9 @@ class Objects:
                 self.bucket.empty(folder)
 
     def sweep(self) -> int:
-        """Take away what nobody holds."""
+        """Take away what nobody holds. Raises Refused where the store cannot be relied on for who holds what."""
         self._check_ours()
+        self.bucket.check_conditions("_clock/condition")
         swept = 0
         for held, left in lease.stale(self.bucket):
             with held:
