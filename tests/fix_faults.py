@@ -246,9 +246,9 @@ def own_server() -> Iterator[Callable[..., PostgresServer]]:
     """`own_server()` makes and starts a PostgreSQL that this test may treat badly; it stands in a directory given or of its own."""
     made: list[tuple[PostgresServer, Path | None]] = []
 
-    def make(root: Path | None = None, initdb: Sequence[str] = (), **settings: str) -> PostgresServer:
+    def make(root: Path | None = None, initdb: Sequence[str] = (), binaries: Path | None = None, **settings: str) -> PostgresServer:
         home = root or short_directory()
-        server = new_server(home, settings, initdb=initdb)
+        server = new_server(home, settings, binaries, initdb)
         made.append((server, None if root else home))
         server.start()
         return server

@@ -163,8 +163,8 @@ MakeKept = Callable[..., Awaitable[Kept]]
 def make_kept(own_server: Callable[..., PostgresServer], tmp_path: Path, sought: Sought) -> MakeKept:
     """`make_kept()` makes a server with segments of 1 MB, and what its log is to be kept with."""
 
-    async def make(settings: Mapping[str, str] = SETTINGS, vault: Vault | None = None) -> Kept:
-        server = await asyncio.to_thread(own_server, initdb=("--wal-segsize=1",), **settings)
+    async def make(settings: Mapping[str, str] = SETTINGS, vault: Vault | None = None, binaries: Path | None = None) -> Kept:
+        server = await asyncio.to_thread(own_server, initdb=("--wal-segsize=1",), binaries=binaries, **settings)
         await asyncio.to_thread(server.sql, TABLE)
         return await kept_of(server, vault or new_vault(tmp_path), sought, tmp_path)
 

@@ -7,7 +7,6 @@ first by whoever begins there again.
 import asyncio
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,8 +81,12 @@ class LogKeeping:
         while True:
             for source in self.vault.sources.values():
                 if source.kind is Kind.FULL and source.name not in kept(self.plans):
-                    with suppress(ToolError, JournalError, OSError, RecordingFailed):  # it is tried again
+                    try:
                         await self._release_of(source)
+                    except (ToolError, JournalError, OSError, RecordingFailed) as error:
+                        _log.info("whether the server of `%s` keeps log for nobody is not known now: %s", source.name, error)
+                    except Exception:  # noqa: BLE001  whatever it is, logs are to be kept
+                        _log.exception("whether the server of `%s` keeps log for nobody is not known now", source.name)
             await asyncio.sleep(_RELEASE_S)
 
     async def _release_of(self, source: "Source") -> None:

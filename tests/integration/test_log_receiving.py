@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from fix_log import MakeKept
+from fix_postgres import POSTGRES_15
 from fix_waiting import until
 
 pytestmark = pytest.mark.asyncio
@@ -46,6 +47,43 @@ async def test_the_server_lets_go_of_what_is_kept_and_of_nothing_else(make_kept:
         await until(advanced)
 
 
+@pytest.mark.slow
+async def test_the_log_of_an_older_server_is_kept_too(make_kept: MakeKept):
+    if not (POSTGRES_15 / "bin" / "postgres").exists():
+        pytest.skip(f"PostgreSQL 15 is not in {POSTGRES_15}")
+    kept = await make_kept(binaries=POSTGRES_15 / "bin")
+    for _ in range(2):
+        async with kept.keeping():
+            await kept.write(50)
+            await kept.switch(2)
+            await kept.write(50)
+            await kept.caught_up()
+        await kept.write(50)
+    kept.assert_gapless()
+    assert kept.standing.gap_at is None
+
+
+@pytest.mark.fault
+async def test_what_came_damaged_is_asked_for_again(make_kept: MakeKept):
+    kept = await make_kept()
+    async with kept.keeping():
+        await kept.write(3)
+        await kept.caught_up()
+    await kept.write(30)
+    [begun] = kept.work.root.glob("*/log/*.partial")
+    data = bytearray(begun.read_bytes())
+    data[:64] = bytes(64)
+    begun.write_bytes(data)
+    # And what does not follow on anything that is kept.
+    (begun.parent / "0000000100000000000000FF").write_bytes(bytes(1 << 20))
+    async with kept.keeping():
+        await kept.caught_up()
+    kept.assert_gapless()
+    assert not begun.exists()
+    assert kept.standing.gap_at is None
+
+
+@pytest.mark.fault
 async def test_a_spool_that_is_lost_loses_nothing(make_kept: MakeKept):
     kept = await make_kept()
     async with kept.keeping():
