@@ -118,7 +118,9 @@ async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, 
     now = datetime.now(UTC)
     found = await asyncio.to_thread(due, repository, plans, now)
     for id_ in found.left:
-        await note("backup_expired", {"backup": id_, "person": person, "found": "gone"})
+        # What nobody marked, or not long enough, nobody deleted here: whoever writes to the repository has taken it away.
+        event = "backup_expired" if await asyncio.to_thread(expiry.was_due, repository, id_, now) else "backup_missing"
+        await note(event, {"backup": id_, "person": person, "found": "gone"})
         await asyncio.to_thread(expiry.unmark, repository, id_)
     ids = {one.id for one in shown.backups}
     gone = [one for one in found.backups if one.id in ids]

@@ -225,3 +225,20 @@ async def test_after_the_log_was_trimmed_each_moment_after_the_oldest_base_is_th
         assert await events_in(copy, ground) == history.until(last)
     with pytest.raises((Refused, Damaged)):
         await into_folder(Asked(repository, "shop", Time(history.marks[7].at)), site / "early", history.sought, quiet)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("signed", [True, False])
+async def test_what_was_taken_away_before_it_might_go_is_on_record_as_missing(vault: Vault, *, signed: bool):
+    """Who writes to the repository lays a mark beside, so that it looks as if a person had deleted it."""
+    repository = vault.repository
+    gone = dated(repository, 2)
+    dated(repository, 1)
+    if signed:
+        marked(repository, gone, days_ago=1)
+    else:
+        (vault.root / EXPIRY).mkdir()
+        (vault.root / EXPIRY / f"{gone.id}.json").write_text("{}")
+    repository.delete(gone.id)
+    assert await expired(repository) == [("backup_missing", gone.id)]
+    assert repository.storage.names(EXPIRY) == []

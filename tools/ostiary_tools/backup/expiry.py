@@ -87,13 +87,14 @@ def marks(repository: Repository, manifests: Iterable[Manifest], now: datetime) 
 
 def marked(repository: Repository, manifest: Manifest, now: datetime) -> Mark | None:
     """Its mark; none where that is not as it was signed, is of other bytes, or was made by a clock that was ahead."""
-    name = f"{EXPIRY}/{manifest.id}"
-    try:
-        found = strict_json.decode(name, read_signed(repository.storage, repository.seal, name), Mark, FORMAT)
-    except Damaged:
-        return None
-    holds = (found.backup, found.manifest_sha256) == (manifest.id, _sha256(manifest)) and found.at <= now
-    return found if holds else None
+    found = _read(repository, manifest.id)
+    return found if found is not None and found.manifest_sha256 == _sha256(manifest) and found.at <= now else None
+
+
+def was_due(repository: Repository, id_: str, now: datetime) -> bool:
+    """Whether it might have been deleted by now, of a backup that is gone."""
+    found = _read(repository, id_)
+    return found is not None and found.due <= now
 
 
 def mark(repository: Repository, manifest: Manifest, now: datetime, grace: timedelta) -> Mark:
@@ -110,6 +111,16 @@ def unmark(repository: Repository, id_: str) -> None:
     for ending in (".sig", ".json"):  # without the first it does not hold, and by the second it is found
         if f"{id_}{ending}" in repository.storage.names(EXPIRY):
             repository.storage.remove(f"{EXPIRY}/{id_}{ending}")
+
+
+def _read(repository: Repository, id_: str) -> Mark | None:
+    """As it was signed."""
+    name = f"{EXPIRY}/{id_}"
+    try:
+        found = strict_json.decode(name, read_signed(repository.storage, repository.seal, name), Mark, FORMAT)
+    except Damaged:
+        return None
+    return found if found.backup == id_ else None
 
 
 def _names(repository: Repository) -> Sequence[str]:
