@@ -1,6 +1,7 @@
 """Object stores that fail, stall and lose connections, processes that die while they write to one, and two at one work."""
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -405,6 +406,22 @@ async def test_what_was_changed_behind_our_back_is_told_as_damage_and_what_was_p
     assert objects.sweep() == 0
     objects.remove(f"backups/{id_}")
     assert fresh().listed() == ()
+
+
+@pytest.mark.parametrize("named", ["kept", "kept/one", "", "kept/_one", "plain/../kept", "_clock"])
+def test_a_lease_that_somebody_planted_has_nothing_deleted_for_him(
+    named: str, object_server: ObjectServer, address: Address, objects: Objects, monkeypatch: pytest.MonkeyPatch
+):
+    """Who may write and not delete would have us do it."""
+    commit(objects, "kept/one", file=b"precious")
+    objects.write("kept/small.json", b"{}")
+    there = others(keys(object_server, address))
+    said = json.dumps({"format": 1, "holder": "0", "folders": [named]}).encode()
+    object_server.client().put_object(Bucket=address.bucket, Key=f"{address.prefix}/_leases/planted", Body=said)
+    monkeypatch.setattr(lease, "HELD_S", -1)
+    with suppress(Damaged):
+        objects.sweep()
+    assert others(keys(object_server, address)) == there
 
 
 def test_in_a_bucket_with_object_lock_what_was_deleted_is_still_there_as_a_version(object_server: ObjectServer):

@@ -5,6 +5,7 @@ nobody else has. It is there once `backups/_x`, its record, says so, and what is
 process still writes never comes into a folder that is there. Names that begin with `_` are ours alone and are told to nobody.
 """
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from ostiary_tools.backup.storage.parts import PART_BYTES, Got, Sent, part_name
 from ostiary_tools.errors import Damaged, NotWritten, ToolError
 
 _FORMAT = 1
+_STAGED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*/)*_[A-Za-z0-9][A-Za-z0-9._-]*\.[0-9a-f]{16}", re.ASCII)
+"""Where the files of one folder lie, committed or not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ class Objects:
             _, found = self.bucket.below("/".join(above))
             folders = ["/".join((*above, one)) for one in found if one.startswith(f"_{last}.")]
         self._records.pop(name, None)
-        with lease.marked(self.bucket, *folders):
+        with lease.marked(self.bucket, *filter(_STAGED.fullmatch, folders)):
             self.bucket.delete("/".join((*above, f"_{last}")), name)
             for folder in folders:
                 self.bucket.empty(folder)
@@ -136,15 +139,13 @@ class Objects:
         return swept
 
     def _discard(self, folders: Sequence[str]) -> None:
-        """What lies there, unless it was committed."""
+        """What lies there, unless it was committed. Whoever writes a lease has nothing else taken away."""
         for folder in folders:
-            if not self._committed(folder):
+            if _STAGED.fullmatch(folder) and not self._committed(folder):
                 self.bucket.empty(folder)
 
     def _committed(self, folder: str) -> bool:
         above, _, last = folder.rpartition("/")
-        if not last.startswith("_"):
-            return last == ""  # of none nothing is taken away: it would be everything
         name = f"{above}/{last[1:].rpartition('.')[0]}".lstrip("/")
         self._records.pop(name, None)
         record = self._record(name)
