@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 from fix_backup import flip
+from fix_moments import keep_log
 from fix_person import Person
 from fix_postgres import PostgresServer
+
+from ostiary.vault import open_vault
 
 PLAN = "[plans.shop]\nrecovery_point_s = 3600\n"
 
@@ -53,12 +56,24 @@ def test_every_command_of_a_runbook_runs_as_it_stands(person: Person, postgres_s
     person.begins()
     person.backs_up()
     person.does("backup", "create", "shop", "--kind", "full")
+    postgres_server.sql("INSERT INTO customers VALUES (9001, 'the last')", person.database)
+    keep_log(open_vault(person.site.config, None).repository(), postgres_server, "shop")
     file = person.site.folder / "runbook.md"
     assert person.runs("dr", "runbook", "--output", str(file)).code == 0
     blocks = re.findall(r"^```console\n(.*?)^```$", file.read_text(), re.MULTILINE | re.DOTALL)
     commands = [line for block in blocks for line in block.splitlines()]
     told = " ".join(commands)
-    for wanted in ("dr report", "backup list", "--to database", "--to schema", "--to instance", "--repository", "drill", "prove"):
+    for wanted in (
+        "dr report",
+        "backup list",
+        "--to database",
+        "--to schema",
+        "--to instance",
+        "--moment latest",
+        "--repository",
+        "drill",
+        "prove",
+    ):
         assert wanted in told
     home = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

@@ -17,7 +17,8 @@ KEY = "RECOVERY_KEY"
 """The variable that names the file of the recovery key, which lies elsewhere."""
 _ODD = re.compile(r"[^a-z0-9_]")
 _CONTROL = "control"
-_PHYSICAL = ("full", "incremental")
+_PLAIN = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
+"""As a configuration may name something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,24 @@ def _ways(source: Source, usable: Sequence[Taken], here: Installation) -> Iterat
             words = ("--to", "schema", "--table", ".".join(table), "--yes")
             commands.append(_ostiary(here, "restore", kinds["logical"].id, f"{_name(source)}_table", *words))
         yield from _run(*commands)
-    whole = next((kinds[kind] for kind in (*_PHYSICAL[::-1], "logical") if kind in kinds), None)
-    if whole is not None:
-        yield "The server is lost: a new one, in a folder; it says itself how it is started:"
+    if _logged(source):
+        yield "To the last that is kept of the log, as a server of its own; in the place of `latest` a moment before a mistake,"
+        yield "such as `2026-01-31T12:00:00Z`, or `name:…`, `lsn:…`, `xid:…`:"
         yield ""
-        yield from _run(_ostiary(here, "restore", whole.id, f"{_name(source)}_instance", "--to", "instance", "--yes"))
+        yield from _run(_ostiary(here, "restore", source.name, f"{_name(source)}_latest", "--moment", "latest", "--yes"))
+    yield "The server is lost: a new one, in a folder, as it was when the backup was made; it says itself how it is started:"
+    yield ""
+    yield from _run(_ostiary(here, "restore", usable[-1].id, f"{_name(source)}_instance", "--to", "instance", "--yes"))
     if source.name == _CONTROL:
         yield "Calls are recorded in it, so while it is away nothing is restored but by the files alone, as below. The audit log of"
         yield "a copy ends where the backup was made; the anchors of this installation still say what came after."
         yield ""
+
+
+def _logged(source: Source) -> bool:
+    """Whether the newest that can be restored is in the log."""
+    newest = max(source.windows, key=lambda window: window.end, default=None)
+    return newest is not None and newest.end > newest.start and _PLAIN.fullmatch(source.name) is not None
 
 
 def _lost(report: Report, here: Installation) -> Iterator[str]:
@@ -126,7 +136,8 @@ def _lost(report: Report, here: Installation) -> Iterator[str]:
         usable = [one for one in source.taken if one.usable]
         if usable and not source.tool:
             to = "file" if usable[-1].kind == "sqlite" else "instance"
-            words = ("restore", usable[-1].id, f"./{_name(source)}_from_files", "--to", to, "--repository", here.repository)
+            what = (source.name, "--moment", "latest") if _logged(source) else (usable[-1].id, "--to", to)
+            words = ("restore", what[0], f"./{_name(source)}_from_files", *what[1:], "--repository", here.repository)
             commands.append(f'{shlex.join(("ostiary", *words))} --identity "${KEY}"')
     yield from _run(*commands)
     yield "Without Ostiary it goes by `age`, `zstd` and PostgreSQL's own programs; `RESTORE.txt` beside the backups says how."

@@ -49,3 +49,10 @@ def test_it_names_no_secret_and_ends_no_cell():
     text = runbook(report(facts(backup(1, Kind.FULL, segment=3), segments={SYSTEM: (piece(3, 0.1),)})), HERE)
     assert "| backups | `/srv/ba'ck\\|ups` |" in text
     assert "AGE-SECRET-KEY" not in text
+
+
+def test_where_the_log_is_kept_the_last_of_it_is_what_is_restored():
+    made, segments = backup(1, Kind.FULL, segment=3), {SYSTEM: (piece(3, 0.1),)}
+    told = commands(runbook(report(facts(made, segments=segments)), HERE))
+    assert sum("restore shop" in command and "--moment latest" in command for command in told) == 2
+    assert not any("--moment" in command for command in commands(runbook(report(facts(made)), HERE)))
