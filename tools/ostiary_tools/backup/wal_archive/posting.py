@@ -63,19 +63,22 @@ class Post:
             self.kept_to = self.whole_to = place.position
         self._due = place.position
 
-    def settle(self) -> None:
+    def settle(self, *, alone: bool = False) -> None:
         """Keep what earlier times have left, to the last byte. Raises as `Archive.keep`, and then what is left stays.
 
-        What follows on nothing that is kept, or came damaged, is not kept: for that the server holds it.
+        What follows on nothing that is kept, or came damaged, is not kept: for that the server holds it. `alone` is without one:
+        then it stays for the next, since what damages is perhaps the repository, and there may be no other copy.
         """
         while self._left:
-            left = self._left[0]
+            left, settled = self._left[0], not alone
             with suppress(Damaged):
                 self._histories(left)
                 self._whole(left, limit_s=float("inf"))
                 for path in left.begun():
                     self._ending(path)
-            self._left.pop(0).remove()
+                settled = True
+            self._left.pop(0)
+            left.remove() if settled else left.release()
             self._before = None
 
     def release(self) -> None:

@@ -93,7 +93,7 @@ async def rescue(work: Work, why: ToolError) -> None:
     teller = await _teller(work)
     post = await _done(lambda: _post(work))
     try:
-        await _settled(post, teller, work)
+        await _settled(post, teller, work, alone=True)
         teller.wrong(why)
     finally:
         await _done(post.release)
@@ -273,10 +273,10 @@ class _Receiver:
         self._teller.change(gap_at=datetime.now(UTC), gap_to=wal.shown(anew.position))
 
 
-async def _settled(post: Post, teller: Teller, work: Work) -> None:
+async def _settled(post: Post, teller: Teller, work: Work, *, alone: bool = False) -> None:
     """Keep what was left, before anything else: the server may be gone for good. Raises Unavailable where too much is left."""
     try:
-        await _done(post.settle)
+        await _done(lambda: post.settle(alone=alone))
     except (ToolError, OSError) as error:
         teller.wrong(error)
         if await asyncio.to_thread(Spool(work.root).bytes) > work.pace.spool_bytes:

@@ -1,0 +1,34 @@
+"""What has arrived of a log and was not kept: a server that is gone holds nothing of it any more."""
+
+from pathlib import Path
+
+import pytest
+from fix_backup import flip, new_vault
+from fix_wal import SIZE, SYSTEM, WrittenLog
+
+from ostiary_tools.backup.wal_archive.archive import Archive
+from ostiary_tools.backup.wal_archive.arrivals import Spool
+from ostiary_tools.backup.wal_archive.posting import Post
+
+LOG = WrittenLog().fill(3)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_cannot_be_kept_stays_where_no_server_holds_it(tmp_path: Path, *, alone: bool) -> None:
+    """The disk of the repository gives back what nobody wrote, for the one segment that is kept already."""
+    vault = new_vault(tmp_path)
+    archive, spool = Archive(vault.repository, SYSTEM), Spool(tmp_path / "spool")
+    archive.keep(LOG.arrived(tmp_path, 1), "shop")
+    segment = archive.keep(LOG.arrived(tmp_path, 2), "shop")
+    run = spool.open()
+    for number in (2, 3):
+        LOG.arrived(run.log, number)
+    run.release()
+    post = Post(archive, "shop", spool)
+    description = vault.root / segment.folder / "segment.json"
+    flip(description, 0.5)
+    post.settle(alone=alone)
+    assert spool.bytes() == (2 * SIZE if alone else 0)
+    flip(description, 0.5)
+    Post(archive, "shop", spool).settle(alone=True)
+    assert ([one.start_position // SIZE for one in archive.segments(1)][-1], spool.bytes()) == (3 if alone else 2, 0)
