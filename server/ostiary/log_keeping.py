@@ -6,7 +6,7 @@ first by whoever begins there again.
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,8 +130,14 @@ class LogKeeping:
         if not repository.proven:
             message = "the recovery key of the repository was never seen to work, so nothing is kept"
             raise Unavailable(message, "a person proves it with `ostiary backup prove`")
+
+        def others() -> "Sequence[Source]":
+            names = [name for name in kept(self.plans) if name != source.name and known_cluster(self.vault, name) == system]
+            known = (self.vault.sources.get(Backup(name, Kind.FULL.value)) for name in names)
+            return [one for one in known if one is not None]
+
         pace = Pace(min(_TAIL_S, plan.recovery_point_s / _SHARE), min(_BEAT_S, plan.recovery_point_s / _SHARE))
-        return Work(source, repository, self.vault.workshop().sought, cluster_folder(self.vault, system), system, pace)
+        return Work(source, repository, self.vault.workshop().sought, cluster_folder(self.vault, system), system, pace, others)
 
     def _note(self, name: str, system: str) -> None:
         """For when it cannot be asked."""

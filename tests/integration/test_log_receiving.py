@@ -1,11 +1,17 @@
 """The log of a real server, kept as it comes."""
 
+import asyncio
 import shutil
+from dataclasses import replace
 
+import asyncpg
 import pytest
 from fix_log import MakeKept
 from fix_postgres import POSTGRES_15
 from fix_waiting import until
+
+from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.port import Source
 
 pytestmark = pytest.mark.asyncio
 
@@ -96,3 +102,20 @@ async def test_a_spool_that_is_lost_loses_nothing(make_kept: MakeKept):
     async with kept.keeping():
         await kept.caught_up()
     kept.assert_gapless()
+
+
+async def test_every_database_that_a_plan_names_has_a_clock_that_ticks(make_kept: MakeKept):
+    kept = await make_kept()
+    await asyncio.to_thread(kept.server.sql, "CREATE DATABASE other")
+    other = Source("other", Kind.FULL, kept.server.dsn(database="other"))
+    connection = await asyncpg.connect(other.dsn)
+
+    async def ticks() -> bool:
+        if await connection.fetchval("SELECT to_regclass('ostiary.clock') IS NULL"):
+            return False
+        return bool(await connection.fetchval("SELECT count(*) > 1 FROM ostiary.clock"))
+
+    async with kept.keeping(replace(kept.work, others=lambda: (other,))):
+        await until(ticks)
+        assert await kept.fetch("SELECT count(*) > 0 FROM ostiary.clock") == "True"
+    await connection.close()

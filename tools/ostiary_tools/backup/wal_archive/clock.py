@@ -37,6 +37,7 @@ _BEAT = f"""
 WITH gone AS (DELETE FROM ostiary.clock WHERE id <= (SELECT max(c.id) FROM ostiary.clock c) - {KEPT - 1})
 INSERT INTO ostiary.clock (id, at, lsn)
 SELECT coalesce(max(c.id), 0) + 1, clock_timestamp(), pg_current_wal_insert_lsn() FROM ostiary.clock c
+ON CONFLICT (id) DO NOTHING
 RETURNING id, at, lsn::text
 """  # noqa: S608  the constant above
 _NOT_MADE = "the login for backups may not make the table `ostiary.clock`, by which a copy tells how far it has come"
@@ -66,7 +67,9 @@ async def ticking(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 async def beat(connection: asyncpg.Connection) -> Beat:
     """One row, durable on the server when this returns. Raises Unavailable."""
     with in_words():
-        row = await connection.fetchrow(_BEAT)
+        # Another may beat at the same moment: one whose turn has ended without his knowing.
+        while (row := await connection.fetchrow(_BEAT)) is None:
+            pass
     return Beat(row["id"], row["at"], row["lsn"])
 
 

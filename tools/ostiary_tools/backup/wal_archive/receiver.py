@@ -10,7 +10,7 @@ import secrets
 import shutil
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,6 +68,8 @@ class Work:
     """Of this cluster: its spool, and how it stands."""
     system_identifier: str
     pace: Pace = Pace()
+    others: Callable[[], Sequence[Source]] = tuple
+    """What else is backed up of this cluster, as far as it is known by now: each database has a clock of its own."""
 
 
 async def keep(work: Work) -> None:
@@ -215,16 +217,29 @@ class _Receiver:
         await _done(lambda: self._teller.say(receiving=True))
 
     async def _beats(self) -> None:
-        """Rows of the clock, as long as the log comes; without them it comes all the same."""
+        """Rows of clocks, as long as the log comes; without them it comes all the same."""
+        ticking: dict[str, asyncio.Task[None]] = {}
+        try:
+            while True:
+                for source in (self._work.source, *await asyncio.to_thread(self._work.others)):
+                    if source.dsn not in ticking:
+                        ticking[source.dsn] = asyncio.create_task(self._ticks(source), name="clock")
+                await asyncio.sleep(self._work.pace.beat_s)
+        finally:
+            for task in ticking.values():
+                task.cancel()
+            await asyncio.gather(*ticking.values(), return_exceptions=True)
+
+    async def _ticks(self, source: Source) -> None:
         while True:
             try:
-                async with clock.ticking(self._work.source.dsn) as session:
+                async with clock.ticking(source.dsn) as session:
                     self._teller.change(clock="")
                     while True:
                         await clock.beat(session)
                         await asyncio.sleep(self._work.pace.beat_s)
             except ToolError as error:
-                self._teller.change(clock=f"{error.message}; {error.hint}")
+                self._teller.change(clock=f"{source.name}: {error.message}; {error.hint}")
             await asyncio.sleep(_CLOCK_AGAIN_S)
 
     async def _begin(self, server: Server, held: int, programs: Programs, who: Login) -> Place:
