@@ -18,6 +18,8 @@ from ostiary_tools.errors import Damaged, Refused
 
 if TYPE_CHECKING:
     from ostiary_tools.backup.repository import Repository, StoredBackup
+    from ostiary_tools.backup.restoring.moments import Reached
+    from ostiary_tools.backup.scratch import Scratch
 
 _NAMED = 5
 """Damages that are named; there may be many."""
@@ -100,7 +102,12 @@ class PermittedCustody:
         kinds = frozenset(kind for kind in PHYSICAL if Access(Action.RESTORE, Backup(wanted.datasource, kind.value)) in covered)
         repository = await asyncio.to_thread(self.vault.repository)
         asked = Asked(repository, wanted.datasource, moment, kinds)
-        return await restore_to(asked, wanted.name, self.vault.place(full), self._told)
+        return await restore_to(asked, wanted.name, self.vault.place(full), self._told, self._examine)
+
+    async def _examine(self, scratch: "Scratch", reached: "Reached") -> str:
+        from ostiary.drilling import examined
+
+        return await examined(self.vault.audit, scratch, reached) if self.vault.audit else ""
 
     async def _kept(self, action: Action, backup: str) -> "tuple[Repository, StoredBackup]":
         """The backup with its repository, if what it says that it is of is covered."""

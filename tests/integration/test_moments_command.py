@@ -32,6 +32,7 @@ def test_a_person_comes_back_to_the_row_before_a_mistake(person: Person, postgre
     assert (asked.code, "wants a human's approval" in asked.err) == (1, True)
     said = person.does("restore", "shop", "yesterday", "--moment", before, "--yes")
     assert "its last transaction ended" in said
+    assert "audit log: " in said, "it is in the same cluster, and is held against its anchors up to then"
     assert (person.site.config.restore_folder / "yesterday" / "PG_VERSION").exists()
     assert "already" in person.runs("restore", "shop", "yesterday", "--moment", before, "--yes").err
     alone = ("--repository", str(person.site.config.backup_folder), "--identity", str(person.stick / "recovery.key"))

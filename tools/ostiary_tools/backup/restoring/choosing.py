@@ -17,6 +17,7 @@ from ostiary_tools.errors import Refused, Unavailable
 
 if TYPE_CHECKING:
     from ostiary_tools.backup.restoring.bases import Asked
+    from ostiary_tools.backup.restoring.moments import Examine
     from ostiary_tools.backup.restoring.tables import Copy
 
 _NO_LOGIN = "the datasource of this backup has no login for backups any more"
@@ -56,14 +57,14 @@ async def restore(kept: StoredBackup, wanted: Wanted, place: Place, tell: Tell) 
             raise Refused("target", f"of a {kind} backup no {target} is made", "choose another target")
 
 
-async def restore_to(asked: "Asked", name: str, place: Place, tell: Tell) -> Restored:
-    """A new instance that is at a moment. Raises ToolError; then there is nothing new."""
+async def restore_to(asked: "Asked", name: str, place: Place, tell: Tell, examine: "Examine | None" = None) -> Restored:
+    """A new instance that is at a moment, and has been looked at. Raises ToolError; then there is nothing new."""
     from ostiary_tools.backup.restoring.moments import into_folder
 
     path = await _new(place, name)
-    made = await into_folder(asked, path, place.sought, tell, runtime_dir=place.runtime_dir)
+    made = await into_folder(asked, path, place.sought, tell, runtime_dir=place.runtime_dir, examine=examine)
     begun = f"it begins with the backup `{made.reached.base.manifest.id}`"
-    return Restored(made.reached.base.manifest, f"the instance `{path}`", 0, (begun, *made.steps), made.reached.words)
+    return Restored(made.reached.base.manifest, f"the instance `{path}`", 0, (begun, *made.found, *made.steps), made.reached.words)
 
 
 async def _database(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:

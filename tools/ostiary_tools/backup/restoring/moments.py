@@ -7,12 +7,13 @@ stopped at that very record, with the transaction before it as its last one.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import asyncpg
 
@@ -77,13 +78,21 @@ class Restored:
     reached: Reached
     steps: tuple[str, ...]
     """What a person does to use it, in order."""
+    found: tuple[str, ...] = ()
+    """What else was looked at in it, in words."""
+
+
+Examine: TypeAlias = Callable[[Scratch, Reached], Awaitable[str]]
+"""Looks at a started copy for what only the installation knows. What it found in words, empty where there is nothing to find."""
 
 
 class TooEarly(Exception):
     """The moment comes before the base was whole."""
 
 
-async def into_folder(asked: Asked, target: Path, sought: Sought, tell: Tell, *, runtime_dir: Path | None = None) -> Restored:
+async def into_folder(
+    asked: Asked, target: Path, sought: Sought, tell: Tell, *, runtime_dir: Path | None = None, examine: Examine | None = None
+) -> Restored:
     """The cluster as it was, as a data directory where nothing is yet. Raises ToolError; then nothing is there."""
     found = await asyncio.to_thread(ways, asked)
     for way in found:
@@ -92,6 +101,7 @@ async def into_folder(asked: Asked, target: Path, sought: Sought, tell: Tell, *,
             data_dir = stage / "data"
             try:
                 async with recovered_to(asked.moment, way, data_dir, ground, tell) as (server, reached):
+                    words = await examine(server, reached) if examine else ""
                     await server.stop()
             except TooEarly:
                 continue
@@ -99,7 +109,7 @@ async def into_folder(asked: Asked, target: Path, sought: Sought, tell: Tell, *,
                 await tell(way.base.manifest.plain_bytes, None, "checking every page")
                 await check_pages(data_dir, ground)
             await asyncio.to_thread(hand_over, data_dir, target, ground.account)
-        return Restored(target, reached, steps(target, ground))
+        return Restored(target, reached, steps(target, ground), (words,) if words else ())
     raise too_early(found[-1].base)
 
 
