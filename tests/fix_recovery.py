@@ -89,6 +89,7 @@ def eventful() -> Facts:
     weekly = [backup(24 * day + 9, Kind.FULL, segment=(30 - day) * 20) for day in (27, 20, 13, 6)]
     files = [backup(24 * day, Kind.SQLITE, of="<script>alert(1)</script>") for day in (9, 2)]
     drills = {made.id: held(drill(made, 24 * (28 - at) + 5)) for at, made in enumerate(nightly) if at % 3 == 0}
+    drills[weekly[3].id] = held(drill(weekly[3], 24 * 5))
     drills[weekly[2].id] = held(drill(weekly[2], 24 * 12, 'table "public"."x</title><img src=x onerror=alert(1)>"'))
     drills[files[1].id] = held(drill(files[1], 20))
     log = [piece(number, 24 * (30 - number / 20)) for number in range(60, 600) if not 400 <= number < 430]

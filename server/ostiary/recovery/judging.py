@@ -14,8 +14,12 @@ from ostiary.recovery.words import duration, moment
 from ostiary_tools.backup.evidence import Evidence
 from ostiary_tools.backup.manifest import Manifest
 
-_UNTIL_UP = ("bytes", "restore", "start")
-"""The checks of a drill that a restore has, too."""
+_UNTIL_UP = ("restore", "start")
+"""The checks of a drill that a restore has, too, after all was read."""
+_MOVED = "moment"
+"""The check that restores it once more, with the log that leads on."""
+_FOLLOWED = ("full", "incremental")
+"""Kinds of backups that a log goes on from."""
 
 
 def report(facts: Facts) -> Report:
@@ -95,7 +99,9 @@ def _sound(made: Manifest | None, facts: Facts) -> bool:
 
 
 def _drilled(held: Evidence) -> Drilled:
-    seconds = sum(check.seconds for check in held.checks if check.name in _UNTIL_UP)
+    took = {check.name: check.seconds for check in held.checks}
+    whole = sum(took.get(name, 0.0) for name in _UNTIL_UP)
+    seconds = took.get("bytes", 0.0) + max(whole, took.get(_MOVED, 0.0))
     bad = [check for check in held.checks if check.damage]
     told = bad or [check for check in held.checks if check.name == "restore"] or list(held.checks)
     damage = bad[0].damage if bad else ("" if held.checks else "it looked at nothing")
@@ -107,7 +113,7 @@ def _objectives(
 ) -> tuple[Objective, ...]:
     wanted = (
         ("recovery point", plan.recovery_point_s, _lost(taken, windows, *seen)),
-        ("recovery time", plan.recovery_time_s, _until_up(taken)),
+        ("recovery time", plan.recovery_time_s, _until_up(taken, windows)),
     )
     return tuple(Objective(name, most_s, *measured) for name, most_s, measured in wanted if most_s is not None)
 
@@ -129,10 +135,12 @@ def _lost(taken: Sequence[Taken], windows: Sequence[Span], now: datetime, live: 
     return lost, f"without the log all that comes after the newest backup is lost: it was begun {moment(newest)}"
 
 
-def _until_up(taken: Sequence[Taken]) -> tuple[float | None, str]:
-    drills = [one.drill for one in taken if one.drill is not None]
+def _until_up(taken: Sequence[Taken], windows: Sequence[Span]) -> tuple[float | None, str]:
+    """Of the way on which least is lost: where the log is kept, not of a backup that it does not go on from."""
+    logged = any(window.end > window.start for window in windows[-1:])
+    drills = [one.drill for one in taken if one.drill is not None and (not logged or one.kind in _FOLLOWED)]
     if not drills:
-        return None, "no drill was held of what there is"
+        return None, f"no drill was held of {'a backup that the log goes on from' if logged else 'what there is'}"
     last = max(drills, key=attrgetter("ended_at"))
     if not last.passed:
         return None, f"the last drill failed {moment(last.ended_at)}"

@@ -13,6 +13,7 @@ from ostiary.recovery.judging import report
 from ostiary.recovery.report import Alarm, Source, Span, State
 from ostiary.recovery.words import duration
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.evidence import Check
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.wal_archive.timelines import END, Leg
 
@@ -141,6 +142,18 @@ def test_a_restore_takes_as_long_as_the_last_drill_until_its_copy_let_in():
     assert measured(found)[1] == (43.0, State.MET)
     slow = facts(made, held={made.id: held(drill(made, 0.5, restore_s=4000))})
     assert measured(slow)[1] == (4003.0, State.MISSED)
+
+
+def test_where_the_log_is_kept_only_drills_of_what_it_goes_on_from_measure_a_restore():
+    base, nightly = backup(10, Kind.FULL, segment=3), backup(5)
+    followed = {SYSTEM: (piece(3, 9), piece(4, 0.05))}
+    known = {nightly.id: held(drill(nightly, 1))}
+    assert measured(facts(base, nightly, held=known, segments=followed))[1] == (None, State.UNMEASURED)
+    assert measured(facts(base, nightly, held=known))[1] == (43.0, State.MET)
+    moved = drill(base, 2, restore_s=20)
+    moved = replace(moved, checks=(*moved.checks, Check("moment", "it came to some moment", 900.0)))
+    known |= {base.id: held(moved)}
+    assert measured(facts(base, nightly, held=known, segments=followed))[1] == (901.0, State.MET), "the log is played, too"
 
 
 def test_a_drill_that_may_hide_a_newer_failure_measures_nothing():
