@@ -34,12 +34,12 @@ async def laid_out(kept: Kept, data_dir: Path, ground: Ground, told: Callable[[i
 
     `told` takes how many bytes more, in a thread; `stop` lets it raise.
     """
-    await base_laid_out(kept, data_dir, ground, told, stop)
+    await _base_laid_out(kept, data_dir, ground, told, stop)
     return await called_off(stop, unpack_log, kept, data_dir, ground.account, told)
 
 
-async def base_laid_out(kept: Kept, data_dir: Path, ground: Ground, told: Callable[[int], None], stop: Callable[[], None]) -> None:
-    """Likewise without any log: what a server with a log of its own can be recovered from."""
+async def _base_laid_out(kept: Kept, data_dir: Path, ground: Ground, told: Callable[[int], None], stop: Callable[[], None]) -> None:
+    """Likewise without the log."""
     links = await asyncio.to_thread(chain, kept)
     if len(links) == 1:
         await called_off(stop, unpack_base, kept, data_dir, ground.account, told)
