@@ -14,7 +14,7 @@ from fix_person import Person
 from fix_postgres import ADMIN, POSTGRES_15
 
 from ostiary_tools.backup.evidence import Evidence, newest
-from ostiary_tools.backup.external.barman import Barman
+from ostiary_tools.backup.external.barman import Barman, completed
 from ostiary_tools.backup.external.drill import Place, folder, hold
 from ostiary_tools.backup.external.pgbackrest import PgBackRest
 from ostiary_tools.backup.external.port import contained
@@ -155,3 +155,18 @@ def test_the_report_holds_it_against_its_objectives_and_a_drill_is_on_record(ins
     assert "restore" not in text.partition("`main` is lost")[2].partition("```")[0].replace("restores it", "").replace(
         "restored", ""
     )
+
+
+@pytest.mark.parametrize("linked", ["barman_wal", "pg_wal"])
+def test_no_link_in_what_barman_copied_has_the_log_of_a_living_server_moved(tmp_path: Path, linked: str):
+    """A copy by rsync has whatever the owner of the data directory laid there."""
+    segment, copy, living = "0" * 23 + "1", tmp_path / "data", tmp_path / "living"
+    for path in (copy, living, copy / ("pg_wal" if linked == "barman_wal" else "barman_wal")):
+        path.mkdir()
+    (living / segment).write_bytes(b"of the living")
+    if linked == "pg_wal":
+        (copy / "barman_wal" / segment).write_bytes(b"of the copy")
+    (copy / linked).symlink_to(living)
+    with pytest.raises(Damaged, match="leads out of it"):
+        completed(copy)
+    assert (living / segment).read_bytes() == b"of the living"

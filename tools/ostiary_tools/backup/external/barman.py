@@ -8,7 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from ostiary_tools.backup import file_sums, wal
-from ostiary_tools.backup.external.port import Described, Holding, Tool, done, manifest, read, segment_bytes, segments, told, unread
+from ostiary_tools.backup.external.port import (
+    Described,
+    Holding,
+    Tool,
+    contained,
+    done,
+    manifest,
+    read,
+    segment_bytes,
+    segments,
+    told,
+    unread,
+)
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.errors import Damaged, ProgramFailed, Refused, Unavailable
 
@@ -42,7 +54,7 @@ class Barman:
         options = ("--target-immediate", "--recovery-staging-path", str(data_dir.parent), "--no-get-wal")
         await self._done(backup, "recover", *options, self.tool.stanza, backup.id, str(data_dir))
         # It has copied files without a look into them; a copy by rsync has nothing that they could be held against.
-        if await asyncio.to_thread(_completed, data_dir):
+        if await asyncio.to_thread(completed, data_dir):
             await self._done(backup, "verify-backup", self.tool.stanza, backup.id)
 
     async def _done(self, backup: Manifest, *words: str) -> None:
@@ -112,8 +124,9 @@ def _times(paths: list[Path]) -> dict[str, float]:
     return {path.name: path.stat().st_mtime for path in paths if wal.is_segment(path.name) and path.is_file()}
 
 
-def _completed(data_dir: Path) -> bool:
-    """Put the log where a server looks for it; whether there is a manifest of PostgreSQL's. Blocking."""
+def completed(data_dir: Path) -> bool:
+    """Put the log where a server looks for it; whether there is a manifest of PostgreSQL's. Blocking. Raises Damaged."""
+    contained(data_dir)  # a link in it could have what lives moved, or moved to
     wals = data_dir / _WALS
     segments_ = sorted(path for path in wals.rglob("*") if wal.is_name(path.name) and path.is_file()) if wals.is_dir() else []
     (data_dir / "pg_wal").mkdir(exist_ok=True)
