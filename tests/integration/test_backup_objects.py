@@ -90,9 +90,12 @@ async def test_a_copy_of_a_bucket_is_put_together_by_the_commands_of_its_restore
         other.download_file(bucket.bucket, one["Key"], str(file))
     stage.close()
     text = (copy / "RESTORE.txt").read_text().partition("\n6. Out of object storage\n")[2].partition("\nHow far")[0]
+    (precious := tmp_path / "precious.0123456789abcdef").mkdir()
+    (copy / "backups" / "_planted").write_text(f'{{\n "folder": "../{precious.name}",\n "files": {{}}\n}}\n')
     script = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    "))
     script = script.replace("COPY=/srv/copy", f"COPY='{copy}'")
     subprocess.run(["/bin/bash", "-c", f"set -euo pipefail\n{script}"], check=True, timeout=60)  # noqa: ASYNC221
+    assert precious.is_dir(), "it moves nothing that a record of somebody else names"
     carried = replace(made, storage=Folder(copy, carried=True))
     ids = [one.id for one in made.listed()]
     assert len(ids) == 2
