@@ -3,7 +3,7 @@
 import secrets
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +17,7 @@ from fix_wal import BEGAN, PAGE, SIZE, SYSTEM, WrittenLog, history
 from ostiary_tools.backup import small, wal
 from ostiary_tools.backup.keys import parsed_recipients
 from ostiary_tools.backup.manifest import Content, Member
+from ostiary_tools.backup.storage.folder import Folder
 from ostiary_tools.backup.wal_archive import looking
 from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
 from ostiary_tools.backup.wal_archive.looking import Commit, followed, restore_points, transaction
@@ -262,3 +263,32 @@ def test_what_unpacks_to_more_than_was_kept_is_damage_and_no_full_memory(archive
         small.opened(member, BytesIO(stored), archive.repository.identities)
     assert tracemalloc.get_traced_memory()[1] < 1 << 24
     tracemalloc.stop()
+
+
+@dataclass(frozen=True)
+class Counting(Folder):
+    """Notes which files are read."""
+
+    read_there: list[str] = field(default_factory=list)
+
+    def read(self, name: str) -> bytes:
+        """As the folder does."""
+        self.read_there.append(name)
+        return super().read(name)
+
+
+def test_what_is_looked_for_is_found_without_reading_what_lies_before_it(vault: Vault, tmp_path: Path):
+    counting = Counting(vault.root)
+    archive = Archive(replace(vault.repository, storage=counting), SYSTEM)
+    first = WrittenLog(4090).fill(12)
+    for number in range(4090, 4102):
+        archive.keep(first.arrived(tmp_path, number), "shop")
+    for look, most in (
+        (lambda: archive.newest(1), 1),
+        (lambda: list(archive.segments(1, 4100 * SIZE)), 3),
+        (lambda: archive.continuous(1, 4091 * SIZE, 4093 * SIZE), 3),
+        (lambda: archive.keep(first.arrived(tmp_path, 4095), "shop"), 1),
+    ):
+        counting.read_there.clear()
+        look()
+        assert 0 < len([name for name in counting.read_there if name.endswith(".json")]) <= most
