@@ -13,6 +13,8 @@ import asyncpg
 import pytest
 from fix_backup import Vault, new_vault
 from fix_disk import small_file_system
+from fix_full import ORDERS, backed_up
+from fix_full import load as writing
 from fix_postgres import PostgresServer, new_server, short_directory
 from fix_waiting import until
 from fix_wal import PAGE, SIZE, SYSTEM, WrittenLog, history
@@ -22,8 +24,10 @@ from ostiary.config import load
 from ostiary.founding import begin
 from ostiary.vault import open_vault
 from ostiary_tools.backup.manifest import ClusterFacts, Kind, Manifest
+from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import Repository
 from ostiary_tools.backup.storage.folder import Folder
+from ostiary_tools.backup.wal import is_segment
 from ostiary_tools.backup.wal_archive.archive import Archive, clusters
 from ostiary_tools.backup.wal_archive.looking import restore_points
 from ostiary_tools.backup.wal_archive.pushed import Pushed
@@ -151,6 +155,43 @@ def test_a_server_hands_over_all_it_writes_through_a_promotion(pushing: Postgres
     way = archive.continuous(2, oldest.start_position, origin=1)
     assert {one.timeline for one in way} == {1, 2}
     assert [one.name for name in ("first", "second") for one in restore_points(archive, way, name)] == ["first", "second"]
+
+
+@pytest.mark.slow
+def test_a_log_leads_on_from_a_full_backup_that_was_taken_while_rows_were_written(tmp_path: Path, sought: Sought):
+    root, vault = short_directory(), new_vault(tmp_path)
+    server = new_server(root, {"wal_keep_size": "1GB", "fsync": "off", "autovacuum": "off"})
+    server.start()
+    try:
+        made = asyncio.run(_taken(server, vault, tmp_path, sought))
+        for number in range(3):
+            server.sql(f"INSERT INTO orders (total) SELECT {number} FROM generate_series(1, 2000);\nSELECT pg_switch_wal();")
+        names = asyncio.run(_finished(server))
+        for name in names:
+            assert pushed(vault, server.data / "pg_wal" / name)
+        found = verify_log(vault.repository, made, lambda _: None)
+        assert (found.damages, found.timelines, found.last_commit is not None) == ((), (1,), True)
+        assert 3 <= found.segments <= len(names)
+        assert made.cluster is not None
+        kept = Archive(vault.repository, made.cluster.system_identifier).continuous(1, found.start)
+        vault.repository.storage.remove(kept[-2].folder)
+        assert [one.what for one in verify_log(vault.repository, made, lambda _: None).damages] == [kept[-2].name]
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(root, ignore_errors=True)
+
+
+async def _taken(server: PostgresServer, vault: Vault, spool: Path, sought: Sought) -> Manifest:
+    server.sql(ORDERS)
+    async with writing(server.dsn()):
+        return (await backed_up(vault, server.dsn(), spool, sought)).manifest
+
+
+async def _finished(server: PostgresServer) -> list[str]:
+    connection = await asyncpg.connect(server.dsn())
+    current = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    await connection.close()
+    return sorted(each.name for each in (server.data / "pg_wal").iterdir() if is_segment(each.name) and each.name < current)
 
 
 def _carried(home: Path) -> Repository:
