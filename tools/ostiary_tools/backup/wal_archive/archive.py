@@ -33,7 +33,7 @@ from ostiary_tools.backup.wal_archive.segment import (
     grouped,
 )
 from ostiary_tools.backup.wal_archive.timelines import END, HISTORIES, History, Leg
-from ostiary_tools.errors import Damaged
+from ostiary_tools.errors import Damaged, NotWritten
 
 _GAP = "take a full backup now: no copy of an earlier one comes past the gap"
 TWO = "two servers with one identity write here: give one of them a new repository"
@@ -258,11 +258,14 @@ class Archive:
 
     @contextmanager
     def _staged(self, folder: str) -> Iterator[Stage]:
-        stage = self.repository.storage.stage(folder, f"wal-{sha256(folder.encode()).hexdigest()[:16]}")
         try:
-            yield stage
-        finally:
-            stage.close()
+            stage = self.repository.storage.stage(folder, f"wal-{sha256(folder.encode()).hexdigest()[:16]}")
+            try:
+                yield stage
+            finally:
+                stage.close()
+        except OSError as error:
+            raise NotWritten(f"the log could not be kept: {streams.words(error)}", streams.ROOM) from None
 
     def _commit(self, stage: Stage, what: str, text: bytes) -> None:
         """With what it says of itself, signed for where it lies."""
