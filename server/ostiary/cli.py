@@ -70,7 +70,7 @@ cli_policy.app.command(epilog="Example: ostiary policy simulate policies --since
 cli_policy.app.command(epilog="Example: ostiary policy install --login reporting --role analyst > install.sql")(
     cli_policy_install.install
 )
-cli_backup.app.command("keep-wal", epilog="Example: archive_command = 'ostiary backup keep-wal %p'")(cli_keep_wal.keep_wal)
+cli_backup.app.command("keep-wal", epilog="Example: ostiary backup keep-wal %p")(cli_keep_wal.keep_wal)
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_examples.app, name="examples")
 app.add_typer(cli_audit.app, name="audit")

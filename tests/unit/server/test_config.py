@@ -539,7 +539,7 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
     text = re.sub(r"^# (\[|[a-z_]+ = )", r"\1", commented_file(), flags=re.MULTILINE)
     text = text.replace("/run/secrets/control-admin", "admin").replace("/run/secrets/backup-identity", "admin")
     text = text.replace('"/srv/backups"', '"s3://backups/of/ours"')  # an access key says nothing of a folder
-    text = text.replace("[sqlite.shop]", "[sqlite.files]")  # where a datasource has the name
+    text = text.replace("[sqlite.shop]", "[sqlite.files]").replace("[external.shop]", "[external.others]")  # names that are taken
     text = re.sub(r"^folder = .*\n", "", text, flags=re.MULTILINE)  # an embedder has either a server or a folder
     text = re.sub(r"^sqlite = .*\n", "", text, flags=re.MULTILINE)  # a plan is of a database or of a file
     others, stores = text.split("[vectors.", 1)  # and a store is of one kind
@@ -557,7 +557,7 @@ def test_every_comment_of_the_commented_file_that_is_a_setting_can_be_taken_up(t
     environ |= {"SHOP_BACKUP_DSN": "postgresql://b@h/shop", "CONTROL_BACKUP_DSN": "postgresql://b@h/c"}
     environ |= {"SHOP_WRITER_DSN": "postgresql://c@h/shop", "SHOP_MIGRATIONS_DSN": "postgresql://c@h/shop"}
     config = load(written(text), ENVIRON | environ, {})
-    assert {re.sub(r"\.(shop|files)\.", ".<name>.", row.name) for row in listing(config)} == {".".join(s.key) for s in TABLE}
+    assert {re.sub(r"\.(shop|files|others)\.", ".<name>.", row.name) for row in listing(config)} == {".".join(s.key) for s in TABLE}
     assert {row.name for row in listing(config) if row.origin == "default"} == {
         "embedders.shop.folder",
         "plans.shop.sqlite",
