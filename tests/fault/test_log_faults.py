@@ -46,6 +46,16 @@ async def acked(kept: Kept, more: int) -> None:
     await until(lambda: len(kept.acked) >= now + more, 60)
 
 
+async def filled(kept: Kept, disk: Path) -> Path:
+    """What takes all room of the disk that the repository is on, once the log's beginning is kept."""
+    await kept.write(3)
+    await kept.caught_up()
+    filler = disk / "filler"
+    with filler.open("wb") as file:
+        file.write(bytes(shutil.disk_usage(disk).free))
+    return filler
+
+
 async def test_whoever_is_killed_at_whatever_moment_the_log_has_no_gap(make_kept: MakeKept, tmp_path: Path):
     kept, chance = await make_kept(), random.SystemRandom()
     worker = await keeper(kept, tmp_path)
@@ -91,11 +101,7 @@ async def test_a_repository_that_is_full_is_told_and_caught_up_with_once_there_i
     with small_file_system("40m") as disk:
         kept = await make_kept(vault=new_vault(disk))
         async with kept.keeping():
-            await kept.write(3)
-            await kept.caught_up()
-            filler = disk / "filler"
-            with filler.open("wb") as file:
-                file.write(bytes(shutil.disk_usage(disk).free))
+            filler = await filled(kept, disk)
             async with kept.load():
                 await until(lambda: "no space left" in kept.standing.problem, 60)
                 await acked(kept, 500)
@@ -114,11 +120,7 @@ async def test_what_waits_on_this_machine_may_be_lost_for_the_server_keeps_it_un
     with small_file_system("40m") as disk:
         kept = await make_kept(vault=new_vault(disk))
         async with kept.keeping():
-            await kept.write(3)
-            await kept.caught_up()
-            filler = disk / "filler"
-            with filler.open("wb") as file:
-                file.write(bytes(shutil.disk_usage(disk).free))
+            filler = await filled(kept, disk)
             await kept.write(20)
             await kept.switch(20)
             await until(lambda: "no space left" in kept.standing.problem, 60)
@@ -201,11 +203,7 @@ async def test_what_has_come_is_kept_although_the_server_is_gone_for_good(make_k
     with small_file_system("40m") as disk:
         kept = await make_kept(vault=new_vault(disk))
         async with kept.keeping():
-            await kept.write(3)
-            await kept.caught_up()
-            filler = disk / "filler"
-            with filler.open("wb") as file:
-                file.write(bytes(shutil.disk_usage(disk).free))
+            filler = await filled(kept, disk)
             await kept.write(1500)
             end = int(await kept.fetch("SELECT pg_current_wal_flush_lsn()") or 0)
 
