@@ -376,8 +376,8 @@ INSIDE: dict[str, tuple[Callable[[Cluster], dict[str, bytes]], str, str]] = {
         "restore",
         "0000000",
     ),
-    "a log of zeros": (_wal(lambda _, __, data: data[:_HEADER] + bytes(len(data) - _HEADER)), "restore", "wal"),
-    "a log that ends before the point": (_ended_early, "restore", "write-ahead log of the backup"),
+    "a log of zeros": (_wal(lambda _, __, data: data[:_HEADER] + bytes(len(data) - _HEADER)), "restore", "0000000"),
+    "a log that ends before the point": (_ended_early, "restore", "0000000"),
     "a log of another cluster": (_wal(_of_another), "restore", "0000000"),
     "a page of a fingerprinted table, its sum made right": (
         _base(lambda cluster: cluster.page("orders", _last_row, right=True)),
