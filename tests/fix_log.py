@@ -140,7 +140,7 @@ class Kept:
                 async with self.connection() as connection:
                     while True:
                         await self._write(connection)
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # before a server is asked again that was killed
 
 
 async def keeper(kept: Kept, home: Path) -> asyncio.subprocess.Process:
@@ -153,7 +153,7 @@ async def _kept(work: Work) -> None:
     while True:
         with suppress(ToolError, OSError):
             await keep(work)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the worker's pause before it begins again, made short
 
 
 MakeKept = Callable[..., Awaitable[Kept]]

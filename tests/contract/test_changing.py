@@ -519,15 +519,16 @@ async def test_a_session_that_ends_before_the_one_beside_it_has_begun_is_unavail
 
     async def killed_between(script: str, *, again: bool = True) -> PoolConnectionProxy:
         if first:
-            await shop.admin.fetchval("SELECT pg_terminate_backend($1, 5000)", first[0])
-            await asyncio.sleep(0.1)  # in which the driver hears of it
+            connected = login.state().size
+            await shop.admin.fetchval("SELECT pg_terminate_backend($1)", first[0])
+            await until(lambda: login.state().size < connected)  # the driver has heard of it
         connection = await begin(script, again=again)
         first.append(connection.get_server_pid())
         return connection
 
     async with shop.changing():
         pass  # what the login may do is known now, and no more asked
-    monkeypatch.setattr(login, "begin", killed_between)
+    monkeypatch.setattr(login, "begin", killed_between)  # the real one, and a real kill before its second call
     with pytest.raises(Unavailable):
         await shop.effects("UPDATE notes SET body = 'x'")
 

@@ -32,6 +32,8 @@ from ostiary_tools.errors import NotWritten, ToolError, Unavailable
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
 BIG = "CREATE TABLE big AS SELECT n, repeat(md5(n::text), 8) AS filler FROM generate_series(1, 200000) n;"
 """More than the pipes hold."""
+BARRIER = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'ProcSignalBarrier'"
+"""Sessions that wait until all others have let go of a database's files."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,15 @@ async def test_a_database_that_is_dropped_in_mid_backup_is_not_in_the_copy(attac
             engine.make(Source("shop", Kind.FULL, attacked.server.dsn()), held, _made(attacked.folder / "spool"), quiet)
         )
         await held.reached.wait()
-        await asyncio.to_thread(attacked.server.sql, "DROP DATABASE doomed")
+        dropping = asyncio.create_task(asyncio.to_thread(attacked.server.sql, "DROP DATABASE doomed"))
+
+        async def under_way() -> bool:
+            """Done, or it waits for the session that sends the base, which hears of nothing while nobody reads it."""
+            return dropping.done() or await ask(attacked.server, BARRIER) != 0
+
+        await until(under_way)
         held.go_on.set()
+        await dropping
         kept = await made.commit(await task)
     restored = await into_folder(kept, site / "copy", attacked.sought, quiet)
     assert restored.data_dir.is_dir()

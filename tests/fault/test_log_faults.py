@@ -46,6 +46,13 @@ async def acked(kept: Kept, more: int) -> None:
     await until(lambda: len(kept.acked) >= now + more, 60)
 
 
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A small one for a repository."""
+    with small_file_system("40m") as mounted:
+        yield mounted
+
+
 async def filled(kept: Kept, disk: Path) -> Path:
     """What takes all room of the disk that the repository is on, once the log's beginning is kept."""
     await kept.write(3)
@@ -97,65 +104,61 @@ async def test_a_spool_that_is_lost_while_it_fills_loses_nothing(make_kept: Make
     assert kept.standing.gap_at is None
 
 
-async def test_a_repository_that_is_full_is_told_and_caught_up_with_once_there_is_room(make_kept: MakeKept):
-    with small_file_system("40m") as disk:
-        kept = await make_kept(vault=new_vault(disk))
-        async with kept.keeping():
-            filler = await filled(kept, disk)
-            async with kept.load():
-                await until(lambda: "no space left" in kept.standing.problem, 60)
-                await acked(kept, 500)
-                behind = kept.standing
-                assert (behind.lag_s(datetime.now(UTC)) or 0) > 0
-                assert [one.code for one in standing.alarms(behind, 3600, 0)] == ["problem"]
-                filler.unlink()
-                await acked(kept, 50)
-            await kept.caught_up()
-        kept.assert_gapless()
-        assert kept.standing.problem == ""
-        assert kept.standing.gap_at is None
-
-
-async def test_what_waits_on_this_machine_may_be_lost_for_the_server_keeps_it_until_it_is_in_the_repository(make_kept: MakeKept):
-    with small_file_system("40m") as disk:
-        kept = await make_kept(vault=new_vault(disk))
-        async with kept.keeping():
-            filler = await filled(kept, disk)
-            await kept.write(20)
-            await kept.switch(20)
+async def test_a_repository_that_is_full_is_told_and_caught_up_with_once_there_is_room(disk: Path, make_kept: MakeKept):
+    kept = await make_kept(vault=new_vault(disk))
+    async with kept.keeping():
+        filler = await filled(kept, disk)
+        async with kept.load():
             await until(lambda: "no space left" in kept.standing.problem, 60)
-        async with kept.connection() as connection:
-            # Whatever the server does not keep for us is gone after these.
-            for _ in range(3):
-                await connection.execute("CHECKPOINT")
-                await connection.fetchval("SELECT pg_switch_wal()")
-        shutil.rmtree(kept.work.root)
-        filler.unlink()
-        async with kept.keeping():
-            await kept.caught_up()
-        kept.assert_gapless()
-        assert kept.standing.gap_at is None
-
-
-async def test_what_waits_on_this_machine_is_bounded_and_then_waits_on_the_server(make_kept: MakeKept):
-    with small_file_system("40m") as disk:
-        kept = await make_kept({**SETTINGS, "max_slot_wal_keep_size": "1GB"}, new_vault(disk))
-        few = replace(kept.work, pace=replace(kept.work.pace, spool_bytes=4 << 20))
-        async with kept.keeping(few):
-            await kept.caught_up()
-            filler = disk / "filler"
-            with filler.open("wb") as file:
-                file.write(bytes(shutil.disk_usage(disk).free))
-            async with kept.load():
-                await until(lambda: "no more is taken" in kept.standing.problem, 120)
-                await acked(kept, 3000)
-            spooled = sum(path.stat().st_size for path in kept.work.root.rglob("*") if path.is_file())
-            assert spooled < 16 << 20
-            assert receivers(kept) == []
+            await acked(kept, 500)
+            behind = kept.standing
+            assert (behind.lag_s(datetime.now(UTC)) or 0) > 0
+            assert [one.code for one in standing.alarms(behind, 3600, 0)] == ["problem"]
             filler.unlink()
-            await kept.caught_up()
-        kept.assert_gapless()
-        assert kept.standing.gap_at is None
+            await acked(kept, 50)
+        await kept.caught_up()
+    kept.assert_gapless()
+    assert kept.standing.problem == ""
+    assert kept.standing.gap_at is None
+
+
+async def test_what_waits_on_this_machine_may_be_lost_for_the_server_keeps_it_until_it_is_in_the_repository(
+    disk: Path, make_kept: MakeKept
+):
+    kept = await make_kept(vault=new_vault(disk))
+    async with kept.keeping():
+        filler = await filled(kept, disk)
+        await kept.write(20)
+        await kept.switch(20)
+        await until(lambda: "no space left" in kept.standing.problem, 60)
+    async with kept.connection() as connection:
+        # Whatever the server does not keep for us is gone after these.
+        for _ in range(3):
+            await connection.execute("CHECKPOINT")
+            await connection.fetchval("SELECT pg_switch_wal()")
+    shutil.rmtree(kept.work.root)
+    filler.unlink()
+    async with kept.keeping():
+        await kept.caught_up()
+    kept.assert_gapless()
+    assert kept.standing.gap_at is None
+
+
+async def test_what_waits_on_this_machine_is_bounded_and_then_waits_on_the_server(disk: Path, make_kept: MakeKept):
+    kept = await make_kept({**SETTINGS, "max_slot_wal_keep_size": "1GB"}, new_vault(disk))
+    few = replace(kept.work, pace=replace(kept.work.pace, spool_bytes=4 << 20))
+    async with kept.keeping(few):
+        filler = await filled(kept, disk)
+        async with kept.load():
+            await until(lambda: "no more is taken" in kept.standing.problem, 120)
+            await acked(kept, 3000)
+        spooled = sum(path.stat().st_size for path in kept.work.root.rglob("*") if path.is_file())
+        assert spooled < 16 << 20
+        assert receivers(kept) == []
+        filler.unlink()
+        await kept.caught_up()
+    kept.assert_gapless()
+    assert kept.standing.gap_at is None
 
 
 async def test_a_slot_that_is_lost_is_told_and_asks_for_a_full_backup(make_kept: MakeKept):
@@ -199,27 +202,26 @@ async def test_a_server_that_is_restarted_is_received_from_again(make_kept: Make
     assert kept.standing.gap_at is None
 
 
-async def test_what_has_come_is_kept_although_the_server_is_gone_for_good(make_kept: MakeKept):
-    with small_file_system("40m") as disk:
-        kept = await make_kept(vault=new_vault(disk))
-        async with kept.keeping():
-            filler = await filled(kept, disk)
-            await kept.write(1500)
-            end = int(await kept.fetch("SELECT pg_current_wal_flush_lsn()") or 0)
+async def test_what_has_come_is_kept_although_the_server_is_gone_for_good(disk: Path, make_kept: MakeKept):
+    kept = await make_kept(vault=new_vault(disk))
+    async with kept.keeping():
+        filler = await filled(kept, disk)
+        await kept.write(1500)
+        end = int(await kept.fetch("SELECT pg_current_wal_flush_lsn()") or 0)
 
-            async def come() -> bool:
-                return int(await kept.fetch("SELECT write_lsn FROM pg_stat_replication") or 0) >= end
+        async def come() -> bool:
+            return int(await kept.fetch("SELECT write_lsn FROM pg_stat_replication") or 0) >= end
 
-            await until(come)
-            await asyncio.to_thread(kept.server.stop, "immediate")
-            await until(lambda: receivers(kept) == [], 60)
-            filler.unlink()
-            await until(lambda: (newest := kept.archive.newest(1)) is not None and newest.end_position >= end - 8, 60)
-        archive = kept.archive
-        newest, oldest = archive.newest(1), archive.oldest(1)
-        assert newest is not None
-        assert oldest is not None
-        assert {xid for _, xid in kept.acked} <= commits(kept, oldest.start_position, newest.end_position)
+        await until(come)
+        await asyncio.to_thread(kept.server.stop, "immediate")
+        await until(lambda: receivers(kept) == [], 60)
+        filler.unlink()
+        await until(lambda: (newest := kept.archive.newest(1)) is not None and newest.end_position >= end - 8, 60)
+    archive = kept.archive
+    newest, oldest = archive.newest(1), archive.oldest(1)
+    assert newest is not None
+    assert oldest is not None
+    assert {xid for _, xid in kept.acked} <= commits(kept, oldest.start_position, newest.end_position)
 
 
 def commits(kept: Kept, start: int, end: int) -> set[int]:

@@ -133,7 +133,7 @@ async def _ticking(dsn: str) -> None:
     try:
         while True:
             await connection.execute(BEAT)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # the clock's beat, by which moments are told apart
     finally:
         connection.terminate()
 
@@ -176,7 +176,10 @@ def test_fifty_random_moments_and_three_whole_restores_are_exact_to_the_row(tmp_
 
 
 async def lived(plant: Plant) -> tuple[str, int]:
-    """A name, and the newest row of the clock that was committed before it was given, while nothing beat."""
+    """A name, and the newest row of the clock that was committed before it was given, while nothing beat.
+
+    What is waited for is the load itself: moments are drawn from the whole of these stretches.
+    """
     async with load(plant):
         await plant.back_up(Kind.FULL)
         await asyncio.sleep(LOAD_S / 3)

@@ -20,7 +20,7 @@ from ostiary_tools.backup.engines.full import NO_FINGERPRINT
 from ostiary_tools.backup.fingerprints import taken
 from ostiary_tools.backup.manifest import Content, Kind, Point
 from ostiary_tools.backup.programs import Sought
-from ostiary_tools.backup.restoring.cluster import _reached, into_folder, recovered
+from ostiary_tools.backup.restoring.cluster import halted, into_folder, recovered
 from ostiary_tools.backup.restoring.folders import settle
 from ostiary_tools.backup.restoring.unpacking import unpack
 from ostiary_tools.backup.scratch import Ground, serving
@@ -135,8 +135,8 @@ async def test_a_recovery_that_ends_early_is_no_success(full_backup: FullBackup,
     settle(data, ground.account)
     settings = {"recovery_target_lsn": wal.shown(copy.stretch.end + (64 << 20)), "recovery_target_action": "pause"}
     async with serving(data, ground, full_backup.cluster.superuser, settings) as server:
-        with pytest.raises(Damaged, match="ends before its point"):
-            await _reached(server, full_backup.database, 0, _silent)
+        with pytest.raises(Damaged, match="ended early"):
+            await halted(server, full_backup.database, 0, _silent, ("it ended early", "use another backup"))
 
 
 @pytest.mark.slow

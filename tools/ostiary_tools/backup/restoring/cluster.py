@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -46,8 +47,22 @@ RECOVERY = {
 _NAMED = 5
 """Differences that are told; there may be thousands."""
 _STATE = """
-SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE 'over' END, pg_last_wal_replay_lsn()::text
+SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE 'over' END,
+    pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()
 """
+_EARLY = ("the write-ahead log of the backup ends before its point", "use another backup")
+
+
+@dataclass(frozen=True, slots=True)
+class Halted:
+    """How far a recovery came."""
+
+    state: str
+    """`paused`, or `over` where it could not be held."""
+    place: str
+    """The end of the last record that was repeated, as an LSN; empty where none was."""
+    ended_at: datetime | None
+    """When the last transaction ended that the server tells of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +107,8 @@ async def recovered(kept: Kept, data_dir: Path, ground: Ground, tell: Tell, *, d
     async with serving(data_dir, ground, facts.superuser, chosen) as server:
         fingerprint = kept.manifest.fingerprint
         database = fingerprint.database if fingerprint else "template1"
-        await _reached(server, database, target, partial(tell, kept.manifest.plain_bytes, None))
+        # One that could not be held is over; nor does it end before its target.
+        await halted(server, database, target, partial(tell, kept.manifest.plain_bytes, None), _EARLY)
         if fingerprint is not None:
             await tell(kept.manifest.plain_bytes, None, "comparing every row")
             await _compare(server, fingerprint)
@@ -116,33 +132,37 @@ async def _target(copy: Unpacked) -> int:
     return found
 
 
-async def _reached(server: Scratch, database: str, target: int, say: Callable[[str], Awaitable[None]]) -> None:
-    """Wait until recovery is held at its target: a server that merely lets in may not be there yet."""
-    connection = None
+async def halted(
+    server: Scratch, database: str, target: int, say: Callable[[str], Awaitable[None]], early: tuple[str, str]
+) -> Halted:
+    """Wait until recovery is held at its target or over: a server that merely lets in may not be there yet.
+
+    Raises Damaged where the log ends before the target; `early` is how that is said, and its hint.
+    """
+    connection, turn = None, 0
     try:
         connection = await server.connect(database)
-        for turn in range(1 << 62):
-            state, place = await connection.fetchrow(_STATE)
-            if state in {"paused", "over"}:  # over where it could not be held; nor does it end before its target
-                return
+        while True:
+            state, place, ended_at = await connection.fetchrow(_STATE)
+            if state in {"paused", "over"}:
+                return Halted(state, place or "", ended_at)
             if not turn % _TOLD_EVERY:
                 await say(f"recovering: at {place or 'the beginning'} of {wal.shown(target)}")
+            turn += 1
             await asyncio.sleep(_POLL_S)
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged, Unavailable):
         if not await server.gone():
             raise
-        raise await _ended(server) from None
+        raise await _ended(server, early) from None
     finally:
         if connection is not None:
             connection.terminate()
 
 
-async def _ended(server: Scratch) -> Damaged | Unavailable:
+async def _ended(server: Scratch, early: tuple[str, str]) -> Damaged | Unavailable:
     """Why, once it has; a server that ends closes its sessions first."""
     error = await server.end()
-    if "recovery ended before" in error.message:
-        return Damaged("wal", "the write-ahead log of the backup ends before its point", "use another backup")
-    return error
+    return Damaged("wal", *early) if "recovery ended before" in error.message else error
 
 
 async def _compare(server: Scratch, before: Fingerprint) -> None:
@@ -164,7 +184,7 @@ async def promoted(server: Scratch, database: str) -> None:
         if not await connection.fetchval("SELECT NOT pg_is_in_recovery() OR pg_promote(true, 600)"):
             raise Unavailable("the copy's server was not done with its recovery in ten minutes", "try again")
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        raise await _ended(server) from None
+        raise await _ended(server, _EARLY) from None
     finally:
         connection.terminate()
 

@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-import asyncpg
-
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.making import called_off
 from ostiary_tools.backup.moment import Moment, Time, written
@@ -26,24 +24,19 @@ from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
 from ostiary_tools.backup.restoring import clock
 from ostiary_tools.backup.restoring.bases import Asked, Way, too_early, ways
-from ostiary_tools.backup.restoring.cluster import RECOVERY, ground_of, promoted, unless
+from ostiary_tools.backup.restoring.cluster import RECOVERY, ground_of, halted, promoted, unless
 from ostiary_tools.backup.restoring.combining import laid_out
 from ostiary_tools.backup.restoring.folders import hand_over, let_pass, settle, staged, steps
 from ostiary_tools.backup.restoring.log import Feed
 from ostiary_tools.backup.restoring.survey import Stop, located
 from ostiary_tools.backup.restoring.unpacking import Unpacked, cluster_facts
 from ostiary_tools.backup.scratch import AT_LEAST_AS, Ground, Scratch, check_pages, control_data, has_checksums, serving
-from ostiary_tools.errors import Damaged, Unavailable
+from ostiary_tools.errors import Damaged
 
-_POLL_S = 0.05
-_TOLD_EVERY = 20
 _ALWAYS = "template1"
 """A database that every cluster has at every moment."""
-_STATE = """
-SELECT CASE WHEN pg_is_in_recovery() THEN pg_get_wal_replay_pause_state() ELSE 'over' END,
-    pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()
-"""
 _HINT = "what was restored is gone again; say where it failed to whoever keeps the server, and try an earlier moment"
+_EARLY = ("recovery came to an end before the moment was reached", _HINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,36 +161,12 @@ async def _told(stop: Stop, way: Way, data_dir: Path, ground: Ground) -> dict[st
 
 async def _held(server: Scratch, stop: Stop, tell: Tell) -> None:
     """Wait until recovery is held, and see that it is where it was to be. Raises Damaged."""
-    connection, state, replayed, ended_at = None, "", None, None
-    try:
-        connection = await server.connect(_ALWAYS)
-        for turn in range(1 << 62):
-            state, replayed, ended_at = await connection.fetchrow(_STATE)
-            if state in {"paused", "over"}:
-                break
-            if not turn % _TOLD_EVERY:
-                await tell(0, None, f"recovering: at {replayed or 'the beginning'} of {wal.shown(stop.target)}")
-            await asyncio.sleep(_POLL_S)
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Damaged, Unavailable):
-        if not await server.gone():
-            raise
-        raise await _ended(server) from None
-    finally:
-        if connection is not None:
-            connection.terminate()
-    if state != "paused" or not replayed or wal.position(replayed) != stop.end:
-        message = f"recovery stopped at {replayed or 'the beginning'} and not at {wal.shown(stop.end)}, where the moment is"
+    found = await halted(server, _ALWAYS, stop.target, partial(tell, 0, None), _EARLY)
+    if found.state != "paused" or not found.place or wal.position(found.place) != stop.end:
+        message = f"recovery stopped at {found.place or 'the beginning'} and not at {wal.shown(stop.end)}, where the moment is"
         raise Damaged("wal", message, _HINT)
-    if ended_at != stop.told:
+    if found.ended_at != stop.told:
         raise Damaged("wal", "the last transaction of the copy is not the last one before the moment", _HINT)
-
-
-async def _ended(server: Scratch) -> Exception:
-    """Why, once it has; a server that ends closes its sessions first."""
-    error = await server.end()
-    if "recovery ended before" in error.message:
-        return Damaged("wal", "recovery came to an end before the moment was reached", _HINT)
-    return error
 
 
 async def _clock(server: Scratch, base: StoredBackup, moment: Moment, stop: Stop) -> clock.Clock | None:
