@@ -4,13 +4,17 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
-from ostiary_tools.backup import wal
+from fix_server import Site
+
+from ostiary_tools.backup import expiry, wal
 from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.manifest import ClusterFacts, Content, Kind, Manifest, Member, Point
 from ostiary_tools.backup.manifest_json import encode
 from ostiary_tools.backup.repository import BACKUPS, SIGNED, SUMS, Repository, job_mark, sums
 from ostiary_tools.backup.wal_archive import segment
 from ostiary_tools.backup.wal_archive.segment import FOLDER, Segment
+from ostiary_tools.control.link import Link
+from ostiary_tools.control.register import Register
 
 SYSTEM = "7300000000000000001"
 SEGMENT_BYTES = 1 << 20
@@ -46,6 +50,17 @@ def dated(
     files = dict(zip((*SIGNED, SUMS, member.name), (text, signature, sums(made), STORED), strict=True))
     _committed(repository, f"{BACKUPS}/{id_}", files)
     return made
+
+
+async def marked_at(site: Site, repository: Repository, made: Manifest, at: datetime, grace: timedelta) -> None:
+    """What a worker of the site would have marked then."""
+    link = Link(site.server.dsn("ostiary_writer", site.control), "test")
+    try:
+        await Register(link).backup(repository.description.id, made)
+        await Register(link).marked(repository.description.id, made.id, at)
+    finally:
+        await link.close()
+    expiry.mark(repository, made, at, grace)
 
 
 def logged(repository: Repository, numbers: Iterable[int], *, timeline: int = 1, tail: int = 0) -> Sequence[str]:

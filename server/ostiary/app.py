@@ -55,12 +55,13 @@ from ostiary_tools.control.link import Link
 from ostiary_tools.control.migrate import migrate
 from ostiary_tools.control.migrated import MigrationTable
 from ostiary_tools.control.people import PeopleTable
+from ostiary_tools.control.register import Register
 from ostiary_tools.control.taints import TaintTable
 from ostiary_tools.control.tokens import TokenTable
 from ostiary_tools.control.turns import Turns
 from ostiary_tools.datasources.port import ChangeLimits, Datasource
 from ostiary_tools.datasources.postgres import PostgresSettings, open_postgres
-from ostiary_tools.embedded import Cluster, attached, names
+from ostiary_tools.embedded import Cluster, attached, names, status
 from ostiary_tools.embedders.opening import opened
 from ostiary_tools.packs import Registry, discover
 from ostiary_tools.vectors.known import Holdings
@@ -161,7 +162,9 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
         furniture = await _furniture(config, cluster, stack)
         shelves = Shelves(CollectionTable(writer_dsn, sealing(secret)), furniture, bus, recorder.note)
         stack.push_async_callback(shelves.close)
-        vault = open_vault(config, cluster, audit)
+        register = Register(Link(writer_dsn, "register"))
+        stack.push_async_callback(register.link.close)
+        vault = open_vault(config, cluster, audit, register)
         gate = Gate(
             registry=registry,
             policies=policies,
@@ -246,6 +249,31 @@ async def open_backups(config: Config, progress: Progress) -> AsyncIterator[Vaul
 
 
 @asynccontextmanager
+async def open_register(config: Config) -> AsyncIterator[Register | None]:
+    """What is known to have been kept, to look at; `None` where what is embedded is not there: it is not begun for a look."""
+    async with AsyncExitStack() as stack:
+        cluster = None
+        if config.control.dsn is None:
+            if (await status(config.home.data)).data_dir is None:
+                yield None
+                return
+            cluster = await _cluster(config, stack, lambda _: None)
+        register = Register(Link(_dsn(config.control.dsn, cluster, names.WRITER), "register"))
+        stack.push_async_callback(register.link.close)
+        yield register
+
+
+@asynccontextmanager
+async def open_kept(config: Config, progress: Progress, command: str) -> AsyncIterator[tuple[Vault, Recorder]]:
+    """The backups with what is known to have been kept, and the audit log, for what a person does with them by a command."""
+    async with AsyncExitStack() as stack:
+        audit, recorder, writer_dsn = await _log(config, progress, command, stack)
+        register = Register(Link(writer_dsn, "register"))
+        stack.push_async_callback(register.link.close)
+        yield open_vault(config, None, audit, register), recorder
+
+
+@asynccontextmanager
 async def open_audit(config: Config, progress: Progress) -> AsyncIterator[AuditPlace]:
     """Where the audit log is, with its database running while the block lasts."""
     async with AsyncExitStack() as stack:
@@ -268,26 +296,20 @@ async def open_administered(
 ) -> AsyncIterator[tuple[Table, Recorder]]:
     """A table of the control database as its administrator, and the audit log that what he does is recorded in."""
     async with AsyncExitStack() as stack:
-        audit, recorder = await _log(config, progress, command, stack)
+        audit, recorder, _ = await _log(config, progress, command, stack)
         opened = table(audit.admin_dsn)
         stack.push_async_callback(opened.close)
         yield opened, recorder
 
 
-@asynccontextmanager
-async def open_log(config: Config, progress: Progress, command: str) -> AsyncIterator[Recorder]:
-    """The audit log, for what a person does by a command."""
-    async with AsyncExitStack() as stack:
-        yield (await _log(config, progress, command, stack))[1]
-
-
-async def _log(config: Config, progress: Progress, command: str, stack: AsyncExitStack) -> tuple[AuditPlace, Recorder]:
+async def _log(config: Config, progress: Progress, command: str, stack: AsyncExitStack) -> tuple[AuditPlace, Recorder, str]:
+    """With the login of the service."""
     cluster = await _cluster(config, stack, progress) if config.control.dsn is None else None
     audit = _audit_place(config, cluster)
     writer_dsn = _dsn(config.control.dsn, cluster, names.WRITER)
     keys = {"private_key": audit.private_key, "public_key": audit.public_key, "anchor": audit.anchor}
     facts = {"version": __version__, "command": command}
-    return audit, await stack.enter_async_context(recording(writer_dsn, **keys, facts=facts))
+    return audit, await stack.enter_async_context(recording(writer_dsn, **keys, facts=facts)), writer_dsn
 
 
 async def load_policies(config: Config) -> Policies:

@@ -26,6 +26,7 @@ from ostiary import (
     cli_expire,
     cli_keep_wal,
     cli_migrate,
+    cli_missing,
     cli_plans,
     cli_policy,
     cli_policy_diff,
@@ -80,6 +81,7 @@ app.add_typer(cli_migrate.app, name="migrate")
 app.add_typer(cli_approvals.app, name="approvals")
 app.add_typer(cli_vectors.app, name="vectors")
 cli_backup.app.command(epilog="Example: ostiary backup expire --dry-run")(cli_expire.expire)
+cli_backup.app.command(epilog="Example: ostiary backup missing --json")(cli_missing.missing)
 cli_backup.app.command(epilog="Example: ostiary backup plans --json")(cli_plans.plans)
 app.add_typer(cli_backup.app, name="backup")
 app.add_typer(cli_dr.app, name="dr")

@@ -234,11 +234,11 @@ def delete(
     from ostiary import discarding
 
     async def look(vault: "Vault", _: "Recorder") -> "Doomed":
-        return await asyncio.to_thread(discarding.doomed, vault, id_)
+        return await asyncio.to_thread(discarding.doomed, await vault.recalled(), id_)
 
     async def act(vault: "Vault", recorder: "Recorder") -> None:
         # Looked at again: another may have been deleted while a person was asked.
-        found = await asyncio.to_thread(discarding.doomed, vault, id_)
+        found = await asyncio.to_thread(discarding.doomed, await vault.recalled(), id_)
         _refuse_last(found, last=last)
         await discarding.delete(vault, found, account_name(), recorder)
 
@@ -274,12 +274,11 @@ def _typed(question: str, wanted: str) -> None:
 
 def recorded(config: "Config", act: "Callable[[Vault, Recorder], Awaitable[T]]") -> T:
     """An act of a person on the backups, with the audit log at hand."""
-    from ostiary.app import open_log
-    from ostiary.vault import open_vault
+    from ostiary.app import open_kept
 
     async def acted() -> T:
-        async with open_log(config, say, "backup") as recorder:
-            return await act(open_vault(config, None), recorder)
+        async with open_kept(config, say, "backup") as (vault, recorder):
+            return await act(vault, recorder)
 
     return asyncio.run(acted())
 

@@ -10,6 +10,7 @@ import typer
 
 from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed, Exit
+from ostiary_tools.backup.remembered import Vanished
 
 if TYPE_CHECKING:
     from ostiary.config import Config
@@ -41,13 +42,16 @@ def doctor(
     loaded = configured(config)
     found = asyncio.run(_diagnosed(loaded, datasource, sql=sql, changes=changes))
     logs = [] if sql or changes else asyncio.run(_logs(loaded, datasource))
+    gone = [] if sql or changes or datasource is not None else asyncio.run(_vanished(loaded))
     if json_:
-        print_json([*map(_as_data, found), *map(_log_as_data, logs)])
+        print_json([*map(_as_data, found), *map(_log_as_data, logs), *map(asdict, gone)])
     else:
         for one in found:
             _print(one, sql=sql)
         for log in logs:
             _print_log(log)
+        for each in gone:
+            typer.echo(one_line(f"backups: {each.words}; {each.hint}"))
     _leave(found, told_only=sql)
 
 
@@ -75,6 +79,18 @@ async def _logs(config: "Config", only: str | None) -> "Sequence[LogFinding]":
         return ()
     async with open_backups(config, say) as vault:
         return await examined(config.plans, vault, only)
+
+
+async def _vanished(config: "Config") -> "Sequence[Vanished]":
+    """As the last look of a worker found it: the doctor looks at logins, and not through a repository."""
+    from ostiary.app import open_register
+    from ostiary_tools.control.connect import JournalError
+
+    try:
+        async with open_register(config) as register:
+            return await register.missing() if register is not None else ()
+    except JournalError as error:
+        return [Vanished("", "backup", f"the control database cannot be asked what has vanished: {error}", "look why")]
 
 
 def _log_as_data(one: "LogFinding") -> dict[str, Any]:

@@ -10,14 +10,17 @@ import typer
 from ostiary.cli_administered import account_name
 from ostiary.cli_options import ConfigOption, JsonOption, configured, one_line, print_json, say
 from ostiary.exits import CommandFailed, Exit
+from ostiary_tools.errors import ToolError
 
 if TYPE_CHECKING:
     from ostiary.audit.recorder import Recorder
     from ostiary.config import Config
+    from ostiary.externals import Told
     from ostiary.recovery.facts import Facts
     from ostiary.recovery.report import Report
     from ostiary.vault import Vault
     from ostiary_tools.backup.evidence import Evidence
+    from ostiary_tools.backup.remembered import Remembered
 
 app = typer.Typer(help="Disaster recovery: what could be restored, how fast, and what to do then.", no_args_is_help=True)
 
@@ -34,7 +37,7 @@ def report(
     """Say what could be restored now, up to when, how long that takes, and what is wrong.
 
     Objectives of `[plans]` are held against what the last drill and the kept log measured.
-    The exit code is 1 when one is missed, or nothing measured it.
+    The exit code is 1 when one is missed, or nothing measured it, or something that was kept is not there.
     """
     made = _made(config)
     if html is not None:
@@ -50,7 +53,7 @@ def report(
 
         for line in lines(made):
             typer.echo(line)
-    raise typer.Exit(Exit.FAILED if made.missed else Exit.OK)
+    raise typer.Exit(Exit.FAILED if made.missed or made.vanished else Exit.OK)
 
 
 @app.command(epilog="Example: ostiary dr runbook --output runbook.md")
@@ -119,10 +122,24 @@ def _made(config: Path | None) -> "Report":
 
 
 def _known(config: "Config", vault: "Vault") -> "Facts":
-    from ostiary.externals import told
     from ostiary.recovery.gathering import gathered
 
-    return gathered(config, vault, asyncio.run(told(config)))
+    told, remembered = asyncio.run(_told(config))
+    return gathered(config, vault, told, remembered)
+
+
+async def _told(config: "Config") -> "tuple[Told, Remembered | None]":
+    """By other tools, and by the control database; on the worst day that one is gone, too."""
+    from ostiary.app import open_register
+    from ostiary.externals import told
+    from ostiary_tools.control.connect import JournalError
+
+    try:
+        async with open_register(config) as register:
+            remembered = await register.recall() if register is not None else None
+    except (JournalError, ToolError, OSError):
+        remembered = None
+    return await told(config), remembered
 
 
 def _written(file: Path, text: str) -> None:

@@ -44,17 +44,19 @@ def expire(
 
 def _due(config: "Config") -> "Due":
     from ostiary.expiring import due
-    from ostiary.vault import open_vault
 
-    return due(open_vault(config, None).repository(), config.plans, datetime.now(UTC))
+    async def look(vault: "Vault", _: "Recorder") -> "Due":
+        return await asyncio.to_thread(due, await vault.recalled(), config.plans, datetime.now(UTC))
+
+    return recorded(config, look)
 
 
 def _expired(config: "Config", shown: "Due") -> "Due":
     from ostiary import expiring
 
     async def act(vault: "Vault", recorder: "Recorder") -> "Due":
-        repository = await asyncio.to_thread(vault.repository)
-        return await expiring.expire(repository, config.plans, shown, account_name(), recorder.note)
+        by = expiring.Expiry(account_name(), recorder.note, vault)
+        return await expiring.expire(await vault.recalled(), config.plans, shown, by)
 
     return recorded(config, act)
 

@@ -31,6 +31,9 @@ def restore(
         str | None,
         typer.Option("--moment", help="2026-01-31T12:00:00Z, name:…, lsn:…, xid:… or latest, of the datasource BACKUP."),
     ] = None,
+    timeline: Annotated[
+        int | None, typer.Option("--timeline", min=1, help="With `--moment`: which history of the cluster. Else the newest.")
+    ] = None,
     repository: Annotated[
         str | None,
         typer.Option("--repository", metavar="PLACE", help="From a folder or `s3://…` alone: the installation is lost."),
@@ -48,6 +51,8 @@ def restore(
     if (repository is None) != (identity is None):
         missing = "--identity" if identity is None else "--repository"
         raise CommandFailed("`--repository` and `--identity` go together", f"add `{missing}`", Exit.USAGE)
+    if timeline is not None and moment is None:
+        raise CommandFailed("a timeline is of no backup", "say `--moment latest`, or another moment on it", Exit.USAGE)
     if repository is not None and identity is not None:
         if role is not None or config is not None:
             hint = "leave out `--role` and `--config`: whoever has the files and their key may"
@@ -55,10 +60,10 @@ def restore(
         if moment is not None and (table or to not in (None, "instance")):
             hint = "leave out `--to` and `--table`"
             raise CommandFailed("at a moment a whole cluster is restored, to an instance", hint, Exit.USAGE)
-        made = _salvaged((repository, identity), backup, name, (to, tuple(table or ()), moment))
+        made = _salvaged((repository, identity), backup, name, (to, tuple(table or ()), moment, timeline))
         _print_salvaged(made, json_=json_)
         return
-    wanted = given(target=to, tables=table, moment=moment)
+    wanted = given(target=to, tables=table, moment=moment, timeline=timeline)
     _restored(backup, name, wanted, (role, config), yes=yes, json_=json_)
 
 
@@ -80,19 +85,19 @@ def _restored(
 
 
 def _salvaged(
-    files: tuple[str, Path], backup: str, name: str, wanted: tuple[str | None, tuple[str, ...], str | None]
+    files: tuple[str, Path], backup: str, name: str, wanted: tuple[str | None, tuple[str, ...], str | None, int | None]
 ) -> "Restored":
     from ostiary.bar import told
     from ostiary.salvage import BELIEVED, Files, salvage, salvage_to
     from ostiary_tools.backup.custody import Target
     from ostiary_tools.backup.moment import parsed
 
-    place, (to, tables, moment) = Path(os.path.abspath(name)), wanted  # noqa: PTH100 - nothing may be there, a link neither
+    place, (to, tables, moment, timeline) = Path(os.path.abspath(name)), wanted  # noqa: PTH100 - nothing may be there, a link neither
 
     async def salvaged() -> "Restored":
         with told() as tell:
             if moment is not None:
-                return await salvage_to(Files(*files), backup, place, parsed(moment), tell)
+                return await salvage_to(Files(*files), backup, place, (parsed(moment), timeline), tell)
             return await salvage(Files(*files), backup, place, (Target(to) if to else None, tables), tell)
 
     say(BELIEVED)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ostiary import __version__
@@ -14,6 +15,7 @@ from ostiary_tools.backup.custody import Checked, Level, Restored, Wanted
 from ostiary_tools.backup.known import resource, resources
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.moment import Moment
+from ostiary_tools.control.register import Register
 from ostiary_tools.errors import Damaged, Refused
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ class PermittedCustody:
         if source is None:
             raise _not_covered()
         repository = await asyncio.to_thread(self.vault.repository)
-        return await take(repository, source, self.work, self.vault.workshop(), self._told)
+        made = await take(repository, source, self.work, self.vault.workshop(), self._told)
+        await self.vault.note(lambda register: register.backup(repository.description.id, made))
+        return made
 
     async def verify(self, backup: str, level: Level) -> Checked:
         """Where it covers `verify`."""
@@ -76,11 +80,19 @@ class PermittedCustody:
         from ostiary_tools.backup.drill import hold
 
         evidence = await hold(drill_here(self.vault), repository, kept.manifest.id, self._told)
+        await self._note_drill(repository, kept.manifest, evidence.ended_at)
         for check in evidence.checks:
             if check.damage:
                 raise Damaged(check.damage, f"the drill failed at `{check.name}`: {check.words}", "use another backup")
         words = tuple(f"{check.name}: {check.words}" for check in evidence.checks)
         return Checked(kept.manifest, kept.manifest.stored_bytes, evidence.ended_at, words)
+
+    async def _note_drill(self, repository: "Repository", made: Manifest, at: datetime) -> None:
+        async def note(register: Register) -> None:
+            await register.backup(repository.description.id, made)
+            await register.drilled(repository.description.id, made.id, at)
+
+        await self.vault.note(note)
 
     async def restore(self, wanted: Wanted) -> Restored:
         """Where it covers `restore`."""
@@ -100,8 +112,7 @@ class PermittedCustody:
         self._covered(Action.RESTORE, full)
         covered = self.permit.intent.accesses
         kinds = frozenset(kind for kind in PHYSICAL if Access(Action.RESTORE, Backup(wanted.datasource, kind.value)) in covered)
-        repository = await asyncio.to_thread(self.vault.repository)
-        asked = Asked(repository, wanted.datasource, moment, kinds)
+        asked = Asked(await self.vault.recalled(), wanted.datasource, moment, kinds, wanted.timeline)
         return await restore_to(asked, wanted.name, self.vault.place(full), self._told, self._examine)
 
     async def _examine(self, scratch: "Scratch", reached: "Reached") -> str:
@@ -111,7 +122,7 @@ class PermittedCustody:
 
     async def _kept(self, action: Action, backup: str) -> "tuple[Repository, StoredBackup]":
         """The backup with its repository, if what it says that it is of is covered."""
-        repository = await asyncio.to_thread(self.vault.repository)
+        repository = await self.vault.recalled()
         kept = await asyncio.to_thread(repository.load, backup)
         for one in resources(kept.manifest):
             self._covered(action, one)

@@ -24,9 +24,8 @@ class Doomed:
     """Whether its datasource has no other one that is worth as much: proven where this is, whole where none is proven."""
 
 
-def doomed(vault: Vault, id_: str) -> Doomed:
+def doomed(repository: Repository, id_: str) -> Doomed:
     """What it is. Blocking. Raises Refused where there is none or others need it, and Damaged where the repository is."""
-    repository = vault.repository()
     listed = repository.listed()
     found = next((one for one in listed if one.id == id_), None)
     if found is None:
@@ -50,7 +49,9 @@ async def delete(vault: Vault, one: Doomed, person: str, recorder: Recorder) -> 
     made = one.manifest
     facts = {"backup": one.id, "person": person, "datasource": made.datasource if made else "", "proven": one.proven}
     await recorder.note("backup_deleting", facts)
-    repository: Repository = await asyncio.to_thread(vault.repository)
+    repository = await asyncio.to_thread(vault.repository)
+    of = (made.datasource, made.kind.value) if made else ("", "")
+    await vault.note(lambda register: register.let_go(repository.description.id, one.id, of, "deleted", person))
     await asyncio.to_thread(repository.storage.remove, f"{BACKUPS}/{one.id}")
     await asyncio.to_thread(unmark, repository, one.id)
     await recorder.note("backup_deleted", facts)

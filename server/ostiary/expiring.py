@@ -16,10 +16,12 @@ from ostiary.vault import Vault
 from ostiary.worker import Worker
 from ostiary_tools.backup import expiry, wal
 from ostiary_tools.backup.expiry import Review, reviewed
+from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.repository import Repository
 from ostiary_tools.backup.retention import Terms, Tried, log_needed
 from ostiary_tools.backup.wal_archive import trimming
 from ostiary_tools.backup.wal_archive.trimming import Trimmed
+from ostiary_tools.control.register import Register
 from ostiary_tools.errors import Damaged, Refused, ToolError
 
 _log = logging.getLogger(__name__)
@@ -69,21 +71,30 @@ class Marking:
 
     async def round(self, now: datetime) -> Review:
         """Mark what may go, and take marks back from what stays. Raises ToolError, OSError, RecordingFailed."""
-        repository, found = await asyncio.to_thread(self._reviewed, now)
+        repository = await self.vault.recalled()
+        of = repository.description.id
+        found = await asyncio.to_thread(reviewed, repository, terms(self.plans), now)
         for id_ in found.void:  # it might hold one day, where a clock was ahead
             await asyncio.to_thread(expiry.unmark, repository, id_)
         for one in found.unmarked:
             grace = timedelta(days=self.plans[one.manifest.datasource].grace_days)
             await self.recorder.note("backup_marked", {**_facts(one), "due": (now + grace).isoformat()})
+            await self._noted(of, one.manifest, now)
             await asyncio.to_thread(expiry.mark, repository, one.manifest, now, grace)
         for one in found.pardoned:
             await self.recorder.note("backup_unmarked", {**_facts(one), "why": found.stays[one.id]})
+            await self._noted(of, one.manifest, None)
             await asyncio.to_thread(expiry.unmark, repository, one.id)
         return found
 
-    def _reviewed(self, now: datetime) -> tuple[Repository, Review]:
-        repository = self.vault.repository()
-        return repository, reviewed(repository, terms(self.plans), now)
+    async def _noted(self, repository: str, made: Manifest, at: datetime | None) -> None:
+        """Which mark is in force, for whoever finds one: who writes to the repository may put an older one back."""
+
+        async def note(register: Register) -> None:
+            await register.backup(repository, made)
+            await register.marked(repository, made.id, at)
+
+        await self.vault.note(note)
 
 
 def terms(plans: Mapping[str, Plan]) -> Mapping[str, Terms]:
@@ -110,12 +121,36 @@ def due(repository: Repository, plans: Mapping[str, Plan], now: datetime) -> Due
     return Due(gone, trimming.before(repository, needed), found.left)
 
 
-async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, person: str, note: Note) -> Due:
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """Who has something deleted, and where that is said before it is done."""
+
+    person: str
+    note: Note
+    """On record."""
+    vault: Vault | None = None
+    """Whose register says what is not to be missed."""
+
+    async def let_go(self, repository: Repository, one: Tried) -> None:
+        """The backup is not to be missed."""
+        made, of = one.manifest, repository.description.id
+        if self.vault is not None:
+            how = (made.datasource, made.kind.value)
+            await self.vault.note(lambda register: register.let_go(of, made.id, how, "expired", self.person))
+
+    async def trimmed(self, repository: Repository, one: Trimmed) -> None:
+        """Nor that of the log."""
+        of = repository.description.id
+        if self.vault is not None:
+            await self.vault.note(lambda register: register.trimmed(of, one.system_identifier, one.before))
+
+
+async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, by: Expiry) -> Due:
     """Delete what was shown and may still go; what was deleted. Raises ToolError, OSError, RecordingFailed.
 
     Begun again after it was killed at any step, it goes on where it was.
     """
-    now = datetime.now(UTC)
+    now, note, person = datetime.now(UTC), by.note, by.person
     found = await asyncio.to_thread(due, repository, plans, now)
     for id_ in found.left:
         # What nobody marked, or not long enough, nobody deleted here: whoever writes to the repository has taken it away.
@@ -127,6 +162,7 @@ async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, 
     for one in gone:
         facts = {**_facts(one), "person": person}
         await note("backup_expiring", facts)
+        await by.let_go(repository, one)
         await asyncio.to_thread(repository.delete, one.id)
         await note("backup_expired", facts)
         await asyncio.to_thread(expiry.unmark, repository, one.id)
@@ -136,6 +172,7 @@ async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, 
     for trimmed in log:
         facts = {"cluster": trimmed.system_identifier, "before": wal.shown(trimmed.before), "segments": len(trimmed.folders)}
         await note("log_expiring", {**facts, "person": person})
+        await by.trimmed(repository, trimmed)
         await asyncio.to_thread(_removed, repository, trimmed.folders)
         await note("log_expired", {**facts, "person": person})
     return Due(gone, log, found.left)

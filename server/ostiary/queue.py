@@ -62,7 +62,8 @@ class Queue:
         if len(body) > _BODY_BYTES:
             raise Refused("job", "the arguments of this call are too long to be kept", "ask for less at once")
         try:
-            put = await self.table.put(_id(call), who, call.tool, permit.intent.durable, body)
+            # Nobody but who asks by the clock has chosen a number.
+            put = await self.table.put(_id(call), who, call.tool, permit.intent.durable, body, planned=bool(call.job))
         except JournalError as error:
             _log.warning("a job was not written down: %s", error)
             raise Unavailable("jobs cannot be written down now", "try again later") from error

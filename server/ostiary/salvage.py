@@ -88,12 +88,14 @@ async def salvage(files: Files, named: str, target: Path, wanted: tuple[Target |
         return await restore(kept, Wanted(kept.manifest.id, target.name, what, tables), place, tell)
 
 
-async def salvage_to(files: Files, datasource: str, target: Path, moment: Moment, tell: Tell) -> Restored:
-    """The cluster of that datasource as it was at a moment. Likewise."""
+async def salvage_to(files: Files, datasource: str, target: Path, wanted: tuple[Moment, int | None], tell: Tell) -> Restored:
+    """The cluster of that datasource as it was at a moment, of that timeline or the newest. Likewise."""
+    moment, timeline = wanted
     repository = await asyncio.to_thread(opened, files)
     if not target.parent.is_dir():
         raise Refused("folder", f"there is no folder that `{target}` could be made in", "name another, or make it")
-    return await restore_to(Asked(repository, datasource, moment), target.name, Place(target.parent, "", Sought(())), tell)
+    asked = Asked(repository, datasource, moment, timeline=timeline)
+    return await restore_to(asked, target.name, Place(target.parent, "", Sought(())), tell)
 
 
 @contextmanager

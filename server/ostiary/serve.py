@@ -86,6 +86,7 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
     from ostiary.following import Following
     from ostiary.log_bases import LogBases
     from ostiary.log_keeping import LogKeeping
+    from ostiary.remembering import Remembering
     from ostiary.scheduling import Scheduling, keeper, schedules
     from ostiary.worker import Worker
     from ostiary_tools.control.schedules import ScheduleTable
@@ -107,7 +108,8 @@ async def serve_jobs(config: Config, progress: Progress, idle_s: float | None) -
         bases = LogBases(config.plans, house.vault, scheduling, house.recorder)
         marking = Marking(house.vault, config.plans, house.recorder)
         looks = (followed.follow(worker), drifting.watch(worker), scheduling.keep(worker), marking.keep(worker))
-        works = (*looks, logs.keep(), bases.keep(worker))
+        remembering = Remembering(house.vault, house.recorder)
+        works = (*looks, logs.keep(), bases.keep(worker), remembering.keep(worker))
         beside = [asyncio.create_task(work, name="beside") for work in works]
         progress("waiting for jobs")
         try:

@@ -148,8 +148,10 @@ class PermittedSession:
         """By its owner, who is asked for at each look."""
         owner = self.permit.principal
         try:
-            if cancel:
-                await self.jobs.cancel(UUID(id_), owner)
+            if cancel and not await self.jobs.cancel(UUID(id_), owner):
+                raise Refused(
+                    "job", "a plan has asked for that job, and no agent ends it", "tell whoever operates this installation"
+                )
             return await self.jobs.find(UUID(id_), owner)
         except JournalError as error:
             raise Unavailable("jobs cannot be looked up now", "try again later") from error

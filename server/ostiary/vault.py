@@ -4,8 +4,8 @@ Nothing is kept of what the repository says: it is asked at each call, for other
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +23,10 @@ from ostiary_tools.api import AboutBackups, Args, Backups, KnownBackup
 from ostiary_tools.backup.known import UNPROVEN, resource
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.port import Source
+from ostiary_tools.backup.remembered import Remembered
 from ostiary_tools.backup.storage.bucket import Address
+from ostiary_tools.control.connect import JournalError
+from ostiary_tools.control.register import Register
 from ostiary_tools.embedded import Cluster
 from ostiary_tools.errors import ToolError, Unavailable
 
@@ -54,6 +57,8 @@ class Standing:
     """Of each datasource, whether a drill has proven it; and which ones are damaged."""
     wrong: tuple[str, ...]
     """What is missing."""
+    vanished: int = 0
+    """How much is gone that was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,8 @@ class Vault:
     """A private folder for sockets."""
     bucket: Address | None = None
     """Of the repository, where it is in one."""
+    register: Register | None = None
+    """What is known to have been kept; without it nobody can say what has vanished."""
 
     @property
     def where(self) -> str:
@@ -114,9 +121,29 @@ class Vault:
 
     async def known(self, engine: Engine, who: Principal) -> Backups:
         """What this caller knows now."""
-        return await asyncio.to_thread(self._known, engine, who)
+        return await asyncio.to_thread(self._known, engine, who, await self.remembered())
 
-    def repository(self) -> "Repository":
+    async def remembered(self) -> Remembered | None:
+        """What was kept, whatever the repository says. Raises Unavailable."""
+        try:
+            return await self.register.recall() if self.register is not None else None
+        except JournalError as error:
+            raise Unavailable("what was kept of backups cannot be looked up now", "try again later") from error
+
+    async def recalled(self) -> "Repository":
+        """The repository, with what is known to have been kept in it. Raises as `repository`, and Unavailable."""
+        remembered = await self.remembered()  # before it is looked at: what is noted was there
+        return await asyncio.to_thread(self.repository, remembered)
+
+    async def note(self, act: Callable[[Register], Awaitable[None]]) -> None:
+        """Have something noted, where that is done. Raises Unavailable."""
+        try:
+            if self.register is not None:
+                await act(self.register)
+        except JournalError as error:
+            raise Unavailable("what is kept of backups cannot be noted now", "try again later; what was made is there") from error
+
+    def repository(self, remembered: Remembered | None = None) -> "Repository":
         """The repository, with the keys that are here. Blocking. Raises Unavailable where there is none yet, and Damaged."""
         from ostiary_tools.backup.repository import open_repository
         from ostiary_tools.backup.sealing import load_signer, pinned
@@ -125,13 +152,14 @@ class Vault:
             raise Unavailable("there is no repository of backups yet", _INIT)
         signer = load_signer(self.signing_key)
         try:
-            return open_repository(self.storage(), signer.seal, signer, self._identities(), pinned=pinned(self.pin))
+            found = open_repository(self.storage(), signer.seal, signer, self._identities(), pinned=pinned(self.pin))
         except FileNotFoundError:
             raise Unavailable("there is no repository of backups yet", _INIT) from None
+        return replace(found, remembered=remembered.of(found.description.id)) if remembered is not None else found
 
-    def standing(self) -> Standing:
+    def standing(self, remembered: Remembered | None = None) -> Standing:
         """How all of them stand, for operators. Blocking."""
-        listed, drilled, unusable, hint = self._listed()
+        listed, drilled, unusable, hint = self._listed(remembered)
         newest = {one.kept.manifest.datasource: one.kept.manifest for one in listed if one.kept is not None}
         lines = [f"{name}: {made.id} ({made.kind}), {_label(*drilled[made.id])}" for name, made in sorted(newest.items())]
         lines += [f"{one.id}: damaged" for one in listed if one.damage is not None]
@@ -144,7 +172,16 @@ class Vault:
         ]
         if listed and CONTROL not in newest:
             wrong.append("there is no backup of the control database yet; make one with `ostiary backup create control`")
-        return Standing(len(listed), tuple(lines), tuple(wrong))
+        gone = self._vanished(remembered) if remembered is not None and not unusable else ()
+        return Standing(len(listed), tuple(lines), (*gone, *wrong), len(gone))
+
+    def _vanished(self, remembered: Remembered) -> Sequence[str]:
+        from ostiary_tools.backup.vanished import vanished
+
+        try:
+            return [f"{one.words}; {one.hint}" for one in vanished(self.repository(remembered))]
+        except (ToolError, OSError):
+            return ()  # that it cannot be read is said already
 
     def workshop(self) -> "Workshop":
         """What backups are made with."""
@@ -170,8 +207,8 @@ class Vault:
             return read_identities(self.identity.get_secret_value())
         return read_identities(read_secret(self.identity_file)) if self.identity_file.exists() else ()
 
-    def _known(self, engine: Engine, who: Principal) -> Backups:
-        listed, drilled, unusable, hint = self._listed()
+    def _known(self, engine: Engine, who: Principal, remembered: Remembered | None) -> Backups:
+        listed, drilled, unusable, hint = self._listed(remembered)
         manifests = [one.kept.manifest for one in listed if one.kept is not None]
         every = dict.fromkeys((*self.sources, *map(resource, manifests)))
         may = {one: found for one in every if (found := frozenset(_may(engine, who, one)))}
@@ -187,10 +224,10 @@ class Vault:
             hint=hint,
         )
 
-    def _listed(self) -> "tuple[Sequence[Listed], Mapping[str, tuple[str, str, str]], str, str]":
+    def _listed(self, remembered: Remembered | None) -> "tuple[Sequence[Listed], Mapping[str, tuple[str, str, str]], str, str]":
         """What there is, what its newest drills said and when it may go, and why nothing can be added to it."""
         try:
-            repository = self.repository()
+            repository = self.repository(remembered)
             listed = repository.listed()
             manifests = [one.kept.manifest for one in listed if one.kept is not None]
             goes = _goes(repository, manifests)
@@ -204,7 +241,7 @@ class Vault:
         return listed, drilled, "", ""
 
 
-def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None = None) -> Vault:
+def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None = None, register: Register | None = None) -> Vault:
     """As configured. Nothing is looked for before it is asked."""
     backup = config.backup
     return Vault(
@@ -220,6 +257,7 @@ def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None
         backup.parallel,
         config.home.runtime,
         config.backup_bucket,
+        register,
     )
 
 

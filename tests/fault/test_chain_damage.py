@@ -13,7 +13,6 @@ from fix_incremental import SUMMARIZING, Chain, replaced, with_base
 from fix_postgres import PostgresServer
 
 from ostiary import discarding
-from ostiary.vault import Vault as Place
 from ostiary_tools.backup.chain import chain
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Source
@@ -185,15 +184,12 @@ async def test_the_base_of_another_cluster_is_none(
 
 async def test_a_backup_that_others_need_is_not_deleted(chained: Chain, tmp_path: Path):
     vault = copied(chained.vault, tmp_path)
-    (tmp_path / "backup.key").write_bytes((chained.vault.root.parent / "signing.key").read_bytes())
-    (tmp_path / "backup.key").chmod(0o600)
-    place = Place(vault.root, tmp_path, tmp_path, tmp_path, {})
     for id_ in _ids(chained)[:-1]:
         with pytest.raises(Refused, match="needed by"):
             vault.repository.delete(id_)
         with pytest.raises(Refused, match="needed by"):
-            discarding.doomed(place, id_)
-    assert discarding.doomed(place, chained.last.manifest.id).manifest == chained.last.manifest
+            discarding.doomed(vault.repository, id_)
+    assert discarding.doomed(vault.repository, chained.last.manifest.id).manifest == chained.last.manifest
     for id_ in reversed(_ids(chained)):
         vault.repository.delete(id_)
     assert vault.repository.listed() == ()

@@ -28,7 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from fix_backup import reopened
 from ostiary.config.backup import Plan
-from ostiary.expiring import due, expire
+from ostiary.expiring import Expiry, due, expire
 
 PLANS = {{"shop": Plan(keep_last=1, keep_days=7, grace_days=3)}}
 
@@ -39,7 +39,7 @@ async def main(record):
             file.flush()
             os.fsync(file.fileno())
     repository = reopened(Path(sys.argv[1]))
-    await expire(repository, PLANS, due(repository, PLANS, datetime.now(UTC)), "ada", note)
+    await expire(repository, PLANS, due(repository, PLANS, datetime.now(UTC)), Expiry("ada", note))
 
 for line in sys.stdin:
     child = os.fork()

@@ -13,14 +13,13 @@ from fix_backup import flip
 from fix_custody import ROWS
 from fix_person import Person
 from fix_postgres import PostgresServer
-from fix_retention import DAY, dated, logged
+from fix_retention import DAY, dated, logged, marked_at
 from fix_server import Site
 from fix_waiting import until
 
 from ostiary.app import open_house
 from ostiary.vault import open_vault
 from ostiary_tools import cron
-from ostiary_tools.backup import expiry
 from ostiary_tools.control.schedules import ScheduleTable
 
 BOGUS = "20260101T000000Z-0123abcd"
@@ -221,7 +220,7 @@ def test_what_no_plan_keeps_is_deleted_by_who_types_it_after_its_grace_and_an_ag
     assert (nothing.code, nothing.out) == (0, "")
     assert "nothing is to be deleted now" in nothing.err
     for one, days in ((older, 8), (old, 1)):
-        expiry.mark(repository, one, datetime.now(UTC) - days * DAY, 7 * DAY)
+        asyncio.run(marked_at(person.site, repository, one, datetime.now(UTC) - days * DAY, 7 * DAY))
     assert [line.rpartition("unproven")[2][:13] for line in person.does("backup", "list").splitlines()] == [
         "",
         *[", goes after "] * 2,

@@ -14,7 +14,7 @@ from fix_moments import History, events_in
 from fix_retention import DAY, SEGMENT_BYTES, SYSTEM, dated, kept_log, logged
 
 from ostiary.config.backup import Plan
-from ostiary.expiring import Due, Marking, due, expire
+from ostiary.expiring import Due, Expiry, Marking, due, expire
 from ostiary_tools.backup import expiry, wal
 from ostiary_tools.backup.expiry import EXPIRY, reviewed
 from ostiary_tools.backup.manifest import Kind, Manifest
@@ -65,7 +65,7 @@ def ids(repository: Repository) -> list[str]:
 
 async def expired(repository: Repository, shown: Due | None = None) -> Notes:
     notes = Notes()
-    await expire(repository, PLANS, shown or due(repository, PLANS, datetime.now(UTC)), "ada", notes)
+    await expire(repository, PLANS, shown or due(repository, PLANS, datetime.now(UTC)), Expiry("ada", notes))
     return notes
 
 

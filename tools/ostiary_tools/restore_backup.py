@@ -39,6 +39,9 @@ class RestoreBackupArgs(Args):
         str | None,
         Field(max_length=80, description="2026-01-31T12:00:00Z, name:…, lsn:0/3000060, xid:7342 or latest; where the log is kept."),
     ] = None
+    timeline: Annotated[
+        int | None, Field(ge=1, lt=1 << 32, description="With `moment`: which history of the cluster. Without it, the newest.")
+    ] = None
 
 
 class RestoreBackup:
@@ -53,7 +56,9 @@ class RestoreBackup:
 
     def plan(self, args: RestoreBackupArgs, world: World) -> Intent:
         """What is made of which. Raises Refused."""
-        if (args.backup is None) == (args.moment is None) or (args.backup is not None and args.datasource is not None):
+        if (args.backup is None) == (args.moment is None) or (
+            args.backup is not None and (args.datasource, args.timeline) != (None, None)
+        ):
             raise Refused("backup", "it is not clear what is to be restored", "name a `backup`, or a `datasource` and a `moment`")
         arguments: dict[str, Any] = {"name": args.name, "tables": list(args.tables)}
         if args.backup is not None:
@@ -63,6 +68,7 @@ class RestoreBackup:
         else:
             made_of, target = clusters(args.datasource, world.backups), _of_moment(args)
             arguments |= {"datasource": made_of[0].datasource, "moment": written(parsed(args.moment or ""))}
+            arguments |= {"timeline": args.timeline} if args.timeline is not None else {}
         accesses = tuple(Access(Action.RESTORE, one) for one in made_of)
         return Intent(self.name, arguments | {"target": target.value}, accesses, durable=f"restore {args.name}")
 
@@ -78,7 +84,8 @@ class RestoreBackup:
 
 def _wanted(args: RestoreBackupArgs) -> Wanted:
     moment = parsed(args.moment) if args.moment else None
-    return Wanted(args.backup or "", args.name, Target(args.target or ""), args.tables, args.datasource or "", moment)
+    of = (args.datasource or "", moment, args.timeline)
+    return Wanted(args.backup or "", args.name, Target(args.target or ""), args.tables, *of)
 
 
 def _listed(world: World) -> Sequence[KnownBackup]:

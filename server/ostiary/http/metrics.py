@@ -18,6 +18,7 @@ from ostiary.audit.recorder import Recorder, RecorderState
 from ostiary.log_standing import LogStanding
 from ostiary.meter import BOUNDS_S, Histogram, Meter
 from ostiary.policy_files import Policies
+from ostiary_tools.backup.remembered import Vanished
 from ostiary_tools.control.queue import Counted
 from ostiary_tools.control.schedules import DRILL, Scheduled
 from ostiary_tools.datasources.port import Datasource, PoolState
@@ -68,6 +69,12 @@ PLAN_DONE = Family(
 PLAN_LATE = Family(
     "ostiary_plan_late_seconds", "gauge", ("datasource", "what"), "How long something has been due that nobody has asked for."
 )
+VANISHED = Family(
+    "ostiary_kept_vanished",
+    "gauge",
+    ("of",),
+    "What was kept and was not there at the last look; see `ostiary backup missing`.",
+)
 _PLAN = ("datasource",)
 LOG_LAG = Family(
     "ostiary_log_lag_seconds", "gauge", _PLAN, "Commits of so many seconds are in no kept log; none while nothing is kept."
@@ -83,17 +90,18 @@ BUILD = Family("ostiary_build_info", "gauge", ("version", "policy"), "Always 1; 
 FAMILIES = (
     *(CALLS, IN_FLIGHT, STAGES, BUDGET_REFUSALS, BUDGET_USED, SIZE, IDLE, WAITING, HEALTHY),
     *(RECORDING, RECORDS, QUEUED, LAG, PROBLEMS, STALE, JOBS, TAKEOVERS),
-    *(BACKUP_AGE, DRILL_AGE, PLAN_DONE, PLAN_LATE),
+    *(BACKUP_AGE, DRILL_AGE, PLAN_DONE, PLAN_LATE, VANISHED),
     *(LOG_LAG, LOG_LAG_BYTES, LOG_SPOOL, LOG_HELD, LOG_RECEIVED, LOG_ALARMS, BUILD),
 )
 """Every metric, in the order of the page."""
 
 
 class Plans(NamedTuple):
-    """How plans stood when it was now."""
+    """How plans stood when it was now, and what was missing of what they had kept."""
 
     now: datetime
     rows: Sequence[Scheduled]
+    vanished: Sequence[Vanished] = ()
 
 
 class Exposition:
@@ -137,6 +145,9 @@ class _Process(Collector):
         yield _gauge(STALE, {(): bool(self._policies.refused)})
         yield from _of_jobs(self.jobs) if self.jobs is not None else ()
         yield from _of_plans(self.plans) if self.plans is not None and self.plans.rows else ()
+        if self.plans is not None:
+            gone = [one.of for one in self.plans.vanished]
+            yield _gauge(VANISHED, {(of,): gone.count(of) for of in ("backup", "drill", "log")})
         yield from _of_logs(self.logs) if self.logs else ()
         yield _gauge(BUILD, {(__version__, self._policies.engine.policy_hash): 1})
 
@@ -198,7 +209,7 @@ def _of_jobs(jobs: Sequence[Counted]) -> Iterator[Metric]:
 
 
 def _of_plans(plans: Plans) -> Iterator[Metric]:
-    now, rows = plans
+    now, rows, _ = plans
     ages = {row: (now - row.newest).total_seconds() for row in rows if row.newest is not None}
     yield _gauge(BACKUP_AGE, {(row.plan, row.what): age for row, age in ages.items() if row.what != DRILL})
     yield _gauge(DRILL_AGE, {(row.plan,): age for row, age in ages.items() if row.what == DRILL})

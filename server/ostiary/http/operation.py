@@ -31,8 +31,10 @@ from ostiary.vault import Vault
 from ostiary.worlds import Worlds
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.queue import Counted, QueueTable
+from ostiary_tools.control.register import Register
 from ostiary_tools.control.schedules import ScheduleTable
 from ostiary_tools.datasources.port import Datasource
+from ostiary_tools.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ class Operation:
         schedules = ScheduleTable(self.jobs.link, self.jobs.key)
         try:
             jobs: Sequence[Counted] = await self.jobs.counted()
-            plans = Plans(await schedules.now(), await schedules.all())
+            plans = Plans(await schedules.now(), await schedules.all(), await Register(self.jobs.link).missing())
         except JournalError as error:
             _log.warning("jobs were not counted: %s", error)
             return self.exposition.text(logs=logs)
@@ -80,8 +82,12 @@ class Operation:
 
     async def backups(self) -> Sequence[str]:
         """What is wrong with them, where there are any. It reads the repository: not for everybody who asks."""
-        standing = await asyncio.to_thread(self.vault.standing)
-        wrong = [f"backups: {one}" for one in standing.wrong] if standing.count else []
+        try:
+            remembered = await self.vault.remembered()
+        except Unavailable:
+            remembered = None  # that it cannot be asked is said already
+        standing = await asyncio.to_thread(self.vault.standing, remembered)
+        wrong = [f"backups: {one}" for one in standing.wrong] if standing.count or standing.vanished else []
         logs = await asyncio.to_thread(log_standings, self.plans, self.vault)
         return [
             *wrong,
@@ -97,10 +103,11 @@ class Operation:
         except JournalError:
             return []  # said already
         late = [one for one in rows if one.state != "waits" and one.late_s(now) > _LATE_S]
+        ends = {"failed": "has failed", "cancelled": "was cancelled"}
         failed = [
-            f"plan `{one.plan}`: its last {one.what} has failed; see `ostiary backup plans`"
+            f"plan `{one.plan}`: its last {one.what} {ends[one.state]}; see `ostiary backup plans`"
             for one in rows
-            if one.state == "failed"
+            if one.state in ends
         ]
         return [*failed, *(f"plan `{one.plan}`: its {one.what} is late; does `ostiary worker` run?" for one in late)]
 

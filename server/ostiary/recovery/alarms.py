@@ -13,6 +13,11 @@ _NAMED = 3
 """Gaps that are told; the newest matter."""
 
 
+def vanished(facts: Facts) -> Iterator[Alarm]:
+    """What was kept and is not there."""
+    yield from (Alarm(one.words, one.hint) for one in facts.vanished)
+
+
 def alarms_of_all(facts: Facts) -> Iterator[Alarm]:
     """What is wrong with the repository itself, and with what is of nobody knows what."""
     if facts.unusable:
@@ -20,6 +25,8 @@ def alarms_of_all(facts: Facts) -> Iterator[Alarm]:
     elif facts.proven_at is not None and facts.now - facts.proven_at > _YEAR:
         hint = "run `ostiary backup prove --recovery-key FILE` where you have it"
         yield Alarm(f"the recovery key was last seen to decrypt {moment(facts.proven_at)}", hint)
+    if facts.forgotten:
+        yield Alarm(facts.forgotten, "let `ostiary worker` run; until then compare with what you know, such as an older report")
     for id_, words in facts.damaged.items():
         yield Alarm(f"the backup `{id_}` is damaged: {words}", "look who changed it; delete it once others are proven")
     for system, words in facts.unreadable_logs.items():

@@ -19,6 +19,7 @@ def document(report: Report) -> dict[str, Any]:
             "repository": report.repository,
             "recovery_key_proven_at": report.proven_at,
             "missed": [{"source": source.name, "objective": one.name} for source, one in report.missed],
+            "vanished": report.vanished,
             "alarms": [asdict(alarm) for alarm in report.alarms],
             "sources": [_source(source) for source in report.sources],
         }

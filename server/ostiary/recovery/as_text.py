@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from ostiary.cli_options import one_line
+from ostiary.recovery.outline import READ
 from ostiary.recovery.report import Alarm, Objective, Report, Source, State
 from ostiary.recovery.words import counted, duration, moment
 from ostiary_tools.backup.pace import size
@@ -30,7 +31,8 @@ def _source(source: Source, report: Report) -> Iterator[str]:
     yield f"{source.name}: {_covered(source)}"
     yield from (f"  {line}" for line in _restorable(source))
     if source.log.segments:
-        kept = f"{counted(source.log.segments, 'segment')}, {size(source.log.stored_bytes)} stored"
+        about = "about " if source.log.segments > READ else ""  # of those that were not read, as much as of their neighbours
+        kept = f"{counted(source.log.segments, 'segment')}, {about}{size(source.log.stored_bytes)} stored"
         yield f"  log: {kept}, {counted(len(source.log.gaps), 'gap')}"
     if source.keeping:
         yield f"  log: {source.keeping}"

@@ -1,4 +1,4 @@
-"""What is not as it was a month ago, told by the backups themselves."""
+"""What is not as it was a month ago, told by the backups themselves, and by who let go of some."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -7,6 +7,7 @@ from ostiary.recovery.report import Drilled
 from ostiary.recovery.words import counted, duration, moment
 from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.pace import size
+from ostiary_tools.backup.remembered import KeptBackup
 
 
 def changes(manifests: Sequence[Manifest], drills: Sequence[Drilled], since: datetime) -> Iterator[str]:
@@ -30,6 +31,15 @@ def changes(manifests: Sequence[Manifest], drills: Sequence[Drilled], since: dat
         was, takes = duration(before.restore_s), duration(timed[-1].restore_s)
         if was != takes:
             yield f"a restore took {was} on {moment(before.ended_at)}, and takes {takes}"
+
+
+def parted(let_go: Sequence[KeptBackup], since: datetime) -> Iterator[str]:
+    """What people had deleted since then, by their own word on record."""
+    recent = [one for one in let_go if one.gone_at is not None and one.gone_at > since]
+    if recent:
+        hows = ", ".join(f"{sum(one.gone == how for one in recent)} {how}" for how in dict.fromkeys(one.gone for one in recent))
+        people = ", ".join(dict.fromkeys(one.person for one in recent))
+        yield f"{counted(len(recent), 'backup')} let go of ({hows}) by {people}"
 
 
 def _differences(then: Manifest, now: Manifest) -> Iterator[str]:

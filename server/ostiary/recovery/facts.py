@@ -7,6 +7,7 @@ from datetime import datetime
 from ostiary.recovery.report import Alarm
 from ostiary_tools.backup.evidence import Evidence
 from ostiary_tools.backup.manifest import Manifest
+from ostiary_tools.backup.remembered import KeptBackup, Vanished
 from ostiary_tools.backup.wal_archive.segment import Segment
 from ostiary_tools.backup.wal_archive.timelines import Leg
 
@@ -70,8 +71,12 @@ class Facts:
     """By backup."""
     damaged: Mapping[str, str] = field(default_factory=dict)
     """Words by backup."""
-    gone: int = 0
-    """Backups that were drilled and are no longer there."""
+    vanished: tuple[Vanished, ...] = ()
+    """What this installation remembers to have kept, and is not there."""
+    let_go: tuple[KeptBackup, ...] = ()
+    """What people had deleted."""
+    forgotten: str = ""
+    """Why nobody can say what has vanished; empty where it can be said."""
     segments: Mapping[str, tuple[Segment, ...]] = field(default_factory=dict)
     """The kept log by cluster, in order of timelines and places."""
     histories: Mapping[str, Mapping[int, Sequence[Leg]]] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from ostiary.recovery.report import Alarm
 from ostiary.recovery.runbook import Installation
 from ostiary.sources import SAMPLE
 from ostiary_tools.backup.manifest import Kind, Manifest
+from ostiary_tools.backup.remembered import Remembered
 from ostiary_tools.errors import Damaged, ToolError
 
 if TYPE_CHECKING:
@@ -31,13 +32,16 @@ _PLAIN = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
 _NO_LOGIN = "it has no login for backups (`backup_dsn`)"
 
 
-def gathered(config: Config, vault: "Vault", told: Told) -> Facts:
-    """What is known now, also by what other tools have told; where the repository cannot be read, without it."""
+def gathered(config: Config, vault: "Vault", told: Told, remembered: Remembered | None) -> Facts:
+    """What is known now, also by what other tools have told; where the repository cannot be read, without it.
+
+    `remembered` is what was kept, by the control database; `None` where that cannot be asked.
+    """
     now, plans = datetime.now(UTC), {name: _wanted(config, name) for name in config.plans}
     known = Facts(now, vault.where, dict(_names(config)), plans, live=dict(_live(config, vault, now)))
     known = _with_told(known, config, told)
     try:
-        return _read(vault.repository(), known)
+        return _read(vault.repository(remembered), known)
     except ToolError as error:
         return replace(known, unusable=error.message, hint=error.hint)
     except OSError as error:
@@ -66,6 +70,7 @@ def _read(repository: "Repository", known: Facts) -> Facts:
     from ostiary_tools.backup.evidence import DRILLS, LOGS, newest
     from ostiary_tools.backup.expiry import marked
     from ostiary_tools.backup.external.drill import folder
+    from ostiary_tools.backup.vanished import vanished
 
     listed = repository.listed()
     manifests = tuple(sorted((one.kept.manifest for one in listed if one.kept is not None), key=lambda made: made.ended_at))
@@ -76,7 +81,9 @@ def _read(repository: "Repository", known: Facts) -> Facts:
         held={made.id: _held(repository, made, DRILLS) for made in manifests}
         | {made.id: _held(repository, made, folder(made.datasource)) for made in known.manifests},
         damaged={one.id: one.damage.message for one in listed if one.damage is not None},
-        gone=len({*repository.storage.names(DRILLS)} - {one.id for one in listed}),
+        vanished=tuple(vanished(repository)),
+        let_go=tuple(one for one in repository.remembered.backups if one.gone) if repository.remembered else (),
+        forgotten=_forgotten(repository.remembered, manifests),
         segments={**known.segments, **{system: log.segments for system, log in logs.items()}},
         histories={system: log.histories for system, log in logs.items()},
         unreadable_logs={system: log.damage for system, log in logs.items() if log.damage},
@@ -86,6 +93,14 @@ def _read(repository: "Repository", known: Facts) -> Facts:
         unusable="" if proven else "the recovery key was never seen to decrypt",
         hint="" if proven else "prove it with `ostiary backup prove`",
     )
+
+
+def _forgotten(remembered: Remembered | None, manifests: Sequence[Manifest]) -> str:
+    if remembered is None:
+        return "the control database cannot be asked what was kept, so nobody can say what has vanished"
+    if manifests and not remembered.backups:
+        return "the control database knows of no backup: it is new, or no worker has run, so nobody can say what has vanished"
+    return ""
 
 
 def _held(repository: "Repository", made: Manifest, of: str) -> Held:
@@ -145,6 +160,8 @@ def _logs(repository: "Repository") -> Mapping[str, _Log]:
 
 
 def _log(archive: "Archive") -> _Log:
+    from ostiary.recovery.outline import outlined
+
     segments: list[Segment] = []
     histories: dict[int, Sequence[Leg]] = {}
     damage = ""
@@ -152,7 +169,7 @@ def _log(archive: "Archive") -> _Log:
         for timeline in archive.histories():
             histories[timeline] = archive.history(timeline).legs
         for timeline in archive.timelines():
-            segments.extend(archive.segments(timeline))
+            segments.extend(outlined(archive, timeline))
     except Damaged as error:
         damage = error.message
     return _Log(tuple(segments), histories, damage)

@@ -6,8 +6,8 @@ from datetime import datetime
 from operator import attrgetter
 
 from ostiary.recovery import coverage
-from ostiary.recovery.alarms import MONTH, alarms_of, alarms_of_all
-from ostiary.recovery.changes import changes
+from ostiary.recovery.alarms import MONTH, alarms_of, alarms_of_all, vanished
+from ostiary.recovery.changes import changes, parted
 from ostiary.recovery.facts import Facts, Held, Live, Wanted
 from ostiary.recovery.report import Drilled, Objective, Report, Source, Span, Taken
 from ostiary.recovery.words import duration, moment
@@ -27,7 +27,8 @@ def report(facts: Facts) -> Report:
     since = facts.now - MONTH
     names = dict.fromkeys((*facts.names, *facts.plans, *(made.datasource for made in facts.manifests)))
     sources = tuple(_source(facts, name, since) for name in names)
-    return Report(facts.now, since, facts.repository, facts.proven_at, sources, tuple(alarms_of_all(facts)))
+    gone = tuple(vanished(facts))
+    return Report(facts.now, since, facts.repository, facts.proven_at, sources, (*gone, *alarms_of_all(facts)), len(gone))
 
 
 def _source(facts: Facts, name: str, since: datetime) -> Source:
@@ -55,7 +56,7 @@ def _source(facts: Facts, name: str, since: datetime) -> Source:
         facts.external[name].tool if name in facts.external else "",
         live.words if live is not None else "",
         windows,
-        changes=tuple(changes(manifests, drills, since)),
+        changes=(*changes(manifests, drills, since), *parted([one for one in facts.let_go if one.datasource == name], since)),
     )
     return replace(source, alarms=tuple(alarms_of(source, plan, facts)))
 

@@ -161,6 +161,8 @@ class Report:
     sources: tuple[Source, ...]
     alarms: tuple[Alarm, ...]
     """Those of no one source."""
+    vanished: int = 0
+    """How many of these, the first ones, tell of what was kept and is not there."""
 
     @property
     def missed(self) -> tuple[tuple[Source, Objective], ...]:

@@ -60,6 +60,8 @@ class Wanted:
     """Whose cluster, with a moment."""
     moment: Moment | None = None
     """What it is to be at: the backup to begin with is chosen for it."""
+    timeline: int | None = None
+    """With a moment: which history it is of; the newest where none is named."""
 
 
 def tables_written(tables: Sequence[str]) -> tuple[tuple[str, str], ...]:

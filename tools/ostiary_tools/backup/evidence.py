@@ -13,6 +13,7 @@ from hashlib import sha256
 from ostiary_tools.backup import strict_json
 from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.manifest_json import encode
+from ostiary_tools.backup.remembered import KeptBackup
 from ostiary_tools.backup.repository import Repository, read_signed, write_signed
 from ostiary_tools.errors import Damaged
 
@@ -20,6 +21,8 @@ FORMAT = 1
 DRILLS = "drills"
 LOGS = "looked-at-logs"
 """What was found of the kept log that leads on from a backup."""
+_STAMP = "%Y%m%dT%H%M%S.%fZ"
+"""A name begins with when the drill ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Evidence:
 
 def record(repository: Repository, evidence: Evidence, of: str = DRILLS) -> None:
     """Keep it. Blocking. Raises Unavailable without the key of signatures, and OSError."""
-    name = f"{of}/{evidence.backup}/{evidence.ended_at:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(4)}"
+    name = f"{of}/{evidence.backup}/{evidence.ended_at:{_STAMP}}-{secrets.token_hex(4)}"
     write_signed(repository.storage, repository.writer(), name, strict_json.encode(evidence, FORMAT))
 
 
@@ -69,16 +72,25 @@ def drills(repository: Repository, manifest: Manifest, of: str = DRILLS) -> tupl
 
 
 def newest(repository: Repository, manifest: Manifest, of: str = DRILLS) -> Evidence | None:
-    """What its newest drill found, or look at its log. What cannot be read may have been a failure: no success before it counts.
+    """What its newest drill found, or look at its log.
 
-    Blocking.
+    What cannot be read, or is gone, may have been a failure: no success before it counts. Blocking.
     """
-    unread = False
+    known = repository.remembered.backup(manifest.id) if repository.remembered and of == DRILLS else None
+    unread = known is not None and not is_there(repository, known)
     for one in _found(repository, manifest, of):
         if one is not None:
             return None if unread and one.passed else one
         unread = True
     return None
+
+
+def is_there(repository: Repository, known: KeptBackup) -> bool:
+    """Whether what the newest drill that is remembered found is kept, by its name. Blocking."""
+    if known.drilled_at is None:
+        return True
+    began = f"{known.drilled_at:{_STAMP}}-"
+    return any(name.startswith(began) and name.endswith(".json") for name in repository.storage.names(f"{DRILLS}/{known.id}"))
 
 
 def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:

@@ -69,9 +69,10 @@ class Review:
 
 
 def reviewed(repository: Repository, plans: Mapping[str, Terms], now: datetime) -> Review:
-    """All of it, as it is now. Raises OSError."""
-    listed = repository.listed()
-    backups = [_tried(repository, one.kept.manifest) for one in listed if one.kept is not None]
+    """All of it, as it is now, but for what was let go of and lies there again. Raises OSError."""
+    listed, known = repository.listed(), repository.remembered
+    manifests = [one.kept.manifest for one in listed if one.kept is not None]
+    backups = [_tried(repository, made) for made in manifests if known is None or known.let_go(made.id) is None]
     found = marks(repository, [one.manifest for one in backups], now)
     there = {one.id for one in listed}
     names = _names(repository)
@@ -86,13 +87,26 @@ def marks(repository: Repository, manifests: Iterable[Manifest], now: datetime) 
 
 
 def marked(repository: Repository, manifest: Manifest, now: datetime) -> Mark | None:
-    """Its mark; none where that is not as it was signed, is of other bytes, or was made by a clock that was ahead."""
+    """Its mark; none where that is not as it was signed, is of other bytes, or was made by a clock that was ahead.
+
+    Nor where it is another one than this installation has in force: one that was taken back may be put there again.
+    """
     found = _read(repository, manifest.id)
-    return found if found is not None and found.manifest_sha256 == _sha256(manifest) and found.at <= now else None
+    sound = found is not None and found.manifest_sha256 == _sha256(manifest) and found.at <= now
+    return found if sound and _in_force(repository, found) else None
+
+
+def _in_force(repository: Repository, found: Mark | None) -> bool:
+    if found is None or repository.remembered is None:
+        return found is not None
+    known = repository.remembered.backup(found.backup)
+    return known is not None and known.marked_at == found.at
 
 
 def was_due(repository: Repository, id_: str, now: datetime) -> bool:
-    """Whether it might have been deleted by now, of a backup that is gone."""
+    """Whether it might have been deleted by now, of a backup that is gone. Where somebody remembers, whether it was."""
+    if repository.remembered is not None:
+        return repository.remembered.let_go(id_) is not None
     found = _read(repository, id_)
     return found is not None and found.due <= now
 

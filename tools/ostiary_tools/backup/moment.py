@@ -1,5 +1,6 @@
 """A moment in a cluster's history, as people and agents name it: what a restore is to come to, and must be seen to have come to."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeAlias
@@ -10,6 +11,7 @@ from ostiary_tools.identifiers import one_line
 
 _LONGEST_NAME = 63
 """Of a restore point, as PostgreSQL keeps it."""
+_XID = re.compile(r"[0-9]{1,20}", re.ASCII)
 _XID_END = 1 << 64
 
 
@@ -54,24 +56,24 @@ def parsed(written: str) -> Moment:
     """`2026-01-31T12:00:00Z`, `name:before_migration`, `lsn:0/3000060`, `xid:7342` or `latest`. Raises Refused."""
     what, colon, rest = written.partition(":")
     match what:
-        case "name" if colon and 0 < len(rest.encode()) <= _LONGEST_NAME and rest.isprintable():
+        case "name" if colon and rest.isprintable() and 0 < len(rest.encode()) <= _LONGEST_NAME:
             return Name(rest)
         case "lsn" if colon:
             try:
                 return Lsn(wal.position(rest))
             except Damaged:
                 raise _unread(written) from None
-        case "xid" if colon and rest.isascii() and rest.isdigit() and 0 < int(rest) < _XID_END:
+        case "xid" if colon and _XID.fullmatch(rest) and 0 < int(rest) < _XID_END:
             return Transaction(int(rest))
         case "latest" if not colon:
             return Latest()
     try:
         at = datetime.fromisoformat(written)
-    except ValueError:
+        if at.utcoffset() is None:
+            raise Refused("moment", "the time does not say its zone", "write it as 2026-01-31T12:00:00Z")
+        return Time(at.astimezone(UTC))
+    except (ValueError, OverflowError):  # the year 1 in one zone is none in another
         raise _unread(written) from None
-    if at.utcoffset() is None:
-        raise Refused("moment", "the time does not say its zone", "write it as 2026-01-31T12:00:00Z")
-    return Time(at.astimezone(UTC))
 
 
 def _unread(written: str) -> Refused:

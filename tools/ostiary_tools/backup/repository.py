@@ -18,6 +18,7 @@ from ostiary_tools.backup.keys import Identity, NoKey, Probe, answers, make_prob
 from ostiary_tools.backup.manifest import Manifest, Member
 from ostiary_tools.backup.manifest_json import ID, decode
 from ostiary_tools.backup.port import Storage
+from ostiary_tools.backup.remembered import Remembered
 from ostiary_tools.backup.sealing import Seal, Signer
 from ostiary_tools.errors import Damaged, Refused, Unavailable
 
@@ -134,6 +135,8 @@ class Repository:
     """Without it nothing is written."""
     identities: tuple[Identity, ...] = ()
     """Without one nothing is decrypted."""
+    remembered: Remembered | None = None
+    """What is known to have been kept in it; `None` where nobody can say, since the installation is lost."""
 
     @property
     def seal(self) -> Seal:

@@ -16,6 +16,7 @@ _PIECE = 1 << 20
 _PAGE = struct.Struct("=HHIQI4xQII")
 """The first page's header: magic, info, timeline, address, remainder, system identifier, size of a segment, size of a block."""
 _SHORT = struct.Struct("=HHIQ")
+_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})", re.ASCII)
 _NAME = re.compile(r"[0-9A-F]{24}")
 _HISTORY = re.compile(r"[0-9A-F]{8}\.history")
 EPOCH = 1 << 32
@@ -77,11 +78,10 @@ class Snapshot:
 
 def position(text: str) -> int:
     """An LSN as a number. Raises Damaged."""
-    try:
-        high, low = text.split("/")
-        return (int(high, 16) << 32) + int(low, 16)
-    except ValueError:
-        raise Damaged("manifest", "an LSN that the backup names cannot be read") from None
+    found = _LSN.fullmatch(text)
+    if found is None:  # Python reads signs, spaces and underscores as parts of a number
+        raise Damaged("manifest", "an LSN that the backup names cannot be read")
+    return (int(found[1], 16) << 32) + int(found[2], 16)
 
 
 def shown(place: int) -> str:

@@ -37,11 +37,15 @@ SELECT id, tool, message, reply, created_at, updated_at,
     END AS state
 FROM jobs.job WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND updated_at >= now() - interval '{KEPT_H} hours'
 """  # noqa: S608  the constant above
-_CANCEL = """
-UPDATE jobs.job
+_PLANNED = "(j.planned OR EXISTS (SELECT FROM jobs.schedule AS s WHERE s.job = j.id AND s.state = 'waits'))"
+_CANCEL = f"""
+UPDATE jobs.job AS j
 SET cancel_asked = true, updated_at = CASE state WHEN 'queued' THEN now() ELSE updated_at END,
     body = CASE state WHEN 'queued' THEN NULL ELSE body END, state = CASE state WHEN 'queued' THEN 'cancelled' ELSE state END
-WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND state IN ('queued', 'working')
+WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND state IN ('queued', 'working') AND NOT {_PLANNED}
+"""  # noqa: S608  the constant above
+_IS_PLANNED = f"""
+SELECT FROM jobs.job AS j WHERE id = $1 AND agent = $2 AND roles = $3 AND attributes = $4 AND body IS NOT NULL AND {_PLANNED}
 """
 
 
@@ -70,9 +74,15 @@ class JobTable:
         rows = await self.link.ask(_FIND, id_, *_standing(owner))
         return Job(**rows[0]) if rows else None
 
-    async def cancel(self, id_: UUID, owner: Principal) -> None:
-        """Ask the process that runs the owner's job to end it; one that waits has ended."""
+    async def cancel(self, id_: UUID, owner: Principal) -> bool:
+        """Ask the process that runs the owner's job to end it; one that waits has ended. Not where a plan waits: then it is false.
+
+        A plan asks as the configured agent, and that one's name is no secret.
+        """
+        if await self.link.ask(_IS_PLANNED, id_, *_standing(owner)):
+            return False
         await self.link.ask(_CANCEL, id_, *_standing(owner))
+        return True
 
 
 def _standing(owner: Principal) -> tuple[object, ...]:

@@ -18,15 +18,15 @@ LEASE_S = 30
 ALIVE_S = 15
 """A worker that was not heard of for so long is counted no more."""
 MOST_OF_AN_AGENT = 8
-"""Jobs that wait or run."""
+"""Jobs that wait or run; those of plans are counted apart, so that none of them waits for an agent of the same name."""
 MOST_TAKEOVERS = 5
 """A job that so many workers have died of, or with, is given up."""
 
 _PUT = f"""
 WITH put AS (
-    INSERT INTO jobs.job (id, agent, roles, attributes, tool, state, about, key, body)
-    SELECT $1, $2, $3, $4, $5, 'queued', $6, $7, $8
-    WHERE (SELECT count(*) FROM jobs.job WHERE agent = $2 AND body IS NOT NULL) < {MOST_OF_AN_AGENT}
+    INSERT INTO jobs.job (id, agent, roles, attributes, tool, state, about, key, body, planned)
+    SELECT $1, $2, $3, $4, $5, 'queued', $6, $7, $8, $9
+    WHERE (SELECT count(*) FROM jobs.job WHERE agent = $2 AND body IS NOT NULL AND planned = $9) < {MOST_OF_AN_AGENT}
     ON CONFLICT DO NOTHING
     RETURNING id, tool, state, message, reply, created_at, updated_at, agent, roles, attributes, body
 )
@@ -119,13 +119,17 @@ class QueueTable:
     link: Link
     key: str
 
-    async def put(self, id_: UUID, owner: Principal, tool: str, about: str, body: bytes) -> tuple[Job, "Claimed"] | None:
+    async def put(
+        self, id_: UUID, owner: Principal, tool: str, about: str, body: bytes, *, planned: bool = False
+    ) -> tuple[Job, "Claimed"] | None:
         """A job that waits, durable when this returns; or the one that waits already for work on the same.
+
+        One that is `planned` no agent ends.
 
         `None` when so many of the owner's wait or run that one more may not.
         """
         known = (owner.agent, owner.roles, digest(owner.attributes))
-        rows = await self.link.ask(_PUT, id_, *known, tool, about, self.key, body)
+        rows = await self.link.ask(_PUT, id_, *known, tool, about, self.key, body, planned)
         if not rows:
             return None
         row = dict(rows[0])

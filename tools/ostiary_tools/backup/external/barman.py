@@ -9,6 +9,7 @@ from typing import Any
 
 from ostiary_tools.backup import file_sums, wal
 from ostiary_tools.backup.external.port import (
+    STRANGE,
     Described,
     Holding,
     Tool,
@@ -23,11 +24,13 @@ from ostiary_tools.backup.external.port import (
 )
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.errors import Damaged, ProgramFailed, Refused, Unavailable
+from ostiary_tools.identifiers import one_line
 
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}(-[0-9]+)?", re.ASCII)
 _DONE = "DONE"
 _UNFINISHED = frozenset({"STARTED", "SYNCING", "EMPTY", "WAITING_FOR_WALS"})
 _WALS = "barman_wal"
+_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +44,15 @@ class Barman:
         listed = await self._of("list-backups")
         try:
             return await self._held(listed)
-        except (KeyError, TypeError, ValueError, StopIteration, Damaged):
+        except STRANGE:
             raise unread(self.tool) from None
 
     async def restore(self, backup: Manifest, data_dir: Path) -> None:
         """By its own `recover`, each file held against the manifest that PostgreSQL wrote where it has one."""
         if not _ID.fullmatch(backup.id):
             raise Damaged(backup.id, f"Barman has no backup `{backup.id}`", "choose another one")
-        if (await self._of("show-backup", backup.id))["tablespaces"]:
+        shown = await self._of("show-backup", backup.id)
+        if not isinstance(shown, dict) or shown.get("tablespaces", True):
             # It would restore each of them to where it was.
             raise Refused("tablespaces", "Barman restores tablespaces to where they live", "drill it on another machine")
         options = ("--target-immediate", "--recovery-staging-path", str(data_dir.parent), "--no-get-wal")
@@ -69,11 +73,17 @@ class Barman:
         log: dict[str, float] = {}
         system, size = "", 1 << 24
         for one in sorted(listed, key=lambda one: str(one["backup_id"])):
+            id_ = one["backup_id"]
+            if not isinstance(id_, str) or not _ID.fullmatch(id_):  # it is to be a word on a command line
+                problems.append(f"Barman has a backup of a strange name, `{one_line(str(id_), _SHOWN)}`, which is not looked at")
+                continue
             if one["status"] != _DONE:
                 if one["status"] not in _UNFINISHED:
-                    problems.append(f"Barman says that its backup `{one['backup_id']}` is {one['status']}")
+                    problems.append(f"Barman says that its backup `{id_}` is {one_line(str(one['status']), _SHOWN)}")
                 continue
-            shown = await self._of("show-backup", one["backup_id"])
+            shown = await self._of("show-backup", id_)
+            if shown["backup_id"] != id_:
+                raise ValueError(id_)
             made.append(manifest(self.tool, described := _described(shown)))
             system, size = described.system_identifier, segment_bytes(described.first_segment, described.lsns[0])
             log |= await self._log(described.id)
@@ -85,8 +95,9 @@ class Barman:
         return await asyncio.to_thread(_times, [Path(path) for path in paths])
 
     async def _of(self, command: str, *words: str) -> Any:
-        options = tuple(word for word in words if word.startswith("--") or not _ID.fullmatch(word))
-        ids = tuple(word for word in words if word not in options)
+        """`words` are options of ours, and ids."""
+        ids = tuple(word for word in words if _ID.fullmatch(word))
+        options = tuple(word for word in words if word not in ids)
         try:
             text = await told(self.tool, *self._here(), "-f", "json", command, *options, self.tool.stanza, *ids)
         except ProgramFailed as error:

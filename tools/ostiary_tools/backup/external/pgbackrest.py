@@ -1,13 +1,14 @@
 """pgBackRest: what `info` and `repo-ls` tell of a stanza, and its `restore` into a folder of ours."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.external.port import (
+    STRANGE,
     Described,
     Holding,
     Tool,
@@ -22,10 +23,12 @@ from ostiary_tools.backup.external.port import (
 )
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.errors import Damaged, ProgramFailed
+from ostiary_tools.identifiers import one_line
 
 _LABEL = re.compile(r"[0-9]{8}-[0-9]{6}F(_[0-9]{8}-[0-9]{6}[DI])?", re.ASCII)
 _ARCHIVE = re.compile(r"[0-9]+(\.[0-9]+)?-[0-9]+", re.ASCII)
 _BLOCK = re.compile(r"[0-9A-F]{16}", re.ASCII)
+_SHOWN = 60
 _KINDS = {"full": Kind.FULL, "diff": Kind.INCREMENTAL, "incr": Kind.INCREMENTAL}
 _QUIET = ("--log-level-file=off", "--log-level-console=off", "--log-level-stderr=error")
 _INSIDE = ("--no-link-all", "--reset-link-map", "--reset-tablespace-map", "--reset-recovery-option", "--reset-pg1-host")
@@ -43,30 +46,38 @@ class PgBackRest:
         stanza = await self._stanza()
         try:
             return await self._held(stanza)
-        except (KeyError, IndexError, TypeError, ValueError, StopIteration, Damaged):
+        except STRANGE:
             raise unread(self.tool) from None
 
     async def restore(self, backup: Manifest, data_dir: Path) -> None:
         """By its own `restore`, which compares every file, and `archive-get` of each segment up to where it is consistent."""
-        entry = next((one for one in (await self._stanza())["backup"] if one["label"] == backup.id), None)
-        if entry is None or not _LABEL.fullmatch(backup.id):
-            raise Damaged(backup.id, f"pgBackRest has no backup `{backup.id}`", "choose another one")
+        log = self._needed(await self._stanza(), backup)
         here = (*self._here(), f"--pg1-path={data_dir}", f"--lock-path={data_dir.parent / 'lock'}")
         # A restore empties the spool of its stanza, which a living server may be using.
         apart = (f"--tablespace-map-all={data_dir.parent / 'tablespaces'}", f"--spool-path={data_dir.parent / 'spool'}")
         try:
             await done(self.tool, *here, *_INSIDE, *apart, f"--set={backup.id}", "--type=immediate", "restore")
-            first, last = str(entry["archive"]["start"]), str(entry["archive"]["stop"])
-            for name in needed(backup, segment_bytes(first, str(entry["lsn"]["start"])), last):
+            for name in log:
                 await done(self.tool, *here, "--no-archive-async", "archive-get", name, str(data_dir / "pg_wal" / name))
         except ProgramFailed as error:
             raise Damaged(backup.id, error.message, "choose another backup, and look at pgBackRest's own log") from None
+
+    def _needed(self, stanza: Mapping[str, Any], backup: Manifest) -> Sequence[str]:
+        """The log until it is consistent. Raises Damaged where there is no such backup, and Unavailable."""
+        try:
+            entry = next((one for one in stanza["backup"] if one["label"] == backup.id), None)
+            if entry is not None and _LABEL.fullmatch(backup.id):
+                first, last = str(entry["archive"]["start"]), str(entry["archive"]["stop"])
+                return needed(backup, segment_bytes(first, str(entry["lsn"]["start"])), last)
+        except STRANGE:
+            raise unread(self.tool) from None
+        raise Damaged(backup.id, f"pgBackRest has no backup `{backup.id}`", "choose another one")
 
     async def _stanza(self) -> Mapping[str, Any]:
         found = read(self.tool, await told(self.tool, *self._here(), "--output=json", "info"))
         try:
             return next(dict(one) for one in found if one["name"] == self.tool.stanza)
-        except (KeyError, TypeError, ValueError, StopIteration):
+        except STRANGE:
             raise unread(self.tool) from None
 
     async def _held(self, stanza: Mapping[str, Any]) -> Holding:
@@ -122,7 +133,7 @@ def _described(one: Mapping[str, Any], system: Mapping[str, Any]) -> Described:
 def _problems(stanza: Mapping[str, Any]) -> Iterator[str]:
     status = stanza["status"]
     if status["code"]:
-        yield f"pgBackRest says of it: {status['message']}"
+        yield f"pgBackRest says of it: {one_line(str(status['message']))}"
     for one in stanza["backup"]:
         if one.get("error"):
-            yield f"pgBackRest says that its backup `{one['label']}` has damaged pages"
+            yield f"pgBackRest says that its backup `{one_line(str(one['label']), _SHOWN)}` has damaged pages"

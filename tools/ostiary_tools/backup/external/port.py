@@ -22,6 +22,10 @@ from ostiary_tools.errors import Damaged, ProgramFailed, Unavailable
 _PATIENCE_S = 300.0
 """For a look; a restore takes what it takes."""
 _MOST_TOLD = 64 << 20
+STRANGE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, OSError, StopIteration, Damaged)
+"""How it shows that what a tool tells is not of the form, or not in the bounds, that we know."""
+_MOST_SEGMENTS = 1 << 20
+"""Of the log that one backup needs to be consistent: a terabyte of the largest."""
 _SIZES = tuple(1 << power for power in range(20, 31))
 """Of a segment."""
 
@@ -128,7 +132,10 @@ class Described:
 
 
 def manifest(tool: Tool, one: Described) -> Manifest:
-    """As ours. Raises ValueError and Damaged for what cannot be."""
+    """As ours. Raises one of `STRANGE` for what cannot be."""
+    int(one.version.partition(".")[0])  # by which its server is chosen
+    for lsn in one.lsns:
+        wal.position(lsn)
     begun, ended = (datetime.fromtimestamp(seconds, UTC) for seconds in one.times)
     member = Member(tool.program.name, Content.BASE, one.plain_bytes, "", one.stored_bytes, "")
     cluster = ClusterFacts(tool.cluster(one.system_identifier), int(one.first_segment[:8], 16), *one.lsns, None)
@@ -163,9 +170,11 @@ def contained(folder: Path) -> None:
 
 
 def needed(backup: Manifest, size: int, last: str) -> Sequence[str]:
-    """Names of the segments from where it begins to the last that it needs."""
+    """Names of the segments from where it begins to the last that it needs. Raises one of `STRANGE`."""
     facts = backup.cluster
     if facts is None:
         return ()
     first, end = wal.position(facts.start_lsn) // size, wal.begin(last, size) // size
+    if end - first > _MOST_SEGMENTS:
+        raise ValueError(last)
     return [wal.name(facts.timeline, number, size) for number in range(first, end + 1)]

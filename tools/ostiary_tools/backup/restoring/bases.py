@@ -58,6 +58,7 @@ def ways(asked: Asked) -> Sequence[Way]:
     of_it = [one for one in bases if _facts(one).system_identifier == newest.system_identifier]
     archive = Archive(asked.repository, newest.system_identifier)
     timeline = asked.timeline or max([*archive.timelines(), *(_facts(one).timeline for one in of_it)])
+    archive.refuse_unsigned(timeline)
     leading = [one for one in of_it if _leads(archive, one, timeline)]
     if not leading:
         raise Refused("moment", f"no backup leads to timeline {timeline}", "make a full one, or put back its history")

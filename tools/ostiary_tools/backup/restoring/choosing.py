@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ostiary_tools.backup.custody import Restored, Target, Wanted, tables_written
 from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.moment import Latest
 from ostiary_tools.backup.port import Kept, Tell
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
@@ -59,12 +60,15 @@ async def restore(kept: StoredBackup, wanted: Wanted, place: Place, tell: Tell) 
 
 async def restore_to(asked: "Asked", name: str, place: Place, tell: Tell, examine: "Examine | None" = None) -> Restored:
     """A new instance that is at a moment, and has been looked at. Raises ToolError; then there is nothing new."""
+    from ostiary_tools.backup.restoring.extent import extent
     from ostiary_tools.backup.restoring.moments import into_folder
 
     path = await _new(place, name)
     made = await into_folder(asked, path, place.sought, tell, runtime_dir=place.runtime_dir, examine=examine)
-    begun = f"it begins with the backup `{made.reached.base.manifest.id}`"
-    return Restored(made.reached.base.manifest, f"the instance `{path}`", 0, (begun, *made.found, *made.steps), made.reached.words)
+    told = [f"it begins with the backup `{made.reached.base.manifest.id}`"]
+    if isinstance(asked.moment, Latest):
+        told.append(await asyncio.to_thread(extent, asked.repository, made.reached))
+    return Restored(made.reached.base.manifest, f"the instance `{path}`", 0, (*told, *made.found, *made.steps), made.reached.words)
 
 
 async def _database(kept: Kept, wanted: Wanted, place: Place, tell: Tell) -> Restored:

@@ -52,6 +52,8 @@ class Reached:
     following: datetime | None
     """When the next one ended, by the log; `None` where it was not looked for, or the log holds none."""
     clock: clock.Clock | None
+    timeline: int
+    """That the copy is of."""
 
     @property
     def words(self) -> str:
@@ -124,7 +126,7 @@ async def recovered_to(
         read = await _clock(server, way.base, moment, stop)
         await promoted(server, _ALWAYS)
         last, following = (one.at if one else None for one in (stop.last, stop.following))
-        yield server, Reached(way.base, moment, stop.end, last, following, read)
+        yield server, Reached(way.base, moment, stop.end, last, following, read, way.timeline)
 
 
 async def _unpacked(base: StoredBackup, data_dir: Path, ground: Ground, tell: Tell) -> Unpacked:

@@ -174,6 +174,19 @@ class Archive:
             found[each] = sum(not (NAME.fullmatch(name) and name.startswith(each)) for name in self._names(each))
         return {f"{FOLDER}/{self.system_identifier}/{name}".rstrip("/"): count for name, count in found.items() if count}
 
+    def refuse_unsigned(self, timeline: int) -> None:
+        """Raises Damaged where nothing that is called a segment of it is one: somebody may have put it there, or damaged it all."""
+        damage = None
+        for name in chain.from_iterable(map(self._named, self._blocks(timeline)[::-1])):
+            try:
+                self.load(name)
+            except Damaged as found:
+                damage = found
+            else:
+                return
+        if damage is not None:
+            raise Damaged(damage.what, damage.message, "look who put it there; another timeline than the newest can be named")
+
     def newest(self, timeline: int) -> Segment | None:
         """The last one of a timeline. However much is kept, little is read."""
         for each in reversed(self._blocks(timeline)):
@@ -208,8 +221,9 @@ class Archive:
         return found
 
     def timelines(self) -> Sequence[int]:
-        """Of which segments are kept, in order."""
-        return sorted({int(name[:8], 16) for name in self._names("") if BLOCK.fullmatch(name)})
+        """Of which segments are kept, in order. A folder alone makes no timeline: whoever writes here can make one."""
+        blocks = [name for name in self._names("") if BLOCK.fullmatch(name)]
+        return [one for one in sorted({int(name[:8], 16) for name in blocks}) if any(map(self._named, self._blocks(one)[::-1]))]
 
     @contextmanager
     def plain(self, segment: Segment) -> Iterator[BinaryIO]:

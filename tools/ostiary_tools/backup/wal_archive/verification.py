@@ -14,6 +14,7 @@ from ostiary_tools.backup import wal
 from ostiary_tools.backup.manifest import Manifest
 from ostiary_tools.backup.port import chunks
 from ostiary_tools.backup.repository import Repository
+from ostiary_tools.backup.vanished import log_lost
 from ostiary_tools.backup.wal_archive import pages
 from ostiary_tools.backup.wal_archive.archive import TWO, Archive, gap
 from ostiary_tools.backup.wal_archive.looking import Commit, found
@@ -80,11 +81,18 @@ def verify_log(repository: Repository, manifest: Manifest, told: Told) -> Verifi
     ways = look.ways(_Way(facts.timeline, look.start, own))
     for way in ways:
         look.walk(way)
+    look.damages += _lost(repository, facts.system_identifier)
     if not look.segments and not look.damages:
         look.damages.append(Damaged("wal", _EMPTY, _KEEP))
     timelines, damages = tuple(way.timeline for way in ways), tuple(look.damages)
     notes = () if readable(repository) else (_ENCRYPTED,)
     return VerifiedLog(look.start, look.end, timelines, look.segments, look.last_commit, damages, notes)
+
+
+def _lost(repository: Repository, system: str) -> Sequence[Damaged]:
+    """What is known to have been kept before or behind what is there."""
+    known = [one for one in repository.remembered.logs if one.system_identifier == system] if repository.remembered else ()
+    return [Damaged("wal", one.words, one.hint) for log in known for one in log_lost(repository, log)]
 
 
 def readable(repository: Repository) -> bool:
