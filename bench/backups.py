@@ -96,7 +96,7 @@ async def rates(takes: dict[str, Take], megabytes: float, rounds: int) -> None:
         median = statistics.median(seconds)
         pairs = statistics.median(theirs / mine for mine, theirs in zip(seconds, floor, strict=True))
         table.add_row(name, f"{median:.2f}", f"{megabytes / median:.0f}", f"{pairs:.2f}")
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 async def slowed(server: PostgresServer, takes: dict[str, Take], rounds: int) -> None:
@@ -118,7 +118,7 @@ async def slowed(server: PostgresServer, takes: dict[str, Take], rounds: int) ->
     for name, rates_ in found.items():
         against = statistics.median(a / b for a, b in zip(slow[name], slow["pg_basebackup"], strict=True))
         table.add_row(name, f"{statistics.median(rates_):.0f}", f"{statistics.median(slow[name]):.2f}", f"{against:.2f}")
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 @asynccontextmanager
@@ -169,7 +169,7 @@ async def main(scale: int, rounds: int) -> None:
         table = Table("cluster, MB", "our process, MB", "largest program, MB", title="peak memory")
         for row in sizes:
             table.add_row(*(f"{each:,.0f}" for each in row))
-        Console().print(table)
+        Console(width=120).print(table)
         vault: Vault = new_vault(_made(home / "keys"))
         takes = contestants(server, home, (vault.operational.recipient, vault.recovery.recipient))
         await rates(takes, sizes[-1][0], rounds)

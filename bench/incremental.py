@@ -147,7 +147,7 @@ def shown(found: Mapping[str, list[tuple[float, ...]]], size: float, rounds: int
         faster = statistics.median(turn[1] / turn[0] for turn in turns)
         cells = (took, long, faster, small, large, plain, alone, whole)
         table.add_row(name, *(f"{cell:,.1f}" for cell in cells))
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 def filled(server: PostgresServer, scale: int) -> int:

@@ -116,7 +116,7 @@ async def main(scale: int, seconds: float, clients: int) -> None:
                 await run(kept, clients, rate, seconds, table)
             await kept.caught_up(600)
         kept.assert_gapless()
-        Console().print(table)
+        Console(width=120).print(table)
     finally:
         server.stop("immediate")
         shutil.rmtree(root, ignore_errors=True)

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,19 @@ SOURCES = {
     for root, package in PACKAGES.items()
     for path in sorted((ROOT / root / package).rglob("*.py"))
 }
-TREES = {module: ast.parse(path.read_text()) for module, path in SOURCES.items()}
 DRIVERS = {"asyncpg", "psycopg", "sqlite3", "duckdb", "chromadb"}
 INPUT_OUTPUT = {"asyncio", "io", "os", "pathlib", "socket", "subprocess", "shutil", "tempfile", "urllib", "http", "logging"}
 
 
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Of each module; not before a test asks, for every process of the test runner imports this file."""
+    return {module: ast.parse(path.read_text()) for module, path in SOURCES.items()}
+
+
 def imports(module: str) -> Iterator[str]:
     """Full names of what a module imports, wherever in it."""
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(trees()[module]):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -32,7 +38,7 @@ def imports(module: str) -> Iterator[str]:
 
 def importers(*names: str) -> set[str]:
     """Modules that import any of these packages."""
-    return {module for module in TREES for name in imports(module) if name.split(".")[0] in names}
+    return {module for module in trees() for name in imports(module) if name.split(".")[0] in names}
 
 
 def within(module: str, *packages: str) -> bool:
@@ -43,7 +49,7 @@ def callers(name: str) -> set[str]:
     """Modules that call something of this bare name."""
     return {
         module
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and (getattr(node.func, "id", None) == name or getattr(node.func, "attr", None) == name)
     }
@@ -51,7 +57,7 @@ def callers(name: str) -> set[str]:
 
 def test_imports_point_one_way():
     """Server → tools → policies."""
-    for module in TREES:
+    for module in trees():
         for name in imports(module):
             if within(module, "ostiary_policies"):
                 assert not within(name, "ostiary_tools", "ostiary"), f"{module} imports {name}"
@@ -60,7 +66,7 @@ def test_imports_point_one_way():
 
 
 def test_policies_do_no_input_or_output():
-    found = {(m, n) for m in TREES if within(m, "ostiary_policies") for n in imports(m) if n.split(".")[0] in INPUT_OUTPUT}
+    found = {(m, n) for m in trees() if within(m, "ostiary_policies") for n in imports(m) if n.split(".")[0] in INPUT_OUTPUT}
     assert found == set()
 
 
@@ -124,7 +130,7 @@ def test_only_the_engine_makes_a_permit():
 def test_only_the_gate_runs_a_tool():
     runs = {
         module
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run"
         if len(node.args) == 2 and getattr(node.args[0], "id", "") == "permit"
@@ -135,7 +141,7 @@ def test_only_the_gate_runs_a_tool():
 def test_only_configuration_reads_the_environment():
     found = {
         module
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         for node in ast.walk(tree)
         if (isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv", "expanduser", "expandvars"))
         or (isinstance(node, ast.ImportFrom) and node.module == "os" and any(a.name in ("environ", "getenv") for a in node.names))
@@ -160,7 +166,7 @@ def test_no_switch_turns_a_guarantee_off():
         r"^(skip|disable|bypass|insecure|unsafe|no|without)_(auth|audit|policy|check|checks|verify|verification|gate|tls)|^allow_all$"
     )
     found = set()
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for node in ast.walk(tree):
             name = getattr(node, "arg", None) or getattr(node, "id", None) or getattr(node, "attr", None)
             if isinstance(name, str) and switch.search(name):
@@ -170,7 +176,7 @@ def test_no_switch_turns_a_guarantee_off():
 
 @pytest.mark.parametrize("word", ["manager", "helper", "helpers", "util", "utils", "base", "common", "service"])
 def test_modules_are_named_after_a_noun(word: str):
-    assert not [module for module in TREES if word in module.rsplit(".", maxsplit=1)[-1].split("_")]
+    assert not [module for module in trees() if word in module.rsplit(".", maxsplit=1)[-1].split("_")]
 
 
 def test_modules_stay_readable():
@@ -179,7 +185,7 @@ def test_modules_stay_readable():
 
 
 def test_every_module_says_what_it_is_for():
-    assert [m for m, tree in TREES.items() if tree.body and not ast.get_docstring(tree)] == []
+    assert [m for m, tree in trees().items() if tree.body and not ast.get_docstring(tree)] == []
 
 
 def test_the_architecture_page_stays_short():

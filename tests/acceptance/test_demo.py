@@ -76,6 +76,7 @@ def test_it_leaves_nothing_running(used_home: dict[str, str]):
     assert subprocess.run([OSTIARY, "status"], env=used_home, capture_output=True, check=False).returncode == 1
 
 
+@pytest.mark.slow
 def test_a_log_that_does_not_verify_ends_it_with_an_error(used_home: dict[str, str]):
     """The public key of another installation is put in place of its own."""
     key = Path(used_home["XDG_STATE_HOME"]) / "ostiary/audit.pub"
@@ -100,6 +101,7 @@ def test_a_home_that_cannot_be_made_is_told_without_a_traceback(used_home: dict[
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_server_that_ends_early_is_told_with_its_last_words(used_home: dict[str, str]):
     """The signing key can be read by others, which the servers refuse."""
     key = Path(used_home["XDG_STATE_HOME"]) / "ostiary/audit.key"

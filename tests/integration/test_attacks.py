@@ -20,7 +20,7 @@ _HONEST = Attack(
 )
 _ATTACKERS = [
     # An engineer may do most, and a superuser of the database; READER is the least that can read it.
-    pytest.param("fortress", "engineer", ADMIN, 4, id="every fourth"),
+    pytest.param("fortress", "engineer", ADMIN, 8, id="every eighth"),
     *(
         pytest.param("fortress", role, login, 1, marks=pytest.mark.slow)
         for role, login in (("engineer", ADMIN), ("engineer", READER), ("analyst", ADMIN), ("operator", ADMIN))

@@ -97,6 +97,7 @@ async def test_a_copy_is_not_made_where_its_server_could_not_be(full_backup: Ful
         await into_folder(full_backup.kept, site / "closed" / "copy", sought, quiet)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_missing_segment_is_named_and_nothing_is_left(full_backup: FullBackup, site: Path, sought: Sought):
     """A server would recover up to the gap, and say nothing."""

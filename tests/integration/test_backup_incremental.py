@@ -32,6 +32,7 @@ from ostiary_tools.backup.restoring.cluster import into_folder
 from ostiary_tools.errors import ProgramFailed
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_chain_of_three_becomes_a_data_directory_that_is_what_the_last_snapshot_saw(
     chained: Chain, site: Path, sought: Sought

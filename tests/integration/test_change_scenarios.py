@@ -9,7 +9,7 @@ from fix_postgres import PostgresServer
 from fix_server import MakeSite
 
 GROUPS = dict(scenarios("scenarios.toml"))
-OFTEN = {"rows", "undo", "policy"}
+OFTEN = {"undo", "policy"}
 """The others are the slow tests'."""
 PLAYED = [pytest.param(group, id=name, marks=() if name in OFTEN else pytest.mark.slow) for name, group in GROUPS.items()]
 

@@ -154,6 +154,7 @@ async def test_no_value_leaves_it_and_hostile_names_stay_names(
         await asyncio.to_thread(postgres_server.sql, "DROP OWNED BY looker; DROP ROLE looker", database)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_what_it_writes_is_read_as_configuration(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, tmp_path: Path

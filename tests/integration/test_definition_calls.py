@@ -137,6 +137,7 @@ async def test_without_define_or_past_what_is_read_nothing_is_defined(shop: Any)
         )
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_definition_that_waits_for_a_lock_leaves_nothing(shop: Any):
     async with shop() as opened, opened.client("engineer") as client:

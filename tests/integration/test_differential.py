@@ -31,6 +31,7 @@ OTHERWISE = {
 """Statements that only one of the two can answer → the reason."""
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_masks_and_row_rules_answer_as_secure_views_written_by_hand(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer

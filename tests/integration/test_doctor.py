@@ -130,6 +130,7 @@ async def test_agents_are_told_that_it_is_not_available_and_not_why(
     assert started["accepted_powers"] == {"shop": ["owner"], "twin": ["owner"]}
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_exit_code_says_what_is_wrong(make_site: MakeSite, postgres_server: PostgresServer):
     gone = await make_site({"shop": postgres_server.dsn(database="not_there")})

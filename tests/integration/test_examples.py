@@ -164,6 +164,7 @@ async def test_an_example_brings_its_tables_though_the_question_names_none(shop:
     assert prompt.index("| public.orders (table)") < prompt.index("|   status text")
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_server_takes_changed_files_and_keeps_the_old_ones_where_the_new_are_broken(shop: MakeShop):
     site = await shop(an_example("Count orders at first"))

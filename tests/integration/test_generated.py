@@ -118,7 +118,7 @@ async def test_generated_queries_are_judged_and_answered_by_an_older_server_that
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("wanted", [300, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("wanted", [150, pytest.param(2_000, marks=pytest.mark.slow)])
 async def test_generated_queries_under_masks_and_row_rules_are_answered_as_over_secure_views(
     postgres_server: PostgresServer, make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], wanted: int
 ):

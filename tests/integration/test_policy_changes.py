@@ -140,6 +140,7 @@ async def test_simulate_puts_recorded_calls_to_other_policies_and_runs_nothing(m
     assert "unknown column `b`" in changes["query", "SELECT b FROM public.t WHERE b LIKE ?"]["after"]["words"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_simulate_tells_who_gains_what_was_denied_and_nothing_where_nothing_changes(make_shop: Callable[[], Awaitable[Site]]):
     site = await make_shop()

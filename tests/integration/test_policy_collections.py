@@ -15,6 +15,7 @@ NO_DROPS = '@id("reads") permit (principal in Role::"reader", action, resource) 
 AGENT = '[agent]\nname = "ada"\nrole = "reader"\nroles = ["reader", "guest"]\n'
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_explain_says_why_a_collection_may_be_searched_and_hides_one_that_is_hidden(desk: OpenDesk):
     async with desk(policy=POLICY, agent=AGENT) as it:

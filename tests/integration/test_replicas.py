@@ -245,6 +245,7 @@ async def test_of_several_hosts_the_one_that_is_a_standby_is_used_and_after_it_t
     assert [mark for mark in ("first", "second", "third") if reached(primary, f"mark-{mark}")] == []
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_doctor_looks_at_the_replica_too(
     make_site: MakeSite, primary: PostgresServer, shop: str, make_replica: Callable[[], PostgresServer]

@@ -189,6 +189,7 @@ async def test_an_agent_is_told_that_a_tables_rows_are_filtered_and_by_which_rul
         assert "-1" in found
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_table_without_row_rules_is_told_as_before(make_shop: Shop, postgres_server: PostgresServer):
     site = await make_shop(EU)
@@ -253,6 +254,7 @@ async def test_every_scan_gives_each_caller_its_own_rows(make_shop: Shop):
                 await house.gate.call(US_BOB, Call("query", {"sql": f"select * from {table}"}))
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_explain_and_simulate_tell_which_rows_a_call_would_get(make_shop: Shop):
     site = await make_shop(EU, more='[agent]\nrole = "reader"\nroles = ["reader"]\n')

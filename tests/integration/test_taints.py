@@ -423,6 +423,7 @@ async def test_the_list_of_taints_is_data_too(shop: OpenShop):
     assert (row["agent"], row["taint"]) == ("ada", "untrusted")
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_recorded_calls_are_put_to_other_policies_with_the_taints_and_approvals_of_then(shop: OpenShop):
     async with shop() as (site, house):

@@ -90,6 +90,7 @@ async def site_of(make_site: MakeSite, make_database: Callable[[str], Awaitable[
     return await make_site({"shop": server.dsn(database=database)}, more=more)
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_folder_is_indexed_by_one_command_and_dropped_by_a_yes_and_all_is_on_record(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer, folder: Path

@@ -105,6 +105,7 @@ async def hang_up(site: Site, url: str, door: str) -> None:
         call.result()
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_a_call_over_http_tells_how_far_it_is_and_ends_in_the_database_when_its_client_leaves_it_or_hangs_up(
     make_shop: Callable[[], Awaitable[Site]],

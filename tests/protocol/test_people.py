@@ -21,6 +21,7 @@ READ = "select name from private"
 WAITS = re.compile(r"it waits for people until [0-9: -]{16} UTC as `([a-z2-7]{8})`")
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_agents_of_both_eras_are_told_the_id_and_one_of_their_calls_runs_when_two_have_granted_it(
     make_site: MakeSite, make_database: Callable[[str], Awaitable[str]], postgres_server: PostgresServer

@@ -230,6 +230,7 @@ async def test_a_terminal_that_is_closed_ends_the_server(ostiary_config: Config)
         assert await process.wait() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_over_stdio_an_edit_is_in_force_for_the_next_call(make_shop: Callable[[], Awaitable[Site]]):
     site = await make_shop()
