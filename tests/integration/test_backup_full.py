@@ -18,7 +18,7 @@ from ostiary_tools.backup import file_sums, wal
 from ostiary_tools.backup.differences import compared
 from ostiary_tools.backup.engines.full import NO_FINGERPRINT
 from ostiary_tools.backup.fingerprints import taken
-from ostiary_tools.backup.manifest import Content, Kind, Point
+from ostiary_tools.backup.manifest import Content, Kind, Point, Way
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.restoring.cluster import halted, into_folder, recovered
 from ostiary_tools.backup.restoring.folders import settle
@@ -60,6 +60,27 @@ async def test_a_row_changed_by_one_is_found(full_backup: FullBackup, site: Path
         finally:
             await connection.close()
     assert [one.name for one in compared(full_backup.fingerprint, now)] == ['table "public"."orders"']
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_backup_of_before_there_were_two_ways_is_compared_by_its_own(full_backup: FullBackup, site: Path, ground: Ground):
+    async with recovered(full_backup.kept, site / "data", ground, quiet, durable=False) as server:
+        connection = await server.connect(full_backup.database)
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                text = await taken(connection, full_backup.database, Kind.FULL, way=Way.TEXT)
+        finally:
+            await connection.close()
+    assert (full_backup.fingerprint.way, text.way) == (Way.BINARY, Way.TEXT)
+    older = replace(full_backup.kept, manifest=replace(full_backup.kept.manifest, fingerprint=text))
+    async with recovered(older, site / "older", ground, quiet, durable=False):
+        pass
+    tables = tuple(replace(one, sum="1") if one.table == "orders" else one for one in text.tables)
+    lying = replace(older, manifest=replace(older.manifest, fingerprint=replace(text, tables=tables)))
+    with pytest.raises(Damaged, match=r'table "public"."orders": as many rows as before'):
+        async with recovered(lying, site / "lying", ground, quiet, durable=False):
+            pass
 
 
 @pytest.mark.slow

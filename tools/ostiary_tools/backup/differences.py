@@ -22,7 +22,12 @@ class Difference:
 
 
 def compared(before: Fingerprint, after: Fingerprint) -> tuple[Difference, ...]:
-    """All that differs, tables first; none when `after` is what `before` was. Names of databases make no difference."""
+    """All that differs, tables first; none when `after` is what `before` was. Names of databases make no difference.
+
+    Both are to be of one way.
+    """
+    if before.way is not after.way:
+        raise ValueError("prints of two ways are not compared")
     return (
         *_tables({_name(table): table for table in before.tables}, {_name(table): table for table in after.tables}),
         *_sequences(before.sequences, after.sequences),

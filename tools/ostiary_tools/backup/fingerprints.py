@@ -1,8 +1,9 @@
 """Says what a database holds in one snapshot.
 
-A fingerprint finds damage and what a restore left out; it proves nothing to whoever can choose rows. Rows are hashed as text under
-settings that are the same on every server, so that versions and the order of columns make no difference. Computed columns are
-left out: they are no data of their own. Rows that the login may not see and tables that were emptied under the snapshot are errors.
+A fingerprint finds damage and what a restore left out; it proves nothing to whoever can choose rows. For a dump rows are hashed as
+text under settings that are the same on every server, so that versions and the order of columns make no difference; for a copy of
+a cluster, where both are what they were, in a cheaper way. Computed columns are left out: they are no data of their own. Rows that
+the login may not see and tables that were emptied under the snapshot are errors.
 """
 
 from collections import defaultdict, deque
@@ -12,8 +13,9 @@ from functools import partial
 
 import asyncpg
 
-from ostiary_tools.backup.manifest import Fingerprint, Kind, TablePrint
+from ostiary_tools.backup.manifest import Fingerprint, Kind, TablePrint, Way
 from ostiary_tools.backup.reading import RIGHTS, in_words, pin
+from ostiary_tools.backup.row_digests import Column, Digests
 from ostiary_tools.backup.sequences import positions
 from ostiary_tools.backup.together import together
 from ostiary_tools.datasources.sections import load_sections
@@ -26,6 +28,8 @@ _BLOCKS = 1 << 15
 """Of a table at once: 256 MB in pages of 8 kB."""
 _AT_ONCE = 500
 """Tables in one statement that locks."""
+_SMALL = 1 << 23
+"""Bytes of a table that the server reads with one process in any case."""
 _SQL = load_sections("fingerprints.sql", __package__)
 
 
@@ -40,7 +44,8 @@ class Table:
     oid: int
     schema: str
     name: str
-    columns: tuple[str, ...]
+    columns: tuple[Column, ...]
+    """In an order of their own, which no change of the table changes."""
     blocks: int
     """As far as it may be read in parts, else none."""
     bytes: int
@@ -68,26 +73,32 @@ async def taken(
     database: str,
     kind: Kind,
     *,
+    way: Way | None = None,
+    workers: int = 0,
     beside: Sequence[asyncpg.Connection] = (),
     told: Callable[[int], None] = lambda _: None,
 ) -> Fingerprint:
     """What the snapshot of the connection's transaction, REPEATABLE READ, holds of what a backup of this kind has.
 
-    The tables are locked against being emptied or rebuilt for as long as that transaction lasts. Connections `beside` it have
-    imported the same snapshot and read tables at the same time; `told` takes rows as they are read. Raises ToolError.
+    The tables are locked against being emptied or rebuilt for as long as that transaction lasts. `told` takes rows as they are
+    read. Others may read at the same time: so many `workers` of the server at a large table, but none while anybody else has a
+    transaction open; or connections `beside` it that have imported the same snapshot, each a part of a table, for which the server
+    forgets what it had in memory. Raises ToolError.
     """
+    way = way or (Way.BINARY if kind.physical else Way.TEXT)
     with in_words():
         for each in beside:
             await pin(each)
         tables = await hold(connection, kind)
         sequences = await positions(connection, kind)
-        prints = await _printed((connection, *beside), tables, told)
+        prints = await _printed((connection, *beside), tables, await _digests(connection, way), workers, told)
         return Fingerprint(
             database,
             tuple(sorted((*prints, *await _large_objects(connection)), key=lambda one: (one.schema, one.table))),
             sequences,
             {f"{row['kind']} {row['name']}": row["state"] for row in await connection.fetch(_SQL["objects"].query)},
             {row["name"]: row["state"] for row in await connection.fetch(_SQL["extensions"].query)},
+            way,
         )
 
 
@@ -95,7 +106,8 @@ async def of_schema(connection: asyncpg.Connection, schema: str) -> Sequence[Tab
     """The tables of one schema alone. Raises ToolError."""
     with in_words():
         await pin(connection)
-        return await _printed((connection,), await _tables(connection, Kind.LOGICAL, schema), lambda _: None)
+        tables = await _tables(connection, Kind.LOGICAL, schema)
+        return await _printed((connection,), tables, await _digests(connection, Way.TEXT), 0, lambda _: None)
 
 
 async def hold(connection: asyncpg.Connection, kind: Kind) -> Sequence[Table]:
@@ -117,7 +129,7 @@ async def _tables(connection: asyncpg.Connection, kind: Kind, schema: str | None
             row["oid"],
             row["schema"],
             row["name"],
-            tuple(row["columns"]),
+            tuple(map(Column, row["columns"], row["types"])),
             row["blocks"] if row["heap"] else 0,
             row["bytes"],
             row["member"],
@@ -135,18 +147,27 @@ async def _locked(connection: asyncpg.Connection, tables: Sequence[Table]) -> No
         raise Moved("tables were emptied, rebuilt or replaced while the backup began", "try again in a moment")
 
 
+async def _digests(connection: asyncpg.Connection, way: Way) -> Digests:
+    unsent = await connection.fetch(_SQL["unsent"].query) if way is Way.BINARY else ()
+    encoding = await connection.fetchval("SELECT current_setting('server_encoding')")
+    return Digests(way, connection.get_server_version().major, encoding == "UTF8", frozenset(row["type"] for row in unsent))
+
+
 async def _printed(
-    connections: Sequence[asyncpg.Connection], tables: Sequence[Table], told: Callable[[int], None]
+    connections: Sequence[asyncpg.Connection], tables: Sequence[Table], digests: Digests, workers: int, told: Callable[[int], None]
 ) -> Sequence[TablePrint]:
-    """Each connection takes the next part when it is done with one, parts of big tables first."""
-    parts = deque(sorted((part for table in tables for part in _parts(table)), key=lambda part: -part.table.blocks))
+    """Each connection takes the next part when it is done with one, parts of big tables first; one alone takes whole tables."""
+    cut = _parts if len(connections) > 1 else _whole
+    parts = deque(sorted((part for table in tables for part in cut(table)), key=lambda part: -part.table.blocks))
     counts: dict[int, int] = defaultdict(int)
     sums: dict[int, int] = defaultdict(int)
 
     async def work(connection: asyncpg.Connection) -> None:
         while parts:
             part = parts.popleft()
-            rows, total = await _read(connection, part)
+            if workers and part.table.bytes > _SMALL:
+                await _invite(connection, workers)
+            rows, total = await _read(connection, part, digests.of(part.table.columns))
             counts[part.table.oid] += rows
             sums[part.table.oid] += int(total)
             told(rows)
@@ -155,13 +176,23 @@ async def _printed(
     return [TablePrint(table.schema, table.name, counts[table.oid], str(sums[table.oid])) for table in tables]
 
 
-async def _read(connection: asyncpg.Connection, part: _Part) -> tuple[int, str]:
+async def _invite(connection: asyncpg.Connection, workers: int) -> None:
+    """Let workers of the server help with what is read next, unless there is other work."""
+    count = workers if await connection.fetchval(_SQL["alone"].query) else 0
+    await connection.execute(f"SET LOCAL max_parallel_workers_per_gather = {count}")
+
+
+async def _read(connection: asyncpg.Connection, part: _Part, digest: str) -> tuple[int, str]:
     try:
-        found = await connection.fetchrow(_statement(part))
+        [found] = await connection.fetch(_statement(part, digest))  # no worker helps with what is fetched by number
     except asyncpg.InternalServerError as error:
         what = f"table {one_line(part.table.quoted)}"
         raise Damaged(what, f"{what} cannot be read: a page of it is damaged", "look at the server's log") from error
     return found[0], found[1]
+
+
+def _whole(table: Table) -> Iterator[_Part]:
+    yield _Part(table, 0, None)
 
 
 def _parts(table: Table) -> Iterator[_Part]:
@@ -170,13 +201,11 @@ def _parts(table: Table) -> Iterator[_Part]:
         yield _Part(table, start, None if start == starts[-1] else start + _BLOCKS)
 
 
-def _statement(part: _Part) -> str:
-    """Columns stand by name, in an order of their own, in a row without a type: no cast of the table's owner runs."""
-    row = ", ".join(f"t.{quoted(column)}" for column in part.table.columns)
+def _statement(part: _Part, digest: str) -> str:
+    """A sum of `int8` is a `numeric`, which holds any."""
     pages = [f"t.ctid >= '({part.first},0)'"] if part.first else []
     pages += [f"t.ctid < '({part.end},0)'"] if part.end is not None else []
     where = f" WHERE {' AND '.join(pages)}" if pages else ""
-    digest = f'hashtextextended(ROW({row})::text COLLATE "C", 0)::numeric'
     return f"SELECT count(*), coalesce(sum({digest}), 0)::text FROM ONLY {part.table.quoted} AS t{where}"  # noqa: S608 -- quoted names
 
 

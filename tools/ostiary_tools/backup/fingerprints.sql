@@ -12,7 +12,10 @@ SELECT c.oid::int8 AS oid, n.nspname::text AS schema, c.relname::text AS name,
     c.relam = (SELECT a.oid FROM pg_am a WHERE a.amname = 'heap') AS heap,
     ARRAY(SELECT a.attname::text FROM pg_attribute a
         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
-        ORDER BY a.attname COLLATE "C") AS columns
+        ORDER BY a.attname COLLATE "C") AS columns,
+    ARRAY(SELECT a.atttypid::int8 FROM pg_attribute a
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+        ORDER BY a.attname COLLATE "C") AS types
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')
@@ -30,6 +33,31 @@ FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.oid = ANY ($1::oid[])
     AND (to_regclass(format('%I.%I', n.nspname, c.relname)) IS DISTINCT FROM c.oid OR pg_relation_filenode(c.oid) <> c.relfilenode)
+
+-- :unsent
+-- Types without a form in which they are sent, and all that are made of such.
+WITH RECURSIVE made (part, whole) AS (
+    SELECT t.typbasetype, t.oid FROM pg_type t WHERE t.typtype = 'd'
+    UNION ALL
+    SELECT t.typelem, t.oid FROM pg_type t WHERE t.typelem <> 0
+    UNION ALL
+    SELECT r.rngsubtype, r.rngtypid FROM pg_range r
+    UNION ALL
+    SELECT r.rngtypid, r.rngmultitypid FROM pg_range r
+    UNION ALL
+    SELECT a.atttypid, t.oid FROM pg_type t JOIN pg_attribute a ON a.attrelid = t.typrelid
+    WHERE t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped
+), unsent (type) AS (
+    SELECT t.oid FROM pg_type t WHERE t.typtype = 'b' AND t.typsend = 0
+    UNION
+    SELECT m.whole FROM unsent u JOIN made m ON m.part = u.type
+)
+SELECT type::int8 FROM unsent
+
+-- :alone
+-- Whether nobody but us has a transaction open. In a server that recovers, which is a copy of ours, nobody has.
+SELECT pg_is_in_recovery() OR NOT EXISTS (SELECT FROM pg_locks l WHERE l.locktype = 'virtualxid' AND l.mode = 'ExclusiveLock'
+    AND l.pid <> pg_backend_pid())
 
 -- :sequences
 SELECT n.nspname::text AS schema, c.relname::text AS name, s.seqincrement AS increment,

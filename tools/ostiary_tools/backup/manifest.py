@@ -63,6 +63,16 @@ class Member:
     stored_sha256: str
 
 
+class Way(StrEnum):
+    """How a row becomes a number."""
+
+    TEXT = "text"
+    """`hashtextextended` of the row as text, which is the same in all versions and whatever order the columns have."""
+    BINARY = "binary"
+    """Hashes of its values as they are stored or sent, each begun with the one before; see `row_digests`. It is the same on servers
+    of one major version."""
+
+
 @dataclass(frozen=True, slots=True)
 class TablePrint:
     """Of a table's rows, their number and a sum of their hashes. It finds damage, and proves nothing to an attacker."""
@@ -71,7 +81,7 @@ class TablePrint:
     table: str
     rows: int
     sum: str
-    """Of `hashtextextended` over the rows as text, decimal."""
+    """Of the rows' numbers, decimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,8 @@ class Fingerprint:
     must be as it was."""
     extensions: Mapping[str, str] = field(default_factory=dict)
     """Versions by name."""
+    way: Way = Way.TEXT
+    """Of all tables. A copy is compared by the way of its backup, and by none before there were two."""
 
     @property
     def rows(self) -> int:

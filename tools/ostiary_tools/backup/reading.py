@@ -23,6 +23,7 @@ PINS = {
     "idle_in_transaction_session_timeout": "0",
     "transaction_timeout": "0",
     "lock_timeout": "30s",
+    "jit": "off",  # no statement of ours gains what it takes to be compiled
     "max_parallel_workers_per_gather": "0",  # how many work at once is the caller's to say
     "restrict_nonsystem_relation_kind": "view, foreign-table",  # a table that is swapped for a view runs nothing of its owner's
 }

@@ -31,7 +31,7 @@ from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.reading import RIGHTS, in_words, pin
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.sequences import positions, spanned
-from ostiary_tools.backup.session import connected, environment, held, importing
+from ostiary_tools.backup.session import connected, environment, held
 from ostiary_tools.backup.wal_archive.boundary import boundary
 from ostiary_tools.errors import Damaged, ProgramFailed, Unavailable
 
@@ -86,8 +86,6 @@ class _Moment:
     """What was agreed on, while its transaction is open."""
 
     connection: asyncpg.Connection
-    exported: str
-    """The snapshot's name for other sessions."""
     point: Point
     stretch: wal.Stretch
     """The log from the base's start to the point."""
@@ -101,7 +99,7 @@ class FullEngine:
 
     sought: Sought
     parallel: int = 2
-    """Sessions at once that read the fingerprint."""
+    """Processes of the server at once that read the fingerprint."""
     since: Path | None = None
     """A `backup_manifest`: then no more is sent than what has changed since it was written."""
 
@@ -132,8 +130,7 @@ class FullEngine:
         return _Work(source, who, cluster, programs, keeping, spool, self.since, readable)
 
     async def _fingerprint(self, work: _Work, moment: _Moment) -> Fingerprint:
-        async with importing(work.source.dsn, moment.exported, self.parallel - 1) as others:
-            found = await taken(moment.connection, work.cluster.session.database, Kind.FULL, beside=others)
+        found = await taken(moment.connection, work.cluster.session.database, Kind.FULL, workers=self.parallel - 1)
         return replace(found, sequences=spanned([found.sequences, moment.sequences]))
 
 
@@ -184,11 +181,11 @@ async def _agreed(work: _Work, base: _Base, receiver: Running) -> AsyncIterator[
     async with connected(work.source.dsn) as connection:
         for _ in range(_ATTEMPTS):
             before = await _positions(connection) if work.readable else {}
-            async with _seen(connection, readable=work.readable) as (exported, snapshot):
+            async with _seen(connection, readable=work.readable) as snapshot:
                 end = await beside(received(work.source.dsn, work.wal, _from(work, base), work.cluster.page_bytes), receiver)
                 stretch = _from(work, base, end)
                 if await _ends(work, base, stretch, snapshot):
-                    yield _Moment(connection, exported, Point(snapshot, wal.shown(end)), stretch, before)
+                    yield _Moment(connection, Point(snapshot, wal.shown(end)), stretch, before)
                     return
             await asyncio.sleep(_PAUSE_S)
     hint = "try again; where commits wait for a synchronous standby, see that it runs"
@@ -207,13 +204,13 @@ def _from(work: _Work, base: _Base, end: int = 0) -> wal.Stretch:
 
 
 @asynccontextmanager
-async def _seen(connection: asyncpg.Connection, *, readable: bool) -> AsyncIterator[tuple[str, str]]:
-    """A snapshot while the block lasts: its name for other sessions, and what it sees."""
-    holding: AbstractAsyncContextManager[tuple[str, object]] = held(connection, Kind.FULL) if readable else _unread(connection)
-    async with holding as (exported, _):
+async def _seen(connection: asyncpg.Connection, *, readable: bool) -> AsyncIterator[str]:
+    """What a snapshot sees, which is held while the block lasts."""
+    holding: AbstractAsyncContextManager[object] = held(connection, Kind.FULL) if readable else _unread(connection)
+    async with holding:
         with in_words():
             snapshot = await connection.fetchval("SELECT pg_catalog.pg_current_snapshot()::pg_catalog.text")
-        yield exported, snapshot
+        yield snapshot
 
 
 async def _positions(connection: asyncpg.Connection) -> Mapping[str, str]:
@@ -224,11 +221,11 @@ async def _positions(connection: asyncpg.Connection) -> Mapping[str, str]:
 
 
 @asynccontextmanager
-async def _unread(connection: asyncpg.Connection) -> AsyncIterator[tuple[str, object]]:
+async def _unread(connection: asyncpg.Connection) -> AsyncIterator[None]:
     """Of a login that may not read what the snapshot sees."""
     with in_words():
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            yield "", None
+            yield
 
 
 async def _may_read(connection: asyncpg.Connection) -> bool:

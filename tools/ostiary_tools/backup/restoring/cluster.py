@@ -169,7 +169,7 @@ async def _compare(server: Scratch, before: Fingerprint) -> None:
     connection = await server.connect(before.database)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            now = await taken(connection, before.database, Kind.FULL)
+            now = await taken(connection, before.database, Kind.FULL, way=before.way, workers=1)
     finally:
         connection.terminate()
     if found := compared(before, now):
