@@ -63,6 +63,20 @@ class AuditLog:
         """Verify as `ostiary audit verify` does."""
         return await verify_database(self.place.reader_dsn, self.place.public_key, self.place.anchor)
 
+    def keep(self) -> str:
+        """A copy of the database as it is now, to put it back to."""
+        then = f"{self.database}_{uuid.uuid4().hex[:6]}"
+        self.server.sql(f"CREATE DATABASE {then} TEMPLATE {self.database}")
+        return then
+
+    def put_back(self, then: str) -> None:
+        """What a restore to that moment leaves, whoever is connected."""
+        self.server.drop([self.database])
+        self.server.sql(
+            f"CREATE DATABASE {self.database} TEMPLATE {then};\nREVOKE ALL ON DATABASE {self.database} FROM PUBLIC;\n"
+            f"GRANT CONNECT ON DATABASE {self.database} TO ostiary_writer, ostiary_reader;"
+        )
+
     async def connect(self, role: str = "ostiary_admin") -> asyncpg.Connection:
         """Log in as a role."""
         return await asyncpg.connect(self.server.dsn(role, self.database))
@@ -121,7 +135,10 @@ def audit_log(postgres_server: PostgresServer, audit_template: str, tmp_path: Pa
     """An empty, migrated audit log."""
     database = copied(postgres_server, audit_template)
     yield audit_log_at(postgres_server, database, tmp_path)
-    postgres_server.drop([database])
+    # With what was kept of it.
+    listed = ("-X", "-At", "-h", str(postgres_server.root), "-U", "ostiary_admin", "-d", "postgres")
+    names = postgres_server.run("psql", *listed, "-c", f"SELECT datname FROM pg_database WHERE datname LIKE '{database}%'").stdout
+    postgres_server.drop(names.split())
 
 
 def audit_log_at(server: PostgresServer, database: str, folder: Path) -> AuditLog:

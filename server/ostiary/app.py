@@ -11,6 +11,7 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from ostiary import __version__, example_files, policy_files
+from ostiary.approvals import Answers
 from ostiary.audit.place import AuditPlace
 from ostiary.audit.reader import LogReader
 from ostiary.audit.recorder import Recorder, recording
@@ -174,7 +175,7 @@ async def open_house(config: Config, progress: Progress) -> AsyncIterator[House]
             audit_reader=LogReader(audit),
             cursors=cursors,
             examples=Examples(examples, frozenset(datasources)),
-            approvals=approvals,
+            approvals=Answers(approvals, lambda: recorder.epoch),
             people=People(people_table, config.limits.approval_s, alone=config.policy.approvals == "by_people"),
             jobs=job_table,
             queue=queue,

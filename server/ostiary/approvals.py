@@ -54,14 +54,22 @@ Ask = Callable[[str, str, Waiting], Awaitable[Answer]]
 """Takes a question and the digest of what it is about. Raises Asked, CannotAsk."""
 
 
-async def answered(permit: Permit, world: World, question: str, ask: Ask, table: ApprovalTable, *, waiting: Waiting) -> Answer:
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Which were used, and the epoch of the log now: of an answer to a question of one before, nobody knows whether it was."""
+
+    table: ApprovalTable
+    epoch: Callable[[], int]
+
+
+async def answered(permit: Permit, world: World, question: str, ask: Ask, used: Answers, *, waiting: Waiting) -> Answer:
     """The answer, used up. Raises Refused for one that was used, Unavailable when nobody can say whether it was."""
-    answer = await ask(question, about(permit, world, question), waiting)
+    answer = await ask(question, f"{about(permit, world, question)}.{used.epoch()}", waiting)
     if answer.number is None:
         return answer
     # A no uses the question up too: whoever kept it must not turn that into a yes.
     try:
-        first = await table.use(answer.number, permit.principal.agent)
+        first = await used.table.use(answer.number, permit.principal.agent)
     except JournalError as error:
         raise Unavailable("approvals cannot be checked now", "ask for it again later") from error
     if not first:

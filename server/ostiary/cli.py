@@ -22,6 +22,7 @@ from ostiary import (
     cli_config,
     cli_doctor,
     cli_dr,
+    cli_epoch,
     cli_examples,
     cli_expire,
     cli_keep_wal,
@@ -71,6 +72,9 @@ cli_policy.app.command(epilog="Example: ostiary policy simulate policies --since
 cli_policy.app.command(epilog="Example: ostiary policy install --login reporting --role analyst > install.sql")(
     cli_policy_install.install
 )
+cli_audit.app.command("open-epoch", epilog='Example: ostiary audit open-epoch --reason "restored after the disk failed"')(
+    cli_epoch.open_epoch
+)
 cli_backup.app.command("keep-wal", epilog="Example: ostiary backup keep-wal %p")(cli_keep_wal.keep_wal)
 app.add_typer(cli_policy.app, name="policy")
 app.add_typer(cli_examples.app, name="examples")
@@ -118,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _reported(failure: Exception) -> Exit:
     from ostiary.audit.checkpoint import KeyUnusable
-    from ostiary.audit.writer import RecordingFailed
+    from ostiary.audit.writer import RecordingFailed, Undecided
     from ostiary.config.problems import ConfigError
     from ostiary.example_files import ExampleError
     from ostiary_policies.errors import PolicyError
@@ -139,6 +143,9 @@ def _reported(failure: Exception) -> Exit:
             said = failure.message, failure.hint, Exit.UNAVAILABLE
         case InUse() | ToolError():
             said = failure.message, failure.hint, Exit.FAILED
+        case Undecided():
+            hint = "verify what is there by `ostiary audit verify`; the runbook says what else came back (`ostiary dr runbook`)"
+            said = f"the audit log cannot be used: {failure}", hint, Exit.UNAVAILABLE
         case RecordingFailed() | JournalError():
             hint = "see that its database runs, that `control.dsn` reaches it, and that `ostiary audit install` was run"
             said = f"the audit log cannot be used: {failure}", hint, Exit.UNAVAILABLE

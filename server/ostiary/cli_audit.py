@@ -33,7 +33,8 @@ def verify(
 ) -> None:
     """Verify every record against the signed checkpoints.
 
-    Exit codes: 0 all is as it was written; 1 it was tampered with; 2 that cannot be told.
+    Exit codes: 0 all is as it was written; 1 it was tampered with; 2 that cannot be told; 4 as written, but it was put back once,
+    and what was lost then is on record (`ostiary audit open-epoch`).
     """
     from ostiary.audit.verify import verify_database, verify_export
 
@@ -178,14 +179,14 @@ def _report(report: "Report", *, as_json: bool) -> None:
     from ostiary.audit.reader import words
 
     if as_json:
-        print_json({"verdict": ("good", "tampered", "unknown")[report.exit_code], **asdict(report)})
+        print_json({"verdict": report.verdict, **asdict(report)})
     else:
-        typer.secho(words(report), fg=("green", "red", "yellow")[report.exit_code])
+        typer.secho(words(report), fg={0: "green", 1: "red"}.get(report.exit_code, "yellow"))
     raise typer.Exit(report.exit_code)
 
 
 def _verify_proof(proof: Path, public_key: Path, *, as_json: bool) -> None:
-    from ostiary.audit.fsck import Unreadable
+    from ostiary.audit.notes import Unreadable
     from ostiary.audit.proof import NoProof, check_proof
 
     try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from ostiary.approvals import TTL_S, Ask, Asked, CannotAsk, Waiting, answered
+from ostiary.approvals import TTL_S, Answers, Ask, Asked, CannotAsk, Waiting, answered
 from ostiary.audit.record import Entry
 from ostiary.audit.recorder import Recorder
 from ostiary.crowd import Crowd
@@ -25,7 +25,6 @@ from ostiary.errors import CallFailed, NotApproved, WaitsForPeople, failed
 from ostiary.people import People, Wanted, digest
 from ostiary_policies.model import Intent, Permit, Statement
 from ostiary_tools.api import Args, ChangeHandle, CursorHandle, Redacted, World
-from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.errors import ToolError
 
 _SHOWN_CHARS = 4_000
@@ -72,7 +71,7 @@ class Asking:
 
     ask: Ask | None
     """`None` where nobody can be asked at all, such as for a list."""
-    used: ApprovalTable
+    used: Answers
     people: People
     waiting: Waiting
 

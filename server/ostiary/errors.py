@@ -17,6 +17,8 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
+from ostiary.audit.putback import COMMAND, RULE
+from ostiary.audit.writer import RecordingFailed, Undecided
 from ostiary.redaction import printable
 from ostiary_policies.model import Intent
 from ostiary_tools.catalogs.sight import exists
@@ -24,7 +26,7 @@ from ostiary_tools.errors import DatabaseError, NotOnReplica, Refused, TooCostly
 from ostiary_tools.sql.mending import mended
 from ostiary_tools.view import SchemaView, World
 
-OF_THE_SERVER = frozenset(("busy", "over_budget", "not_approved", "not_recorded", "unavailable", "internal"))
+OF_THE_SERVER = frozenset(("busy", "over_budget", "not_approved", "not_recorded", RULE, "unavailable", "internal"))
 """Codes that tell how the server or its caller is and nothing of what was asked for: where a thing is asked for by its address,
 any other failure is answered as if it did not exist."""
 
@@ -133,6 +135,14 @@ class NotRecorded(CallFailed):
             message = f"the audit log is not available, and whether the change was {_DOUBTS[stands]} is not known yet"
             hint = "it is found out and recorded; call the same tool with the same change later, and it says what became of it"
         super().__init__("not_recorded", message, hint, again_in_s=None if stands else _LATER_S)
+
+
+def not_recorded(error: RecordingFailed) -> CallFailed:
+    """Why the log took no record, as far as it is the agent's business."""
+    if not isinstance(error, Undecided):
+        return NotRecorded()
+    message = "the audit log was put back to an earlier moment, so nothing is run before a person has decided that it goes on"
+    return CallFailed(RULE, message, f"tell the operator: `{COMMAND}` says what is to be known first, and does it")
 
 
 class Internal(CallFailed):

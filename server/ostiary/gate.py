@@ -15,7 +15,7 @@ import anyio
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
-from ostiary.approvals import Asked, CannotAsk, about
+from ostiary.approvals import Answers, Asked, CannotAsk, about
 from ostiary.audit.record import Entry, Outcome, Status
 from ostiary.audit.recorder import Recorder, RecordingFailed, Ticket
 from ostiary.budgets import Budgets, Reservation, used
@@ -34,6 +34,7 @@ from ostiary.errors import (
     UnknownTool,
     explained,
     failed,
+    not_recorded,
     outcome_code,
     wrong_arguments,
 )
@@ -61,7 +62,6 @@ from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
 from ostiary_tools.asking import InputNeeded
-from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.datasources.port import Datasource
 from ostiary_tools.errors import Refused, ToolError, Unavailable
@@ -87,7 +87,7 @@ class Gate:
         audit_reader: AuditReader,
         cursors: Cursors,
         examples: Examples,
-        approvals: ApprovalTable,
+        approvals: Answers,
         people: People,
         jobs: JobTable,
         queue: Queue,
@@ -162,7 +162,7 @@ class Gate:
             raise
         except RecordingFailed as error:
             _log.error("call %s was not recorded: %s", call.id, error)
-            raise NotRecorded from error
+            raise not_recorded(error) from error
         except Exception as error:
             _log.exception("call %s failed", call.id)
             raise Internal(call.id) from error
@@ -175,7 +175,7 @@ class Gate:
         try:
             await self._recorder.refuse(Draft(who, nameless, self._policies.engine).entry("busy", reason=why))
         except RecordingFailed as error:
-            raise NotRecorded from error
+            raise not_recorded(error) from error
         raise Busy(why)
 
     async def _travel(self, who: Principal, call: Call) -> Reply:

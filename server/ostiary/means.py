@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, replace
 
-from ostiary.approvals import Waiting
+from ostiary.approvals import Answers, Waiting
 from ostiary.budgets import Budgets
 from ostiary.call import Passage
 from ostiary.changing import Changing
@@ -19,7 +19,6 @@ from ostiary.shelves import Shelves
 from ostiary.terms import Terms
 from ostiary.vault import Vault
 from ostiary_tools.api import AuditReader
-from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.jobs import JobTable
 from ostiary_tools.datasources.port import Datasource, Prepared, Reader
 from ostiary_tools.plans.terms import has_terms
@@ -31,7 +30,7 @@ class Means:
 
     datasources: Mapping[str, Datasource]
     audit_reader: AuditReader
-    approvals: ApprovalTable
+    approvals: Answers
     jobs: JobTable
     budgets: Budgets
     ledger: Ledger

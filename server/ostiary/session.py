@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from ostiary.approvals import Ask, CannotAsk, Waiting, answered
+from ostiary.approvals import Answers, Ask, CannotAsk, Waiting, answered
 from ostiary.budgets import Budgets, Tally
 from ostiary.changing import Changing
 from ostiary.costs import prepared, streamed
@@ -25,7 +25,6 @@ from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Obligations, Permit, Statement
 from ostiary_tools.api import AuditReader, BudgetLeft, World
 from ostiary_tools.change import Changed, Wish
-from ostiary_tools.control.approvals import ApprovalTable
 from ostiary_tools.control.budgets import Kind, Standing
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.jobs import JobTable
@@ -59,7 +58,7 @@ class PermittedSession:
     """The folder of exports."""
     bounds: Bounds
     """Of one file."""
-    approvals: ApprovalTable
+    approvals: Answers
     jobs: JobTable
     tally: Tally
     budget_book: Budgets

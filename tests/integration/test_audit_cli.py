@@ -79,3 +79,33 @@ async def _refused(log: AuditLog, *texts: str) -> None:
     async with log.recording() as recorder:
         for text in texts:
             await recorder.refuse(entry(decision="refused", arguments={"text": text}))
+
+
+def test_a_person_opens_an_epoch_once_and_is_told_what_was_lost_and_what_to_see_to(
+    audit_log: AuditLog, configuration: Path
+) -> None:
+    then = audit_log.keep()
+    asyncio.run(audit_log.write(2))
+    audit_log.put_back(then)
+    opening = ("open-epoch", "--reason", "the disk failed", "--config", configuration)
+    opened = ostiary(audit_log, *opening, "--yes", "--json")
+    assert opened.returncode == 0, opened.stderr
+    said = json.loads(opened.stdout)
+    assert (said["epoch"], said["lost"], said["tampered"]) == (1, {"0": {"after": 8, "up_to": 14}}, [])
+    assert any("`ostiary tokens list`" in line for line in said["check"])
+    again = ostiary(audit_log, *opening, "--yes")
+    assert (again.returncode, "nothing outside of the log says more than it does" in again.stderr) == (1, True)
+    verified = ostiary(audit_log, "verify", "--config", configuration, "--json")
+    assert (verified.returncode, json.loads(verified.stdout)["verdict"]) == (4, "put back")
+
+
+@pytest.mark.slow
+def test_an_epoch_is_not_opened_by_who_does_not_confirm_it_or_cannot(audit_log: AuditLog, configuration: Path) -> None:
+    opening = ("open-epoch", "--reason", "moved", "--unproven", "--config", configuration)
+    assert ostiary(audit_log, *opening).returncode == 1
+    assert asyncio.run(audit_log.fetch("SELECT FROM audit.epoch")) == []
+    assert ostiary(audit_log, "open-epoch", "--reason", " ", "--yes", "--config", configuration).returncode == 2
+    opened = ostiary(audit_log, *opening, "--yes")
+    assert (opened.returncode, opened.stdout.splitlines()[0][:15]) == (0, "epoch 1 is open")
+    told = ostiary(audit_log, "verify", "--config", configuration)
+    assert (told.returncode, "what was lost is not known" in told.stdout) == (4, True)

@@ -14,7 +14,7 @@ from fix_audit import AuditLog
 
 from ostiary.audit import stream as stream_module
 from ostiary.audit.export import export_log
-from ostiary.audit.fsck import Unreadable
+from ostiary.audit.notes import Unreadable
 from ostiary.audit.proof import NoProof, check_proof, prove_growth, prove_record
 from ostiary.audit.reader import LogReader
 from ostiary.audit.seal import SealRefused, oldest_month, seal_month

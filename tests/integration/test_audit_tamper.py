@@ -9,7 +9,8 @@ from fix_audit import DONE, AuditLog, entry
 
 from ostiary.audit.chain import Item, Place, link, microseconds
 from ostiary.audit.checkpoint import load_signer
-from ostiary.audit.fsck import Keys, Verification
+from ostiary.audit.fsck import Verification
+from ostiary.audit.notes import Keys
 from ostiary.audit.verify import verify_database
 from ostiary_tools.control.history import history
 

@@ -17,6 +17,8 @@ _RECENT_BYTES = 1 << 20
 
 def append_notes(path: Path, notes: Sequence[str]) -> None:
     """Append and sync. A line that a crash cut is ended first, so that it spoils no other. Raises OSError."""
+    if not notes:
+        return
     text = "".join(json.dumps({"note": note}, ensure_ascii=False) + "\n" for note in notes)
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)

@@ -49,9 +49,9 @@ def origin(installation: UUID, stream: int) -> str:
     return f"ostiary/{installation}/{stream}"
 
 
-def genesis(installation: UUID, stream: int) -> bytes:
-    """The hash before a stream's first record; it binds the stream to the installation."""
-    return sha256(origin(installation, stream).encode()).digest()
+def genesis(installation: UUID, stream: int, epoch: bytes = b"") -> bytes:
+    """The hash before a stream's first record; it binds the stream to the installation, and to the digest of its epoch's note."""
+    return sha256(origin(installation, stream).encode() + epoch).digest()
 
 
 def link(place: Place, items: Sequence[Item], now_us: int) -> tuple[list[LogRow], Place]:

@@ -1,6 +1,6 @@
 """The log as JSON Lines, to be verified anywhere with the public key alone.
 
-First line: `export` (form) and `installation`. Then `seal` lines, `note` lines (the
+First line: `export` (form) and `installation`. Then `epoch` lines, `seal` lines, `note` lines (the
 newest checkpoint of each stream), then every record in order with the very fields
 that were hashed: `ts` in microseconds since 1970, `call` and `hash` in hex.
 """
@@ -25,7 +25,9 @@ async def export_log(reader_dsn: str, target: Path) -> int:
     with new_file(target) as file:
         async with history(reader_dsn) as log:
             newest = [await log.newest_checkpoint(stream) for stream in await log.streams()]
-            await write_preamble(file, log, [checkpoint.note for checkpoint in newest if checkpoint is not None])
+            await write_preamble(
+                file, log, [checkpoint.note for checkpoint in newest if checkpoint is not None], await log.epochs()
+            )
             for stream in await log.streams():
                 async for rows in log.records(stream):
                     count += write_records(file, rows)
@@ -34,9 +36,11 @@ async def export_log(reader_dsn: str, target: Path) -> int:
     return count
 
 
-async def write_preamble(file: TextIO, log: History, notes: Sequence[str]) -> None:
-    """Everything that comes before the records; the notes are what these must agree with."""
+async def write_preamble(file: TextIO, log: History, notes: Sequence[str], epochs: Sequence[str]) -> None:
+    """Everything that comes before the records; the notes are what these must agree with, and so are the epochs among them."""
     _line(file, {"export": FORM, "installation": str(await log.installation())})
+    for epoch in epochs:
+        _line(file, {"epoch": epoch})
     for seal in await log.seals():
         _line(file, {"seal": seal.note, "peaks": seal.peaks.hex()})
     for note in notes:

@@ -8,29 +8,19 @@ What it cannot see: records after the newest anchor that were cut or rewritten, 
 a call that was never recorded.
 """
 
-import re
+import json
 import struct
-from base64 import b64decode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from ostiary.audit.notes import BEGINNING, STREAMS, End, Epoch, Frontier, Keys, Note, Unreadable, grow, parse_epoch, parse_note
 
 MAX_FINDINGS = 100
 """Of one stream; one broken link is followed by as many as there are records."""
 
-_ED25519, _KEY_BYTES = 1, 32
-_SIGNATURE_BYTES = 4 + 64  # key id and signature
-_NOTE_LINES = 3  # origin, size, root
-
 Record = tuple[int, int, int, bytes, bytes, bytes, bytes]
 """stream, seq, microseconds since 1970, kind, call id (16 bytes), body (UTF-8), hash."""
-
-
-class Unreadable(ValueError):
-    """A key, note or export that cannot be understood, so nothing can be told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,96 +30,29 @@ class Finding:
     stream: int | None
     seq: int | None
     what: str
+    short: bool = False
+    """Records are missing at an end, and nothing else is said: so it looks where the database was put back, too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
-    """A parsed checkpoint. Believed only as far as its signature was looked at."""
+class Lost:
+    """A stretch that an epoch says is lost: the records after `after`, up to `up_to` at least."""
 
-    origin: str
-    size: int
-    root: bytes
-    extra: tuple[str, ...]
-    text: str
-    signatures: tuple[tuple[bytes, bytes], ...]
-    """Key id and signature."""
-
-    @property
-    def stream(self) -> int | None:
-        """The stream's number; `None` for the roster."""
-        last = self.origin.rsplit("/", 1)[-1]
-        return int(last) if last.isdecimal() else None
-
-    @property
-    def chain(self) -> bytes | None:
-        """Hash of the last record, when the note names it."""
-        return next((b64decode(line[6:]) for line in self.extra if line.startswith("chain ")), None)
+    stream: int
+    after: int
+    up_to: int
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
-    """The public keys that are believed, by key id."""
+class Opened:
+    """An epoch as it is told, always."""
 
-    by_id: dict[bytes, Ed25519PublicKey]
-
-    @classmethod
-    def parse(cls, text: str) -> "Keys":
-        """From lines `name+id+base64`. Raises Unreadable."""
-        found = {}
-        for line in filter(None, (raw.strip() for raw in text.splitlines())):
-            match = re.fullmatch(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)", line)
-            data = _unbase64(match[3]) if match else b""
-            if match is None or len(data) != 1 + _KEY_BYTES or data[0] != _ED25519:
-                raise Unreadable("the public key is not a line `name+id+key` with an ed25519 key")
-            key_id = sha256(match[1].encode() + b"\n" + data).digest()[:4]
-            if key_id.hex() != match[2]:
-                raise Unreadable("the public key does not have the id it names")
-            found[key_id] = Ed25519PublicKey.from_public_bytes(data[1:])
-        if not found:
-            raise Unreadable("there is no public key")
-        return cls(found)
-
-    def signed(self, note: Note) -> bool:
-        """Whether one of these keys signed it."""
-        for key_id, signature in note.signatures:
-            key = self.by_id.get(key_id)
-            if key is not None:
-                try:
-                    key.verify(signature, note.text.encode())
-                except InvalidSignature:
-                    continue
-                return True
-        return False
-
-
-def parse_note(note: str) -> Note:
-    """Read a signed note. Raises Unreadable."""
-    text, separator, tail = note.rpartition("\n\n")
-    lines = text.split("\n")
-    signatures = [re.fullmatch(r"— (\S+) ([A-Za-z0-9+/=]+)", line) for line in tail.splitlines()]
-    if not separator or len(lines) < _NOTE_LINES or not lines[1].isdecimal() or not signatures or None in signatures:
-        raise Unreadable("a checkpoint is not a signed note")
-    raw = [_unbase64(match[2]) for match in signatures if match]
-    root = _unbase64(lines[2])
-    if len(root) != sha256().digest_size or any(len(r) != _SIGNATURE_BYTES for r in raw):
-        raise Unreadable("a checkpoint has a root or signature of the wrong length")
-    return Note(lines[0], int(lines[1]), root, tuple(lines[3:]), text + "\n", tuple((r[:4], r[4:]) for r in raw))
-
-
-@dataclass(slots=True)
-class _Frontier:
-    """An RFC 6962 tree that grows: complete subtrees by height, largest last in the number's bits."""
-
-    size: int = 0
-    stack: list[tuple[int, bytes]] = field(default_factory=list)
-
-    def root(self) -> bytes:
-        if not self.stack:
-            return sha256(b"").digest()
-        value = self.stack[-1][1]
-        for _, left in reversed(self.stack[:-1]):
-            value = sha256(b"\x01" + left + value).digest()
-        return value
+    number: int
+    time: str
+    person: str
+    reason: str
+    lost: tuple[Lost, ...]
+    """What no earlier one had named."""
 
 
 _FIXED = struct.Struct(">B I32s II IQ Iq Ic I16s I".replace(" ", ""))
@@ -138,33 +61,45 @@ _FIXED = struct.Struct(">B I32s II IQ Iq Ic I16s I".replace(" ", ""))
 class StreamCheck:
     """Follows one stream, record by record."""
 
-    def __init__(self, installation: str, stream: int) -> None:
+    def __init__(self, installation: str, stream: int, epoch: Epoch = BEGINNING, newest: Epoch = BEGINNING) -> None:
         self.stream = stream
         self.findings: list[Finding] = []
         self.count = 0
         self.seq = 0
-        self._hash = sha256(f"ostiary/{installation}/{stream}".encode()).digest()
+        self._hash = epoch.genesis(installation, stream)
         self._ts = 0
-        self._tree = _Frontier()
+        self._tree = Frontier()
         self._expected: dict[int, set[bytes]] = {}
+        self._opening = epoch.text if stream == epoch.first else ""
+        self._ended = newest
+        self._end = newest.ends.get(stream, End()) if stream < newest.first else None
+        self._beyond = 0
 
     def start_from(self, note: Note, peaks: bytes) -> None:
         """Start after the records of a believed note; its subtrees must make its root."""
         heights = [h for h in range(note.size.bit_length() - 1, -1, -1) if note.size >> h & 1]
         parts = [peaks[i : i + 32] for i in range(0, len(peaks), 32)]
-        tree = _Frontier(note.size, list(zip(heights, parts, strict=False)))
+        tree = Frontier(note.size, list(zip(heights, parts, strict=False)))
         if len(parts) != len(heights) or tree.root() != note.root or note.chain is None:
             self._find(note.size, "the checkpoint to start from does not hold what it says")
             return
         self.seq, self._hash, self._tree = note.size, note.chain, tree
 
     def expect(self, size: int, root: bytes) -> None:
-        """The first `size` records must make this root."""
-        if size > self.seq:
+        """The first `size` records must make this root, or an epoch says that they are lost."""
+        if self._end is not None and size > self._end.seq:
+            self._beyond = max(self._beyond, size)
+            if size == self._end.known and root != self._end.root:
+                self._find(
+                    size, f"there is another checkpoint of {size} records than the one that epoch {self._ended.number} names"
+                )
+        elif size > self.seq:
             self._expected.setdefault(size, set()).add(root)
 
     def feed(self, records: Sequence[Record]) -> None:
         """The next records, in order."""
+        if self._opening and self.seq == 0 and records:
+            self._open(records[0])
         pack, digest, previous = _FIXED.pack, sha256, self._hash
         tree, expected = self._tree, self._expected
         for stream, seq, ts, kind, call_id, body, stored in records:
@@ -193,16 +128,36 @@ class StreamCheck:
         """No more records; what is wrong."""
         missing = [size for size in self._expected if size > self.seq]
         if missing:
-            self._find(self.seq, f"a checkpoint has {max(missing)} records, and the last here is {self.seq}: the end was cut off")
+            what = f"a checkpoint has {max(missing)} records, and the last here is {self.seq}: the end was cut off"
+            self._find(self.seq, what, short=True)
+        if self._end is not None:
+            self._agree(self._end, f"epoch {self._ended.number}")
         return self.findings
+
+    def _agree(self, end: End, epoch: str) -> None:
+        """A stream of an earlier epoch ends where the newest says."""
+        if self.seq != end.seq or (self.seq and self._hash != end.hash):
+            what = f"the stream ends at another record than {end.seq}, where it ended when {epoch} was opened"
+            self._find(self.seq, what, short=self.seq < end.seq)
+        if self._beyond > max(end.seq, end.known):
+            what = f"a checkpoint has {self._beyond} records, and {epoch} names {max(end.seq, end.known)}: the end was cut off"
+            self._find(self.seq, what, short=True)
+
+    def _open(self, first: Record) -> None:
+        try:
+            told = json.loads(first[5])["note"]
+        except (ValueError, KeyError, TypeError):
+            told = ""
+        if told != self._opening:
+            self._find(first[1], "the first record of the epoch is not its note")
 
     def _compare(self, seq: int) -> None:
         if self._expected.pop(seq) != {self._tree.root()} or self._tree.size != seq:
             self._find(seq, f"the records up to {seq} are not those that the checkpoint at {seq} was made of")
 
-    def _find(self, seq: int, what: str) -> None:
+    def _find(self, seq: int, what: str, *, short: bool = False) -> None:
         if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(self.stream, seq, what))
+            self.findings.append(Finding(self.stream, seq, what, short))
 
 
 @dataclass(slots=True)
@@ -213,9 +168,42 @@ class Verification:
     keys: Keys
     findings: list[Finding] = field(default_factory=list)
     streams: dict[int, StreamCheck] = field(default_factory=dict)
+    epochs: dict[int, Epoch] = field(default_factory=dict)
+    reached: int = 0
+    """The newest epoch that a note of an anchor is of."""
     anchors: int = 0
     unread: int = 0
     """Lines of the anchor that are no notes."""
+
+    def epoch(self, text: str) -> None:
+        """The log was put back, and a person had it go on. Epochs come before all else, oldest first."""
+        try:
+            epoch, note = parse_epoch(text)
+        except Unreadable as error:
+            self.findings.append(Finding(None, None, str(error)))
+            return
+        if not self.keys.signed(note) or note.origin != f"ostiary/{self.installation}/epochs":
+            self.findings.append(Finding(None, None, f"epoch {epoch.number} is not signed by this key for this installation"))
+        elif epoch.number <= self.newest.number:
+            self.findings.append(Finding(None, None, f"epoch {epoch.number} comes after epoch {self.newest.number}"))
+        else:
+            self.epochs[epoch.number] = epoch
+
+    @property
+    def newest(self) -> Epoch:
+        """The epoch that the log is in."""
+        return self.epochs[max(self.epochs)] if self.epochs else BEGINNING
+
+    def opened(self) -> tuple[Opened, ...]:
+        """All epochs, with what each says is lost and no earlier one had said."""
+        told: list[Opened] = []
+        before: dict[int, int] = {}
+        for epoch in self.epochs.values():
+            ends = {s: end for s, end in epoch.ends.items() if end.known > max(end.seq, before.get(s, 0))}
+            lost = tuple(Lost(s, max(end.seq, before.get(s, 0)), end.known) for s, end in sorted(ends.items()))
+            before.update({s: end.known for s, end in ends.items()})
+            told.append(Opened(epoch.number, epoch.time, epoch.person, epoch.reason, lost))
+        return tuple(told)
 
     def seal(self, text: str, peaks: bytes) -> None:
         """The records up to this note were exported and dropped. Seals come oldest first.
@@ -246,10 +234,7 @@ class Verification:
                 self.findings.append(Finding(None, None, f"{source} has a checkpoint of another installation, `{note.origin}`"))
                 continue
             self.anchors += 1
-            if note.stream is None:
-                self._roster(note)
-            else:
-                self.stream(note.stream).expect(note.size, note.root)
+            self._expect(note, text, source)
             if note.stream is None or note.origin not in newest or note.size >= newest[note.origin][0].size:
                 newest[note.origin] = (note, text)
         for _, text in newest.values():
@@ -258,12 +243,18 @@ class Verification:
     def stream(self, number: int) -> StreamCheck:
         """The check of one stream."""
         if number not in self.streams:
-            self.streams[number] = StreamCheck(self.installation, number)
+            epoch = self.epochs.get(number // STREAMS, BEGINNING)
+            self.streams[number] = StreamCheck(self.installation, number, epoch, self.newest)
         return self.streams[number]
 
     def finish(self) -> list[Finding]:
         """What is wrong; nothing when all is as it was written."""
+        for number in {*self.newest.ends, *(one.first for one in self.epochs.values())}:
+            self.stream(number)
         for number in sorted(self.streams):
+            epoch = number // STREAMS
+            if epoch and epoch not in self.epochs and self.streams[number].count:
+                self.findings.append(Finding(number, None, f"the stream is of epoch {epoch}, which nobody has opened"))
             self.findings.extend(self.streams[number].finish())
         return self.findings
 
@@ -278,32 +269,30 @@ class Verification:
             return None
         return note
 
+    def _expect(self, note: Note, text: str, source: str) -> None:
+        if note.opens:
+            self.reached = max(self.reached, note.size)
+            known = self.epochs.get(note.size)
+            if known is not None and known.text != text:
+                self.findings.append(Finding(None, None, f"{source} has another epoch {note.size} than the log"))
+            elif note.size > self.newest.number:
+                what = f"{source} knows of epoch {note.size}, which is not here: the log was put back, or opening it broke off"
+                self.findings.append(Finding(None, None, what, short=True))
+            return
+        for number, size, root in note.named:
+            self.reached = max(self.reached, number // STREAMS)
+            self.stream(number).expect(size, root)
+        if note.stream is None:
+            self._roster(note)
+
     def _roster(self, note: Note) -> None:
-        """Every stream that the roster names must have at least that many records, with that root."""
+        """It names streams with sizes and roots; its own root is over these lines."""
         entries = [line for line in note.extra if line.startswith("stream ")]
-        tree = _Frontier()
+        tree = Frontier()
         for entry in entries:
-            _grow(tree, sha256(b"\x00" + entry.encode()).digest())
-            _, number, size, root = entry.split(" ")
-            self.stream(int(number)).expect(int(size), _unbase64(root))
+            grow(tree, sha256(b"\x00" + entry.encode()).digest())
         if len(entries) != note.size or tree.root() != note.root:
             self.findings.append(Finding(None, None, "the roster of streams does not hold what it says"))
-
-
-def _grow(tree: _Frontier, value: bytes) -> None:
-    height = 0
-    while tree.stack and tree.stack[-1][0] == height:
-        value = sha256(b"\x01" + tree.stack.pop()[1] + value).digest()
-        height += 1
-    tree.stack.append((height, value))
-    tree.size += 1
-
-
-def _unbase64(text: str) -> bytes:
-    try:
-        return b64decode(text, validate=True)
-    except ValueError as error:
-        raise Unreadable("base64 is damaged") from error
 
 
 def link_hash(previous: bytes, fields: tuple[int, int, int, bytes, bytes, bytes]) -> bytes:

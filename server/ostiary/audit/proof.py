@@ -7,12 +7,12 @@ record's body is in it; no other record is.
 import json
 from base64 import b64decode, b64encode
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ostiary.audit.fsck import Keys, Unreadable, consistent, included, link_hash, parse_note
+from ostiary.audit.fsck import consistent, included, link_hash
 from ostiary.audit.merkle import Peaks, Tree, leaf_hash
+from ostiary.audit.notes import BEGINNING, STREAMS, Keys, Unreadable, parse_epoch, parse_note
 from ostiary_tools.control.history import History, history
 from ostiary_tools.control.journal import StoredCheckpoint
 
@@ -113,7 +113,8 @@ async def _tree(log: History, checkpoint: StoredCheckpoint) -> Tree:
 async def _previous(log: History, stream: int, seq: int) -> bytes:
     """The hash before the first record that is still there."""
     if seq == 1:
-        return sha256(f"ostiary/{await log.installation()}/{stream}".encode()).digest()
+        epochs = {epoch.number: epoch for epoch, _ in map(parse_epoch, await log.epochs())}
+        return epochs.get(stream // STREAMS, BEGINNING).genesis(await log.installation(), stream)
     return next(seal.hash for seal in await log.seals() if seal.stream == stream and seal.size == seq - 1)
 
 

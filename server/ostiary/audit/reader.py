@@ -61,7 +61,7 @@ async def calls(place: AuditPlace, since: datetime | None, limit: int) -> list[M
 
 def words(report: Report) -> str:
     """A report for people: the verdict, then each finding."""
-    lines = [report.sentence(), *report.remarks]
+    lines = [report.sentence(), *(f"- {loss}" for loss in report.losses()), *report.remarks]
     for finding in report.findings:
         where = f"stream {finding.stream}, record {finding.seq}: " if finding.stream is not None else ""
         lines.append(f"- {where}{finding.what}")

@@ -13,12 +13,14 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from ostiary.audit.anchoring import INTERVAL_S, RECORDS, Anchoring
-from ostiary.audit.checkpoint import load_signer
+from ostiary.audit.checkpoint import KeyUnusable, Signer, load_signer
 from ostiary.audit.folding import Folding
 from ostiary.audit.lease import Leasing, adopt
+from ostiary.audit.notes import STREAMS, Keys, Unreadable
+from ostiary.audit.putback import PutBack
 from ostiary.audit.record import VERSION, Entry, Kind, Outcome, canonical
 from ostiary.audit.stream import OpenIntent
-from ostiary.audit.writer import RecordingFailed, Writer
+from ostiary.audit.writer import RecordingFailed, Undecided, Writer
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.journal import Guards, Journal, open_journal
 from ostiary_tools.control.migrate import MONTHS_AHEAD
@@ -85,14 +87,14 @@ class Recorder:
         intent = OpenIntent(ticket.seq, ticket.agent, ticket.tool)
         answer = self._writer.conclude(ticket.call_id, intent, outcome, patient=not durable)
         if self._writer.broken:
-            raise RecordingFailed(self._writer.broken)
+            raise self._writer.failure()
         if durable:
             await asyncio.shield(answer)
 
     async def refuse(self, entry: Entry) -> None:
         """Record a denial; durable when it returns, or counted when the log has the same one already. Raises RecordingFailed."""
         if self._writer.broken:
-            raise RecordingFailed(self._writer.broken)
+            raise self._writer.failure()
         if self._folding.repeats(entry):
             return
         await self._writer.add(Kind.DENIAL, entry.call_id, _body(entry))
@@ -101,6 +103,11 @@ class Recorder:
     async def note(self, event: str, fields: Mapping[str, object]) -> None:
         """Record something about the installation; durable when it returns. Raises RecordingFailed."""
         await self._writer.add(Kind.EVENT, uuid4(), canonical({**fields, "v": VERSION, "event": event}))
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the log that is recorded in."""
+        return self._writer.stream.number // STREAMS
 
     def state(self) -> RecorderState:
         """How the log does now."""
@@ -134,16 +141,19 @@ async def recording(
     """Lease a stream and record until the block ends; then drain, fold and checkpoint.
 
     `dsn` is the writer's. `facts` (version, policy hash …) go into the record of the start.
-    Raises RecordingFailed when the database cannot be used, KeyUnusable when the key cannot.
+    Raises RecordingFailed when the database cannot be used, Undecided when it was put back, KeyUnusable when the key cannot.
     """
     signer = await asyncio.to_thread(load_signer, private_key, public_key)
+    keys = await asyncio.to_thread(_keys, public_key, signer)
     suspects: set[str] = set()
     grew = asyncio.Event()
-    leasing = Leasing(dsn, anchor, suspects.add)
+    leasing = Leasing(dsn, anchor, signer, keys, suspects.add)
     anchoring = Anchoring(signer, anchor)
     try:
         lease = await leasing.first()
         guards = await lease.journal.guards()
+    except PutBack as error:
+        raise Undecided(str(error)) from error
     except JournalError as error:
         raise RecordingFailed(str(error)) from error
     writer = Writer(lease, leasing.again, lambda: grew.set() if anchoring.lag(writer.stream) >= RECORDS else None)
@@ -179,6 +189,8 @@ class _Upkeep:
         self._leasing = leasing
         self._suspects = suspects
         self._told: set[str] = set()
+        self._seen = writer.stream.snapshot()
+        """Where the stream stood a round ago: what it had then it has now, whatever came since."""
         self._grew = grew
         self._journal: Journal | None = None
         self._one_at_a_time = asyncio.Lock()
@@ -215,6 +227,12 @@ class _Upkeep:
             await self._journal.close()
 
     async def _adopt(self, journal: Journal) -> None:
+        try:
+            await self._leasing.stands(journal, self._seen)
+        except PutBack:
+            self._writer.mistrust()
+            raise
+        self._seen = self._writer.stream.snapshot()
         await adopt(self._leasing, journal, self._writer.stream.number, lambda stream: self._anchoring.publish(journal, stream))
 
     async def _extend(self, journal: Journal) -> None:
@@ -237,6 +255,14 @@ class _Upkeep:
                 self._recorder.trouble(part, f"{part}: {error}")
             else:
                 self._recorder.trouble(part, "")
+
+
+def _keys(path: Path, signer: Signer) -> Keys:
+    """Ours, and those of others that record in this log."""
+    try:
+        return Keys.parse(f"{path.read_text('utf-8')}\n{signer.verifier_key()}")
+    except (OSError, Unreadable) as error:
+        raise KeyUnusable(f"the public key `{path}` cannot be read") from error
 
 
 def _body(entry: Entry) -> str:

@@ -16,6 +16,7 @@ from ostiary.audit.chain import origin
 from ostiary.audit.checkpoint import Signer, checkpoint_text, load_signer
 from ostiary.audit.export import new_file, write_preamble, write_records
 from ostiary.audit.merkle import Peaks, leaf_hash
+from ostiary.audit.notes import STREAMS, parse_epoch
 from ostiary.audit.place import AuditPlace
 from ostiary.audit.verify import verify_database
 from ostiary_tools.control.history import History, history
@@ -44,7 +45,7 @@ async def oldest_month(reader_dsn: str) -> str:
 async def seal_month(place: AuditPlace, month: str, export: Path) -> Sealed:
     """Seal a month (`YYYY_MM`), which must be the oldest and past. Raises SealRefused, JournalError, OSError, KeyUnusable."""
     report = await verify_database(place.reader_dsn, place.public_key, place.anchor)
-    if report.exit_code:
+    if report.findings or report.doubt:
         raise SealRefused(f"the log is sealed only when it verifies: {report.sentence()}")
     signer = load_signer(place.private_key, place.public_key)
     partition = f"log_{month}"
@@ -53,7 +54,10 @@ async def seal_month(place: AuditPlace, month: str, export: Path) -> Sealed:
             raise SealRefused(f"`{month}` is not the oldest month of the log")
         seals = [seal async for seal in _seals(log, signer, month)]
         with new_file(export) as file:
-            await write_preamble(file, log, [seal["note"] for seal in seals])
+            # An epoch of a later month speaks of records that are not in this file.
+            newest = max((seal["stream"] for seal in seals), default=0) // STREAMS
+            epochs = [note for note in await log.epochs() if parse_epoch(note)[0].number <= newest]
+            await write_preamble(file, log, [seal["note"] for seal in seals], epochs)
             for seal in seals:
                 async for rows in log.records(seal["stream"], seal["first"], month):
                     write_records(file, rows)

@@ -17,8 +17,6 @@ from ostiary.audit.merkle import Peaks, leaf_hash
 from ostiary.audit.record import VERSION, Kind, Outcome, Status, canonical
 from ostiary_tools.control.journal import Journal, LogRow, StoredCheckpoint, StreamEnd
 
-MAX_STREAMS = 1024
-
 
 class Contradiction(Exception):
     """A stream is not what its newest checkpoint says it was."""
@@ -70,10 +68,13 @@ class Stream:
         return Stream(self.installation, self.place, self.peaks.copy(), oldest)
 
 
-async def resume(journal: Journal, installation: UUID, end: StreamEnd, anchored: tuple[int, str] | None) -> Stream:
+async def resume(
+    journal: Journal, installation: UUID, end: StreamEnd, anchored: tuple[int, str] | None, epoch: bytes = b""
+) -> Stream:
     """Continue a stream we hold the lease of, from its newest checkpoint on. `anchored` is size and root in the anchor.
 
-    Reads what came after the checkpoint and after the oldest open intent it names, not the history.
+    `epoch` is the digest of the note of its epoch. Reads what came after the checkpoint and after the oldest open intent that it
+    names, not the history.
     Raises Contradiction.
     """
     number, stored = end.stream, end.checkpoint
@@ -82,7 +83,7 @@ async def resume(journal: Journal, installation: UUID, end: StreamEnd, anchored:
     seen = peaks.size if stored is not None else 0
     if head.seq < max(seen, anchored[0] if anchored else 0):
         raise Contradiction(f"stream {number} ends at {head.seq}, before its newest checkpoint")
-    hash_ = head.hash if head.seq else genesis(installation, number)
+    hash_ = head.hash if head.seq else genesis(installation, number, epoch)
     stream = Stream(installation, Place(number, head.seq, hash_, microseconds(head.ts) if head.ts else 0), peaks)
     after = min(stored.open_from - 1, seen) if stored else 0
     async for page in journal.tail(number, after):

@@ -9,11 +9,12 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from ostiary.audit.fsck import Finding, Keys, Record, Unreadable, Verification
+from ostiary.audit.fsck import Finding, Opened, Record, Verification
+from ostiary.audit.notes import Keys, Unreadable
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.history import History, history
 from ostiary_tools.control.journal import LogRow
@@ -35,13 +36,22 @@ class Report:
     doubt: str = ""
     """Why nothing, or not all, can be told; empty when it can."""
     remarks: tuple[str, ...] = ()
+    epochs: tuple[Opened, ...] = ()
+    """The log was put back, and a person had it go on: what is left of it is never told without that."""
 
     @property
     def exit_code(self) -> int:
-        """0 as written, 1 tampered with, 2 cannot tell."""
+        """0 as written, 1 tampered with, 2 cannot tell, 4 as written since it was put back, and what was lost then is on record."""
         if self.findings:
             return 1
-        return 2 if self.doubt else 0
+        if self.doubt:
+            return 2
+        return 4 if self.epochs else 0
+
+    @property
+    def verdict(self) -> str:
+        """In a word."""
+        return {0: "good", 1: "tampered", 2: "unknown", 4: "put back"}[self.exit_code]
 
     def sentence(self) -> str:
         """The verdict."""
@@ -50,7 +60,16 @@ class Report:
             return f"the audit log was tampered with: {len(self.findings)} findings in {counted}"
         if self.doubt:
             return f"cannot tell: {self.doubt}"
-        return f"{counted} are as they were written, and agree with {self.anchors} checkpoints"
+        agreed = f"{counted} are as they were written, and agree with {self.anchors} checkpoints"
+        times = "once" if len(self.epochs) == 1 else f"{len(self.epochs)} times"
+        return f"{agreed}; the log was put back {times}, and what was lost is on record" if self.epochs else agreed
+
+    def losses(self) -> Iterator[str]:
+        """Each epoch, with the stretches that are lost."""
+        for one in self.epochs:
+            why = f"opened {one.time} by {json.dumps(one.person)}, because {json.dumps(one.reason)}"
+            lost = "; ".join(f"records {each.after + 1} to {each.up_to} of stream {each.stream}" for each in one.lost)
+            yield f"epoch {one.number}, {why}: {f'lost are at least {lost}' if lost else 'what was lost is not known'}"
 
 
 async def verify_database(reader_dsn: str, public_key: Path, anchor: Path | None) -> Report:
@@ -59,11 +78,14 @@ async def verify_database(reader_dsn: str, public_key: Path, anchor: Path | None
         keys = await asyncio.to_thread(_keys, public_key)
         async with history(reader_dsn) as log:
             verification = Verification(str(await log.installation()), keys)
+            for epoch in await log.epochs():
+                verification.epoch(epoch)
             for seal in await log.seals():
                 verification.seal(seal.note, seal.peaks)
             anchored = await asyncio.to_thread(_anchor, verification, anchor)
             notes = [note async for page in log.notes() for note in page]
-            await asyncio.to_thread(verification.anchor, notes, "the database")
+            reached = verification.reached
+            await asyncio.to_thread(verification.anchor, [*notes, *await log.evidence()], "the database")
             for number in sorted({*await log.streams(), *verification.streams}):
                 check = verification.stream(number)
                 async for records in _records(log, number, check.seq):
@@ -71,7 +93,10 @@ async def verify_database(reader_dsn: str, public_key: Path, anchor: Path | None
                     await asyncio.sleep(0)
     except (JournalError, OSError, Unreadable) as error:
         return Report(doubt=str(error))
-    return _report(verification, "" if anchored else "there is no anchor file, so a cut end would not be noticed")
+    doubt = "" if anchored else "there is no anchor file, so a cut end would not be noticed"
+    if anchored and reached < (newest := verification.newest.number):
+        doubt = f"the anchors end before epoch {newest} was opened, so a cut end would not be noticed"
+    return _report(verification, doubt)
 
 
 def verify_export(export: Path, public_key: Path, anchor: Path | None) -> Report:
@@ -80,14 +105,21 @@ def verify_export(export: Path, public_key: Path, anchor: Path | None) -> Report
         keys = _keys(public_key)
         with export.open(encoding="utf-8") as lines:
             verification = Verification(_header(next(lines, "")), keys)
+            first = next(lines, "")
+            while first.startswith('{"epoch":'):
+                verification.epoch(str(json.loads(first)["epoch"]))
+                first = next(lines, "")
             _anchor(verification, anchor)
             notes: list[str] = []
-            while block := list(islice(lines, _LINES)):
+            rest = chain([first] if first else [], lines)
+            while block := list(islice(rest, _LINES)):
                 _feed(verification, block, notes)
         if notes:
             verification.anchor(notes, "the export")
     except (OSError, UnicodeDecodeError, Unreadable) as error:
         return Report(doubt=str(error))
+    except ValueError:
+        return Report(doubt="the note of an epoch in the export cannot be read")
     remarks = () if anchor else ("without an anchor file, records cut off before the export was made are not noticed",)
     return _report(verification, "" if verification.anchors else "the export has no checkpoint", remarks)
 
@@ -182,4 +214,5 @@ def _report(verification: Verification, doubt: str, remarks: tuple[str, ...] = (
         findings=findings,
         doubt=doubt,
         remarks=remarks,
+        epochs=verification.opened(),
     )

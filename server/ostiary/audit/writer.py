@@ -14,6 +14,7 @@ from datetime import datetime
 from uuid import UUID
 
 from ostiary.audit.chain import Item, Place, microseconds
+from ostiary.audit.putback import PutBack
 from ostiary.audit.record import Kind, Outcome, Status
 from ostiary.audit.stream import OpenIntent, Stream, item, outcome_item
 from ostiary_tools.control.connect import JournalError, Lost
@@ -33,6 +34,10 @@ _BACKOFF_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 
 class RecordingFailed(Exception):
     """Not recorded, or not known to be: the caller refuses."""
+
+
+class Undecided(RecordingFailed):
+    """Not recorded: the log was put back to an earlier moment, and nobody has decided yet that it goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,7 @@ class Writer:
         self._urgent = asyncio.Event()
         self._stopping = False
         self.broken = ""
+        self._failed = RecordingFailed
         self._lease: Lease
         self._hold(lease)
 
@@ -137,13 +143,21 @@ class Writer:
         """Give the lease back."""
         await self._lease.journal.close()
 
+    def mistrust(self) -> None:
+        """Give the lease up, and take one again only where that can be had."""
+        self._lease.journal.abort()
+
+    def failure(self, why: str = "") -> RecordingFailed:
+        """What whoever records now is told."""
+        return self._failed(why or self.broken)
+
     def extend(self, until: datetime) -> None:
         """Partitions reach further now."""
         self._lease = replace(self._lease, until=until)
 
     def _accept(self, kind: Kind, call_id: UUID, body: str, intent: OpenIntent | None) -> Waiting:
         if self.broken or self._stopping:
-            raise RecordingFailed(self.broken or "the audit log is closing")
+            raise self.failure(self.broken or "the audit log is closing")
         if len(self._queue) + self._owed >= CAPACITY:
             raise RecordingFailed("the audit log cannot keep up: its queue is full")
         try:
@@ -228,6 +242,7 @@ class Writer:
                 await self._settle(batch, doubt)
             except JournalError as error:
                 self.broken = str(error)
+                self._failed = Undecided if isinstance(error, PutBack) else RecordingFailed
                 if clock() > give_up or self._stopping:
                     self._drop(batch, f"it is not known whether this call was recorded: {error}")
                 if self._stopping:
@@ -243,7 +258,7 @@ class Writer:
             lease.journal.abort()
             raise
         self._hold(lease)
-        why, self.broken = self.broken, ""
+        why, self.broken, self._failed = self.broken, "", RecordingFailed
         if doubt is not None and present:
             self._answer(batch, doubt)
         elif doubt is not None:

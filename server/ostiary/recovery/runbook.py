@@ -114,9 +114,23 @@ def _ways(source: Source, usable: Sequence[Taken], here: Installation) -> Iterat
     yield ""
     yield from _run(_ostiary(here, "restore", usable[-1].id, f"{_name(source)}_instance", "--to", "instance", "--yes"))
     if source.name == _CONTROL:
-        yield "Calls are recorded in it, so while it is away nothing is restored but by the files alone, as below. The audit log of"
-        yield "a copy ends where the backup was made; the anchors of this installation still say what came after."
-        yield ""
+        yield from _put_back()
+
+
+def _put_back() -> Iterator[str]:
+    """Of the control database: putting it back is not enough."""
+    yield "Calls are recorded in it, so while it is away nothing is restored but by the files alone, as below."
+    yield ""
+    yield "A copy of it is an earlier moment, and the anchors of this installation say what came after. Once it stands in the place"
+    yield "of the old one, every call is refused (rule `audit_put_back`) until a person has the log go on:"
+    yield ""
+    yield "1. Stop every server and worker. Fetch the newest copy of the anchors from where this machine cannot write."
+    yield "2. `ostiary audit verify` says what is there; `ostiary audit open-epoch --reason …`, with `--anchor` for each copy of"
+    yield "   anchors, says what is lost, puts that on record, and ends approvals, changes, jobs and cursors that came back to life."
+    yield "3. What it cannot end you see to: tokens revoked since are valid again (`ostiary tokens list`), taints left since are"
+    yield "   gone, budgets count anew, and collections and migrations are as they were."
+    yield "4. Start one server, and take a full backup."
+    yield ""
 
 
 def _logged(source: Source) -> bool:

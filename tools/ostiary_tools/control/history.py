@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from ostiary_tools.control.connect import CONNECTION_ERRORS, Connection, Lost, Rejected, connect, disconnect, reason
-from ostiary_tools.control.journal import PAGE, LogRow, StoredCheckpoint, StoredSeal
+from ostiary_tools.control.journal import PAGE, Head, LogRow, StoredCheckpoint, StoredSeal
 
 T = TypeVar("T")
 
@@ -75,6 +75,29 @@ class History:
             self._connection.fetch("SELECT stream, size, partition, hash, note, peaks FROM audit.seal ORDER BY stream, size")
         )
         return [StoredSeal(*row) for row in rows]
+
+    async def epochs(self) -> list[str]:
+        """The notes of the epochs that were opened, in order; none in a database from before there were any."""
+        if await self._ask(self._connection.fetchval("SELECT to_regclass('audit.epoch') IS NULL")):
+            return []
+        return [row["note"] for row in await self._ask(self._connection.fetch("SELECT note FROM audit.epoch ORDER BY number"))]
+
+    async def evidence(self) -> list[str]:
+        """Notes that said more than the log held when they were told."""
+        if await self._ask(self._connection.fetchval("SELECT to_regclass('audit.evidence') IS NULL")):
+            return []
+        return [row["note"] for row in await self._ask(self._connection.fetch("SELECT note FROM audit.evidence ORDER BY at"))]
+
+    async def heads(self) -> dict[int, Head]:
+        """Where every stream ends."""
+        rows = await self._ask(
+            self._connection.fetch(
+                "SELECT s.stream, l.ts, coalesce(l.hash, k.hash) AS hash, s.seq FROM audit.streams() AS s"
+                " LEFT JOIN audit.log AS l ON l.stream = s.stream AND l.seq = s.seq"
+                " LEFT JOIN audit.seal AS k ON k.stream = s.stream AND k.size = s.seq"
+            )
+        )
+        return {row["stream"]: Head(row["seq"], row["ts"], row["hash"] or b"") for row in rows}
 
     async def partitions(self) -> list[str]:
         """Names of the partitions, oldest first."""

@@ -182,6 +182,22 @@ class Journal:
             for r in rows
         ]
 
+    async def epochs(self) -> list[str]:
+        """The notes of the epochs that were opened, in order; waits while one is. None in a database from before there were any."""
+        if await self._ask(self._connection.fetchval("SELECT to_regprocedure('audit.epochs()') IS NULL")):
+            return []
+        return [row["note"] for row in await self._ask(self._connection.fetch("SELECT note FROM audit.epochs()"))]
+
+    async def evidence(self) -> list[str]:
+        """Notes that said more than the log held, as other processes have told."""
+        if await self._ask(self._connection.fetchval("SELECT to_regclass('audit.evidence') IS NULL")):
+            return []
+        return [row["note"] for row in await self._ask(self._connection.fetch("SELECT note FROM audit.evidence ORDER BY at"))]
+
+    async def tell(self, notes: Sequence[str]) -> None:
+        """Put such notes where every process that records here looks."""
+        await self._ask(self._connection.fetchval("SELECT audit.tell($1)", list(notes)))
+
     async def tail(self, stream: int, after: int) -> AsyncIterator[list[TailRow]]:
         """The records after `after`, in order, in pages."""
         while True:
