@@ -126,7 +126,7 @@ def _put_back() -> Iterator[str]:
     yield ""
     yield "1. Stop every server and worker. Fetch the newest copy of the anchors from where this machine cannot write."
     yield "2. `ostiary audit verify` says what is there; `ostiary audit open-epoch --reason …`, with `--anchor` for each copy of"
-    yield "   anchors, says what is lost, puts that on record, and ends approvals, changes, jobs and cursors that came back to life."
+    yield "   anchors, says what is lost, puts that on record, and ends approvals, changes, jobs and cursors that came to life."
     yield "3. What it cannot end you see to: tokens revoked since are valid again (`ostiary tokens list`), taints left since are"
     yield "   gone, budgets count anew, and collections and migrations are as they were."
     yield "4. Start one server, and take a full backup."
