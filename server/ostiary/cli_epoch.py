@@ -22,6 +22,7 @@ CHECK = (
     "taints that agents got since are gone: end the sessions of agents that have read what they should not act on",
     "budgets count anew what was used since; plans make backups and drills once more",
     "collections dropped or made since are as they were: `ostiary vectors list`",
+    "backups let go since are told as missing, and those made since are not known to have been kept: `ostiary dr report`",
     "migrations run since are not on record: `ostiary migrate list`",
 )
 """What an epoch does not end, because nobody can tell what it was."""
@@ -67,8 +68,9 @@ def open_epoch(
 
 
 async def _opened(config: "Config", reason: str, copies: Sequence[Path], *, unproven: bool, yes: bool) -> "tuple[Standing, Ended]":
-    from ostiary.app import open_audit, open_log
+    from ostiary.app import open_administered, open_audit
     from ostiary.audit.opening import opened, standing
+    from ostiary_tools.control.tokens import TokenTable
 
     async with open_audit(config, say) as place:
         stands = await standing(place, copies)
@@ -80,7 +82,7 @@ async def _opened(config: "Config", reason: str, copies: Sequence[Path], *, unpr
             typer.confirm(f"Open epoch {stands.number}?", abort=True, err=True)
         ended = await opened(place, stands, account_name(), reason)
     # Whoever records first anchors the epoch's first record.
-    async with open_log(config, say, "audit open-epoch"):
+    async with open_administered(config, say, TokenTable, "audit open-epoch"):
         return stands, ended
 
 
