@@ -39,6 +39,8 @@ class Trouble(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Request)
         self.behind = urlsplit(server.endpoint).netloc
         self.fate: Callable[[str, str, int], Wrong | None] = lambda *_: None
+        self.after_each: Callable[[str, str], None] = lambda *_: None
+        """Called when a request has been answered, or has come to nothing."""
         self.ahead = timedelta(0)
         """By how much the store's clock is before ours."""
         self.heedless = False
@@ -73,6 +75,12 @@ class _Request(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def _pass(self) -> None:
+        try:
+            self._answer()
+        finally:
+            self.server.after_each(self.command, self.path)
+
+    def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
         wrong = self.server.next(self.command, self.path)
         if wrong is Wrong.CUT:

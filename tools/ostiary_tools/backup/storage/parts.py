@@ -1,23 +1,28 @@
 """A file as objects of bounded size: its parts. None of them is anything before the record of its folder names it.
 
 A store's own upload in parts leaves, when its process dies, what no listing shows and somebody pays for; parts that are objects are
-found and taken away like others.
+found and taken away like others. One request is bounded by its way there and back, so some are on their way at once: of a file that
+is written `AT_ONCE` at most beside the one that fills, of one that is read `AHEAD` and the next beside the last: 80 and 64 MiB.
 """
 
 import io
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from ostiary_tools.backup.storage.bucket import Bucket
 
 PART_BYTES = 16 << 20
+AT_ONCE = 4
+AHEAD = 2
 _OTHER = "it is not as long as it was"
 
 
 class Sent(io.RawIOBase):
-    """A file to write: each part is in the store before the next begins, and `check` raises where it is not to come there.
+    """A file to write. Before each part `check` raises where it is not to come there; `told` takes the sizes of all at the end.
 
-    `told` takes the sizes of all when it is closed.
+    When it is closed nothing of it is on its way any more, also where it has failed.
     """
 
     def __init__(
@@ -31,6 +36,8 @@ class Sent(io.RawIOBase):
         self._failed = False
         self._rest = bytearray()
         self._sizes: list[int] = []
+        self._sending: set[Future[str]] = set()
+        self._pool: ThreadPoolExecutor | None = None
 
     def writable(self) -> bool:
         """It is."""
@@ -40,8 +47,10 @@ class Sent(io.RawIOBase):
         """Takes all. Raises Unavailable."""
         self._rest += data
         while len(self._rest) > PART_BYTES:
-            self._send(bytes(memoryview(self._rest)[:PART_BYTES]), alone=False)
+            self._await(AT_ONCE - 1)
+            part = bytes(memoryview(self._rest)[:PART_BYTES])
             del self._rest[:PART_BYTES]
+            self._send(part, alone=False)
         return len(data)
 
     def close(self) -> None:
@@ -49,22 +58,43 @@ class Sent(io.RawIOBase):
         if self.closed:
             return
         super().close()
-        if not self._failed:
-            self._send(bytes(self._rest), alone=not self._sizes)
-            self._told(self._sizes)
-        self._rest.clear()
+        try:
+            if not self._failed:
+                self._send(bytes(self._rest), alone=not self._sizes)
+                self._await(0)
+                self._told(self._sizes)
+        finally:
+            self._rest.clear()
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
 
     def _send(self, part: bytes, *, alone: bool) -> None:
         name = self._name if alone else part_name(self._name, len(self._sizes))
         self._failed = True
         self._check()
-        self._bucket.create(f"{self._folder}/{name}", part)
+        if alone:
+            self._bucket.create(f"{self._folder}/{name}", part)
+        else:
+            self._pool = self._pool or ThreadPoolExecutor(AT_ONCE, "backup-part")
+            self._sending.add(self._pool.submit(self._bucket.create, f"{self._folder}/{name}", part))
         self._failed = False
         self._sizes.append(len(part))
 
+    def _await(self, most: int) -> None:
+        """Until no more than so many parts are on their way. Raises what became of one that did not arrive."""
+        self._failed = True
+        while len(self._sending) > most:
+            done, self._sending = wait(self._sending, return_when=FIRST_COMPLETED)
+            for one in done:
+                one.result()
+        self._failed = False
+
 
 class Got(io.RawIOBase):
-    """A file to read, one part at a time; `keys` with their sizes, and the bytes of the first, which was looked for already."""
+    """A file to read; `keys` of its parts with their sizes, and the bytes of the first, which was looked for already.
+
+    Who reads on into another part is about to read those after it.
+    """
 
     def __init__(self, bucket: Bucket, keys: Sequence[tuple[str, int]], first: bytes) -> None:
         super().__init__()
@@ -73,6 +103,9 @@ class Got(io.RawIOBase):
         self._at = 0
         self._part = (0, len(first), first)
         """From where to where of the file it is, and its bytes."""
+        self._coming: deque[tuple[int, Future[bytes]]] = deque()
+        """Parts that are asked for already, by number and in order."""
+        self._pool: ThreadPoolExecutor | None = None
         if keys and len(first) != keys[0][1]:
             raise OSError(_OTHER)
 
@@ -100,16 +133,35 @@ class Got(io.RawIOBase):
         self._at += len(piece)
         return len(piece)
 
+    def close(self) -> None:
+        """What was asked for and not read is given up."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+        self._coming.clear()
+        super().close()
+
     def _next(self) -> tuple[int, int, bytes]:
         start = 0
-        for key, size in self._keys:
+        for number, (_, size) in enumerate(self._keys):
             if self._at < start + size:
-                data = self._bucket.get(key).data
-                if len(data) != size:
-                    raise OSError(_OTHER)
-                return start, start + size, data
+                return start, start + size, self._gotten(number)
             start += size
         return self._at, self._at, b""
+
+    def _gotten(self, number: int) -> bytes:
+        """A part, while those after it come."""
+        while self._coming and self._coming[0][0] != number:
+            self._coming.popleft()[1].cancel()
+        for later in range(number + len(self._coming), min(number + 1 + AHEAD, len(self._keys))):
+            self._pool = self._pool or ThreadPoolExecutor(1 + AHEAD, "backup-part")
+            self._coming.append((later, self._pool.submit(self._asked, *self._keys[later])))
+        return self._coming.popleft()[1].result()
+
+    def _asked(self, key: str, size: int) -> bytes:
+        data = self._bucket.get(key, size).data
+        if len(data) != size:
+            raise OSError(_OTHER)
+        return data
 
 
 def part_name(name: str, number: int) -> str:
