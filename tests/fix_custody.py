@@ -28,7 +28,6 @@ from ostiary_tools.backup.manifest import Content, Fingerprint, Kind, TablePrint
 from ostiary_tools.backup.port import Made
 from ostiary_tools.backup.repository import initialise, open_repository
 from ostiary_tools.backup.sealing import load_signer, write_secret
-from ostiary_tools.backup.storage.folder import Folder
 
 KEEPER = "keeper_of_backups"
 SHOP = f"""
@@ -141,9 +140,9 @@ def begin(vault: Vault, *, proven: bool = True) -> Path:
     """What `ostiary backup init` does, and `prove`."""
     signer, own, recovery = load_signer(vault.signing_key), new_identity(), new_identity()
     write_secret(vault.identity_file, own.text)
-    initialise(Folder(vault.folder), signer, own.recipient, recovery.recipient)
+    initialise(vault.storage(), signer, own.recipient, recovery.recipient)
     if proven:
-        assert open_repository(Folder(vault.folder), signer.seal, signer).prove((recovery,))
+        assert open_repository(vault.storage(), signer.seal, signer).prove((recovery,))
     return vault.folder
 
 

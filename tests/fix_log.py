@@ -1,16 +1,18 @@
 """The log of a small server of the test's own, kept as it comes, and what a client was told meanwhile."""
 
 import asyncio
+import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 from fix_backup import Vault, new_vault, reopened
+from fix_objects import reopened_there
 from fix_postgres import PostgresServer
 from fix_waiting import until
 
@@ -19,6 +21,8 @@ from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.session import system_identifier
+from ostiary_tools.backup.storage import lease
+from ostiary_tools.backup.storage.bucket import Address
 from ostiary_tools.backup.wal_archive import looking, standing
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.receiver import Pace, Work, keep
@@ -143,9 +147,10 @@ class Kept:
             await asyncio.sleep(0.05)  # before a server is asked again that was killed
 
 
-async def keeper(kept: Kept, home: Path) -> asyncio.subprocess.Process:
-    """A process that keeps it, to be killed; `home` is the vault's."""
-    words = (str(home), kept.server.dsn(), kept.work.system_identifier, str(kept.work.root))
+async def keeper(kept: Kept, home: Path, bucket: Address | None = None) -> asyncio.subprocess.Process:
+    """A process that keeps it, to be killed; `home` is the vault's. In a `bucket` a second of silence counts as death."""
+    where = [] if bucket is None else [json.dumps(asdict(bucket))]
+    words = (str(home), kept.server.dsn(), kept.work.system_identifier, str(kept.work.root), *where)
     return await asyncio.create_subprocess_exec(sys.executable, __file__, *words, stdin=asyncio.subprocess.DEVNULL)
 
 
@@ -184,6 +189,8 @@ def elsewhere(kept: Kept, server: PostgresServer) -> Kept:
 
 
 if __name__ == "__main__":
-    _home, _dsn, _system, _root = sys.argv[1:]
+    _home, _dsn, _system, _root, *_bucket = sys.argv[1:]
     _source = Source("shop", Kind.FULL, _dsn)
-    asyncio.run(_kept(Work(_source, reopened(Path(_home)), Sought(), Path(_root), _system, PACE)))
+    lease.HELD_S = 1
+    _there = [reopened_there(Path(_home), Address(**json.loads(one))) for one in _bucket] or [reopened(Path(_home))]
+    asyncio.run(_kept(Work(_source, _there[0], Sought(), Path(_root), _system, PACE)))

@@ -6,10 +6,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
+from fix_backup import Vault
 
+from ostiary_tools.backup.keys import new_identity
+from ostiary_tools.backup.repository import Repository, initialise, open_repository
+from ostiary_tools.backup.sealing import load_signer
 from ostiary_tools.backup.storage.bucket import Address, Patience, open_bucket
 from ostiary_tools.backup.storage.objects import Objects
 
@@ -81,6 +86,28 @@ def object_server() -> Iterator[ObjectServer]:
     finally:
         server.kill()
         server.communicate()
+
+
+def object_vault(storage: Objects, home: Path) -> Vault:
+    """A repository in a bucket, ready for backups, whose keys lie in `home`."""
+    signer, own, recovery = load_signer(home / "signing.key"), new_identity(), new_identity()
+    initialise(storage, signer, own.recipient, recovery.recipient)
+    made = open_repository(storage, signer.seal, signer, (own,))
+    assert made.prove((recovery,))
+    return Vault(home / "backups", made, own, recovery)
+
+
+def reopened_there(home: Path, address: Address, patience: Patience = IMPATIENT) -> Repository:
+    """The repository of `object_vault(…, home)`, to write to, in another process or on another way."""
+    signer = load_signer(home / "signing.key")
+    return open_repository(Objects(open_bucket(address, patience)), signer.seal, signer)
+
+
+def object_keys(server: ObjectServer, address: Address) -> list[str]:
+    """All objects of a bucket, as another program sees them, but for what the store's clock is read by."""
+    pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=address.bucket)
+    found = [one["Key"].removeprefix(f"{address.prefix}/") for page in pages for one in page.get("Contents", [])]
+    return [key for key in found if not key.startswith("_clock/")]
 
 
 NewObjects = Callable[[], Objects]

@@ -109,8 +109,8 @@ def drill_described(one: Evidence) -> Mapping[str, Any]:
 
 
 def _drills(calls: LocalCalls, one: KnownBackup) -> tuple[Evidence, ...]:
-    return drills(calls.house.vault.repository(), one.manifest)
+    return drills(calls.house.vault.looking().repository(), one.manifest)
 
 
 def _log(calls: LocalCalls, one: KnownBackup) -> Evidence | None:
-    return newest(calls.house.vault.repository(), one.manifest, LOGS)
+    return newest(calls.house.vault.looking().repository(), one.manifest, LOGS)

@@ -234,7 +234,7 @@ def delete(
     from ostiary import discarding
 
     async def look(vault: "Vault", _: "Recorder") -> "Doomed":
-        return await asyncio.to_thread(discarding.doomed, await vault.recalled(), id_)
+        return await asyncio.to_thread(discarding.doomed, await vault.looking().recalled(), id_)
 
     async def act(vault: "Vault", recorder: "Recorder") -> None:
         # Looked at again: another may have been deleted while a person was asked.

@@ -70,7 +70,7 @@ def runbook(
     from ostiary.vault import open_vault
 
     loaded = configured(config)
-    vault = open_vault(loaded, None)
+    vault = open_vault(loaded, None).looking()
     facts, file = _known(loaded, vault), find(config, environment())
     text = written(judging.report(facts), installation(loaded, vault, file and file.absolute(), facts))
     if output is None:

@@ -46,7 +46,7 @@ def _due(config: "Config") -> "Due":
     from ostiary.expiring import due
 
     async def look(vault: "Vault", _: "Recorder") -> "Due":
-        return await asyncio.to_thread(due, await vault.recalled(), config.plans, datetime.now(UTC))
+        return await asyncio.to_thread(due, await vault.looking().recalled(), config.plans, datetime.now(UTC))
 
     return recorded(config, look)
 

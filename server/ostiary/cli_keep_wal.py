@@ -34,7 +34,7 @@ def keep_wal(
 
     vault = open_vault(configured(config), None)
     try:
-        Pushed(file, vault.repository(), _called(vault, datasource)).keep()
+        Pushed(file, vault.keeping().repository(), _called(vault, datasource)).keep()
     except OSError as error:
         raise not_written(error) from None
 

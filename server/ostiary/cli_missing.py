@@ -34,7 +34,7 @@ def missing(
     loaded = configured(config)
 
     async def look(vault: "Vault", _: "Recorder") -> "Sequence[Vanished]":
-        return await asyncio.to_thread(_vanished, await vault.recalled())
+        return await asyncio.to_thread(_vanished, await vault.looking().recalled())
 
     async def act(vault: "Vault", recorder: "Recorder") -> None:
         await _let_go(vault, recorder, let_go or "")

@@ -126,7 +126,7 @@ class LogKeeping:
     def _work(self, source: "Source", plan: Plan, system: str) -> "Work":
         from ostiary_tools.backup.wal_archive.receiver import Pace, Work
 
-        repository = self.vault.repository()
+        repository = self.vault.keeping().repository()
         if not repository.proven:
             message = "the recovery key of the repository was never seen to work, so nothing is kept"
             raise Unavailable(message, "a person proves it with `ostiary backup prove`")

@@ -87,7 +87,7 @@ def _bases(vault: Vault) -> Mapping[str, int]:
 
     found: dict[str, int] = {}
     try:
-        listed = vault.repository().listed()
+        listed = vault.looking().repository().listed()
     except (ToolError, OSError):
         return found
     for one in listed:

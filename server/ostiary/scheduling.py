@@ -171,11 +171,13 @@ class Scheduling:
         return found
 
     async def _wanted(self, one: Schedule) -> tuple[str, Mapping[str, str], str]:
-        """The call, and what its job is about. Raises Refusal."""
+        """The call, and what its job is about. Raises Later, Refusal."""
         if one.what != DRILL:
             return "create_backup", {"datasource": one.plan, "kind": one.what}, f"backup {one.plan} {one.what}"
         known = await self.vault.known(self.policies.engine, self.who)
         newest = next((each.manifest.id for each in known.backups if each.manifest.datasource == one.plan), None)
+        if known.away:
+            raise Later(known.unusable)
         if newest is None:
             raise Refusal(known.unusable or "there is no backup to drill")
         return "verify_backup", {"backup": newest, "level": "drill"}, f"verify {newest} drill"

@@ -5,7 +5,7 @@ Nothing is kept of what the repository says: it is asked at each call, for other
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from ostiary.audit.place import AuditPlace
 from ostiary.backed_up import backed_up
 from ostiary.config import Config
 from ostiary.config.combinations import CONTROL
+from ostiary.own_thread import answered
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Backup, Principal
@@ -24,11 +25,12 @@ from ostiary_tools.backup.known import UNPROVEN, resource
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.remembered import Remembered
-from ostiary_tools.backup.storage.bucket import Address
+from ostiary_tools.backup.storage.bucket import KEEPING, MAKING, Address, Patience, looking
+from ostiary_tools.backup.together import each
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.register import Register
 from ostiary_tools.embedded import Cluster
-from ostiary_tools.errors import ToolError, Unavailable
+from ostiary_tools.errors import StoreAway, ToolError, Unavailable
 
 if TYPE_CHECKING:
     from ostiary_tools.backup.keys import Identity
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from ostiary_tools.backup.restoring.choosing import Place
     from ostiary_tools.backup.taking import Workshop
 
+_LONG_S = 2.0
 ACTIONS = (Action.BACK_UP, Action.VERIFY, Action.RESTORE)
 """What may be done with backups; of whom it is none of these, for him there are none."""
 _INIT = "a person begins it with `ostiary backup init`; no agent can"
@@ -85,6 +88,8 @@ class Vault:
     """A private folder for sockets."""
     bucket: Address | None = None
     """Of the repository, where it is in one."""
+    patience: Patience = MAKING
+    """With which that is asked."""
     register: Register | None = None
     """What is known to have been kept; without it nobody can say what has vanished."""
 
@@ -97,7 +102,20 @@ class Vault:
         """Of the repository. Nothing is asked of it yet. Raises Unavailable without the extra for buckets."""
         from ostiary_tools.backup.storage.opening import open_storage
 
-        return open_storage(self.bucket or self.folder)
+        return open_storage(self.bucket or self.folder, self.patience)
+
+    def looking(self) -> "Vault":
+        """The same for one look: a store that does not answer is not waited for long."""
+        return replace(self, patience=looking()) if self.patience.allowance is None else self
+
+    def keeping(self) -> "Vault":
+        """The same for who keeps a log, and comes again."""
+        return replace(self, patience=KEEPING)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a repository was ever begun here. Blocking."""
+        return self.signing_key.exists()
 
     @property
     def signing_key(self) -> Path:
@@ -121,7 +139,8 @@ class Vault:
 
     async def known(self, engine: Engine, who: Principal) -> Backups:
         """What this caller knows now."""
-        return await asyncio.to_thread(self._known, engine, who, await self.remembered())
+        remembered = await self.remembered()
+        return await answered("backups-known", lambda: self._known(engine, who, remembered), _LONG_S, lambda: None)
 
     async def remembered(self) -> Remembered | None:
         """What was kept, whatever the repository says. Raises Unavailable."""
@@ -159,11 +178,13 @@ class Vault:
 
     def standing(self, remembered: Remembered | None = None) -> Standing:
         """How all of them stand, for operators. Blocking."""
-        listed, drilled, unusable, hint = self._listed(remembered)
+        vault = self.looking()
+        seen = _seen(vault, remembered)
+        listed, drilled = seen.listed, seen.drilled
         newest = {one.kept.manifest.datasource: one.kept.manifest for one in listed if one.kept is not None}
         lines = [f"{name}: {made.id} ({made.kind}), {_label(*drilled[made.id])}" for name, made in sorted(newest.items())]
         lines += [f"{one.id}: damaged" for one in listed if one.damage is not None]
-        wrong = [f"{unusable}; {hint}"] if unusable else []
+        wrong = [f"{seen.unusable}; {seen.hint}"] if seen.unusable else []
         wrong += [
             f"the newest one of `{name}` {f'failed its drill {failed}' if failed else f'is {UNPROVEN}'}; see `ostiary drill {name}`"
             for name, made in sorted(newest.items())
@@ -172,16 +193,8 @@ class Vault:
         ]
         if listed and CONTROL not in newest:
             wrong.append("there is no backup of the control database yet; make one with `ostiary backup create control`")
-        gone = self._vanished(remembered) if remembered is not None and not unusable else ()
+        gone = _vanished(vault, remembered) if remembered is not None and not seen.unusable else ()
         return Standing(len(listed), tuple(lines), (*gone, *wrong), len(gone))
-
-    def _vanished(self, remembered: Remembered) -> Sequence[str]:
-        from ostiary_tools.backup.vanished import vanished
-
-        try:
-            return [f"{one.words}; {one.hint}" for one in vanished(self.repository(remembered))]
-        except (ToolError, OSError):
-            return ()  # that it cannot be read is said already
 
     def workshop(self) -> "Workshop":
         """What backups are made with."""
@@ -208,7 +221,8 @@ class Vault:
         return read_identities(read_secret(self.identity_file)) if self.identity_file.exists() else ()
 
     def _known(self, engine: Engine, who: Principal, remembered: Remembered | None) -> Backups:
-        listed, drilled, unusable, hint = self._listed(remembered)
+        seen = _seen(self.looking(), remembered)
+        listed, drilled = seen.listed, seen.drilled
         manifests = [one.kept.manifest for one in listed if one.kept is not None]
         every = dict.fromkeys((*self.sources, *map(resource, manifests)))
         may = {one: found for one in every if (found := frozenset(_may(engine, who, one)))}
@@ -220,25 +234,21 @@ class Vault:
                 KnownBackup(one, may[resource(one)], *drilled[one.id]) for one in reversed(manifests) if resource(one) in may
             ),
             damaged={one.id: one.damage.message for one in listed if one.damage is not None} if all_verified else {},
-            unusable=unusable,
-            hint=hint,
+            unusable=seen.unusable,
+            hint=seen.hint,
+            away=seen.away,
         )
 
-    def _listed(self, remembered: Remembered | None) -> "tuple[Sequence[Listed], Mapping[str, tuple[str, str, str]], str, str]":
-        """What there is, what its newest drills said and when it may go, and why nothing can be added to it."""
-        try:
-            repository = self.repository(remembered)
-            listed = repository.listed()
-            manifests = [one.kept.manifest for one in listed if one.kept is not None]
-            goes = _goes(repository, manifests)
-            drilled = {made.id: (*_drilled(repository, made), goes.get(made.id, "")) for made in manifests}
-            if not repository.proven:
-                return listed, drilled, "the recovery key of the repository was never seen to work", _PROVE
-        except ToolError as error:
-            return (), {}, error.message, error.hint
-        except OSError as error:
-            return (), {}, f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}", "tell the operator"
-        return listed, drilled, "", ""
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What there is, what its newest drills said and when it may go, and why nothing can be added to it."""
+
+    listed: "Sequence[Listed]" = ()
+    drilled: Mapping[str, tuple[str, str, str]] = field(default_factory=dict)
+    unusable: str = ""
+    hint: str = ""
+    away: bool = False
 
 
 def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None = None, register: Register | None = None) -> Vault:
@@ -257,8 +267,35 @@ def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None
         backup.parallel,
         config.home.runtime,
         config.backup_bucket,
-        register,
+        register=register,
     )
+
+
+def _seen(vault: Vault, remembered: Remembered | None) -> _Seen:
+    try:
+        repository = vault.repository(remembered)
+        listed = repository.listed()
+        manifests = [one.kept.manifest for one in listed if one.kept is not None]
+        goes = _goes(repository, manifests)
+        proofs = each(lambda made: _drilled(repository, made), manifests, at_once=repository.storage.at_once)
+        drilled = {made.id: (*held, goes.get(made.id, "")) for made, held in zip(manifests, proofs, strict=True)}
+        if not repository.proven:
+            return _Seen(listed, drilled, "the recovery key of the repository was never seen to work", _PROVE)
+    except ToolError as error:
+        return _Seen(unusable=error.message, hint=error.hint, away=isinstance(error, StoreAway))
+    except OSError as error:
+        why = f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}"
+        return _Seen(unusable=why, hint="tell the operator")
+    return _Seen(listed, drilled)
+
+
+def _vanished(vault: Vault, remembered: Remembered) -> Sequence[str]:
+    from ostiary_tools.backup.vanished import vanished
+
+    try:
+        return [f"{one.words}; {one.hint}" for one in vanished(vault.repository(remembered))]
+    except (ToolError, OSError):
+        return ()  # that it cannot be read is said already
 
 
 def _drilled(repository: "Repository", manifest: Manifest) -> tuple[str, str]:

@@ -4,7 +4,8 @@ ToolError                code, message, hint
 ├── Refused              a statement or argument that is not run, under which rule
 │   └── Overtaken        a change that is not undone, since rows of it are others by now
 ├── Unavailable          the database cannot be reached, or gave no connection in time
-│   └── ReplicaUnavailable   its replica
+│   ├── ReplicaUnavailable   its replica
+│   └── StoreAway            the object store of backups does not answer, and may again soon
 ├── SchemaChanged        what the statement was judged by is no longer what the database holds
 ├── TimedOut             the statement ran past its limit and was cancelled in the server
 ├── NotWritten           the file of an export could not be written; nothing of it is left
@@ -73,6 +74,10 @@ class Unavailable(ToolError):
 
 class ReplicaUnavailable(Unavailable):
     """Likewise of the datasource's replica, or it is no standby any more."""
+
+
+class StoreAway(Unavailable):
+    """Likewise of an object store that does not answer as it should: what it holds is not damaged, and it may answer soon."""
 
 
 class SchemaChanged(ToolError):

@@ -41,8 +41,11 @@ class ListBackups:
         backups = session.world.backups
         known = [one for one in (backups.backups if backups else ()) if _asked(one, args)]
         shown = known[args.offset : args.offset + args.limit]
-        notes = [f"{len(known)} in all"]
-        if backups and backups.unusable:
+        if backups and backups.away:
+            notes = [f"which there are is not known now: {backups.unusable}; {backups.hint}"]
+        else:
+            notes = [f"{len(known)} in all"]
+        if backups and backups.unusable and not backups.away:
             notes.append(f"none can be made: {backups.unusable}; {backups.hint}")
         notes += [f"damaged: `{id_}`: {why}" for id_, why in (backups.damaged.items() if backups else ())]
         if not known and not (backups and backups.unusable):

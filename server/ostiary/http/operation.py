@@ -8,7 +8,7 @@ credential, and has one of `operation.roles` where callers are.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from mcp.server.auth.middleware.auth_context import get_access_token
@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ostiary.audit.recorder import Recorder
 from ostiary.config.backup import Plan
 from ostiary.example_files import ExampleSet
+from ostiary.http.backup_looks import BackupLooks
 from ostiary.http.doorstep import Recognised
 from ostiary.http.metrics import CONTENT_TYPE, Exposition, Plans
 from ostiary.identity.caller import Caller
@@ -34,7 +35,6 @@ from ostiary_tools.control.queue import Counted, QueueTable
 from ostiary_tools.control.register import Register
 from ostiary_tools.control.schedules import ScheduleTable
 from ostiary_tools.datasources.port import Datasource
-from ostiary_tools.errors import Unavailable
 
 _log = logging.getLogger(__name__)
 
@@ -60,6 +60,10 @@ class Operation:
     """Of backups."""
     roles: frozenset[str]
     """Whose callers may know how the server does."""
+    looks: BackupLooks = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "looks", BackupLooks(self.vault, self.plans))
 
     async def metrics(self) -> bytes:
         """The page of numbers."""
@@ -81,19 +85,8 @@ class Operation:
         return readiness(self.recorder.state(), pools, self.policies.refused, self.examples.refused, misfits)
 
     async def backups(self) -> Sequence[str]:
-        """What is wrong with them, where there are any. It reads the repository: not for everybody who asks."""
-        try:
-            remembered = await self.vault.remembered()
-        except Unavailable:
-            remembered = None  # that it cannot be asked is said already
-        standing = await asyncio.to_thread(self.vault.standing, remembered)
-        wrong = [f"backups: {one}" for one in standing.wrong] if standing.count or standing.vanished else []
-        logs = await asyncio.to_thread(log_standings, self.plans, self.vault)
-        return [
-            *wrong,
-            *await self._plans(),
-            *(f"log of `{one.plan}`: {alarm.message}; {alarm.hint}" for one in logs for alarm in one.alarms),
-        ]
+        """What is wrong with them, once there is to be any. It reads the repository: not for everybody who asks."""
+        return [*await self.looks.wrong(), *await self._plans()]
 
     async def _plans(self) -> Sequence[str]:
         """What plans asked for and was not done, or is due and was not asked for."""

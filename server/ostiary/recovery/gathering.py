@@ -37,6 +37,7 @@ def gathered(config: Config, vault: "Vault", told: Told, remembered: Remembered 
 
     `remembered` is what was kept, by the control database; `None` where that cannot be asked.
     """
+    vault = vault.looking()
     now, plans = datetime.now(UTC), {name: _wanted(config, name) for name in config.plans}
     known = Facts(now, vault.where, dict(_names(config)), plans, live=dict(_live(config, vault, now)))
     known = _with_told(known, config, told)
@@ -52,7 +53,7 @@ def gathered(config: Config, vault: "Vault", told: Told, remembered: Remembered 
 def installation(config: Config, vault: "Vault", file: Path | None, facts: Facts) -> Installation:
     """What a runbook names."""
     try:
-        recovery = vault.repository().description.recovery
+        recovery = vault.looking().repository().description.recovery
     except (ToolError, OSError):
         recovery = ""
     newest = {made.datasource: made for made in facts.manifests if made.kind is Kind.LOGICAL and made.fingerprint is not None}
@@ -68,18 +69,22 @@ def _plain_table(made: Manifest) -> tuple[str, str] | None:
 
 def _read(repository: "Repository", known: Facts) -> Facts:
     from ostiary_tools.backup.evidence import DRILLS, LOGS, newest
-    from ostiary_tools.backup.expiry import marked
+    from ostiary_tools.backup.expiry import marks
     from ostiary_tools.backup.external.drill import folder
+    from ostiary_tools.backup.together import each
     from ostiary_tools.backup.vanished import vanished
 
+    at_once = repository.storage.at_once
     listed = repository.listed()
     manifests = tuple(sorted((one.kept.manifest for one in listed if one.kept is not None), key=lambda made: made.ended_at))
     logs, proven = _logs(repository), repository.proven_at
+    ours = each(lambda made: (made.id, _held(repository, made, DRILLS)), manifests, at_once=at_once)
+    theirs = each(lambda made: (made.id, _held(repository, made, folder(made.datasource))), known.manifests, at_once=at_once)
+    looked = each(lambda made: (made.id, newest(repository, made, LOGS)), manifests, at_once=at_once)
     return replace(
         known,
         manifests=tuple(sorted((*manifests, *known.manifests), key=lambda made: made.ended_at)),
-        held={made.id: _held(repository, made, DRILLS) for made in manifests}
-        | {made.id: _held(repository, made, folder(made.datasource)) for made in known.manifests},
+        held=dict([*ours, *theirs]),
         damaged={one.id: one.damage.message for one in listed if one.damage is not None},
         vanished=tuple(vanished(repository)),
         let_go=tuple(one for one in repository.remembered.backups if one.gone) if repository.remembered else (),
@@ -87,8 +92,8 @@ def _read(repository: "Repository", known: Facts) -> Facts:
         segments={**known.segments, **{system: log.segments for system, log in logs.items()}},
         histories={system: log.histories for system, log in logs.items()},
         unreadable_logs={system: log.damage for system, log in logs.items() if log.damage},
-        goes={made.id: mark.due for made in manifests if (mark := marked(repository, made, known.now)) is not None},
-        looked={made.id: found for made in manifests if (found := newest(repository, made, LOGS)) is not None},
+        goes={id_: mark.due for id_, mark in marks(repository, manifests, known.now).items()},
+        looked={id_: found for id_, found in looked if found is not None},
         proven_at=proven,
         unusable="" if proven else "the recovery key was never seen to decrypt",
         hint="" if proven else "prove it with `ostiary backup prove`",
@@ -104,9 +109,9 @@ def _forgotten(remembered: Remembered | None, manifests: Sequence[Manifest]) -> 
 
 
 def _held(repository: "Repository", made: Manifest, of: str) -> Held:
-    from ostiary_tools.backup.evidence import drills, newest
+    from ostiary_tools.backup.evidence import all_and_newest
 
-    return Held(drills(repository, made, of), newest(repository, made, of))
+    return Held(*all_and_newest(repository, made, of))
 
 
 def _with_told(known: Facts, config: Config, told: Told) -> Facts:

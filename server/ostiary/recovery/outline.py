@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.together import each
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.segment import SHORT, Segment
 
@@ -21,10 +22,12 @@ def outlined(archive: Archive, timeline: int, read: int = READ) -> Iterator[Segm
     """Segments of a timeline in order, as `Archive.segments`. Raises Damaged where one that is read is not as it was signed."""
     names = [group[0] for group in archive.groups(timeline)]
     size = archive.segment_bytes(timeline)
-    like: Segment | None = None
-    for at, name in enumerate(names):
-        if like is None or at >= len(names) - read or _at_an_edge(names, at, size):
-            like = archive.load(name)
+    looked = [name for at, name in enumerate(names) if at >= len(names) - read or _at_an_edge(names, at, size)]
+    loaded, of_these = each(archive.load, looked, at_once=archive.repository.storage.at_once), set(looked)
+    like: Segment  # the first one is at an edge
+    for name in names:
+        if name in of_these:
+            like = next(loaded)
             yield like
         else:
             # No commit is said to be in it, and none later than of those that were read.

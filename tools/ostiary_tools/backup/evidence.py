@@ -5,7 +5,7 @@ nothing.
 """
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -68,7 +68,7 @@ def record(repository: Repository, evidence: Evidence, of: str = DRILLS) -> None
 
 def drills(repository: Repository, manifest: Manifest, of: str = DRILLS) -> tuple[Evidence, ...]:
     """All of that backup that count, the oldest first. Blocking."""
-    return tuple(one for one in _found(repository, manifest, of) if one is not None)[::-1]
+    return all_and_newest(repository, manifest, of)[0]
 
 
 def newest(repository: Repository, manifest: Manifest, of: str = DRILLS) -> Evidence | None:
@@ -76,21 +76,21 @@ def newest(repository: Repository, manifest: Manifest, of: str = DRILLS) -> Evid
 
     What cannot be read, or is gone, may have been a failure: no success before it counts. Blocking.
     """
-    known = repository.remembered.backup(manifest.id) if repository.remembered and of == DRILLS else None
-    unread = known is not None and not is_there(repository, known)
-    for one in _found(repository, manifest, of):
-        if one is not None:
-            return None if unread and one.passed else one
-        unread = True
-    return None
+    names = repository.storage.names(f"{of}/{manifest.id}")
+    return _newest(_found(repository, manifest, of, names), unread=_is_gone(repository, manifest, of, names))
+
+
+def all_and_newest(repository: Repository, manifest: Manifest, of: str = DRILLS) -> tuple[tuple[Evidence, ...], Evidence | None]:
+    """What `drills` and `newest` give, of one look."""
+    names = repository.storage.names(f"{of}/{manifest.id}")
+    found = tuple(_found(repository, manifest, of, names))
+    every = tuple(one for one in found if one is not None)[::-1]
+    return every, _newest(found, unread=_is_gone(repository, manifest, of, names))
 
 
 def is_there(repository: Repository, known: KeptBackup) -> bool:
     """Whether what the newest drill that is remembered found is kept, by its name. Blocking."""
-    if known.drilled_at is None:
-        return True
-    began = f"{known.drilled_at:{_STAMP}}-"
-    return any(name.startswith(began) and name.endswith(".json") for name in repository.storage.names(f"{DRILLS}/{known.id}"))
+    return known.drilled_at is None or _is_among(known.drilled_at, repository.storage.names(f"{DRILLS}/{known.id}"))
 
 
 def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
@@ -99,10 +99,29 @@ def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
     return found.ended_at if found is not None and found.passed else None
 
 
-def _found(repository: Repository, manifest: Manifest, of: str = DRILLS) -> Iterator[Evidence | None]:
+def _is_gone(repository: Repository, manifest: Manifest, of: str, names: Sequence[str]) -> bool:
+    """Whether a drill is remembered that none of these names is of."""
+    known = repository.remembered.backup(manifest.id) if repository.remembered and of == DRILLS else None
+    return known is not None and known.drilled_at is not None and not _is_among(known.drilled_at, names)
+
+
+def _is_among(ended_at: datetime, names: Iterable[str]) -> bool:
+    began = f"{ended_at:{_STAMP}}-"
+    return any(name.startswith(began) and name.endswith(".json") for name in names)
+
+
+def _newest(newest_first: Iterable[Evidence | None], *, unread: bool) -> Evidence | None:
+    for one in newest_first:
+        if one is not None:
+            return None if unread and one.passed else one
+        unread = True
+    return None
+
+
+def _found(repository: Repository, manifest: Manifest, of: str, names: Iterable[str]) -> Iterator[Evidence | None]:
     """The newest first, `None` for what does not count: names begin with the time, and a signature holds for one name alone."""
     folder, held = f"{of}/{manifest.id}", sha256(encode(manifest)).hexdigest()
-    for name in sorted(repository.storage.names(folder), reverse=True):
+    for name in sorted(names, reverse=True):
         if name.endswith(".json"):
             found = _read(repository, f"{folder}/{name.removesuffix('.json')}")
             counts = found is not None and (found.backup, found.manifest_sha256) == (manifest.id, held)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Backup
 from ostiary_tools.backup.manifest import Kind, Manifest
-from ostiary_tools.errors import Damaged, Refused
+from ostiary_tools.errors import Damaged, Refused, StoreAway
 
 UNPROVEN = "unproven"
 """The label of a backup that no drill has passed."""
@@ -50,6 +50,8 @@ class Backups:
     """Why no backup can be made now, in words; empty where they can."""
     hint: str = ""
     """What to do about that."""
+    away: bool = False
+    """Whether that is because an object store does not answer: then nobody knows what there is, and may soon."""
 
 
 def resource(manifest: Manifest) -> Backup:
@@ -64,7 +66,8 @@ def resources(manifest: Manifest) -> tuple[Backup, ...]:
 
 
 def known(id_: str, backups: Backups | None) -> KnownBackup:
-    """The backup of that id. Raises Refused, in the same words where there is none and where it is hidden, and Damaged."""
+    """The backup of that id. Raises Refused, in the same words where there is none and where it is hidden; Damaged; StoreAway."""
+    _there(backups)
     if backups and id_ in backups.damaged:
         raise Damaged(id_, f"backup `{id_}` is damaged: {backups.damaged[id_]}", "use another backup, and tell the operator")
     found = next((one for one in backups.backups if one.manifest.id == id_), None) if backups else None
@@ -116,6 +119,12 @@ def nearest(backups: Backups | None) -> str:
 
 
 def usable(backups: Backups | None) -> None:
-    """Raises Refused where there is nowhere to keep them."""
+    """Raises Refused where there is nowhere to keep them, and StoreAway."""
+    _there(backups)
     if backups is None or backups.unusable:
         raise Refused("repository", backups.unusable if backups else "backups are not known here", backups.hint if backups else "")
+
+
+def _there(backups: Backups | None) -> None:
+    if backups is not None and backups.away:
+        raise StoreAway(backups.unusable, backups.hint)

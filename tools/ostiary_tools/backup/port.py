@@ -23,6 +23,11 @@ class Storage(Protocol):
     What was written is there whole or not at all, whenever this machine stops. Raises NotWritten, and OSError as it comes.
     """
 
+    @property
+    def at_once(self) -> int:
+        """How many files are best looked at at once: as many as one waits for, and one where nothing is waited for."""
+        ...
+
     def names(self, under: str) -> Sequence[str]:
         """All files and folders right below, sorted; none where there is no such folder."""
         ...

@@ -20,6 +20,7 @@ from ostiary_tools.backup.manifest_json import ID, decode
 from ostiary_tools.backup.port import Storage
 from ostiary_tools.backup.remembered import Remembered
 from ostiary_tools.backup.sealing import Seal, Signer
+from ostiary_tools.backup.together import each
 from ostiary_tools.errors import Damaged, Refused, Unavailable
 
 FORMAT = 1
@@ -145,7 +146,7 @@ class Repository:
 
     def listed(self) -> tuple[Listed, ...]:
         """All, the oldest first. One whose chain is broken is damaged."""
-        found = tuple(map(self._listed, self.storage.names(BACKUPS)))
+        found = tuple(each(self._listed, self.storage.names(BACKUPS), at_once=self.storage.at_once))
         whole = {one.id: one.kept.manifest for one in found if one.kept is not None}
         return tuple(_chained(one, whole) for one in found)
 
@@ -326,7 +327,7 @@ def read_signed(storage: Storage, seal: Seal, name: str) -> bytes:
     what = f"{name}.json"
     try:
         data, signature = storage.read(what), storage.read(f"{name}.sig")
-    except OSError:
+    except (OSError, ValueError):  # the latter of a name that somebody else gave
         raise Damaged(what, f"`{what}` or its signature is missing", "do not restore from this backup") from None
     seal.check(what, data, signature)
     return data

@@ -5,7 +5,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -31,6 +31,15 @@ def _give_way() -> None:
     """What this thread starts, threads and programs, gives way like it. Linux's threads have a priority each."""
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+
+
+def each(work: Callable[[S], T], of: Iterable[S], *, at_once: int) -> Iterator[T]:
+    """What it gives of each, in order. Blocking. Where one fails that is raised in its place, and what was not begun is not."""
+    if at_once == 1:
+        yield from map(work, of)
+        return
+    with ThreadPoolExecutor(at_once, "backup-each") as pool:
+        yield from pool.map(work, of)
 
 
 async def together(work: Sequence[Callable[[], Awaitable[T]]], *, at_once: int) -> list[T]:

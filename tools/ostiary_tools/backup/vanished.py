@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from ostiary_tools.backup import evidence, wal
 from ostiary_tools.backup.remembered import KeptBackup, KeptLog, Vanished
 from ostiary_tools.backup.repository import BACKUPS, Repository
+from ostiary_tools.backup.together import each
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.errors import Damaged
 from ostiary_tools.identifiers import one_line
@@ -21,7 +22,9 @@ def vanished(repository: Repository) -> Sequence[Vanished]:
     names = set(repository.storage.names(BACKUPS))
     found = [_gone(one) for one in remembered.kept if one.id not in names]
     found += [_back(one) for one in remembered.backups if one.gone and one.id in names]
-    found += [_unproven(one) for one in remembered.kept if one.id in names and not evidence.is_there(repository, one)]
+    there = [one for one in remembered.kept if one.id in names]
+    drilled = each(lambda one: evidence.is_there(repository, one), there, at_once=repository.storage.at_once)
+    found += [_unproven(one) for one, is_there in zip(there, drilled, strict=True) if not is_there]
     return [*found, *(lost for one in remembered.logs for lost in log_lost(repository, one))]
 
 

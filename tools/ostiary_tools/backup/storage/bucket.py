@@ -1,7 +1,7 @@
 """Objects of a bucket that speaks S3, each whole or not there: put, got, listed and deleted, with bounded patience. Blocking.
 
 A request whose answer was lost is made again, and may then meet what it has done itself: each write carries a number of its own,
-by which that is told from the write of another. What the store does not answer within bounds is Unavailable, never damage.
+by which that is told from the write of another. What the store does not answer within bounds is StoreAway, never damage.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from ostiary_tools.errors import Refused, Unavailable
+from ostiary_tools.errors import Refused, StoreAway, Unavailable
 
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
@@ -44,9 +44,16 @@ class Address:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
 
+@dataclass(slots=True)
+class Allowance:
+    """What a store may take up in vain, over all requests of one look; after that it is asked nothing more."""
+
+    left_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a store is waited for."""
+    """How long a store is waited for. As it stands here: by who makes or restores, for whom hours of work are at stake."""
 
     request_s: float = 60
     """For one request, with all its bytes."""
@@ -55,6 +62,32 @@ class Patience:
     """From the first of them; after it no other is begun."""
     pause_s: float = 0.2
     """After the first; then twice as long each time."""
+    allowance: Allowance | None = None
+    """Without one there is no bound but those of each request."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be asked."""
+        return self.allowance is not None and self.allowance.left_s <= 0
+
+    def lost(self, seconds: float) -> None:
+        """A request took so long, and came to nothing."""
+        if self.allowance is not None:
+            self.allowance.left_s -= seconds
+
+
+MAKING = Patience()
+KEEPING = Patience(request_s=15, tries=2, whole_s=15)
+"""Of who keeps a log: he comes again each second anyway, and meanwhile is to say what is wrong."""
+
+
+def looking() -> Patience:
+    """Of who only looks, for one look: a person or a client waits for it, and some seconds tell whether a store is there.
+
+    A request of a look is some kilobytes, and answered within a tenth of a second. Five seconds stand for a bad line, eight in all
+    for one that stalls twice; beyond that to say that it is away helps more than to go on.
+    """
+    return Patience(request_s=5, tries=2, whole_s=5, allowance=Allowance(8))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +95,8 @@ class Found:
     """An object as it was at one moment."""
 
     data: bytes
+    """All of it, or nothing where it has more than was asked for."""
+    size: int
     etag: str
     modified: datetime
     """By the store's clock."""
@@ -79,13 +114,18 @@ class Bucket:
     store: "S3Store" = field(repr=False)
     patience: Patience = Patience()
 
-    def get(self, key: str) -> Found:
-        """An object whole. Raises FileNotFoundError and Unavailable."""
+    def get(self, key: str, most: int) -> Found:
+        """An object whole, unless it has more than so many bytes: who may write there is not to fill our memory.
+
+        Raises FileNotFoundError and Unavailable.
+        """
         import obstore  # an extra
 
         def got() -> Found:
             answer = obstore.get(self.store, key)
-            return Found(bytes(answer.bytes()), answer.meta["e_tag"] or "", answer.meta["last_modified"])
+            size = answer.meta["size"]
+            data = bytes(answer.bytes()) if size <= most else b""
+            return Found(data, size, answer.meta["e_tag"] or "", answer.meta["last_modified"])
 
         return self._tried(got, key)
 
@@ -131,8 +171,11 @@ class Bucket:
 
     def empty(self, prefix: str) -> None:
         """Take away all below a prefix. Raises Unavailable."""
-        while keys := self._tried(lambda: list(self._some(prefix)), prefix):
+        more = True
+        while more:
+            keys = self._tried(lambda: list(self._some(prefix)), prefix)
             self.delete(*keys)
+            more = len(keys) == _BATCH
 
     def _some(self, prefix: str) -> Iterator[str]:
         import obstore
@@ -173,10 +216,14 @@ class Bucket:
 
         began, pause, status = time.monotonic(), self.patience.pause_s, ""
         for left in range(self.patience.tries - 1, -1, -1):
+            if self.patience.over:
+                break
+            asked = time.monotonic()
             try:
                 return act()
             except (BaseError, OSError) as error:
                 self._say(error, key)
+                self.patience.lost(time.monotonic() - asked)
                 status = _status(error)
                 if not left or time.monotonic() - began + pause > self.patience.whole_s:
                     break
@@ -184,15 +231,21 @@ class Bucket:
             pause = min(2 * pause, _LONGEST_PAUSE_S)
         why = f"it says {status}" if status else "it is not reached, or not in time"
         hint = "see that it runs and is reached from here; what was begun is taken away by itself"
-        raise Unavailable(f"the object store of `{self.address.url}` does not answer as it should: {why}", hint)
+        raise StoreAway(f"the object store of `{self.address.url}` does not answer as it should: {why}", hint)
 
     def _say(self, error: Exception, key: str) -> None:
         """Raise what to ask again would not change."""
-        from obstore.exceptions import NotFoundError
+        from obstore.exceptions import InvalidPathError, NotFoundError
 
         if _NO_BUCKET in str(error):
             hint = "make it, or mend `backup.repository`; Ostiary makes no buckets"
             raise Unavailable(f"there is no bucket `{self.address.bucket}`", hint) from None
+        if isinstance(error, InvalidPathError):  # the library lists nothing beside it
+            hint = "look with another program who put it there, and take it away: it is none of ours"
+            where = f"{self.address.url}/{key}".rstrip("/")
+            raise Unavailable(
+                f"an object right below `{where}` has a name with an empty step, a `.` or a `..` in it", hint
+            ) from None
         if isinstance(error, (NotFoundError, FileNotFoundError)):
             raise FileNotFoundError(key) from None
         if _status(error) in ("401", "403"):

@@ -37,6 +37,11 @@ class Folder:
     carried: bool = False
     """Whoever's it is, on whatever medium: then it is read and never written."""
 
+    @property
+    def at_once(self) -> int:
+        """A disk of this machine is not waited for."""
+        return 1
+
     def names(self, under: str) -> Sequence[str]:
         """All files and folders right below, sorted; none where there is no such folder."""
         try:

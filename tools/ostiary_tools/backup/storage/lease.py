@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ostiary_tools.backup import strict_json
-from ostiary_tools.backup.storage.bucket import Bucket, Changed
+from ostiary_tools.backup.storage.bucket import Bucket, Changed, Found
 from ostiary_tools.errors import Damaged, LockedOut, ToolError
 
 LEASES = "_leases"
 _CLOCK = "_clock/now"
 _FORMAT = 1
+_LONGEST = 1 << 16
+"""Bytes of a lease; it names one folder or two."""
 HELD_S = 60.0
 """Without a word for so long its holder counts as dead."""
 _RENEWED_S = 15.0
@@ -67,6 +69,17 @@ class Lease:
             self._renew()
             if self._lost:
                 raise _LOST
+
+    def of_others(self) -> set[str]:
+        """Folders that leases of others name who live. Raises Unavailable."""
+        names, _ = self._bucket.below(LEASES)
+        present, found = now(self._bucket), set[str]()
+        for key in (f"{LEASES}/{name}" for name in names):
+            with suppress(FileNotFoundError):
+                one = self._bucket.get(key, _LONGEST)
+                if key != self._key and _lives(one, present):
+                    found |= {*_left(key, one.data)}
+        return found
 
     def leave(self) -> None:
         """Renew it no more: what it names is for whoever finds it when it is old."""
@@ -129,20 +142,24 @@ def stale(bucket: Bucket) -> Iterator[tuple[Lease, Sequence[str]]]:
 def now(bucket: Bucket) -> datetime:
     """By the store's clock."""
     bucket.put(_CLOCK, b"")
-    return bucket.get(_CLOCK).modified
+    return bucket.get(_CLOCK, 0).modified
 
 
 def _overtaken(bucket: Bucket, key: str, present: datetime, folders: Sequence[str]) -> tuple[Lease, Sequence[str]] | None:
     since = time.monotonic()
     try:
-        found = bucket.get(key)
-        if (present - found.modified).total_seconds() <= HELD_S:
+        found = bucket.get(key, _LONGEST)
+        if _lives(found, present):
             return None
         left = _left(key, found.data)
         said = _Said(secrets.token_hex(8), (*left, *folders))
         return Lease(bucket, key, said, bucket.replace(key, _encoded(said), found.etag), since), left
     except (FileNotFoundError, Changed):  # whoever was as quick as we has it
         return None
+
+
+def _lives(found: Found, present: datetime) -> bool:
+    return (present - found.modified).total_seconds() <= HELD_S
 
 
 def _left(key: str, data: bytes) -> tuple[str, ...]:

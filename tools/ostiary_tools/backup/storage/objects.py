@@ -5,6 +5,8 @@ nobody else has. It is there once `backups/_x`, its record, says so, and what is
 process still writes never comes into a folder that is there. Names that begin with `_` are ours alone and are told to nobody.
 """
 
+import errno
+import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -16,11 +18,17 @@ from typing import BinaryIO, cast
 from ostiary_tools.backup import strict_json
 from ostiary_tools.backup.storage import lease
 from ostiary_tools.backup.storage.bucket import Bucket, Changed
-from ostiary_tools.backup.storage.names import steps
+from ostiary_tools.backup.storage.names import is_name, steps
 from ostiary_tools.backup.storage.parts import PART_BYTES, Got, Sent, part_name
 from ostiary_tools.errors import Damaged, NotWritten, ToolError
 
 _FORMAT = 1
+_AT_ONCE = 16
+"""Requests for small things that wait for a store at the same time; more gain little and are refused by some."""
+_LONGEST = 64 << 20
+"""Bytes of a record; one of a backup of 10 TB has 10 million."""
+_SMALL = 1 << 30
+"""Bytes of a file that has no record, as in a folder."""
 _STAGED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*/)*_[A-Za-z0-9][A-Za-z0-9._-]*\.[0-9a-f]{16}", re.ASCII)
 """Where the files of one folder lie, committed or not."""
 
@@ -44,12 +52,20 @@ class Objects:
     """Then it is read and never written."""
     _records: dict[str, Record] = field(default_factory=dict, repr=False, compare=False)
     """Seen before: one says the same as long as its number is there."""
+    _plain: set[str] = field(default_factory=set, repr=False, compare=False)
+    """Folders that were seen to hold objects under their names, so that no record of them is asked for first."""
+
+    @property
+    def at_once(self) -> int:
+        """Each request is waited for."""
+        return _AT_ONCE
 
     def names(self, under: str) -> Sequence[str]:
         """All files and folders right below, sorted; none where there is no such folder."""
         objects, folders = self.bucket.below("/".join(steps(under)))
         shown = {name.removeprefix("_") for name in objects} | {name for name in folders if not name.startswith("_")}
         if shown or not under:
+            self._plain.add(under)
             return sorted(shown)
         self._records.pop(under, None)
         record = self._record(under)
@@ -67,13 +83,14 @@ class Objects:
         try:
             return self._opened(folder, last)
         except FileNotFoundError:
-            if self._records.pop(folder, None) is None:
+            if self._records.pop(folder, None) is None and folder not in self._plain:
                 raise
+            self._plain.discard(folder)
             return self._opened(folder, last)  # it may have been made anew since its record was seen
 
     def _opened(self, folder: str, name: str) -> BinaryIO:
         sizes: Sequence[int] = ()
-        record = self._record(folder) if folder else None
+        record = self._record(folder) if folder and folder not in self._plain else None
         if record is None:
             keys = [f"{folder}/{name}".lstrip("/")]
         elif name not in record.files:
@@ -82,8 +99,10 @@ class Objects:
             sizes = record.files[name]
             parts = [name] if len(sizes) == 1 else [part_name(name, number) for number in range(len(sizes))]
             keys = [f"{record.folder}/{part}" for part in parts]
-        first = self.bucket.get(keys[0]).data
-        return cast("BinaryIO", Got(self.bucket, list(zip(keys, sizes or [len(first)], strict=True)), first))
+        first = self.bucket.get(keys[0], sizes[0] if sizes else _SMALL)
+        if not sizes and first.size > _SMALL:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        return cast("BinaryIO", Got(self.bucket, list(zip(keys, sizes or [first.size], strict=True)), first.data))
 
     def write(self, name: str, data: bytes, *, new: bool = True) -> None:
         """One object."""
@@ -102,7 +121,7 @@ class Objects:
         folder = "/".join((*above, f"_{last}.{secrets.token_hex(8)}"))
         held, left = lease.taken(self.bucket, work, folder)
         try:
-            self._discard(left)
+            self._discard(left, held)
             if left:
                 held.name(folder)
         except BaseException:
@@ -134,14 +153,17 @@ class Objects:
         swept = 0
         for held, left in lease.stale(self.bucket):
             with held:
-                self._discard(left)
+                self._discard(left, held)
             swept += 1
         return swept
 
-    def _discard(self, folders: Sequence[str]) -> None:
-        """What lies there, unless it was committed. Whoever writes a lease has nothing else taken away."""
+    def _discard(self, folders: Sequence[str], held: lease.Lease) -> None:
+        """What lies there, unless it was committed, or is being made. Whoever writes a lease has nothing else taken away."""
+        if not folders:
+            return
+        others = held.of_others()
         for folder in folders:
-            if _STAGED.fullmatch(folder) and not self._committed(folder):
+            if _STAGED.fullmatch(folder) and folder not in others and not self._committed(folder):
                 self.bucket.empty(folder)
 
     def _committed(self, folder: str) -> bool:
@@ -157,8 +179,9 @@ class Objects:
             above, _, last = folder.rpartition("/")
             key = f"{above}/_{last}".lstrip("/")
             with suppress(FileNotFoundError):
-                found = strict_json.decode(key, self.bucket.get(key).data, Record, _FORMAT)
-                if not found.folder.startswith(f"{key}.") or not all(map(_sizes_of_parts, found.files.values())):
+                found = strict_json.decode(key, self.bucket.get(key, _LONGEST).data, Record, _FORMAT)
+                ours = _STAGED.fullmatch(found.folder) and found.folder.rpartition(".")[0] == key
+                if not (ours and all(map(is_name, found.files)) and all(map(_sizes_of_parts, found.files.values()))):
                     raise strict_json.none_of_ours(key)
                 self._records[folder] = found
         return self._records.get(folder)

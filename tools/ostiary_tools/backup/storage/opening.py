@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from ostiary_tools.backup.port import Storage
-from ostiary_tools.backup.storage.bucket import Address, open_bucket
+from ostiary_tools.backup.storage.bucket import MAKING, Address, Patience, open_bucket
 from ostiary_tools.backup.storage.folder import Folder
 from ostiary_tools.backup.storage.objects import Objects
 
@@ -20,6 +20,6 @@ def address(url: str) -> Address:
     return Address(found[1], found[2].removeprefix("/"))
 
 
-def open_storage(place: Path | Address, *, carried: bool = False) -> Storage:
+def open_storage(place: Path | Address, patience: Patience = MAKING, *, carried: bool = False) -> Storage:
     """Nothing is asked of it yet. What was `carried` here is read and never written. Raises Unavailable without an extra."""
-    return Folder(place, carried) if isinstance(place, Path) else Objects(open_bucket(place), carried)
+    return Folder(place, carried) if isinstance(place, Path) else Objects(open_bucket(place, patience), carried)

@@ -26,6 +26,7 @@ from ostiary_tools.backup.wal_archive.segment import (
     MEMBER,
     NAME,
     SHORT,
+    SYSTEM,
     Segment,
     block,
     decode,
@@ -327,7 +328,7 @@ def _called(name: str) -> Iterator[None]:
 
 def clusters(repository: Repository) -> Sequence[str]:
     """System identifiers of those whose log is kept."""
-    return repository.storage.names(FOLDER)
+    return list(filter(SYSTEM.fullmatch, repository.storage.names(FOLDER)))
 
 
 def _beginning(arrived: Arrived) -> bytes:

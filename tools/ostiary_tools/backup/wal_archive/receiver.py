@@ -157,7 +157,7 @@ class _Receiver:
         while True:
             found = await self._look(server)
             tail = clock_s() >= tail_at
-            more = await self._posted(run, found, tail=tail)
+            more = await self._posted(server, run, found, tail=tail)
             tail_at = clock_s() + self._work.pace.tail_s if tail and not more else tail_at
             await self._told(found)
             if program.over:
@@ -179,11 +179,11 @@ class _Receiver:
             await slot.reserved(self._session, self._slot)
         return found
 
-    async def _posted(self, run: Arrivals, found: Look, *, tail: bool) -> bool:
+    async def _posted(self, server: Server, run: Arrivals, found: Look, *, tail: bool) -> bool:
         """Whether there is more. What cannot be kept now stays where it is, on this machine or on the server."""
         post = self._post
         try:
-            more = await _done(lambda: post.post(run, found.written, tail=tail))
+            more = await self._meanwhile(server, _done(lambda: post.post(run, found.written, tail=tail)))
         except Damaged:
             raise
         except (ToolError, OSError) as error:
@@ -195,6 +195,18 @@ class _Receiver:
             await slot.advance(self._session, self._slot, post.whole_to)
             self._advanced = post.whole_to
         return more
+
+    async def _meanwhile(self, server: Server, posting: Coroutine[None, None, T]) -> T:
+        """What it gives; a repository that takes its time holds up neither what is told nor the bound of what waits here."""
+        task = asyncio.ensure_future(posting)
+        try:
+            while not (await asyncio.wait({task}, timeout=_LOOK_S))[0]:
+                await self._bounded()
+                await self._told(await self._look(server))
+            return await task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def _bounded(self) -> None:
         if await asyncio.to_thread(Spool(self._work.root).bytes) > self._work.pace.spool_bytes:

@@ -24,7 +24,7 @@ NAME = re.compile(r"[0-9A-F]{24}(\.[0-9A-F]{16})?", re.ASCII)
 BLOCK = re.compile(r"[0-9A-F]{16}", re.ASCII)
 SHORT = 24
 """Characters of a segment's name; a tail's folder says more."""
-_SYSTEM = re.compile(r"[0-9]{1,20}", re.ASCII)
+SYSTEM = re.compile(r"[0-9]{1,20}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def decode(data: bytes, folder: str) -> Segment:
     sound = (
         NAME.fullmatch(found.name)
         and len(found.name) == SHORT
-        and _SYSTEM.fullmatch(found.system_identifier)
+        and SYSTEM.fullmatch(found.system_identifier)
         and size >= wal.SMALLEST
         and size & (size - 1) == 0
         and found.member.name == MEMBER
