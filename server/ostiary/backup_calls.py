@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ostiary.cli_options import one_line, say
 from ostiary.local_calls import LocalCalls
 from ostiary_tools.api import Backups
 from ostiary_tools.backup.evidence import LOGS, Evidence, drills, newest
@@ -38,6 +39,9 @@ async def meant(calls: LocalCalls, named: str | None) -> str:
     if named is not None and named not in {one.manifest.datasource for one in backups.backups}:
         return named
     newest = next((one for one in backups.backups if named in (None, one.manifest.datasource)), None)
+    for id_, (datasource, kind) in backups.gone.items():
+        if named in (None, datasource) and (newest is None or id_ > newest.manifest.id):
+            say(f"warning: a newer one is gone, and nobody let go of it: `{id_}` ({kind} of `{one_line(datasource)}`)")
     if newest is None:
         why = (
             (backups.unusable, backups.hint)

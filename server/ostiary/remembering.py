@@ -56,6 +56,9 @@ class Remembering:
         id_ = repository.description.id
         logs = await asyncio.to_thread(lambda: list(_logs(repository)))
         missing, backups = await asyncio.to_thread(_looked, repository) if whole else ([], [])
+        if missing:  # somebody may have let go of it meanwhile
+            again, _ = await asyncio.to_thread(_looked, await self.vault.recalled())
+            missing = [one for one in missing if one in again]
         news: list[Vanished] = []
 
         async def note(register: Register) -> None:

@@ -24,7 +24,7 @@ from ostiary_tools.api import AboutBackups, Args, Backups, KnownBackup
 from ostiary_tools.backup.known import UNPROVEN, resource
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.port import Source
-from ostiary_tools.backup.remembered import Remembered
+from ostiary_tools.backup.remembered import KeptBackup, Remembered
 from ostiary_tools.backup.storage.bucket import KEEPING, MAKING, Address, Patience, looking
 from ostiary_tools.backup.together import each
 from ostiary_tools.control.connect import JournalError
@@ -234,6 +234,7 @@ class Vault:
                 KnownBackup(one, may[resource(one)], *drilled[one.id]) for one in reversed(manifests) if resource(one) in may
             ),
             damaged={one.id: one.damage.message for one in listed if one.damage is not None} if all_verified else {},
+            gone={one.id: (one.datasource, one.kind) for one in seen.gone if Backup(one.datasource, one.kind) in may},
             unusable=seen.unusable,
             hint=seen.hint,
             away=seen.away,
@@ -249,6 +250,8 @@ class _Seen:
     unusable: str = ""
     hint: str = ""
     away: bool = False
+    gone: Sequence[KeptBackup] = ()
+    """What is remembered to be there, and is not."""
 
 
 def open_vault(config: Config, cluster: Cluster | None, audit: AuditPlace | None = None, register: Register | None = None) -> Vault:
@@ -279,14 +282,16 @@ def _seen(vault: Vault, remembered: Remembered | None) -> _Seen:
         goes = _goes(repository, manifests)
         proofs = each(lambda made: _drilled(repository, made), manifests, at_once=repository.storage.at_once)
         drilled = {made.id: (*held, goes.get(made.id, "")) for made, held in zip(manifests, proofs, strict=True)}
+        there = {one.id for one in listed}
+        gone = [one for one in repository.remembered.kept if one.id not in there] if repository.remembered else ()
         if not repository.proven:
-            return _Seen(listed, drilled, "the recovery key of the repository was never seen to work", _PROVE)
+            return _Seen(listed, drilled, "the recovery key of the repository was never seen to work", _PROVE, gone=gone)
     except ToolError as error:
         return _Seen(unusable=error.message, hint=error.hint, away=isinstance(error, StoreAway))
     except OSError as error:
         why = f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}"
         return _Seen(unusable=why, hint="tell the operator")
-    return _Seen(listed, drilled)
+    return _Seen(listed, drilled, gone=gone)
 
 
 def _vanished(vault: Vault, remembered: Remembered) -> Sequence[str]:

@@ -23,6 +23,8 @@ from ostiary.call import Call
 from ostiary.config.backup import Plan
 from ostiary.expiring import Expiry, Marking, due, expire
 from ostiary.http.metrics import Exposition, Plans
+from ostiary.recovery import coverage
+from ostiary.recovery.outline import outlined
 from ostiary.remembering import Remembering
 from ostiary_policies.model import Principal
 from ostiary_tools.backup import evidence, expiry, wal
@@ -85,6 +87,10 @@ async def test_what_is_taken_away_is_missed_by_every_look_and_told_once(strongro
         text = page.text((), Plans(datetime.now(UTC), (), told)).decode()
         standing = house.vault.standing(await house.vault.remembered())
         shown = text_of(await client.call_tool("list_backups", {}))
+        named = text_of(await client.call_tool("verify_backup", {"backup": made[0].id}))
+        told_to = [
+            (await house.vault.known(house.policies.engine, Principal("eve", (role,)))).gone for role in ("custodian", "analyst")
+        ]
         found = verify_log(await house.vault.recalled(), made[1], lambda _: None)
         records = [one["what"] for one in await it.site.records() if one.get("event") == "kept_vanished"]
     assert of == "backup"
@@ -95,6 +101,9 @@ async def test_what_is_taken_away_is_missed_by_every_look_and_told_once(strongro
     assert [samples(text)["ostiary_kept_vanished", of] for of in ("backup", "drill", "log")] == [1, 0, 1]
     assert [one.partition(";")[0] for one in standing.wrong[:2]] == [gone, cut]
     assert [row.partition(",")[0] for row in rows(shown)] == [made[1].id]
+    assert f"gone: `{made[0].id}` (logical of `shop`), and nobody let go of it" in shown
+    assert f"backup `{made[0].id}` is gone, and nobody let go of it" in named
+    assert told_to == [{made[0].id: ("shop", "logical")}, {}]
     assert cut in [damage.message for damage in found.damages]
     assert records == [made[0].id, SYSTEM], "once each"
 
@@ -214,10 +223,13 @@ def test_a_copy_of_all_that_is_kept_says_whether_that_is_all_that_was(tmp_path: 
 
 def test_where_a_backup_went_is_told_by_report_and_command_until_a_person_lets_go_of_it(person: Person):
     person.begins()
-    gone, kept = person.backs_up(), person.backs_up()
+    kept, gone = person.backs_up(), person.backs_up()
     whole = person.runs("backup", "missing")
     assert (whole.code, "nothing that was kept is missing" in whole.err) == (0, True)
     shutil.rmtree(person.backups / gone)
+    older = person.runs("backup", "verify", "shop")
+    assert f"warning: a newer one is gone, and nobody let go of it: `{gone}` (logical of `shop`)" in older.err
+    assert f"backup `{kept}`: all " in older.out
     report = json.loads(person.runs("dr", "report", "--json").out)
     assert report["vanished"] == 1
     assert report["alarms"][0]["words"] == f"the logical backup `{gone}` of `shop` is gone, and nobody here let go of it"
@@ -250,3 +262,28 @@ async def test_an_agent_ends_no_job_that_a_plan_has_asked_for_whatever_its_name(
     assert "a plan has asked for that job, and no agent ends it" in text_of(refused)
     assert "waits for a worker" in still
     assert "cancelled" in ended
+
+
+def test_a_report_reads_of_a_long_log_its_newest_part_and_the_edges_of_the_others(tmp_path: Path):
+    vault = new_vault(tmp_path)
+    folders = logged(vault.repository, [*range(20), *range(22, 50)])
+    archive = Archive(vault.repository, SYSTEM)
+    every, outline = list(archive.segments(1)), list(outlined(archive, 1, read=4))
+    assert [(one.name, one.end, one.folder) for one in outline] == [(one.name, one.end, one.folder) for one in every]
+    assert [one.next for [path] in [coverage.paths(outline, {})] for one in path.runs] == [
+        one.next for [path] in [coverage.paths(every, {})] for one in path.runs
+    ]
+
+    def read(at: int) -> bool:
+        file = vault.root / folders[at] / "segment.sig"
+        kept = file.read_bytes()
+        file.write_bytes(bytes(len(kept)))
+        try:
+            list(outlined(archive, 1, read=4))
+        except Damaged:
+            return True
+        finally:
+            file.write_bytes(kept)
+        return False
+
+    assert [at for at in range(48) if read(at)] == [0, *range(12, 21), *range(44, 48)]

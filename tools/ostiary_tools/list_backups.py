@@ -1,15 +1,17 @@
 """The `list_backups` tool: the backups that its caller may do something with."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from ostiary_policies.model import Intent, Permit
 from ostiary_tools.api import AboutBackups, Args, Hints, Hits, KnownBackup, Session, Surface, World
-from ostiary_tools.backup.known import nearest
+from ostiary_tools.backup.known import Backups, nearest
 from ostiary_tools.backup.telling import bytes_told
 
 _COLUMNS = ("backup", "datasource", "kind", "taken", "rows", "stored", "state")
+_NAMED = 8
 
 
 class ListBackupsArgs(Args):
@@ -48,6 +50,9 @@ class ListBackups:
         if backups and backups.unusable and not backups.away:
             notes.append(f"none can be made: {backups.unusable}; {backups.hint}")
         notes += [f"damaged: `{id_}`: {why}" for id_, why in (backups.damaged.items() if backups else ())]
+        gone = _gone(backups, args)
+        notes += [f"gone: `{id_}` ({kind} of `{of}`), and nobody let go of it" for id_, (of, kind) in gone[-_NAMED:]]
+        notes += [f"and {len(gone) - _NAMED} that are gone besides"] if len(gone) > _NAMED else []
         if not known and not (backups and backups.unusable):
             notes.append(nearest(backups))
         return Hits(_COLUMNS, tuple(map(_row, shown)), args.offset, len(known) > args.offset + args.limit, tuple(notes))
@@ -56,6 +61,12 @@ class ListBackups:
 def _asked(one: KnownBackup, args: ListBackupsArgs) -> bool:
     made = one.manifest
     return args.datasource in (None, made.datasource) and args.kind in (None, made.kind.value)
+
+
+def _gone(backups: Backups | None, args: ListBackupsArgs) -> Sequence[tuple[str, tuple[str, str]]]:
+    """What would be among these."""
+    found = backups.gone.items() if backups else ()
+    return [one for one in found if args.datasource in (None, one[1][0]) and args.kind in (None, one[1][1])]
 
 
 def _row(one: KnownBackup) -> tuple[str | None, ...]:

@@ -46,6 +46,8 @@ class Backups:
     """Newest first."""
     damaged: Mapping[str, str] = field(default_factory=dict)
     """By id, of what nobody can say what it is a backup of: told to who may verify all that there could be."""
+    gone: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By id datasource and kind of what was kept and is not there, though nobody let go of it."""
     unusable: str = ""
     """Why no backup can be made now, in words; empty where they can."""
     hint: str = ""
@@ -70,6 +72,8 @@ def known(id_: str, backups: Backups | None) -> KnownBackup:
     _there(backups)
     if backups and id_ in backups.damaged:
         raise Damaged(id_, f"backup `{id_}` is damaged: {backups.damaged[id_]}", "use another backup, and tell the operator")
+    if backups and id_ in backups.gone:
+        raise Damaged(id_, f"backup `{id_}` is gone, and nobody let go of it", "use another backup, and tell the operator")
     found = next((one for one in backups.backups if one.manifest.id == id_), None) if backups else None
     if found is None:
         raise Refused("unknown_backup", f"unknown backup `{id_}`", "call `list_backups`")
