@@ -6,6 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,8 @@ FORGED = "x\nrmgr: Transaction tx: 7, lsn: 0/99, desc: COMMIT 2030"
 GID = (
     "x\nrmgr: Transaction len (rec/tot):     34/    34, tx:          7, lsn: 0/0FFFFFFF, prev 0/0, desc: COMMIT 2030-01-01 00:00:00"
 )
+LONG = 30 << 20
+"""Bytes of one record that any user can make."""
 LINE = re.compile(r"tx: +(\d+), lsn: ([0-9A-F/]+), prev .*? desc: COMMIT(?:_PREPARED)? (?:(\d+): )?(\S+ \S+) UTC")
 
 
@@ -64,6 +67,7 @@ async def worked(server: PostgresServer) -> tuple[str, str]:
     await one.execute("SELECT pg_switch_wal()")
     await one.execute("INSERT INTO t (body) SELECT string_agg(md5(n::text), '') FROM generate_series(1, 100000) n")
     await one.execute("BEGIN; INSERT INTO t (body) VALUES ('y'); ROLLBACK")
+    await one.execute(f"SELECT pg_logical_emit_message(false, 'x', repeat('x', {LONG}))")
     second = await one.fetchval("SELECT pg_create_restore_point($1)::text", FORGED)
     await one.execute("INSERT INTO t (body) VALUES ('last'); SELECT pg_switch_wal()")
     await one.close()
@@ -102,7 +106,12 @@ def told(server: PostgresServer, paths: Sequence[Path]) -> list[tuple[int, int, 
 def test_commits_and_restore_points_are_those_that_the_server_wrote_and_no_forged_ones(server: PostgresServer):
     first, second = asyncio.run(worked(server))
     paths = segments(server)
-    every = read(paths, system_of(paths))
+    tracemalloc.start()
+    try:
+        every = read(paths, system_of(paths))
+        assert tracemalloc.get_traced_memory()[1] < LONG / 2, "no more than some segments at once, however long a record is"
+    finally:
+        tracemalloc.stop()
     assert len(paths) > 5
     assert f"{pages.head(paths[0].name, paths[0].read_bytes()).major}" in server.run("postgres", "--version").stdout
     assert None not in every

@@ -16,6 +16,7 @@ from ostiary_tools.errors import Damaged
 
 XLOG, TRANSACTION, TABLESPACE = 0, 1, 5
 """Whose records are looked into."""
+_LOOKED_INTO = frozenset({XLOG, TRANSACTION, TABLESPACE})
 RESTORE_POINT = 0x70
 PARAMETER_CHANGE = 0x60
 COMMIT, COMMIT_PREPARED = 0x00, 0x30
@@ -109,8 +110,11 @@ class Chain:
         """Where the last record ended, once a segment was read; 0 where it is not known."""
         self._known = False
         self._open = b""
-        """What there is of a record that goes on in the next segment."""
+        """What there is of a record that goes on in the next segment; of one that nobody looks into, and which any user can
+        make as long as 1 GB, its head alone."""
         self._open_at = 0
+        self._to_come = 0
+        """How much more there is to be of it."""
         self._last = 0
         """Where the last record began; 0 where it is not known."""
         self.passed = False
@@ -134,7 +138,9 @@ class Chain:
                     raise stream.broken(place, "is none")
                 break
             if end > size:
-                self._open, self._open_at = stream.bytes[place:], stream.lsn(place)
+                headed = size - place >= _RECORD.size
+                kept = place + _RECORD.size if headed and owner not in _LOOKED_INTO else size
+                self._open, self._open_at, self._to_come = stream.bytes[place:kept], stream.lsn(place), end - size
                 break
             if place >= border:
                 border, ahead = stream.page(place)
@@ -146,7 +152,8 @@ class Chain:
                 self._last, self.end = last, stream.first.address + stream.first.segment_bytes
                 return
             if self.wanted(owner, kind):
-                main, follows = _main(stream.bytes[place:end]), self._ended(stream, place)
+                main = _main(stream.bytes[place:end]) if owner in _LOOKED_INTO else b""
+                follows = self._ended(stream, place)
                 yield Record(last, stream.lsn(after - 1) + 1, owner, kind, xid, main, stream.first.magic, follows)
             place = after
         self._last, self.end = last, self._ended(stream, place)
@@ -169,8 +176,10 @@ class Chain:
             if self._known:
                 raise stream.broken(0, "goes on, and was not begun")
             return stream, (left + 7) & ~7
-        stream = _Stream(name, first, self._open + payload, len(self._open), self._open_at)
-        if not flags & CONTINUED or left != _SIZE.unpack_from(self._open)[0] - len(self._open):
+        # As long as it is here, without what was passed over.
+        begun = _SIZE.pack(len(self._open) + self._to_come) + self._open[_SIZE.size :]
+        stream = _Stream(name, first, begun + payload, len(begun), self._open_at)
+        if not flags & CONTINUED or left != self._to_come:
             raise stream.broken(0, "was begun before, and does not go on")
         return stream, 0
 
