@@ -37,6 +37,8 @@ SETTINGS = {
     "allow_in_place_tablespaces": "on",
 }
 DATABASE = "history"
+CLOCK = "clock"
+_FAKED = {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DISABLE_SHM": "1"}
 TABLES = """
 CREATE TABLE events (id int PRIMARY KEY, words text, at timestamptz DEFAULT clock_timestamp());
 CREATE SCHEMA ostiary;
@@ -207,10 +209,16 @@ def logged(history: History, folder: Path) -> Logged:
 
 
 @contextmanager
-def begun(folder: Path, sought: Sought) -> Iterator[History]:
-    """One that has nothing yet but its tables."""
+def begun(folder: Path, sought: Sought, binaries: Path | None = None, preload: Path | None = None) -> Iterator[History]:
+    """One that has nothing yet but its tables; of the embedded PostgreSQL unless programs are named.
+
+    With a library to `preload` the server's clock is ahead by as many seconds as `clock` says in its folder.
+    """
     root = short_directory()
-    server = new_server(root, SETTINGS)
+    server = new_server(root, SETTINGS, binaries)
+    if preload is not None:
+        (root / CLOCK).write_text("+0\n")
+        server.environ = {"LD_PRELOAD": str(preload), "FAKETIME_TIMESTAMP_FILE": str(root / CLOCK), **_FAKED}
     server.start()
     try:
         server.sql(f"CREATE DATABASE {DATABASE}")

@@ -30,6 +30,8 @@ class PostgresServer:
     user: str | None
     """Who runs it, when we are root and it may not."""
     settings: Mapping[str, str] = field(default_factory=dict)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """Of the server, besides ours."""
 
     @property
     def data(self) -> Path:
@@ -66,6 +68,7 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
+            env={**os.environ, **self.environ},
             timeout=90,
         )
 
