@@ -26,6 +26,7 @@ pytest_plugins = [
     "fix_moments",
     "fix_custody",
     "fix_killing",
+    "fix_planned",
     "fix_damage",
     "fix_person",
     "fix_external",

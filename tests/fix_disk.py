@@ -11,6 +11,21 @@ import pytest
 from fix_postgres import short_directory
 
 
+_ROOM = 2 << 30
+
+
+def memory() -> Path | None:
+    """A file system in memory with room, from which programs can be run; `None` where there is none.
+
+    Whoever is killed loses nothing that lies there, and it makes nobody wait until a disk has it.
+    """
+    found = Path("/dev/shm")  # noqa: S108  what is made there is ours alone
+    if not os.access(found, os.W_OK):
+        return None
+    facts = os.statvfs(found)
+    return None if facts.f_flag & os.ST_NOEXEC or facts.f_bavail * facts.f_frsize < _ROOM else found
+
+
 @contextmanager
 def small_file_system(size: str) -> Iterator[Path]:
     """One of that size, in memory: `8m`. Only root may mount one, and not in every container, so elsewhere the test is skipped."""

@@ -5,17 +5,19 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import ClassVar, TypeVar
 from uuid import UUID
 
 import asyncpg
 import pytest
 from fix_answers import text_of
 from fix_custody import KEEPER, SHOP, Strongroom, begin
+from fix_disk import memory
 from fix_postgres import PostgresServer, new_server, short_directory
 from fix_server import READS_ALL, MakeSite
 from fix_waiting import until
@@ -32,6 +34,10 @@ CREATE INDEX ON notes (body);
 """
 """Enough for programs to be met at work."""
 OWN = '[agent]\nrole = "custodian"\n[jobs]\nworker = "own"\n'
+_LET_GO = (
+    "UPDATE jobs.job SET leased_until = now() - interval '1 s' WHERE state = 'working'",
+    "UPDATE jobs.worker SET seen_at = now() - interval '1 hour'",
+)
 _SUM = "SELECT sum(id * total)::text FROM orders"
 _DRAFTS = "SELECT datname::text FROM pg_database WHERE datname ~ '^ostiary_restore_'"
 _SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1"
@@ -56,6 +62,10 @@ class Yard:
     worker: asyncio.subprocess.Process
     sums: dict[str, str] = field(default_factory=dict)
     """Of orders, by backup."""
+    slots: ClassVar[int] = 0
+    """That the cluster has for us when nothing is at work."""
+    sessions: ClassVar[int] = 0
+    """Of the login for backups, at most, then."""
 
     @property
     def repository(self) -> Repository:
@@ -88,13 +98,17 @@ class Yard:
 
     async def expire(self) -> None:
         """As if leases had run out, which takes half a minute otherwise."""
-        let_go = "UPDATE jobs.job SET leased_until = now() - interval '1 s' WHERE state = 'working'"
-        await self.it.site.fetch(let_go, role="ostiary_writer")
+        for let_go in _LET_GO:
+            await self.it.site.fetch(let_go, role="ostiary_writer")
 
     def programs(self) -> list[Process]:
         """All that runs for the worker: programs of PostgreSQL, those who keep them, copies' servers and encryption."""
         known = {self.worker.pid, *self.server.pids()}
         return [one for one in self._processes() if one.pid not in known and not _lives_in(one.pid, self.cluster.root)]
+
+    def at_work(self) -> list[Process]:
+        """Those of them that end with their work."""
+        return self.programs()
 
     def backends(self) -> list[int]:
         """All processes of the cluster."""
@@ -127,19 +141,19 @@ class Yard:
         vault = self.it.house.vault
         staged = [one.name for one in (vault.folder / "staging").glob("*") if one.suffix != ".lock"]
         spooled = [one.name for one in vault.spools.glob("*") if one.is_dir()]
-        restoring = [one.name for one in vault.restores.glob(".*")]
+        restoring = [one.name for one in (*vault.restores.glob(".*"), *passing(self.it.site.folder).iterdir())]
         async with self.database() as shop:
             drafts = [row[0] for row in await shop.fetch(_DRAFTS)]
         return [*staged, *spooled, *restoring, *drafts]
 
     async def assert_alone(self) -> None:
-        """No program runs, no session is open, and no slot holds the log."""
+        """No program is at work, and no more sessions are open and slots hold the log than when nothing is."""
 
         async def is_alone() -> bool:
             async with self.database() as shop:
                 slots = await shop.fetchval("SELECT count(*) FROM pg_replication_slots")
                 sessions = await shop.fetchval(_SESSIONS, KEEPER)
-            return not self.programs() and not slots and not sessions
+            return not self.at_work() and slots == self.slots and sessions <= self.sessions
 
         try:
             await until(is_alone, 30)
@@ -206,7 +220,7 @@ class Served:
         server = StdioServerParameters(
             command="/bin/sh",
             args=["-c", 'echo $$ > "$0"; exec "$@"', str(self._note), *words],
-            env=_environment(self._it),
+            env=environment(self._it),
         )
         with (self._it.site.folder / "server.log").open("a") as log:
             async with Client(stdio_client(server, errlog=log), elicitation_callback=self._it._answer) as client:
@@ -220,7 +234,7 @@ async def started_worker(it: Strongroom) -> asyncio.subprocess.Process:
     with (it.site.folder / "worker.log").open("a") as log:
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "ostiary", "worker", "--config", str(it.site.folder / "ostiary.toml")),
-            env=_environment(it),
+            env=environment(it),
             cwd=it.site.folder,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
@@ -228,40 +242,51 @@ async def started_worker(it: Strongroom) -> asyncio.subprocess.Process:
         )
 
 
-OpenYard = Callable[[], Any]
+Y = TypeVar("Y", bound=Yard)
+OpenYard = Callable[[], AbstractAsyncContextManager[Y]]
 """`async with yard() as it`."""
 
 
 @pytest.fixture
-def yard(make_site: MakeSite) -> OpenYard:
+def yard(make_site: MakeSite) -> OpenYard[Yard]:
     """An installation with a cluster of its own, which may be killed."""
+    return partial(opened, make_site, Yard, SHOP + NOTES, {"autovacuum": "off", "shared_buffers": "16MB"})
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Yard]:
-        root = short_directory()
-        cluster = new_server(root, {"autovacuum": "off", "shared_buffers": "16MB"})
-        try:
-            await asyncio.to_thread(cluster.start)
-            cluster.sql(f"CREATE DATABASE shop;\n\\connect shop\n{SHOP}{NOTES}")
-            logins = {"shop": cluster.dsn(KEEPER, "shop")}
-            site = await make_site({"shop": cluster.dsn(database="shop")}, policy=READS_ALL, backups=logins, more=OWN)
-            site.folder.chmod(0o711)
-            async with open_house(site.config, lambda _: None) as house:
-                begin(house.vault)
-                it = Strongroom(site, house, "shop")
-                made = Yard(it, cluster, await Served.start(it), await started_worker(it))
-                try:
-                    yield made
-                finally:
-                    await made.server.end()
-                    with suppress(ProcessLookupError):
-                        made.worker.kill()
-                    await made.worker.wait()
-        finally:
-            cluster.stop("immediate")
-            shutil.rmtree(root, ignore_errors=True)
 
-    return opened
+@asynccontextmanager
+async def opened(
+    make_site: MakeSite,
+    kind: type[Y],
+    tables: str,
+    settings: Mapping[str, str],
+    *,
+    initdb: Sequence[str] = (),
+    more: str = OWN,
+) -> AsyncIterator[Y]:
+    """Such an installation: what its cluster holds, and `more` of its configuration."""
+    root = short_directory()
+    cluster = new_server(root, settings, initdb=initdb)
+    try:
+        await asyncio.to_thread(cluster.start)
+        cluster.sql(f"CREATE DATABASE shop;\n\\connect shop\n{tables}")
+        logins = {"shop": cluster.dsn(KEEPER, "shop")}
+        sources = {"shop": cluster.dsn(database="shop")}
+        site = await make_site(sources, memory(), policy=READS_ALL, backups=logins, more=more)
+        site.folder.chmod(0o711)
+        async with open_house(site.config, lambda _: None) as house:
+            begin(house.vault)
+            it = Strongroom(site, house, "shop")
+            made = kind(it, cluster, await Served.start(it), await started_worker(it))
+            try:
+                yield made
+            finally:
+                await made.server.end()
+                with suppress(ProcessLookupError):
+                    made.worker.kill()
+                await made.worker.wait()
+    finally:
+        cluster.stop("immediate")
+        shutil.rmtree(root, ignore_errors=True)
 
 
 async def said_of(client: Client, job: UUID) -> str:
@@ -278,8 +303,16 @@ async def over(states: Callable[[], Awaitable[Mapping[UUID, str]]], job: UUID, s
     await until(is_over, seconds)
 
 
-def _environment(it: Strongroom) -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "HOME": str(it.site.folder)}
+def environment(it: Strongroom) -> dict[str, str]:
+    """Of its processes."""
+    return {"PATH": os.environ["PATH"], "HOME": str(it.site.folder), "TMPDIR": str(passing(it.site.folder))}
+
+
+def passing(folder: Path) -> Path:
+    """Where they put what is of no use to the next."""
+    made = folder / "passing"
+    made.mkdir(mode=0o711, exist_ok=True)
+    return made
 
 
 def _pids() -> list[int]:

@@ -83,8 +83,8 @@ def make_site(postgres_server: PostgresServer, control_database: Callable[[], Aw
     """Makes a site of its sources by name, with an audit log of its own; `site_config` says what may be wished for."""
     folders: list[Path] = []
 
-    async def make(sources: Mapping[str, str], **wishes: Any) -> Site:
-        folder = Path(tempfile.mkdtemp(prefix="ostiary-site-"))
+    async def make(sources: Mapping[str, str], inside: Path | None = None, **wishes: Any) -> Site:
+        folder = Path(tempfile.mkdtemp(prefix="ostiary-site-", dir=inside))
         folders.append(folder)
         control = await control_database()
         return Site(postgres_server, control, site_config(folder, postgres_server, control, sources, **wishes))

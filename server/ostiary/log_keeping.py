@@ -33,7 +33,7 @@ _GOES_WELL_S = 60.0
 _RELEASE_S = 3600.0
 _TAIL_S, _BEAT_S = 5.0, 10.0
 _SHARE = 4
-"""Of what may be lost, which waiting for the next tail may take."""
+"""Of what may be lost, which waiting for the next tail, or for the next try, may take."""
 
 
 def kept(plans: Mapping[str, Plan]) -> Mapping[str, Plan]:
@@ -60,6 +60,7 @@ class LogKeeping:
     async def _keep(self, name: str, plan: Plan) -> None:
         """Whatever goes wrong, there is a next time."""
         pause_s, said = _FIRST_PAUSE_S, ""
+        most_s = max(_FIRST_PAUSE_S, min(_LAST_PAUSE_S, plan.recovery_point_s / _SHARE))
         clock = asyncio.get_running_loop().time
         while True:
             began, problem = clock(), ""
@@ -73,7 +74,7 @@ class LogKeeping:
             if problem and problem != said:
                 _log.warning("the log of `%s` is not kept now: %s", name, problem)
             said = problem
-            pause_s = _FIRST_PAUSE_S if clock() - began > _GOES_WELL_S else min(2 * pause_s, _LAST_PAUSE_S)
+            pause_s = _FIRST_PAUSE_S if clock() - began > _GOES_WELL_S else min(2 * pause_s, most_s)
             await asyncio.sleep(pause_s if problem else _TURN_S)
 
     async def _release(self) -> None:

@@ -10,32 +10,24 @@ import os
 import random
 import secrets
 import shutil
-import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 import pytest
-from fix_killing import OpenYard, Yard, over, said_of
-from fix_waiting import until
-from mcp import MCPError
+from fix_blows import Blows
+from fix_killing import OpenYard, Yard
 
 from ostiary_tools.backup.manifest import Kind
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
 
 MOMENTS = int(os.environ.get("OSTIARY_MOMENTS", "50"))
-CALL_S = 0.4
-"""About as long as a server is needed for a call that becomes a job."""
 EARLIER = 0.85
 """Of an act's time: it may be done sooner than it was at first, and then nothing of it is killed."""
 KEPT = 2
 """Backups of each kind that stay for the next rounds."""
-ENDED_S = 180
-OVER = {"completed", "failed", "cancelled"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +69,7 @@ class Rounds:
     def __init__(self, yard: Yard, dice: random.Random) -> None:
         self.yard = yard
         self.dice = dice
+        self.blows = Blows(yard, dice)
         self.lasts: dict[Act, float] = {}
         """Seconds that each takes undisturbed."""
         self.killed: Counter[str] = Counter()
@@ -88,7 +81,7 @@ class Rounds:
         for act in SCENES:
             before = set(await self.yard.jobs())
             done = asyncio.create_task(self._done(act))
-            await self._at_work(before)
+            await self.blows.begun(before)
             began = asyncio.get_running_loop().time()
             state, said = await done
             self.lasts[act] = asyncio.get_running_loop().time() - began
@@ -98,16 +91,8 @@ class Rounds:
     async def play(self, act: Act, victim: str) -> bool:
         """One round; whether there was something to kill."""
         arguments, value = await self._arguments(act)
-        before, backups = set(await self.yard.jobs()), self.yard.verified(but=self._verified)
-        call = asyncio.create_task(self._call(act, arguments))
-        if victim != "server":
-            await self._at_work(before)
-        await asyncio.sleep(self.dice.random() * (CALL_S if victim == "server" else EARLIER * self.lasts[act]))
-        died = await self._kill(victim, before)
-        await call
-        state, said = "", ""
-        for job in set(await self.yard.jobs()) - before:  # a server that was killed early has made none
-            state, said = await self._ended(job)
+        backups = self.yard.verified(but=self._verified)
+        died, state, said = await self.blows.struck(victim, act.tool, arguments, EARLIER * self.lasts[act])
         self._report(f"{act}, {died or 'nobody'} killed", state, said)
         self._judge(victim, state, said)
         await self.yard.assert_alone()
@@ -127,60 +112,16 @@ class Rounds:
                     state, said = await self._done(act, id_)
                     assert state == "completed", said
 
-    async def _at_work(self, before: set[UUID]) -> None:
-        """Wait until a worker has taken the new job."""
-
-        async def is_taken() -> bool:
-            return any(job not in before and state != "queued" for job, state in (await self.yard.jobs()).items())
-
-        await until(is_taken, ENDED_S)
-
-    async def _kill(self, victim: str, before: set[UUID]) -> str:
-        match victim:
-            case "server":
-                await self.yard.kill_server()
-            case "worker":
-                await self.yard.kill_worker()
-            case "database":
-                await self.yard.kill_database()
-            case _:
-                return await self._kill_program(before)
-        return victim
-
-    async def _kill_program(self, before: set[UUID]) -> str:
-        """One of those that run, or the next to run; empty where the job ended without any."""
-        while True:
-            for one in self.dice.sample(found := self.yard.programs(), len(found)):
-                with suppress(ProcessLookupError):
-                    os.kill(one.pid, signal.SIGKILL)
-                    return one.name
-            jobs = await self.yard.jobs()
-            if any(job not in before and state in OVER for job, state in jobs.items()):
-                return ""
-            await asyncio.sleep(0.01)
-
-    async def _call(self, act: Act, arguments: Mapping[str, Any]) -> str:
-        """The answer; nothing where the server was killed meanwhile."""
-        with suppress(MCPError):
-            async with asyncio.timeout(ENDED_S):
-                return (await self.yard.server.client.call_tool(act.tool, dict(arguments))).content[0].text  # type: ignore[union-attr] # tools of ours answer texts
-        return ""
-
     async def _done(self, act: Act, backup: str = "") -> tuple[str, str]:
         """An act to its end, and what it made looked at."""
         arguments, value = await self._arguments(act, backup)
         before, backups = set(await self.yard.jobs()), self.yard.verified(but=self._verified)
-        said = await self._call(act, arguments)
+        said = await self.blows.called(act.tool, arguments)
         new = set(await self.yard.jobs()) - before
         assert new, said
-        state, said = await self._ended(*new)
+        state, said = await self.blows.ended(*new)
         await self._look(act, arguments, value, backups, state)
         return state, said
-
-    async def _ended(self, job: UUID) -> tuple[str, str]:
-        await over(self.yard.jobs, job, ENDED_S)
-        async with self.yard.it.client(agent="local") as ada:
-            return (await self.yard.jobs())[job], await said_of(ada, job)
 
     async def _arguments(self, act: Act, backup: str = "") -> tuple[dict[str, Any], str]:
         """Of the call; and what a new backup will hold."""
@@ -255,7 +196,7 @@ def _scenes(dice: random.Random) -> Iterator[tuple[Act, str]]:
         yield from dice.sample(every, len(every))
 
 
-async def test_whatever_is_killed_at_fifty_random_moments_every_listed_backup_is_whole_and_restores(yard: OpenYard):
+async def test_whatever_is_killed_at_fifty_random_moments_every_listed_backup_is_whole_and_restores(yard: OpenYard[Yard]):
     seed = os.environ.get("OSTIARY_SEED") or secrets.token_hex(4)
     _tell(f"OSTIARY_SEED={seed}")
     dice = random.Random(seed)  # noqa: S311  drawn, not secret
