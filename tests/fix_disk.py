@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from fix_postgres import short_directory
 
-
 _ROOM = 2 << 30
 
 

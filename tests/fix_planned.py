@@ -18,18 +18,20 @@ from typing import ClassVar
 import pytest
 from fix_custody import SHOP
 from fix_killing import OWN, OpenYard, Process, Yard, environment, opened
+from fix_retention import marked_at
 from fix_server import MakeSite
 from fix_waiting import until
 
 from ostiary.log_keeping import cluster_folder, known_cluster
 from ostiary_tools.backup import expiry, wal
 from ostiary_tools.backup.chain import chain
-from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.manifest_json import encode
 from ostiary_tools.backup.moment import Time
 from ostiary_tools.backup.repository import BACKUPS, SIGNED, StoredBackup
 from ostiary_tools.backup.retention import log_needed
 from ostiary_tools.backup.scratch import Ground, serving
+from ostiary_tools.backup.vanished import vanished
 from ostiary_tools.backup.wal_archive import looking, standing
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.standing import Standing
@@ -181,6 +183,7 @@ class Planned(Yard):
         found = self.standing
         assert found.gap_at is None, found
         await asyncio.to_thread(self.archive.continuous, 1, needed, wal.position(found.kept_to))
+        assert await asyncio.to_thread(vanished, await self.it.house.vault.recalled()) == []
 
     async def assert_all_commits_are_kept(self) -> None:
         """Of those since the oldest backup each that is said to be is in the log's very bytes."""
@@ -192,25 +195,26 @@ class Planned(Yard):
         ended = self.newest()[0].manifest.ended_at
         assert {one.xid for one in await self.commits() if ended < one.at <= kept_until} <= kept
 
-    def aged(self, days: int = 30) -> list[str]:
+    async def aged(self, days: int = 30) -> list[str]:
         """What there would be had time passed: all but the newest chain is old, and beside it there is one like it that is, too."""
         newest = self.newest()
         stays = {one.manifest.id for one in newest}
         rest = [one for one in self.physical() if one.manifest.id not in stays]
         made = self._copied((*rest, *newest), timedelta(days=days))
         for one in reversed(rest):
+            await self._let_go(one.manifest)
             self.repository.delete(one.manifest.id)
         return made
 
-    def mark(self, ids: Sequence[str]) -> None:
+    async def mark(self, ids: Sequence[str]) -> None:
         """As a worker would have marked them, long enough ago."""
         repository, then = self.repository, datetime.now(UTC) - timedelta(days=4)
         for id_ in ids:
-            expiry.mark(repository, repository.load(id_).manifest, then, timedelta(days=3))
+            await marked_at(self.it.site, repository, repository.load(id_).manifest, then, timedelta(days=3))
 
-    def marked(self, ids: Sequence[str]) -> bool:
+    async def marked(self, ids: Sequence[str]) -> bool:
         """Whether all of them are."""
-        repository = self.repository
+        repository = await self.it.house.vault.recalled()
         return set(ids) <= set(expiry.marks(repository, [repository.load(id_).manifest for id_ in ids], datetime.now(UTC)))
 
     async def expire_begun(self) -> asyncio.subprocess.Process:
@@ -249,6 +253,10 @@ class Planned(Yard):
                 (draft / name).write_bytes(data)
             draft.rename(self._backups / id_)
         return list(names.values())
+
+    async def _let_go(self, made: Manifest) -> None:
+        of, how = self.repository.description.id, (made.datasource, made.kind.value)
+        await self.it.house.vault.note(lambda register: register.let_go(of, made.id, how, "deleted", "ada"))
 
     @property
     def _backups(self) -> Path:

@@ -17,7 +17,7 @@ from ostiary.worker import Worker
 from ostiary_tools.backup import expiry, wal
 from ostiary_tools.backup.expiry import Review, reviewed
 from ostiary_tools.backup.manifest import Manifest
-from ostiary_tools.backup.repository import Repository
+from ostiary_tools.backup.repository import BACKUPS, Repository
 from ostiary_tools.backup.retention import Terms, Tried, log_needed
 from ostiary_tools.backup.wal_archive import trimming
 from ostiary_tools.backup.wal_archive.trimming import Trimmed
@@ -40,7 +40,7 @@ class Due:
     log: Sequence[Trimmed]
     """What no backup that stays needs."""
     left: Sequence[str]
-    """Ids of backups that are gone though nobody has recorded it."""
+    """Ids of backups that are gone, or let go of, though nobody has recorded that they are gone."""
 
     @property
     def segments(self) -> int:
@@ -155,6 +155,7 @@ async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, 
     for id_ in found.left:
         # What nobody marked, or not long enough, nobody deleted here: whoever writes to the repository has taken it away.
         event = "backup_expired" if await asyncio.to_thread(expiry.was_due, repository, id_, now) else "backup_missing"
+        await asyncio.to_thread(_gone, repository, id_)
         await note(event, {"backup": id_, "person": person, "found": "gone"})
         await asyncio.to_thread(expiry.unmark, repository, id_)
     ids = {one.id for one in shown.backups}
@@ -176,6 +177,12 @@ async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, 
         await asyncio.to_thread(_removed, repository, trimmed.folders)
         await note("log_expired", {**facts, "person": person})
     return Due(gone, log, found.left)
+
+
+def _gone(repository: Repository, id_: str) -> None:
+    """Unless it is, as who let go of it was killed."""
+    if id_ in repository.storage.names(BACKUPS):
+        repository.delete(id_)
 
 
 def _removed(repository: Repository, folders: Collection[str]) -> None:

@@ -83,10 +83,10 @@ class Rounds:
         self.lasts[Work.INCREMENTAL] = await _timed(lambda: self._taken(Kind.INCREMENTAL))
         self.lasts[Work.STREAMING] = await _timed(self.it.caught_up)
         self.lasts[Work.RESTORE] = await _timed(self._restored)
-        gone = self.it.aged()
+        gone = await self.it.aged()
         await self.it.kill_worker()
         self.lasts["worker"] = await _timed(lambda: until(lambda: self.it.marked(gone), 60))
-        self.it.mark(gone)
+        await self.it.mark(gone)
         self.lasts["person"] = await self._expired(gone)
         await self._settled()
 
@@ -158,14 +158,14 @@ class Rounds:
         if len(self.it.newest()) > LONGEST:
             for kind in (Kind.FULL, Kind.INCREMENTAL):
                 await self._taken(kind)
-        gone = self.it.aged()
+        gone = await self.it.aged()
         self._stays = {one.manifest.id for one in self.it.newest()}
         if victim == "worker":
             await self.it.kill_worker()
             await asyncio.sleep(self.dice.random() * self.lasts["worker"])
             await self.it.kill_worker()
             await until(lambda: self.it.marked(gone), 60)
-        self.it.mark(gone)
+        await self.it.mark(gone)
         if victim == "person":
             victim = await self._left_undone()
             await self._settled()

@@ -11,7 +11,7 @@ from fix_backup import Vault, copied, flip, new_vault
 from fix_custody import OpenStrongroom
 from fix_full import quiet
 from fix_moments import History, events_in
-from fix_retention import DAY, SEGMENT_BYTES, SYSTEM, dated, kept_log, logged
+from fix_retention import DAY, SEGMENT_BYTES, SYSTEM, dated, kept_log, logged, marked_at
 
 from ostiary.config.backup import Plan
 from ostiary.expiring import Due, Expiry, Marking, due, expire
@@ -23,6 +23,7 @@ from ostiary_tools.backup.repository import Repository, initialise, open_reposit
 from ostiary_tools.backup.restoring.bases import Asked
 from ostiary_tools.backup.restoring.moments import into_folder
 from ostiary_tools.backup.scratch import Ground
+from ostiary_tools.backup.vanished import vanished
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.errors import Damaged, Refused
 
@@ -225,6 +226,28 @@ async def test_after_the_log_was_trimmed_each_moment_after_the_oldest_base_is_th
         assert await events_in(copy, ground) == history.until(last)
     with pytest.raises((Refused, Damaged)):
         await into_folder(Asked(repository, "shop", Time(history.marks[7].at)), site / "early", history.sought, quiet)
+
+
+@pytest.mark.asyncio
+async def test_who_was_killed_between_letting_go_and_deleting_is_followed_by_one_who_deletes_and_records_it(
+    strongroom: OpenStrongroom,
+):
+    async with strongroom() as it:
+        vault, repository, now = it.house.vault, it.house.vault.repository(), datetime.now(UTC)
+        root = dated(repository, 30, kind=Kind.FULL)
+        leaf = dated(repository, 29, kind=Kind.INCREMENTAL, parent=root.id, start=3 * SEGMENT_BYTES)
+        full = dated(repository, 1, kind=Kind.FULL, start=5 * SEGMENT_BYTES)
+        stays = [full.id, dated(repository, 0.5, kind=Kind.INCREMENTAL, parent=full.id, start=6 * SEGMENT_BYTES).id]
+        for one in (root, leaf):
+            await marked_at(it.site, repository, one, now - 4 * DAY, 3 * DAY)
+        of, notes = repository.description.id, Notes()
+        await vault.note(lambda register: register.let_go(of, leaf.id, (leaf.datasource, leaf.kind.value), "expired", "ada"))
+        shown = due(await vault.recalled(), PLANS, now)
+        await expire(await vault.recalled(), PLANS, shown, Expiry("ada", notes, vault))
+        missing = vanished(await vault.recalled())
+    assert ids(repository) == stays
+    assert notes == [("backup_expired", leaf.id), ("backup_expiring", root.id), ("backup_expired", root.id)]
+    assert (repository.storage.names(EXPIRY), missing) == ([], [])
 
 
 @pytest.mark.asyncio

@@ -44,7 +44,7 @@ class Review:
     void: Sequence[str]
     """Ids of backups with a mark that does not hold."""
     left: Sequence[str]
-    """Ids of backups that are gone, and whose marks are still there."""
+    """Ids of backups that are gone, or were let go of by who was killed before they were, and whose marks are still there."""
 
     @property
     def unmarked(self) -> Sequence[Tried]:
@@ -77,7 +77,8 @@ def reviewed(repository: Repository, plans: Mapping[str, Terms], now: datetime) 
     there = {one.id for one in listed}
     names = _names(repository)
     void = [one.id for one in backups if one.id in names and one.id not in found]
-    return Review(listed, backups, staying(backups, plans, now), found, void, [name for name in names if name not in there])
+    left = [name for name in names if name not in there or (known is not None and known.let_go(name) is not None)]
+    return Review(listed, backups, staying(backups, plans, now), found, void, left)
 
 
 def marks(repository: Repository, manifests: Iterable[Manifest], now: datetime) -> Mapping[str, Mark]:
