@@ -1,13 +1,14 @@
 """What a fingerprint tells apart, by each of its ways, on real servers."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import asyncpg
 import pytest
-from fix_postgres import PostgresServer
+from fix_postgres import PostgresServer, new_server, short_directory
 from fix_recovery import backup
 
 from ostiary_tools.backup.differences import compared
@@ -263,6 +264,54 @@ async def test_by_neither_way_code_of_an_owner_runs(any_server: PostgresServer, 
     any_server.sql(f"ALTER DATABASE {database} SET search_path = public, pg_catalog")
     async with session(any_server, database) as connection:
         assert [(table.table, table.rows) for table in (await printed(connection, way)).tables] == [("t", 1)]
+
+
+@pytest.fixture
+def small_memory() -> Iterator[PostgresServer]:
+    """A server whose memory is smaller than its tables."""
+    root = short_directory()
+    server = new_server(root, {"fsync": "off", "autovacuum": "off", "shared_buffers": "16MB"})
+    try:
+        server.start()
+        server.sql(
+            """CREATE EXTENSION pg_buffercache; CREATE EXTENSION pg_prewarm;
+            CREATE TABLE big AS SELECT n, repeat('x', 500) AS v FROM generate_series(1, 60000) n;
+            CREATE UNLOGGED TABLE hot AS SELECT n, repeat('x', 1000) AS v FROM generate_series(1, 5000) n"""
+        )
+        server.sql("VACUUM ANALYZE; CHECKPOINT")
+        yield server
+    finally:
+        server.stop("immediate")
+        shutil.rmtree(root, ignore_errors=True)
+
+
+IN_MEMORY = "SELECT count(*) FROM pg_buffercache WHERE relfilenode = pg_relation_filenode('hot')"
+LAUNCHED = "SELECT parallel_workers_launched FROM pg_stat_database WHERE datname = current_database()"
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_server_keeps_its_memory_for_others_and_its_workers_while_others_have_work(small_memory: PostgresServer):
+    async with session(small_memory, "postgres") as other:
+
+        async def help_came() -> int:
+            before = await other.fetchval(LAUNCHED)
+            async with session(small_memory, "postgres") as reading:  # another one would plan as it did before
+                async with reading.transaction(isolation="repeatable_read", readonly=True):
+                    assert (await taken(reading, "any", Kind.FULL, workers=1)).rows == 60_000
+                await reading.execute("SELECT pg_stat_force_next_flush()")
+            await other.execute("SELECT pg_stat_clear_snapshot()")
+            return int(await other.fetchval(LAUNCHED) - before)
+
+        await other.execute("SELECT pg_prewarm('hot')")
+        held = await other.fetchval(IN_MEMORY)
+        assert held > 500
+        assert await help_came() == 1
+        assert await other.fetchval(IN_MEMORY) >= held * 0.9
+        async with other.transaction():
+            await other.execute("CREATE TABLE mine ()")
+            assert await help_came() == 0
+        assert await help_came() == 1
 
 
 def test_a_manifest_that_says_no_way_is_of_rows_as_text():

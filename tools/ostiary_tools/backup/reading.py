@@ -25,6 +25,7 @@ PINS = {
     "lock_timeout": "30s",
     "jit": "off",  # no statement of ours gains what it takes to be compiled
     "max_parallel_workers_per_gather": "0",  # how many work at once is the caller's to say
+    "parallel_setup_cost": "0",  # where they may, they do
     "restrict_nonsystem_relation_kind": "view, foreign-table",  # a table that is swapped for a view runs nothing of its owner's
 }
 """Settings of the transaction, each where the server has it."""
