@@ -23,7 +23,7 @@ def outlined(archive: Archive, timeline: int, read: int = READ) -> Iterator[Segm
     names = [group[0] for group in archive.groups(timeline)]
     size = archive.segment_bytes(timeline)
     looked = [name for at, name in enumerate(names) if at >= len(names) - read or _at_an_edge(names, at, size)]
-    loaded, of_these = each(archive.load, looked, at_once=archive.repository.storage.at_once), set(looked)
+    loaded, of_these = each(archive.longest, looked, at_once=archive.repository.storage.at_once), set(looked)
     like: Segment  # the first one is at an edge
     for name in names:
         if name in of_these:

@@ -56,7 +56,7 @@ class Feed:
                 break
             yield self._own(name, begin)
         for segment in kept:
-            yield self._fetched(segment, told)
+            yield self._fetched(segment if segment.whole else self._longer(segment), told)
 
     def complete(self) -> None:
         """That nothing is kept beyond where this log ends. Raises Damaged, naming the segment that is missing."""
@@ -89,6 +89,10 @@ class Feed:
         pages.check(name, data, self.brought.system_identifier, self.brought.segment_bytes)
         self.reached = begin + len(data)
         return Piece(name, data, len(data) == self.brought.segment_bytes)
+
+    def _longer(self, tail: Segment) -> Segment:
+        """What there is in its place by now: the log may have gone on for long while what is before it was fetched."""
+        return self.archive.longest(tail.folder.rpartition("/")[2])
 
     def _fetched(self, segment: Segment, told: Callable[[int], None]) -> Piece:
         """Under its name once all of it was compared; of a tail the rest is empty."""

@@ -135,7 +135,7 @@ class Archive:
         Raises Damaged where a description is not as it was signed.
         """
         for names in self.groups(timeline, start, end):
-            segment = self.load(names[0])
+            segment = self.longest(names[0])
             if segment.start_position >= end:
                 return
             if segment.end_position > start:
@@ -166,6 +166,17 @@ class Archive:
         """What is kept under a name. Raises Damaged where it is not as it was signed."""
         return self._load(f"{block(self.system_identifier, name)}/{name}")
 
+    def longest(self, name: str) -> Segment:
+        """Of the segment that was listed under that name what is kept by now: a tail goes once longer ones are there. As `load`."""
+        if len(name) == SHORT:
+            return self.load(name)
+        there = [one for one in self._names(name[:16]) if one.startswith(name[:SHORT])]
+        return self.load(next((names[0] for names in grouped(there)), name))
+
+    def holds(self, name: str) -> bool:
+        """Whether anything is kept under a name."""
+        return name in self._names(name[:16])
+
     def strange(self) -> Mapping[str, int]:
         """Folders that hold more than a log has, and how much."""
         blocks = [name for name in self._names("") if BLOCK.fullmatch(name)]
@@ -192,7 +203,7 @@ class Archive:
         """The last one of a timeline. However much is kept, little is read."""
         for each in reversed(self._blocks(timeline)):
             if groups := grouped(self._names(each)):
-                return self.load(groups[-1][0])
+                return self.longest(groups[-1][0])
         return None
 
     def oldest(self, timeline: int) -> Segment | None:

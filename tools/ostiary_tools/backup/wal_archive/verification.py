@@ -141,7 +141,7 @@ class _Look:
                 chain = Chain()
             begun, reached = True, begin + size
             try:
-                segment = self.archive.load(names[0])
+                segment = self.archive.longest(names[0])
                 reached = segment.end_position
                 self._read(segment, names[1:], chain)
             except Damaged as damage:
@@ -164,7 +164,7 @@ class _Look:
         self.segments += 1
         data = self._compared(segment)
         for name in others:
-            less = self._compared(self.archive.load(name))
+            less = self._compared_tail(name)
             if data is not None and less is not None and not data.startswith(less):
                 raise Damaged(name, f"two logs are kept as `{segment.name}`", TWO)
         if data is None:
@@ -174,6 +174,15 @@ class _Look:
             one = found(record)
             if isinstance(one, Commit):
                 self.last_commit = max(one.at, self.last_commit or one.at)
+
+    def _compared_tail(self, name: str) -> bytes | None:
+        """Likewise of one that makes room for longer ones, perhaps by now."""
+        try:
+            return self._compared(self.archive.load(name))
+        except Damaged:
+            if self.archive.holds(name):
+                raise
+            return None
 
     def _compared(self, segment: Segment) -> bytes | None:
         """What it decrypts to; without a key `None`, when what is stored was compared."""
