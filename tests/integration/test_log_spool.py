@@ -32,3 +32,21 @@ def test_what_cannot_be_kept_stays_where_no_server_holds_it(tmp_path: Path, *, a
     flip(description, 0.5)
     Post(archive, "shop", spool).settle(alone=True)
     assert ([one.start_position // SIZE for one in archive.segments(1)][-1], spool.bytes()) == (3 if alone else 2, 0)
+
+
+def test_what_was_left_is_found_again_after_the_repository_could_not_be_read(tmp_path: Path) -> None:
+    vault = new_vault(tmp_path)
+    archive, spool = Archive(vault.repository, SYSTEM), Spool(tmp_path / "spool")
+    archive.keep(LOG.arrived(tmp_path, 1), "shop")
+    run = spool.open()
+    LOG.arrived(run.log, 2)
+    run.release()
+    kept, away = vault.root / "wal", vault.root / "away"
+    kept.rename(away)
+    kept.touch()
+    with pytest.raises(OSError, match="Not a directory"):
+        Post(archive, "shop", spool)
+    kept.unlink()
+    away.rename(kept)
+    Post(archive, "shop", spool).settle(alone=True)
+    assert ([one.start_position // SIZE for one in archive.segments(1)], spool.bytes()) == ([1, 2], 0)

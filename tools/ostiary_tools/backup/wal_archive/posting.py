@@ -38,7 +38,11 @@ class Post:
         self._left = list(spool.left())
         self._tails: list[str] = []
         self._before: Path | None = None
-        self._newest = newest = _newest(archive)
+        try:
+            self._newest = newest = _newest(archive)
+        except BaseException:
+            self.release()  # else nobody of this process ever got at it again
+            raise
         self._due: int | None = None
         """Where the next segment begins, or one that was kept in part."""
         self.kept_to = self.whole_to = 0
