@@ -97,7 +97,7 @@ class LogKeeping:
         repository = await asyncio.to_thread(self.vault.repository)
         system = await system_identifier(source.dsn)
         ours = [await asyncio.to_thread(known_cluster, self.vault, name) for name in kept(self.plans)]
-        if system in ours:
+        if system in ours or None in ours:  # one that is not known yet may be this one
             return
         async with self.turns.turn(f"log {system}") as lost, connected(source.dsn) as session:
             # Whoever has the turn keeps it by a plan that this worker does not know.
