@@ -1,7 +1,7 @@
 """How the logs that plans say stand: what is kept until when, and what is wrong. Blocking, for threads."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +35,18 @@ class LogStanding:
 def log_standings(
     plans: Mapping[str, Plan], vault: Vault, now: datetime | None = None, *, looked_through: bool = True
 ) -> Sequence[LogStanding]:
-    """Of every plan by which a log is kept; where the repository is not `looked_through`, backups are taken to be there."""
-    now = now or datetime.now(UTC)
-    bases = (_bases(vault) if looked_through else None) if kept(plans) else {}
-    return [_of(name, plan, vault, bases, now) for name, plan in kept(plans).items()]
+    """Of every plan by which a log is kept; where the repository is not `looked_through`, backups are taken to be there.
+
+    Likewise where it cannot be, which is an alarm: a full backup is no answer to that.
+    """
+    now, bases, unread = now or datetime.now(UTC), None, []
+    if kept(plans) and looked_through:
+        try:
+            bases = _bases(vault)
+        except (ToolError, OSError) as error:
+            unread = [_unread(error)]
+    found = [_of(name, plan, vault, bases, now) for name, plan in kept(plans).items()]
+    return [replace(one, alarms=[*unread, *one.alarms]) for one in found]
 
 
 def as_data(one: LogStanding) -> dict[str, Any]:
@@ -82,17 +90,22 @@ def _of(name: str, plan: Plan, vault: Vault, bases: Mapping[str, int] | None, no
 
 
 def _bases(vault: Vault) -> Mapping[str, int]:
-    """By cluster, where its newest backup begins that the log can be replayed on."""
+    """By cluster, where its newest backup begins that the log can be replayed on. Raises ToolError, OSError."""
     from ostiary_tools.backup import wal
 
     found: dict[str, int] = {}
-    try:
-        listed = vault.looking().repository().listed()
-    except (ToolError, OSError):
-        return found
-    for one in listed:
+    for one in vault.looking().repository().listed():
         cluster = one.kept.manifest.cluster if one.kept is not None else None
         if cluster is not None:
             start = wal.position(cluster.start_lsn)
             found[cluster.system_identifier] = max(start, found.get(cluster.system_identifier, 0))
     return found
+
+
+def _unread(error: ToolError | OSError) -> "Alarm":
+    from ostiary_tools.backup.wal_archive.standing import Alarm
+
+    if isinstance(error, ToolError):
+        return Alarm("repository", error.message, error.hint)
+    why = f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}"
+    return Alarm("repository", why, "see that it is there, and whose it is")

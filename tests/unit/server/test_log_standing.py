@@ -79,7 +79,7 @@ def vault(tmp_path: Path) -> Vault:
 
 
 def test_a_plan_whose_log_was_never_kept_is_an_alarm_and_one_that_wants_none_is_not(vault: Vault):
-    [one] = log_standings(PLANS, vault, NOW)
+    [one] = log_standings(PLANS, vault, NOW, looked_through=False)
     assert (one.plan, one.standing, one.wants_full) == ("shop", None, True)
     assert [alarm.code for alarm in one.alarms] == ["silent"]
     assert next(lines(one, NOW)) == "shop: its log was never kept"
@@ -99,5 +99,11 @@ def test_what_is_kept_is_told_to_people_and_machines(vault: Vault):
     ]
     data = as_data(one)
     assert (data["lag_s"], data["alarms"], data["kept_until"]) == (4.0, [], "2026-05-04T10:59:55+00:00")
-    # Nothing tells of a backup: the repository was never begun.
-    assert [alarm.code for alarm in log_standings(PLANS, vault, NOW)[0].alarms] == ["no_base"]
+
+
+def test_where_the_repository_cannot_be_read_that_is_the_alarm_and_no_full_backup_is_wanted(vault: Vault):
+    vault.logs.mkdir()
+    (vault.logs / "shop.plan").write_text(SYSTEM)
+    standing.write(cluster_folder(vault, SYSTEM), WELL)
+    [one] = log_standings(PLANS, vault, NOW)
+    assert ([alarm.code for alarm in one.alarms], one.wants_full) == (["repository"], False)
