@@ -18,7 +18,7 @@ from ostiary_tools.backup import small, wal
 from ostiary_tools.backup.keys import parsed_recipients
 from ostiary_tools.backup.manifest import Content, Member
 from ostiary_tools.backup.storage.folder import Folder
-from ostiary_tools.backup.wal_archive import looking
+from ostiary_tools.backup.wal_archive import looking, trimming
 from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
 from ostiary_tools.backup.wal_archive.looking import Commit, followed, restore_points, transaction
 from ostiary_tools.backup.wal_archive.timelines import END, Leg
@@ -54,6 +54,14 @@ def test_what_came_is_found_in_order_and_is_what_came(archive: Archive, tmp_path
     for one in found:
         with archive.plain(one) as stream:
             assert stream.read() == (tmp_path / one.name).read_bytes()
+
+
+def test_what_may_go_is_found_beside_folders_that_are_none_of_a_logs(archive: Archive, vault: Vault, tmp_path: Path) -> None:
+    kept(archive, tmp_path, [1, 2, 3])
+    for name in ("lost+found-of-it", "0000000100000000.", "histories"):
+        (vault.root / "wal" / SYSTEM / name).mkdir()
+    [found] = trimming.before(vault.repository, {SYSTEM: 3 * SIZE})
+    assert [folder.rpartition("/")[2] for folder in found.folders] == [LOG.name(1), LOG.name(2)]
 
 
 def test_a_longer_tail_stands_for_a_shorter_one_and_the_whole_one_for_all(archive: Archive, tmp_path: Path) -> None:

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.repository import Repository, read_signed
 from ostiary_tools.backup.wal_archive.archive import clusters
-from ostiary_tools.backup.wal_archive.segment import DESCRIPTION, FOLDER, NAME, SHORT, decode
+from ostiary_tools.backup.wal_archive.segment import BLOCK, DESCRIPTION, FOLDER, NAME, SHORT, decode
 from ostiary_tools.errors import Damaged
-
-_BLOCK = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,7 @@ def before(repository: Repository, needed: Mapping[str, int]) -> Sequence[Trimme
 
 def _folders(repository: Repository, system: str, lsn: int) -> Iterator[str]:
     names = repository.storage.names
-    blocks = [block for block in names(f"{FOLDER}/{system}") if len(block) == _BLOCK and int(block[8:], 16) << 32 < lsn]
+    blocks = [block for block in names(f"{FOLDER}/{system}") if BLOCK.fullmatch(block) and int(block[8:], 16) << 32 < lsn]
     for block in sorted(blocks, key=lambda block: (block[8:], block)):
         segments = [name for name in names(f"{FOLDER}/{system}/{block}") if NAME.fullmatch(name)]
         whole = (int(block[8:], 16) + 1) << 32 <= lsn
