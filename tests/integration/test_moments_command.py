@@ -12,8 +12,12 @@ from fix_moments import keep_log
 from fix_person import Person
 from fix_postgres import PostgresServer
 
+from ostiary.app import open_house
+from ostiary.remembering import Remembering
 from ostiary.vault import open_vault
 from ostiary_tools.backup.moment import Time, written
+from ostiary_tools.backup.wal_archive.archive import Archive
+from ostiary_tools.backup.wal_archive.segment import Segment
 
 LIMITED = """
 @id("limited-calls") permit (principal in Role::"limited", action == Action::"call", resource);
@@ -39,7 +43,38 @@ def test_a_person_comes_back_to_the_row_before_a_mistake(person: Person, postgre
     made = json.loads(person.does("restore", "shop", "salvaged", "--moment", "latest", *alone, "--json", alone=True))
     assert Path("salvaged/PG_VERSION").exists()
     assert "salvaged" in made["made"]
+    assert any(note.startswith("nobody here remembers how far the log was kept") for note in made["notes"])
     assert person.runs("restore", "shop", "other", "--moment", "latest", "--table", "a.b", *alone, alone=True).code == 2
+
+
+@pytest.mark.slow
+def test_a_copy_of_all_that_is_kept_says_what_somebody_has_cut_off(person: Person, postgres_server: PostgresServer):
+    person.begins()
+    person.does("backup", "create", "--kind", "full")
+    postgres_server.sql("INSERT INTO customers VALUES (9001, 'the last'); SELECT pg_switch_wal()", person.database)
+    archive = keep_log(open_vault(person.site.config, None).repository(), postgres_server, "shop")
+    asyncio.run(_noted(person))
+    whole = person.does("restore", "shop", "whole", "--moment", "latest", "--yes")
+    assert f"the log is known to have been kept to {_newest(archive).end} on 20" in whole
+    assert "and the copy has all of that" in whole
+    archive.repository.storage.remove(_newest(archive).folder)
+    cut = person.does("restore", "shop", "cut", "--moment", "latest", "--yes")
+    assert "note: not all is there: the log is known to have been kept to " in cut
+    assert "what came after is gone" in cut
+    level = person.runs("backup", "verify", "shop", "--level", "wal")
+    assert (level.code, "and is there only to " in level.err) == (1, True)
+
+
+def _newest(archive: Archive) -> Segment:
+    found = archive.newest(1)
+    assert found is not None
+    return found
+
+
+async def _noted(person: Person) -> None:
+    """By a worker."""
+    async with open_house(person.site.config, lambda _: None) as house:
+        await Remembering(house.vault, house.recorder).round()
 
 
 async def _mistaken(dsn: str) -> str:

@@ -218,6 +218,10 @@ def test_a_copy_of_all_that_is_kept_says_whether_that_is_all_that_was(tmp_path: 
     assert told(known) == f"{kept.format(400000)}, and the copy has all of that"
     shorter = f"not all is there: {kept.format(600000)}, and it ends at 0/400000; what came after is gone"
     assert told(replace(known, end=6 * SEGMENT_BYTES)) == shorter
+    told_of = replace(vault.repository, remembered=Remembered(logs=(replace(known, history=True),)))
+    assert [one.words for one in vanished(told_of)] == [
+        f"the log of `shop` (cluster {SYSTEM}, timeline 1) was kept with how that came about, which is gone"
+    ]
     assert told(known, replace(known, timeline=2)).endswith("; it went on as timeline 2, which this copy is not of")
 
 
