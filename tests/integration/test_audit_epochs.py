@@ -392,6 +392,37 @@ async def test_an_export_and_a_proof_of_an_epoch_are_verified_elsewhere(audit_lo
     assert verify_export(target, place.public_key, None).exit_code == 1
 
 
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_forged_notes_in_any_number_hide_no_evidence(audit_log: AuditLog):
+    await put_back(audit_log)
+    true = audit_log.place.anchor.read_text()
+    note = json.loads(true.splitlines()[-1])["note"]
+    origin, _, rest = note.replace("/streams\n", "/0\n").split("\n", 2)
+    append_notes(audit_log.place.anchor, [f"{origin}\n{size}\n{rest}" for size in range(100, 2_600)])
+    assert (await standing(audit_log.place, [])).known.claims[0].size == 14
+    assert "14 records were signed for" in await refused(audit_log)
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_records_that_were_exchanged_under_a_process_are_told(audit_log: AuditLog, monkeypatch: pytest.MonkeyPatch):
+    """No end is missing, so it goes on, and it is tampering: no epoch covers that."""
+    monkeypatch.setattr(recorder_module, "ADOPT_S", 0.05)
+    async with audit_log.recording() as recorder:
+        await call(recorder)
+        await audit_log.tamper(
+            "INSERT INTO audit.log SELECT stream, 99, ts, kind, call_id, body, hash FROM audit.log WHERE seq = 1;"
+            "DELETE FROM audit.log WHERE seq BETWEEN 2 AND 98"
+        )
+
+        async def told() -> bool:
+            return "stream 0 has not the records that this process wrote" in recorder.state().problems
+
+        await until(told)
+    assert (await audit_log.verify()).exit_code == 1
+
+
 @pytest.mark.asyncio
 async def test_only_the_owners_functions_write_epochs_and_evidence(audit_log: AuditLog):
     for role in ("ostiary_writer", "ostiary_reader", "ostiary_admin"):

@@ -20,6 +20,7 @@ STREAMS = 1024
 _ED25519, _KEY_BYTES = 1, 32
 _SIGNATURE_BYTES = 4 + 64  # key id and signature
 _NOTE_LINES = 3  # origin, size, root
+_DIGITS = 19
 
 
 class Unreadable(ValueError):
@@ -42,7 +43,7 @@ class Note:
     def stream(self) -> int | None:
         """The stream's number; `None` for the roster and for an epoch."""
         last = self.origin.rsplit("/", 1)[-1]
-        return int(last) if last.isdecimal() else None
+        return int(last) if last.isdecimal() and len(last) <= _DIGITS else None
 
     @property
     def opens(self) -> bool:
@@ -54,6 +55,7 @@ class Note:
         """The streams that it says something of, each with a size and the root of so many records. Raises Unreadable."""
         if self.stream is not None:
             yield self.stream, self.size, self.root
+            return
         try:
             for _, number, size, root in (line.split(" ") for line in self.extra if line.startswith("stream ")):
                 yield int(number), int(size), unbase64(root)
@@ -107,7 +109,9 @@ def parse_note(note: str) -> Note:
     text, separator, tail = note.rpartition("\n\n")
     lines = text.split("\n")
     signatures = [re.fullmatch(r"— (\S+) ([A-Za-z0-9+/=]+)", line) for line in tail.splitlines()]
-    if not separator or len(lines) < _NOTE_LINES or not lines[1].isdecimal() or not signatures or None in signatures:
+    if not separator or len(lines) < _NOTE_LINES or not signatures or None in signatures:
+        raise Unreadable("a checkpoint is not a signed note")
+    if not lines[1].isdecimal() or len(lines[1]) > _DIGITS:
         raise Unreadable("a checkpoint is not a signed note")
     raw = [unbase64(match[2]) for match in signatures if match]
     root = unbase64(lines[2])

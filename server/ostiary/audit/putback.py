@@ -13,6 +13,8 @@ from ostiary_tools.control.connect import JournalError
 
 RULE = "audit_put_back"
 COMMAND = "ostiary audit open-epoch"
+_AT_ONCE = 1_000
+"""Claims kept before the largest is looked for."""
 
 
 class PutBack(JournalError):
@@ -72,9 +74,9 @@ def newest_epoch(notes: Iterable[str], keys: Keys, installation: object) -> Epoc
 
 def evidence(notes: Iterable[str], keys: Keys, installation: object, here: Mapping[int, int], epoch: Epoch) -> Evidence:
     """What of the notes says more than `here`, the streams' ends, and is not what the epoch names as lost."""
-    found: dict[int, dict[int, tuple[bytes, Note, str]]] = {}
+    found: dict[int, _Claims] = {}
     begun: dict[int, str] = {}
-    for text, note in _of(notes, installation):
+    for text, note in _of(notes, installation, lambda stream, size: _more(stream, size, here, epoch)):
         if note.opens:
             if note.size > epoch.number and keys.signed(note):
                 begun[note.size] = text
@@ -82,8 +84,8 @@ def evidence(notes: Iterable[str], keys: Keys, installation: object, here: Mappi
         with suppress(Unreadable):
             for stream, size, root in note.named:
                 if _more(stream, size, here, epoch):
-                    found.setdefault(stream, {})[size] = (root, note, text)
-    claims = {stream: claim for stream in sorted(found) if (claim := _most(stream, found[stream], keys.signed)) is not None}
+                    found.setdefault(stream, _Claims(stream, keys)).add(size, root, note, text)
+    claims = {stream: claim for stream in sorted(found) if (claim := found[stream].most()) is not None}
     return Evidence(claims, begun)
 
 
@@ -93,18 +95,44 @@ def _more(stream: int, size: int, here: Mapping[int, int], epoch: Epoch) -> bool
     return size > here.get(stream, 0) or stream >= epoch.first + STREAMS
 
 
-def _most(stream: int, sizes: Mapping[int, tuple[bytes, Note, str]], signed: Callable[[Note], bool]) -> Claim | None:
-    """The largest that was signed."""
-    known = ((size, *sizes[size]) for size in sorted(sizes, reverse=True))
-    return next((Claim(stream, size, root, text) for size, root, note, text in known if signed(note)), None)
+@dataclass(slots=True)
+class _Claims:
+    """Of one stream: one for each second of a month, perhaps. Few signatures are looked at, and nothing forged hides a true one."""
+
+    stream: int
+    keys: Keys
+    sizes: dict[int, tuple[bytes, Note, str]] = field(default_factory=dict)
+    believed: Claim | None = None
+
+    def add(self, size: int, root: bytes, note: Note, text: str) -> None:
+        """Another one."""
+        if self.believed is not None and size <= self.believed.size:
+            return
+        if size not in self.sizes or not self.keys.signed(self.sizes[size][1]):
+            self.sizes[size] = (root, note, text)
+        if len(self.sizes) >= _AT_ONCE:
+            self.most()
+
+    def most(self) -> Claim | None:
+        """The largest that was signed."""
+        for size in sorted(self.sizes, reverse=True):
+            root, note, text = self.sizes[size]
+            if self.keys.signed(note):
+                self.believed = Claim(self.stream, size, root, text)
+                break
+        self.sizes.clear()
+        return self.believed
 
 
-def _of(notes: Iterable[str], installation: object) -> Iterator[tuple[str, Note]]:
+def _of(notes: Iterable[str], installation: object, more: Callable[[int, int], bool]) -> Iterator[tuple[str, Note]]:
+    """Those of this installation; of the many that say nothing new only two lines are read."""
     mine = f"ostiary/{installation}/"
     for text in notes:
         if text.startswith(mine):
-            with suppress(Unreadable):
-                yield text, parse_note(text)
+            number, size, *_ = [*text[len(mine) :].split("\n", 2), ""]
+            with suppress(ValueError):
+                if not number.isdecimal() or more(int(number), int(size)):
+                    yield text, parse_note(text)
 
 
 def next_number(epoch: Epoch, here: Iterable[int], known: Evidence) -> int:
