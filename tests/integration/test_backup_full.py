@@ -145,7 +145,7 @@ async def test_a_log_that_ends_before_the_point_is_told(full_backup: FullBackup,
     kept = await full_backup.remade("short", wal=rewritten(full_backup.plain(Content.WAL), emptied))
     with pytest.raises(Damaged) as caught:
         await into_folder(kept, site / "copy", sought, quiet)
-    assert caught.value.what == "wal"
+    assert caught.value.what in {"wal", *names}, "where it breaks off within a record, that is its segment"
 
 
 @pytest.mark.slow
