@@ -13,7 +13,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import fields
 
 from ostiary_policies import approvals, budgets
 from ostiary_policies.model import Obligations
@@ -21,8 +21,8 @@ from ostiary_policies.model import Obligations
 NONE = Obligations()
 _SINGLE = ("limit_rows", "limit_bytes", "timeout", "max_cost", "max_rows_scanned", "approval", "replica", "taint")
 NAMES = frozenset(_SINGLE) | budgets.NAMES
-_SEVERAL = ("budgets", "approvals", "taints")
-"""Fields of `Obligations` that hold several."""
+_ALONE = tuple(one.name for one in fields(Obligations) if one.name not in ("budgets", "approvals", "taints"))
+"""Fields of `Obligations` that hold no more than one."""
 REPLICA = "required"
 """The one word of `@replica`."""
 
@@ -67,8 +67,7 @@ def strictest(terms: Iterable[Obligations]) -> Obligations:
 
 def stated(terms: Obligations) -> dict[str, int | float | str]:
     """The terms that are set, by name: numbers, and the others as their annotations write them."""
-    alone = asdict(replace(terms, budgets=(), approvals=(), taints=frozenset()))
-    single = {name: value for name, value in alone.items() if value is not None and name not in _SEVERAL}
+    single = {name: value for name in _ALONE if (value := getattr(terms, name)) is not None}
     taints = {"taint": ", ".join(sorted(terms.taints))} if terms.taints else {}
     return {**single, **budgets.written(terms.budgets), **approvals.written(terms.approvals), **taints}
 

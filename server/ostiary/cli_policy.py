@@ -311,15 +311,15 @@ def _arguments(text: str, named: Mapping[str, str | None]) -> dict[str, Any]:
 async def _explain(loaded: "Config", who: "Principal", tool: str, arguments: Mapping[str, Any]) -> "Explanation":
     from ostiary.app import open_holdings, open_world
     from ostiary.explanation import explain_call
-    from ostiary.shelves import names_collection
-    from ostiary_tools.api import Surface
+    from ostiary.marks import marked
+    from ostiary_tools.api import CollectionName, Surface
 
     async with open_world(loaded, who) as (engine, registry, world):
         found = registry.get((Surface.TOOL, tool)) or registry.get((Surface.PROMPT, tool))
         if found is None:
             names = sorted({name for surface, name in registry if surface in (Surface.TOOL, Surface.PROMPT)})
             raise CommandFailed(f"there is no tool `{tool}`", f"there are {', '.join(names)}", Exit.USAGE)
-        if names_collection(found.args):
+        if marked(found.args, CollectionName):
             async with open_holdings(loaded) as holdings:
                 return explain_call(engine, who, found, arguments, replace(world, holdings=holdings(engine, who)))
         return explain_call(engine, who, found, arguments, world)

@@ -14,7 +14,6 @@ import unicodedata
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
 from ostiary.approvals import TTL_S, Answers, Ask, Asked, CannotAsk, Waiting, answered
@@ -22,6 +21,7 @@ from ostiary.audit.record import Entry
 from ostiary.audit.recorder import Recorder
 from ostiary.crowd import Crowd
 from ostiary.errors import CallFailed, NotApproved, WaitsForPeople, failed
+from ostiary.marks import marked
 from ostiary.people import People, Wanted, digest
 from ostiary_policies.model import Intent, Permit, Statement
 from ostiary_tools.api import Args, ChangeHandle, CursorHandle, Redacted, World
@@ -212,13 +212,12 @@ def _defaults(model: type[Args]) -> Mapping[str, str]:
 
 def _is_handle(model: type[Args], name: str) -> bool:
     """Whether the argument is a secret that names a change: what that is stands in the question."""
-    return name in model.model_fields and any(isinstance(mark, ChangeHandle) for mark in model.model_fields[name].metadata)
+    return name in marked(model, ChangeHandle)
 
 
 def _makes_statements(model: type[Args], name: str) -> bool:
     """Whether the argument says nothing that the statements do not."""
-    marks: list[Any] = model.model_fields[name].metadata if name in model.model_fields else []
-    return name in _WRITTEN_AS_SQL and any(isinstance(mark, Redacted | CursorHandle) for mark in marks)
+    return name in _WRITTEN_AS_SQL and (name in marked(model, Redacted) or name in marked(model, CursorHandle))
 
 
 def _statement(statement: Statement, *, whole: bool) -> Iterator[str]:

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from ostiary_policies.attributes import digest
 from ostiary_policies.model import Principal, Statement
-from ostiary_tools.api import Args, CursorHandle, Refused, Unavailable, World
+from ostiary_tools.api import Refused, Unavailable, World
 from ostiary_tools.control.connect import JournalError
 from ostiary_tools.control.cursors import CursorTable, StoredCursor
 from ostiary_tools.position import Position, SortKey
@@ -37,12 +37,6 @@ _NONCE_BYTES = 12
 _BODY_BYTES = 500_000
 """A longer statement, with its values, is not kept: cursors are many."""
 _AGAIN = "run the statement again"
-
-
-def handle_in(args: Args) -> str | None:
-    """The cursor that a call gives, in the field its tool marked for it."""
-    marked = (name for name, field in type(args).model_fields.items() if any(isinstance(m, CursorHandle) for m in field.metadata))
-    return next((value for name in marked if (value := getattr(args, name))), None)
 
 
 class Cursors:

@@ -8,7 +8,7 @@ from ostiary.example_files import ExampleSet
 from ostiary.refusal import refusal
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Column, Denial, Intent, Table
-from ostiary_tools.api import Args, AskedInWords, Refused, SchemaView, World
+from ostiary_tools.api import Refused, SchemaView, World
 from ostiary_tools.examples import Example, ShownExample, alike
 from ostiary_tools.identifiers import one_line
 from ostiary_tools.sql import bind, judge
@@ -23,12 +23,6 @@ _TOOL = "query"
 
 class NotShown(Exception):
     """The caller may not see the example; the message says why, to its owner."""
-
-
-def question_in(args: Args) -> str | None:
-    """The question of a call, in the field its tool marked for it."""
-    marked = (name for name, field in type(args).model_fields.items() if any(isinstance(m, AskedInWords) for m in field.metadata))
-    return next((value for name in marked if (value := getattr(args, name))), None)
 
 
 @dataclass(frozen=True, slots=True)

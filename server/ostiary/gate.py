@@ -22,7 +22,7 @@ from ostiary.budgets import Budgets, Reservation, used
 from ostiary.call import Call, Draft, Passage
 from ostiary.consent import Asking, consent, on_record, question, refusals_on_record
 from ostiary.crowd import Crowd
-from ostiary.cursors import Cursors, handle_in
+from ostiary.cursors import Cursors
 from ostiary.errors import (
     Busy,
     CallFailed,
@@ -38,8 +38,9 @@ from ostiary.errors import (
     outcome_code,
     wrong_arguments,
 )
-from ostiary.examples import Examples, question_in
-from ostiary.ledger import Ledger, change_in
+from ostiary.examples import Examples
+from ostiary.ledger import Ledger
+from ostiary.marks import given, marked
 from ostiary.means import Means, analysed
 from ostiary.meter import UNKNOWN, Meter, Stage
 from ostiary.paging import shown
@@ -50,16 +51,17 @@ from ostiary.queue import Queue
 from ostiary.redaction import printable, unjudged
 from ostiary.refusal import refusal
 from ostiary.shape import Reply, continued, outcome_of, shape
-from ostiary.shelves import Shelves, names_collection
+from ostiary.shelves import Shelves
 from ostiary.taints import Taints
 from ostiary.terms import Terms
 from ostiary.trace import trace_id
-from ostiary.vault import Vault, is_about_backups
+from ostiary.vault import Vault
 from ostiary.worlds import Worlds, callable_names
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Denial, Intent, Permit, Principal
 from ostiary_policies.model import Tool as ToolResource
+from ostiary_tools import api
 from ostiary_tools.api import Args, AuditReader, Surface, Tool, World
 from ostiary_tools.asking import InputNeeded
 from ostiary_tools.control.jobs import JobTable
@@ -290,16 +292,16 @@ class Gate:
 
     async def _planned(self, tool: Tool[Any], args: Args, world: World, record: Draft) -> "_Planned":
         try:
-            if (handle := handle_in(args)) is not None:
+            if (handle := given(args, api.CursorHandle)) is not None:
                 position = await self._cursors.position(handle, record.who, record.engine.policy_hash, world)
                 world = replace(world, position=position)
-            if (handle := change_in(args)) is not None:
+            if (handle := given(args, api.ChangeHandle)) is not None:
                 world = replace(world, change=await self._ledger.known(handle, record.who, world))
-            if (asked := question_in(args)) is not None:
+            if (asked := given(args, api.AskedInWords)) is not None:
                 world = replace(world, examples=await self._examples.nearest(asked, record.engine, world))
-            if names_collection(tool.args):
+            if marked(tool.args, api.CollectionName):
                 world = replace(world, holdings=await self._shelves.holdings(record.engine, record.who))
-            if is_about_backups(tool.args):
+            if marked(tool.args, api.AboutBackups):
                 world = replace(world, backups=await self._vault.known(record.engine, record.who))
             world = replace(world, client=record.call.client)
             intent = await planned(tool, args, world)

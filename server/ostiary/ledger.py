@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from ostiary.change_body import Body, derived, opened, sealed
 from ostiary_policies.attributes import digest
 from ostiary_policies.model import Permit, Principal
-from ostiary_tools.api import Args, ChangeHandle, Refused, Unavailable, World
+from ostiary_tools.api import Refused, Unavailable, World
 from ostiary_tools.change import KnownChange, State, unknown_change
 from ostiary_tools.control.changes import ChangeTable, Move, StoredChange, Unsettled
 from ostiary_tools.control.connect import JournalError
@@ -31,12 +31,6 @@ _log = logging.getLogger(__name__)
 _SECRET_BYTES = 18
 _HANDLE = re.compile(r"[A-Za-z0-9_-]{24}", re.ASCII)
 _AGAIN = "propose it again"
-
-
-def change_in(args: Args) -> str | None:
-    """The change that a call gives, in the field its tool marked for it."""
-    marked = (name for name, field in type(args).model_fields.items() if any(isinstance(m, ChangeHandle) for m in field.metadata))
-    return next((value for name in marked if (value := getattr(args, name))), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from ostiary.changes import Changes
 from ostiary.errors import CallFailed, UnknownTool
 from ostiary.gate import Gate
 from ostiary.jobs import Jobs
-from ostiary.mcp_calls import Calls, job_fields, progress, trace, unknown
+from ostiary.marks import marked
+from ostiary.mcp_calls import Calls, progress, trace, unknown
 from ostiary.mcp_errors import again, guarded, only_page
 from ostiary.mcp_input import answered
 from ostiary.mcp_questions import asking, cannot_ask, question
@@ -38,7 +39,7 @@ from ostiary.mcp_tasks import EXTENSION, TaskParams, Tasks, created, declares
 from ostiary.shape import Reply
 from ostiary.wire import Wire
 from ostiary_policies.model import Principal
-from ostiary_tools.api import Client, Surface, Tool
+from ostiary_tools.api import AsJob, Client, Surface, Tool
 from ostiary_tools.result import Job, Names
 
 _log = logging.getLogger(__name__)
@@ -147,7 +148,7 @@ class McpApp:
         who = self._calls.who(ctx)
         asks = {name for name, value in (params.arguments or {}).items() if value is True}
         tool = self._calls.gate.tool(who, Surface.TOOL, params.name) if asks or declares(ctx) else None
-        fields = job_fields(tool.args) if tool is not None else frozenset()
+        fields = frozenset(marked(tool.args, AsJob) if tool is not None else ())
         as_job = fields if declares(ctx) else fields & asks
         road = self._jobs.start if self._jobs is not None and as_job else self._calls.gate.call
         call = partial(Call, params.name, params.arguments or {}, transport=self._calls.transport, trace=trace(ctx))

@@ -3,14 +3,12 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import anyio
 import mcp.types as t
 from mcp import MCPError
 from mcp.server import ServerRequestContext
-from pydantic import BaseModel
 
 from ostiary.call import Call
 from ostiary.errors import UnknownTool
@@ -19,7 +17,7 @@ from ostiary.progress import Tell
 from ostiary.shape import Reply
 from ostiary.trace import traceparent
 from ostiary_policies.model import Principal
-from ostiary_tools.api import AsJob, Client, Surface, Tool
+from ostiary_tools.api import Client, Surface, Tool
 
 _SLOW_CLIENT_S = 0.2
 
@@ -78,10 +76,3 @@ def progress(ctx: _Context) -> Tell | None:
             await ctx.session.report_progress(done, total, message or None)
 
     return tell
-
-
-@cache
-def job_fields(args: type[BaseModel]) -> frozenset[str]:
-    """The arguments by which a call of the tool asks to go on after its answer; none where it may not."""
-    fields = args.model_fields.items()
-    return frozenset(name for name, field in fields if any(isinstance(mark, AsJob) for mark in field.metadata))

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
-from ostiary.examples import question_in
+from ostiary.marks import given
 from ostiary_policies.actions import Action
 from ostiary_policies.model import Intent
-from ostiary_tools.api import Args, Tool, World
+from ostiary_tools.api import Args, AskedInWords, Tool, World
 from ostiary_tools.errors import Refused
 from ostiary_tools.sql import Judged, JudgedChange, judge, judge_change
 
@@ -36,12 +36,12 @@ async def planned(tool: Tool[Any], args: Args, world: World) -> Intent:
     texts = [value for value in values if isinstance(value, str)]
     texts += [world.position.statement.text] if world.position else []
     # To find what a question is about takes milliseconds, and more where there are thousands of tables.
-    slow = any(map(_CATALOG.search, texts)) or question_in(args) is not None
+    slow = any(map(_CATALOG.search, texts)) or given(args, AskedInWords) is not None
     return await away(sum(map(len, texts)) + slow * _IN_THREAD_CHARS, tool.plan, args, world)
 
 
 def _few_numbers(values: tuple[object, ...]) -> bool:
-    return len(values) <= _HERE_NUMBERS and all(isinstance(value, float) for value in values)
+    return len(values) <= _HERE_NUMBERS and set(map(type, values)) <= {float}
 
 
 async def away(chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

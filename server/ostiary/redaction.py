@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from ostiary.marks import marked
 from ostiary_tools.api import Args, Redacted
 
 _KEPT_CHARS = 500
@@ -12,9 +13,9 @@ _KEPT_CHARS = 500
 
 def redacted(args: Args) -> dict[str, Any]:
     """Canonical arguments: defaults left out, marked fields by their size, long text by its digest."""
-    marked = {name for name, field in type(args).model_fields.items() if any(isinstance(m, Redacted) for m in field.metadata)}
+    secret = marked(type(args), Redacted)
     plain = args.model_dump(mode="json", exclude_defaults=True)
-    return {name: _size(value) if name in marked else _bounded(value) for name, value in plain.items()}
+    return {name: _size(value) if name in secret else _bounded(value) for name, value in plain.items()}
 
 
 def unjudged(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ostiary.explanation import deciding, filtered, masks, told_masks, told_rows
-from ostiary.shelves import names_collection
+from ostiary.marks import marked
 from ostiary.worlds import Worlds
 from ostiary_policies import explain
 from ostiary_policies.actions import Action
@@ -23,7 +23,7 @@ from ostiary_policies.attributes import Attribute, digest
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Denial, Intent, Obligations, Principal, Resource
 from ostiary_policies.model import Tool as ToolResource
-from ostiary_tools.api import Holdings, Refused, Surface, Tool, ToolError, Unavailable, World
+from ostiary_tools.api import CollectionName, Holdings, Refused, Surface, Tool, ToolError, Unavailable, World
 from ostiary_tools.asking import InputNeeded
 from ostiary_tools.packs import Registry
 from ostiary_tools.sql.restoring import restorations
@@ -126,7 +126,7 @@ class Stage:
     async def world(self, engine: Engine, who: Principal, tool: Tool[Any]) -> World:
         """What the caller's call of the tool would be planned in."""
         world = await self.worlds.world(engine, who)
-        return replace(world, holdings=self.holdings(engine, who)) if names_collection(tool.args) else world
+        return replace(world, holdings=self.holdings(engine, who)) if marked(tool.args, CollectionName) else world
 
 
 async def replay(record: Mapping[str, Any], stage: Stage) -> Replayed:

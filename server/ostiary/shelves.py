@@ -24,7 +24,7 @@ from ostiary.audit.recorder import RecordingFailed
 from ostiary.holdings import Furniture
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Principal
-from ostiary_tools.api import Args, CollectionName, Refused, Unavailable
+from ostiary_tools.api import Refused, Unavailable
 from ostiary_tools.control.bus import Bus
 from ostiary_tools.control.collections import CollectionTable, Rows, Seal
 from ostiary_tools.control.connect import JournalError
@@ -47,11 +47,6 @@ def sealing(secret: bytes) -> Seal:
     """What rows of collections are sealed with, made of the installation's secret."""
     key = HKDF(SHA256(), 32, salt=None, info=b"ostiary collection 1").derive(secret)
     return Seal(key, HKDF(SHA256(), 8, salt=None, info=b"ostiary collection key 1").derive(secret).hex())
-
-
-def names_collection(args: type[Args]) -> bool:
-    """Whether calls of a tool are about collections."""
-    return any(isinstance(mark, CollectionName) for field in args.model_fields.values() for mark in field.metadata)
 
 
 class Shelves:

@@ -20,7 +20,7 @@ from ostiary.own_thread import answered
 from ostiary_policies.actions import Action
 from ostiary_policies.engine import Engine
 from ostiary_policies.model import Access, Backup, Principal
-from ostiary_tools.api import AboutBackups, Args, Backups, KnownBackup
+from ostiary_tools.api import Backups, KnownBackup
 from ostiary_tools.backup.known import UNPROVEN, resource
 from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.port import Source
@@ -44,11 +44,6 @@ ACTIONS = (Action.BACK_UP, Action.VERIFY, Action.RESTORE)
 """What may be done with backups; of whom it is none of these, for him there are none."""
 _INIT = "a person begins it with `ostiary backup init`; no agent can"
 _PROVE = "a person proves it with `ostiary backup prove`; no agent can"
-
-
-def is_about_backups(args: type[Args]) -> bool:
-    """Whether calls of a tool are about backups."""
-    return any(isinstance(mark, AboutBackups) for field in args.model_fields.values() for mark in field.metadata)
 
 
 @dataclass(frozen=True, slots=True)
