@@ -1,5 +1,6 @@
 """The vector that is searched for: of words, of what is liked and of what is not."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -7,10 +8,15 @@ from ostiary_tools.errors import Refused
 from ostiary_tools.vectors.collection import Embedding, Metric
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ostiary_tools.vectors.port import Matrix, Vector
 
 _LIKED = 0.75
 _UNLIKED = 0.25
+_LARGEST = 3.4028234663852886e38
+"""Of 32 bits."""
 
 
 def given(values: Sequence[float], embedding: Embedding) -> "Vector":
@@ -20,11 +26,10 @@ def given(values: Sequence[float], embedding: Embedding) -> "Vector":
     if len(values) != embedding.dimension:
         said = f"the vector has {len(values)} dimensions and the collection {embedding.dimension}"
         raise Refused("vector", said, f"give a vector of `{embedding.model}`, or `text`" if embedding.model else "give one as long")
-    with np.errstate(over="ignore"):
-        vector = np.asarray(values, np.float32)
-    if not np.isfinite(vector).all():
+    whole = np.asarray(values, np.float64)
+    if not np.abs(whole).max() <= _LARGEST:  # nor is what is no number
         raise Refused("vector", "the vector holds what is no finite number of 32 bits", "give finite numbers alone")
-    return _as_stored(vector, embedding)
+    return _as_stored(whole, embedding)
 
 
 def towards(asked: "Vector | None", liked: "Matrix", unliked: "Matrix", embedding: Embedding) -> "Vector":
@@ -41,13 +46,13 @@ def towards(asked: "Vector | None", liked: "Matrix", unliked: "Matrix", embeddin
     parts += [(_LIKED, liked.mean(axis=0))] if len(liked) else []
     parts += [(-_UNLIKED, unliked.mean(axis=0))] if len(unliked) else []
     vector = sum(weight * part for weight, part in parts) / sum(weight for weight, _ in parts)
-    return _as_stored(np.asarray(vector, np.float32), embedding)
+    return _as_stored(np.asarray(vector, np.float64), embedding)
 
 
-def _as_stored(vector: "Vector", embedding: Embedding) -> "Vector":
+def _as_stored(vector: "NDArray[np.float64]", embedding: Embedding) -> "Vector":
     import numpy as np  # part of an extra
 
-    length = float(np.linalg.norm(vector.astype(np.float64)))
+    length = math.sqrt(vector @ vector)
     if length == 0 and (embedding.normalised or embedding.metric is Metric.COSINE):
         raise Refused("vector", "the vector has no direction", "give one that is not zero, or other documents to `like`")
-    return (vector / length).astype(np.float32) if embedding.normalised else vector
+    return (vector / length if embedding.normalised else vector).astype(np.float32)

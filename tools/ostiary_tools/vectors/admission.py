@@ -44,9 +44,10 @@ def matrix_of(collection: Collection, vectors: "Sequence[Vector] | Vector") -> "
         raise _another_dimension(collection) from None
     if rows.ndim != 2 or rows.shape[1] != collection.embedding.dimension:  # noqa: PLR2004 a table of numbers
         raise _another_dimension(collection)
-    if not np.isfinite(rows).all():
+    largest = np.abs(rows).max(initial=0)  # of what holds no number it is none either
+    if not math.isfinite(largest):
         raise Refused("vector", "a vector holds what is no finite number", "embed the text again, or leave it out")
-    if np.abs(rows).max(initial=0) > LARGEST:
+    if largest > LARGEST:
         raise Refused("vector", "a vector holds a number too large to be compared", "scale the vectors, or normalise them")
     if collection.embedding.metric is Metric.COSINE and (np.linalg.norm(rows, axis=1) < SHORTEST).any():
         raise Refused("vector", "a vector of zeros has no direction that could be compared", "leave out texts that say nothing")
