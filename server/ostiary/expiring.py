@@ -106,6 +106,14 @@ def terms(plans: Mapping[str, Plan]) -> Mapping[str, Terms]:
 
 def due(repository: Repository, plans: Mapping[str, Plan], now: datetime) -> Due:
     """What can be deleted now. Blocking. Raises Refused where a clock is wrong, and Damaged where a backup is."""
+    found = _sound(repository, plans, now)
+    gone = found.due(now)
+    ids = {one.id for one in gone}
+    return Due(gone, _unneeded(repository, [one for one in found.backups if one.id not in ids]), found.left)
+
+
+def _sound(repository: Repository, plans: Mapping[str, Plan], now: datetime) -> Review:
+    """What there is, where nothing of it is doubtful."""
     found = reviewed(repository, terms(plans), now)
     if found.damaged:
         message = f"the backup `{found.damaged[0]}` is damaged, and nobody knows what it needs"
@@ -115,10 +123,12 @@ def due(repository: Repository, plans: Mapping[str, Plan], now: datetime) -> Due
         raise Refused(
             "clock", f"the backup `{ahead[-1]}` is dated in the future", "look at the clock of this machine; nothing was deleted"
         )
-    gone = found.due(now)
-    ids = {one.id for one in gone}
-    needed = log_needed(one.manifest for one in found.backups if one.id not in ids)
-    return Due(gone, trimming.before(repository, needed), found.left)
+    return found
+
+
+def _unneeded(repository: Repository, stay: Sequence[Tried]) -> Sequence[Trimmed]:
+    """Of the log what none of these needs."""
+    return trimming.before(repository, log_needed(one.manifest for one in stay))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +177,10 @@ async def expire(repository: Repository, plans: Mapping[str, Plan], shown: Due, 
         await asyncio.to_thread(repository.delete, one.id)
         await note("backup_expired", facts)
         await asyncio.to_thread(expiry.unmark, repository, one.id)
-    # Asked anew: what a backup needs that was not deleted stays.
-    left = await asyncio.to_thread(due, repository, plans, now)
-    log = [one for one in left.log if one.system_identifier in {each.system_identifier for each in shown.log}]
+    # Asked anew: what a backup needs that is there stays, also of one that could go and was not shown.
+    there = await asyncio.to_thread(_sound, repository, plans, datetime.now(UTC))
+    left = await asyncio.to_thread(_unneeded, repository, there.backups)
+    log = [one for one in left if one.system_identifier in {each.system_identifier for each in shown.log}]
     for trimmed in log:
         facts = {"cluster": trimmed.system_identifier, "before": wal.shown(trimmed.before), "segments": len(trimmed.folders)}
         await note("log_expiring", {**facts, "person": person})

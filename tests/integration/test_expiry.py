@@ -185,6 +185,20 @@ async def test_the_log_goes_up_to_the_oldest_base_that_is_there_and_no_further(r
 
 
 @pytest.mark.asyncio
+async def test_the_log_that_a_backup_needs_stays_where_it_may_go_and_was_not_shown(vault: Vault):
+    repository = vault.repository
+    bases = [(40, 2), (30, 4), (1, 6)]
+    made = [dated(repository, days, kind=Kind.FULL, start=number * SEGMENT_BYTES + 100) for days, number in bases]
+    logged(repository, range(1, 7))
+    marked(repository, made[0])
+    shown = due(repository, PLANS, datetime.now(UTC))
+    marked(repository, made[1])  # while the person thinks
+    await expired(repository, shown)
+    assert ids(repository) == [one.id for one in made[1:]]
+    assert [name[-3:] for name in kept_log(repository)] == ["004", "005", "006"]
+
+
+@pytest.mark.asyncio
 async def test_of_a_cluster_without_a_base_the_whole_log_stays(vault: Vault):
     repository = vault.repository
     old = dated(repository, 30)
