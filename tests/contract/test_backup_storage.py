@@ -30,6 +30,21 @@ def test_a_commit_takes_no_place_where_somebody_made_an_empty_folder(storage: Fo
         commit(storage, "kept/empty", file=b"")
 
 
+def test_what_was_committed_is_durable_once_the_same_is_begun_again(storage: Folder, monkeypatch: pytest.MonkeyPatch):
+    """Who committed it may have been killed before he had seen to that."""
+    commit(storage, "kept/one", file=b"")
+    durable: set[int] = set()
+    real = os.fsync
+
+    def seen(descriptor: int) -> None:
+        real(descriptor)
+        durable.add(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    storage.stage("kept/one", "work").close()
+    assert (storage.root / "kept").stat().st_ino in durable
+
+
 def test_a_sweep_takes_what_the_dead_left_and_nothing_of_the_living(storage: Folder):
     living = storage.stage("kept/one", "living")
     living.create("file").close()

@@ -84,7 +84,10 @@ class Folder:
             os.fsync(folder)
 
     def stage(self, name: str, work: str) -> "StagedFolder":
-        """Begin a folder. What a killed process left of the same work goes first. Raises LockedOut while another is at it."""
+        """Begin a folder. What a killed process left of the same work goes first. Raises LockedOut while another is at it.
+
+        What it committed is durable from then on: it may have been killed right before, and who finds it relies on it.
+        """
         *above, last = steps(name)
         [work] = steps(work)
         with self._guarded(), self._entered([STAGING]) as staging:
@@ -94,6 +97,8 @@ class Folder:
             try:
                 _remove(work, staging)
                 os.mkdir(work, 0o700, dir_fd=staging)
+                with suppress(FileNotFoundError), self._entered(above) as folder:
+                    os.fsync(folder)
             except BaseException:
                 os.close(lock)
                 raise
