@@ -1,5 +1,7 @@
 """What has arrived of a log and was not kept: a server that is gone holds nothing of it any more."""
 
+import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from fix_wal import SIZE, SYSTEM, WrittenLog
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.arrivals import Spool
 from ostiary_tools.backup.wal_archive.posting import Post
+from ostiary_tools.backup.wal_archive.receiver import _done
 
 LOG = WrittenLog().fill(3)
 
@@ -50,3 +53,27 @@ def test_what_was_left_is_found_again_after_the_repository_could_not_be_read(tmp
     away.rename(kept)
     Post(archive, "shop", spool).settle(alone=True)
     assert ([one.start_position // SIZE for one in archive.segments(1)], spool.bytes()) == ([1, 2], 0)
+
+
+@pytest.mark.asyncio
+async def test_what_works_on_a_spool_is_over_when_its_caller_is_however_often_that_is_cancelled() -> None:
+    begun, goes_on, over = threading.Event(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        goes_on.wait(60)
+        over.set()
+
+    task = asyncio.create_task(_done(work))
+    await asyncio.to_thread(begun.wait)
+    try:
+        for _ in range(3):
+            task.cancel()
+            for _ in range(3):
+                await asyncio.sleep(0)
+        assert not task.done()
+    finally:
+        goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert over.is_set()
