@@ -20,6 +20,7 @@ from ostiary_tools.backup.wal_archive import pages
 PARTIAL = ".partial"
 _LOCK = "held.lock"
 _LOG = "log"
+_HOLD = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
 _PART = re.compile(r"[0-9A-F]{24}\.partial")
 _HISTORY = re.compile(r"[0-9A-F]{8}\.history")
 _ALIGNED = 8
@@ -74,9 +75,9 @@ class Spool:
         """A new one, ours."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=self.root))
-        (made / _LOG).mkdir(mode=0o700)
-        lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        lock = os.open(made / _LOCK, _HOLD, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        (made / _LOG).mkdir(mode=0o700)  # what has none yet nobody else takes
         return Arrivals(made, lock)
 
     def left(self) -> Sequence[Arrivals]:
@@ -100,13 +101,14 @@ class Spool:
     def _taken(self, folder: Path) -> Arrivals | None:
         if not (folder / _LOG).is_dir():
             return None  # it is being made, or nothing ever came
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        with suppress(FileNotFoundError):  # whose holder removes it now
+            lock = os.open(folder / _LOCK, _HOLD, 0o600)
+            with suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if (folder / _LOG).is_dir():
+                    return Arrivals(folder, lock)
             os.close(lock)
-            return None
-        return Arrivals(folder, lock)
+        return None
 
 
 def head(path: Path) -> pages.Head:
