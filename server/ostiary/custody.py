@@ -71,6 +71,7 @@ class PermittedCustody:
         from ostiary_tools.backup.checking import check_log
 
         found = await check_log(repository, kept, f"ostiary {__version__}", self._told)
+        await self._note_look(repository, kept.manifest)
         if found.damages:
             raise _damaged(found.damages)
         return Checked(kept.manifest, kept.manifest.stored_bytes, notes=found.notes, log=found.words)
@@ -86,6 +87,18 @@ class PermittedCustody:
                 raise Damaged(check.damage, f"the drill failed at `{check.name}`: {check.words}", "use another backup")
         words = tuple(f"{check.name}: {check.words}" for check in evidence.checks)
         return Checked(kept.manifest, kept.manifest.stored_bytes, evidence.ended_at, words)
+
+    async def _note_look(self, repository: "Repository", made: Manifest) -> None:
+        from ostiary_tools.backup.evidence import LOGS, drills
+
+        looks = await asyncio.to_thread(drills, repository, made, LOGS)
+
+        async def note(register: Register) -> None:
+            await register.backup(repository.description.id, made)
+            await register.looked(repository.description.id, made.id, max(one.ended_at for one in looks))
+
+        if looks:
+            await self.vault.note(note)
 
     async def _note_drill(self, repository: "Repository", made: Manifest, at: datetime) -> None:
         async def note(register: Register) -> None:

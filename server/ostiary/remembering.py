@@ -52,12 +52,13 @@ class Remembering:
 
     async def round(self, *, whole: bool = True) -> None:
         """Miss what is gone, and note what is there. Raises ToolError, OSError, RecordingFailed."""
-        repository = await self.vault.recalled()
+        vault = self.vault.looking()
+        repository = await vault.recalled()
         id_ = repository.description.id
         logs = await asyncio.to_thread(lambda: list(_logs(repository)))
         missing, backups = await asyncio.to_thread(_looked, repository) if whole else ([], [])
         if missing:  # somebody may have let go of it meanwhile
-            again, _ = await asyncio.to_thread(_looked, await self.vault.recalled())
+            again, _ = await asyncio.to_thread(_looked, await vault.recalled())
             missing = [one for one in missing if one in again]
         news: list[Vanished] = []
 
@@ -71,7 +72,7 @@ class Remembering:
             for log in logs:
                 await register.log(log)
 
-        await self.vault.note(note)
+        await vault.note(note)
         for one in news:
             _log.warning("%s; %s", one.words, one.hint)
             await self.recorder.note("kept_vanished", {"what": one.what, "of": one.of, "found": one.words})

@@ -61,10 +61,10 @@ async def missed(it: Strongroom) -> list[tuple[str, str]]:
     return [(one.of, one.words) for one in vanished(await it.house.vault.recalled())]
 
 
-def held(repository: Repository, made: Manifest, at: datetime, damage: str = "") -> Evidence:
-    """A drill that was, or was not, passed."""
+def held(repository: Repository, made: Manifest, at: datetime, damage: str = "", of: str = DRILLS) -> Evidence:
+    """A drill, or a look, that was, or was not, passed."""
     found = Evidence(made.id, sha256(encode(made)).hexdigest(), at, at, "test", (Check("restore", "it is", 1, damage),))
-    evidence.record(repository, found)
+    evidence.record(repository, found, of)
     return found
 
 
@@ -172,11 +172,18 @@ async def test_who_takes_away_the_evidence_of_a_failed_drill_proves_nothing(stro
         listed = rows(text_of(await client.call_tool("list_backups", {})))
         found = await missed(it)
         assert evidence.newest(repository, one) is not None, "as far as signatures tell"
+        held(repository, one, now - DAY, of=evidence.LOGS)
+        await vault.register.looked(repository.description.id, one.id, now)  # which found damage
+        [*_, looked] = await missed(it)
+        unknown = evidence.newest(await vault.recalled(), one, evidence.LOGS)
+        held(repository, one, now, of=evidence.LOGS)
         again = held(repository, one, now)
         await vault.register.drilled(repository.description.id, one.id, again.ended_at)
         assert await missed(it) == []
         assert evidence.proven_at(await vault.recalled(), one) == now
     assert listed[1].endswith(",unproven")
+    assert looked == ("drill", f"what the look of {now:%Y-%m-%d %H:%M:%S}Z found of the log after the backup `{one.id}` is gone")
+    assert unknown is None
     assert found == [("drill", f"what the drill of {failed.ended_at:%Y-%m-%d %H:%M:%S}Z found of the backup `{one.id}` is gone")]
 
 

@@ -88,9 +88,10 @@ def all_and_newest(repository: Repository, manifest: Manifest, of: str = DRILLS)
     return every, _newest(found, unread=_is_gone(repository, manifest, of, names))
 
 
-def is_there(repository: Repository, known: KeptBackup) -> bool:
-    """Whether what the newest drill that is remembered found is kept, by its name. Blocking."""
-    return known.drilled_at is None or _is_among(known.drilled_at, repository.storage.names(f"{DRILLS}/{known.id}"))
+def is_there(repository: Repository, known: KeptBackup, of: str = DRILLS) -> bool:
+    """Whether what the newest drill, or look, that is remembered found is kept, by its name. Blocking."""
+    at = _remembered(known, of)
+    return at is None or _is_among(at, repository.storage.names(f"{of}/{known.id}"))
 
 
 def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
@@ -100,9 +101,14 @@ def proven_at(repository: Repository, manifest: Manifest) -> datetime | None:
 
 
 def _is_gone(repository: Repository, manifest: Manifest, of: str, names: Sequence[str]) -> bool:
-    """Whether a drill is remembered that none of these names is of."""
-    known = repository.remembered.backup(manifest.id) if repository.remembered and of == DRILLS else None
-    return known is not None and known.drilled_at is not None and not _is_among(known.drilled_at, names)
+    """Whether a drill, or look, is remembered that none of these names is of."""
+    known = repository.remembered.backup(manifest.id) if repository.remembered else None
+    at = _remembered(known, of) if known is not None else None
+    return at is not None and not _is_among(at, names)
+
+
+def _remembered(known: KeptBackup, of: str) -> datetime | None:
+    return {DRILLS: known.drilled_at, LOGS: known.looked_at}.get(of)
 
 
 def _is_among(ended_at: datetime, names: Iterable[str]) -> bool:

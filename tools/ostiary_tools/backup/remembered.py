@@ -18,6 +18,8 @@ class KeptBackup:
     kind: str
     drilled_at: datetime | None = None
     """When the newest drill ended that was held of it."""
+    looked_at: datetime | None = None
+    """When the newest look at the log ended that leads on from it."""
     marked_at: datetime | None = None
     """When it was said that it may go, as long as that holds."""
     gone_at: datetime | None = None

@@ -25,6 +25,8 @@ def vanished(repository: Repository) -> Sequence[Vanished]:
     there = [one for one in remembered.kept if one.id in names]
     drilled = each(lambda one: evidence.is_there(repository, one), there, at_once=repository.storage.at_once)
     found += [_unproven(one) for one, is_there in zip(there, drilled, strict=True) if not is_there]
+    looked = each(lambda one: evidence.is_there(repository, one, evidence.LOGS), there, at_once=repository.storage.at_once)
+    found += [_unlooked(one) for one, is_there in zip(there, looked, strict=True) if not is_there]
     return [*found, *(lost for one in remembered.logs for lost in log_lost(repository, one))]
 
 
@@ -65,3 +67,9 @@ def _back(one: KeptBackup) -> Vanished:
 def _unproven(one: KeptBackup) -> Vanished:
     words = f"what the drill of {one.drilled_at:%Y-%m-%d %H:%M:%S}Z found of the backup `{one.id}` is gone"
     return Vanished(one.id, "drill", words, "look who writes to the repository, and hold a drill of it again")
+
+
+def _unlooked(one: KeptBackup) -> Vanished:
+    words = f"what the look of {one.looked_at:%Y-%m-%d %H:%M:%S}Z found of the log after the backup `{one.id}` is gone"
+    hint = f"look who writes to the repository, and look again by `ostiary backup verify {one.id} --level wal`"
+    return Vanished(one.id, "drill", words, hint)

@@ -18,7 +18,7 @@ How = Literal["deleted", "expired", "given up"]
 _FORGOTTEN_DAYS = 366
 """What was let go of so long ago is not told any more."""
 _BACKUPS = f"""
-SELECT repository, id, datasource, kind, drilled_at, marked_at, gone_at, gone, person
+SELECT repository, id, datasource, kind, drilled_at, looked_at, marked_at, gone_at, gone, person
 FROM jobs.kept_backup WHERE gone = '' OR gone_at > now() - interval '{_FORGOTTEN_DAYS} days' ORDER BY id
 """  # noqa: S608  the constant above
 _LOGS = """
@@ -29,6 +29,7 @@ _BACKUP = """
 INSERT INTO jobs.kept_backup (repository, id, datasource, kind) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
 """
 _DRILLED = "UPDATE jobs.kept_backup SET drilled_at = greatest(drilled_at, $3) WHERE repository = $1 AND id = $2"
+_LOOKED = "UPDATE jobs.kept_backup SET looked_at = greatest(looked_at, $3) WHERE repository = $1 AND id = $2"
 _MARKED = "UPDATE jobs.kept_backup SET marked_at = $3 WHERE repository = $1 AND id = $2 AND gone = ''"
 _LET_GO = """
 INSERT INTO jobs.kept_backup AS b (repository, id, datasource, kind, gone_at, gone, person) VALUES ($1, $2, $3, $4, now(), $5, $6)
@@ -69,6 +70,10 @@ class Register:
     async def drilled(self, repository: str, id_: str, at: datetime) -> None:
         """A drill of it ended then."""
         await self.link.ask(_DRILLED, repository, id_, at)
+
+    async def looked(self, repository: str, id_: str, at: datetime) -> None:
+        """A look at the log that leads on from it ended then."""
+        await self.link.ask(_LOOKED, repository, id_, at)
 
     async def marked(self, repository: str, id_: str, at: datetime | None) -> None:
         """It was said then that it may go; `None` where that holds no more."""
