@@ -75,9 +75,11 @@ class Store(BaseHTTPRequestHandler):
         """Several."""
         text = self.rfile.read(int(self.headers["Content-Length"])).decode()
         bucket = urlsplit(self.path).path.rstrip("/")
-        for key in re.findall("<Key>(.*?)</Key>", text):
+        keys = re.findall("<Key>(.*?)</Key>", text)
+        for key in keys:
             self.kept.pop(f"{bucket}/{unescape(key)}", None)
-        self._say(200, b"<DeleteResult></DeleteResult>")
+        told = "".join(f"<Deleted><Key>{key}</Key></Deleted>" for key in keys)
+        self._say(200, f"<DeleteResult>{told}</DeleteResult>".encode())
 
     def _listed(self, bucket: str, asked: dict[str, str]) -> None:
         prefix, deep = asked.get("prefix", ""), "delimiter" not in asked
@@ -184,10 +186,10 @@ def raw_get(objects: Objects, count: int, at_once: int) -> None:
 def ours_put(objects: Objects, data: bytes) -> None:
     """As a member of a backup comes, in pieces; what was there goes first, which counts."""
     objects.remove("kept/one")
-    stage = objects.stage("kept/one", "work")
+    stage, view = objects.stage("kept/one", "work"), memoryview(data)
     with stage.create("member") as file:
         for start in range(0, len(data), _PIECE):
-            file.write(data[start : start + _PIECE])
+            file.write(view[start : start + _PIECE])
     stage.commit()
     stage.close()
 

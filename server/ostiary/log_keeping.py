@@ -32,6 +32,8 @@ _FIRST_PAUSE_S, _LAST_PAUSE_S = 1.0, 60.0
 _GOES_WELL_S = 60.0
 _RELEASE_S = 3600.0
 _TAIL_S, _BEAT_S = 5.0, 10.0
+_BUCKET_TAIL_S = 20.0
+"""Each costs some fifteen requests, and somebody pays for them."""
 _SHARE = 4
 """Of what may be lost, which waiting for the next tail, or for the next try, may take."""
 
@@ -137,7 +139,8 @@ class LogKeeping:
             known = (self.vault.sources.get(Backup(name, Kind.FULL.value)) for name in names)
             return [one for one in known if one is not None]
 
-        pace = Pace(min(_TAIL_S, plan.recovery_point_s / _SHARE), min(_BEAT_S, plan.recovery_point_s / _SHARE))
+        tail_s = _TAIL_S if self.vault.bucket is None else _BUCKET_TAIL_S
+        pace = Pace(min(tail_s, plan.recovery_point_s / _SHARE), min(_BEAT_S, plan.recovery_point_s / _SHARE))
         return Work(source, repository, self.vault.workshop().sought, cluster_folder(self.vault, system), system, pace, others)
 
     def _note(self, name: str, system: str) -> None:

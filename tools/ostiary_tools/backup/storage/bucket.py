@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 from ostiary_tools.errors import Refused, StoreAway, Unavailable
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from obstore.store import S3Config, S3Store
 
 T = TypeVar("T")
+Data: TypeAlias = bytes | memoryview
+"""Not to be changed before it has arrived."""
 
 _WRITE = "ostiary-write"
 """The object's own metadata that holds the number of its write."""
@@ -129,15 +131,15 @@ class Bucket:
 
         return self._tried(got, key)
 
-    def put(self, key: str, data: bytes) -> str:
+    def put(self, key: str, data: Data) -> str:
         """Write it over whatever is there. Gives its tag. Raises Unavailable."""
         return self._put(key, data, "overwrite")
 
-    def create(self, key: str, data: bytes) -> str:
+    def create(self, key: str, data: Data) -> str:
         """Likewise where nothing is. Raises Changed where something is, and Unavailable."""
         return self._put(key, data, "create")
 
-    def replace(self, key: str, data: bytes, etag: str) -> str:
+    def replace(self, key: str, data: Data, etag: str) -> str:
         """Likewise over what has that tag. Raises Changed where it has another or is gone, and Unavailable."""
         return self._put(key, data, {"e_tag": etag})
 
@@ -184,7 +186,7 @@ class Bucket:
             yield from (one["path"] for one in page)
             return
 
-    def _put(self, key: str, data: bytes, mode: Any) -> str:
+    def _put(self, key: str, data: Data, mode: Any) -> str:
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 

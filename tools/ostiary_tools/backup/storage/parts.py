@@ -34,9 +34,12 @@ class Sent(io.RawIOBase):
         self._check = check
         self._told = told
         self._failed = False
-        self._rest = bytearray()
+        self._part = bytearray()
+        self._length = 0
         self._sizes: list[int] = []
-        self._sending: set[Future[str]] = set()
+        self._sending: dict[Future[str], bytearray] = {}
+        self._free: list[bytearray] = []
+        """What held parts that have arrived: new memory costs more than all that is done with it here."""
         self._pool: ThreadPoolExecutor | None = None
 
     def writable(self) -> bool:
@@ -45,12 +48,16 @@ class Sent(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         """Takes all. Raises Unavailable."""
-        self._rest += data
-        while len(self._rest) > PART_BYTES:
-            self._await(AT_ONCE - 1)
-            part = bytes(memoryview(self._rest)[:PART_BYTES])
-            del self._rest[:PART_BYTES]
-            self._send(part, alone=False)
+        left = memoryview(data)
+        while left:
+            if self._length == PART_BYTES:
+                self._send(alone=False)
+            if not self._part:
+                self._part = self._free.pop() if self._free else bytearray(PART_BYTES)
+            piece = left[: PART_BYTES - self._length]
+            self._part[self._length : self._length + len(piece)] = piece
+            self._length += len(piece)
+            left = left[len(piece) :]
         return len(data)
 
     def close(self) -> None:
@@ -60,33 +67,36 @@ class Sent(io.RawIOBase):
         super().close()
         try:
             if not self._failed:
-                self._send(bytes(self._rest), alone=not self._sizes)
+                self._send(alone=not self._sizes)
                 self._await(0)
                 self._told(self._sizes)
         finally:
-            self._rest.clear()
             if self._pool is not None:
                 self._pool.shutdown(cancel_futures=True)
 
-    def _send(self, part: bytes, *, alone: bool) -> None:
-        name = self._name if alone else part_name(self._name, len(self._sizes))
+    def _send(self, *, alone: bool) -> None:
+        key = f"{self._folder}/{self._name if alone else part_name(self._name, len(self._sizes))}"
+        part = memoryview(self._part)[: self._length]
         self._failed = True
         self._check()
         if alone:
-            self._bucket.create(f"{self._folder}/{name}", part)
+            self._bucket.create(key, part)
         else:
+            self._await(AT_ONCE - 1)
             self._pool = self._pool or ThreadPoolExecutor(AT_ONCE, "backup-part")
-            self._sending.add(self._pool.submit(self._bucket.create, f"{self._folder}/{name}", part))
+            self._sending[self._pool.submit(self._bucket.create, key, part)] = self._part
         self._failed = False
-        self._sizes.append(len(part))
+        self._sizes.append(self._length)
+        self._part, self._length = bytearray(), 0
 
     def _await(self, most: int) -> None:
         """Until no more than so many parts are on their way. Raises what became of one that did not arrive."""
         self._failed = True
         while len(self._sending) > most:
-            done, self._sending = wait(self._sending, return_when=FIRST_COMPLETED)
-            for one in done:
+            for one in wait(self._sending, return_when=FIRST_COMPLETED).done:
+                part = self._sending.pop(one)
                 one.result()
+                self._free.append(part)
         self._failed = False
 
 
@@ -125,13 +135,21 @@ class Got(io.RawIOBase):
 
     def readinto(self, buffer: Any, /) -> int:
         """As much as comes next of one part. Raises OSError where it is not as long as it was, and Unavailable."""
+        piece = self._piece(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Likewise, without a copy in between; all where no size is given."""
+        return bytes(self._piece(size)) if size >= 0 else self.readall()
+
+    def _piece(self, size: int) -> memoryview:
         start, end, data = self._part
         if not start <= self._at < end:
             start, end, data = self._part = self._next()
-        piece = data[self._at - start : self._at - start + len(buffer)]
-        buffer[: len(piece)] = piece
+        piece = memoryview(data)[self._at - start : self._at - start + size]
         self._at += len(piece)
-        return len(piece)
+        return piece
 
     def close(self) -> None:
         """What was asked for and not read is given up."""
