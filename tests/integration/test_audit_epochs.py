@@ -394,6 +394,23 @@ async def test_an_export_and_a_proof_of_an_epoch_are_verified_elsewhere(audit_lo
 
 @pytest.mark.slow
 @pytest.mark.asyncio
+async def test_an_export_is_evidence_where_the_anchors_are_lost_as_well(audit_log: AuditLog, tmp_path: Path):
+    await audit_log.write(2)
+    then = audit_log.keep()
+    await audit_log.write(3)
+    await export_log(audit_log.place.reader_dsn, tmp_path / "log.jsonl")
+    audit_log.put_back(then)
+    audit_log.place.anchor.unlink()
+    assert not (await standing(audit_log.place, [])).known
+    assert (await standing(audit_log.place, [tmp_path / "log.jsonl"])).known.claims[0].size == 14
+    await open_epoch(audit_log, tmp_path / "log.jsonl")
+    await audit_log.write(1)
+    report = await audit_log.verify()
+    assert (report.exit_code, report.epochs[0].lost[0].up_to) == (4, 14)
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
 async def test_forged_notes_in_any_number_hide_no_evidence(audit_log: AuditLog):
     await put_back(audit_log)
     true = audit_log.place.anchor.read_text()

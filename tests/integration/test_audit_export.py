@@ -15,6 +15,7 @@ from fix_audit import AuditLog
 from ostiary.audit import stream as stream_module
 from ostiary.audit.export import export_log
 from ostiary.audit.notes import Unreadable
+from ostiary.audit.opening import opened, standing
 from ostiary.audit.proof import NoProof, check_proof, prove_growth, prove_record
 from ostiary.audit.reader import LogReader
 from ostiary.audit.seal import SealRefused, oldest_month, seal_month
@@ -144,6 +145,28 @@ def test_a_sealed_month_is_in_its_export_and_the_chain_goes_on(audit_log: AuditL
         assert verify_export(tmp_path / "rest.jsonl", place.public_key, place.anchor).exit_code == 0
         await audit_log.tamper("DELETE FROM audit.seal")
         assert (await audit_log.verify()).exit_code == 1
+
+    asyncio.run(case())
+
+
+@pytest.mark.slow
+def test_a_month_of_before_an_epoch_is_sealed_after_it(audit_log: AuditLog, old_month: str, tmp_path: Path) -> None:
+    """The records of an epoch are not in that month's export, and the ends that it names stay true of what is left."""
+
+    async def case() -> None:
+        place = audit_log.place
+        then = audit_log.keep()
+        await audit_log.write(2)
+        audit_log.put_back(then)
+        await opened(place, await standing(place, []), "olga", "the disk failed")
+        await audit_log.write(1)
+        await seal_month(place, old_month, tmp_path / "month.jsonl")
+        assert verify_export(tmp_path / "month.jsonl", place.public_key, None).exit_code == 0
+        await audit_log.write(1)
+        report = await audit_log.verify()
+        assert (report.exit_code, report.findings) == (4, ())
+        await export_log(place.reader_dsn, tmp_path / "rest.jsonl")
+        assert verify_export(tmp_path / "rest.jsonl", place.public_key, place.anchor).exit_code == 4
 
     asyncio.run(case())
 

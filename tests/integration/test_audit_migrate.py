@@ -11,6 +11,7 @@ import pytest
 from fix_audit import audit_log_at
 from fix_postgres import PostgresServer, new_server, short_directory
 
+from ostiary.audit.opening import opened, standing
 from ostiary_tools.control.connect import Rejected, Unreachable
 from ostiary_tools.control.migrate import Migration, migrate, pending, shipped
 from ostiary_tools.control.people import Answered, PeopleTable, Request
@@ -117,6 +118,28 @@ async def test_without_a_superuser_everything_holds_but_the_event_triggers_and_t
     admin = await asyncpg.connect(managed_server.dsn(CLOUD, "control"))
     try:
         for attack in ("DELETE FROM audit.log", "SET ROLE ostiary_owner", "DROP TABLE audit.log", "SET ROLE ostiary_cursors"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await admin.execute(attack)
+    finally:
+        await admin.close()
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_an_administrator_that_is_no_superuser_opens_an_epoch_and_writes_none(
+    managed_server: PostgresServer, tmp_path: Path
+) -> None:
+    dsn = managed_server.dsn(CLOUD, "control")
+    await migrate(dsn)
+    log = audit_log_at(managed_server, "control", tmp_path)
+    log = replace(log, place=replace(log.place, admin_dsn=dsn))
+    await log.write(1)
+    await opened(log.place, await standing(log.place, []), "olga", "moved to another provider")
+    await log.write(1)
+    assert (await log.verify()).exit_code == 4
+    admin = await asyncpg.connect(dsn)
+    try:
+        for attack in ("DELETE FROM audit.epoch", "INSERT INTO audit.evidence VALUES ('')", "DELETE FROM approvals.asked"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await admin.execute(attack)
     finally:
