@@ -77,6 +77,7 @@ async def test_a_log_that_was_put_back_takes_no_record_before_a_person_opens_an_
     assert not (await standing(audit_log.place, [])).known, "there is nothing left to decide"
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_the_first_record_of_an_epoch_says_where_every_stream_ended_and_what_was_known(audit_log: AuditLog):
     await put_back(audit_log)
@@ -147,6 +148,7 @@ async def test_a_put_back_log_is_noticed_within_a_round_by_who_has_another_ancho
             await recorder.intend(entry())
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio
 async def test_no_epoch_is_opened_while_a_process_records(audit_log: AuditLog):
     await put_back(audit_log)
