@@ -26,7 +26,7 @@ from ostiary_tools.errors import DatabaseError, NotOnReplica, Refused, TooCostly
 from ostiary_tools.sql.mending import mended
 from ostiary_tools.view import SchemaView, World
 
-OF_THE_SERVER = frozenset(("busy", "over_budget", "not_approved", "not_recorded", RULE, "unavailable", "internal"))
+OF_THE_SERVER = frozenset(("busy", "over_budget", "not_approved", "not_recorded", "unavailable", "internal"))
 """Codes that tell how the server or its caller is and nothing of what was asked for: where a thing is asked for by its address,
 any other failure is answered as if it did not exist."""
 
@@ -142,7 +142,7 @@ def not_recorded(error: RecordingFailed) -> CallFailed:
     if not isinstance(error, Undecided):
         return NotRecorded()
     message = "the audit log was put back to an earlier moment, so nothing is run before a person has decided that it goes on"
-    return CallFailed(RULE, message, f"tell the operator: `{COMMAND}` says what is to be known first, and does it")
+    return CallFailed("not_recorded", message, f"tell the operator: `{COMMAND}` says what is to be known first", (RULE,))
 
 
 class Internal(CallFailed):

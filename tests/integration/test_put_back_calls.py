@@ -88,7 +88,7 @@ async def test_agents_are_told_who_decides_and_are_answered_again_when_it_was(si
         log.put_back(then)
 
         async def told() -> bool:
-            return text_of(await ada.call_tool("whoami", {})).startswith("audit_put_back: ")
+            return "\nrule: audit_put_back\n" in text_of(await ada.call_tool("whoami", {}))
 
         await until(told)
         said = text_of(await ada.call_tool("query", {"sql": "select 1"}))
