@@ -5,30 +5,26 @@ a thread reads, its input one that a thread writes.
 """
 
 import asyncio
-import io
 import os
 import re
 import signal
 import sys
-import threading
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
+from ostiary_tools.backup.pipes import Input, Line, Output, Stderr, pipe
 from ostiary_tools.embedded.account import Account
 from ostiary_tools.errors import ProgramFailed, Unavailable
 
 _LEASH = Path(__file__).with_name("leash.py")
-_TAIL = 65_536
-"""Bytes of stderr that are kept: the last ones say why."""
 _LONGEST_WORDS = 300
 _STDERR_S = 5.0
 """How long stderr may stay open when a program is gone: what it left behind could hold it for ever."""
 _NO_REASONS = frozenset({"disconnected"})
 """What programs say after the reason."""
-_PIPE_BYTES = 1 << 20
 _KILLED = 128 + signal.SIGKILL
 _NO_REASON = "it gave no reason ({})"
 _COMPLAINT = re.compile(r"^.*?\b(?:error|fatal|panic|FATAL|PANIC|ERROR): +(.*)$")
@@ -59,110 +55,16 @@ class Command:
     """A folder that goes when it has ended."""
 
 
-class Output(io.RawIOBase):
-    """What a program writes, for a thread to read. Closing it, in any thread, ends the program."""
-
-    def __init__(self, descriptor: int, line: "_Line") -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._line = line
-        self._lock = threading.Lock()
-        self._at_end = False
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        """As much as there is. Raises ValueError once it was closed, so that it is never taken for whole."""
-        with self._lock:
-            if self._descriptor < 0 or self.closed:
-                raise ValueError("a program's output that was closed is read")
-            count = os.readv(self._descriptor, [buffer])
-        if self.closed:
-            raise ValueError("a program's output was closed while it was read")
-        self._at_end = count == 0
-        return count
-
-    def read(self, size: int = -1, /) -> bytes:
-        """As much as is asked for, less only at the end: programs write little at once, and each piece costs whoever takes it."""
-        if size < 0:
-            return self.readall()
-        buffer, count = memoryview(bytearray(size)), 0
-        while count < size and (more := self.readinto(buffer[count:])):
-            count += more
-        return bytes(buffer[:count])
-
-    def close(self) -> None:
-        """Does not wait for who reads: the program ends, and with it the reading. One that was read to its end ends by itself."""
-        super().close()
-        if not self._at_end:
-            self._line.cut()
-
-    def free(self) -> None:
-        """Give the descriptor back, once the program is gone. Blocking."""
-        super().close()
-        with self._lock:
-            self._descriptor = _freed(self._descriptor)
-
-
-class Input(io.RawIOBase):
-    """What a program reads, for a thread to write. Closing it is the end of what it reads."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._lock = threading.Lock()
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, data: Any, /) -> int:
-        """All of it. Raises BrokenPipeError where the program has ended."""
-        rest = memoryview(data).cast("B")
-        size = len(rest)
-        with self._lock:
-            while rest and self._descriptor >= 0:
-                rest = rest[os.write(self._descriptor, rest) :]
-        if rest:
-            raise BrokenPipeError("a program's input that was closed is written")
-        return size
-
-    def close(self) -> None:
-        """The end, for the program."""
-        super().close()
-        with self._lock:
-            self._descriptor = _freed(self._descriptor)
-
-
-class _Line:
-    """Our end of the pipe to the leash."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._lock = threading.Lock()
-
-    def say(self, number: signal.Signals) -> None:
-        with self._lock, suppress(OSError):  # who would hear it has ended
-            if self._descriptor >= 0:
-                os.write(self._descriptor, bytes([number]))
-
-    def cut(self) -> None:
-        with self._lock:
-            self._descriptor = _freed(self._descriptor)
-
-
 class Running:
     """A program that was started, and may have ended."""
 
-    def __init__(self, command: Command, process: asyncio.subprocess.Process, line: _Line, ends: "_Ends") -> None:
+    def __init__(self, command: Command, process: asyncio.subprocess.Process, line: Line, ends: "_Ends") -> None:
         self._command = command
         self._process = process
         self._line = line
         self._output = Output(ends.output, line) if command.writes else None
         self._input = Input(ends.source) if command.reads else None
-        self._stderr = _Stderr(ends.stderr)
+        self._stderr = Stderr(ends.stderr)
         self._ended = asyncio.create_task(self._wait())
 
     @property
@@ -243,31 +145,6 @@ class Running:
         return code if code >= 0 else 128 - code
 
 
-class _Stderr:
-    """What a program says there, as it comes."""
-
-    def __init__(self, descriptor: int) -> None:
-        self.said = bytearray()
-        self.ended = asyncio.Event()
-        self._descriptor = descriptor
-        os.set_blocking(descriptor, False)
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(descriptor, self._read)
-
-    def close(self) -> None:
-        self._loop.remove_reader(self._descriptor)
-        os.close(self._descriptor)
-
-    def _read(self) -> None:
-        with suppress(BlockingIOError):
-            piece = os.read(self._descriptor, 8192)
-            self.said += piece
-            del self.said[:-_TAIL]
-            if not piece:
-                self._loop.remove_reader(self._descriptor)
-                self.ended.set()
-
-
 @asynccontextmanager
 async def started(command: Command) -> AsyncIterator[Running]:
     """A program that runs while the block lasts at most. Raises Unavailable where it cannot be started."""
@@ -325,9 +202,9 @@ class _Ends:
 async def _start(command: Command) -> Running:
     ours: list[int] = []
     theirs: list[int] = []
-    line, stderr = _pipe(theirs, ours), _pipe(ours, theirs)
-    source = _pipe(theirs, ours) if command.reads else None
-    sink = _pipe(ours, theirs) if command.writes else None
+    line, stderr = pipe(theirs, ours), pipe(ours, theirs)
+    source = pipe(theirs, ours) if command.reads else None
+    sink = pipe(ours, theirs) if command.writes else None
     try:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -348,27 +225,9 @@ async def _start(command: Command) -> Running:
     finally:
         for descriptor in theirs:
             os.close(descriptor)
-    return Running(command, process, _Line(line[1]), _Ends(stderr[0], sink[0] if sink else -1, source[1] if source else -1))
+    return Running(command, process, Line(line[1]), _Ends(stderr[0], sink[0] if sink else -1, source[1] if source else -1))
 
 
 def _orders(command: Command) -> tuple[str, ...]:
     identity = "" if command.account is None or not command.account.switch() else f"{command.account.uid}:{command.account.gid}"
     return str(command.grace_s), str(int(command.last_signal)), identity, str(command.rubbish or "")
-
-
-def _pipe(readers: list[int], writers: list[int]) -> tuple[int, int]:
-    """A pipe, its ends noted with whose they are."""
-    read, write = os.pipe()
-    readers.append(read)
-    writers.append(write)
-    with suppress(OSError, AttributeError, ImportError):  # Linux alone: fewer and longer reads
-        import fcntl
-
-        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-    return read, write
-
-
-def _freed(descriptor: int) -> int:
-    if descriptor >= 0:
-        os.close(descriptor)
-    return -1
