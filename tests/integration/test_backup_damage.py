@@ -17,6 +17,7 @@ from fix_backup import Vault, copied, flip, keep, new_vault, signed_anew
 from ostiary_tools.backup import streams
 from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.manifest import Content, Member
+from ostiary_tools.backup.plain import opened
 from ostiary_tools.backup.repository import Repository, StoredBackup, initialise, open_repository
 from ostiary_tools.backup.sealing import pin, pinned
 from ostiary_tools.backup.storage.folder import Folder
@@ -267,7 +268,7 @@ def sealed(vault: Vault, data: bytes) -> tuple[Member, bytes]:
 def test_what_holds_more_than_is_stated_is_not_read_on(vault: Vault):
     member, stored = sealed(vault, bytes(200_000_000))
     small = replace(member, plain_bytes=3_000_000)
-    with streams.opened(small, io.BytesIO(stored), [vault.operational]) as plain:
+    with opened(small, io.BytesIO(stored), [vault.operational]) as plain:
         assert len(plain.read(2_000_000)) == 2_000_000
         with pytest.raises(Damaged, match="more than was put"):
             plain.read(2_000_000)
@@ -304,5 +305,5 @@ def _encrypted(vault: Vault, data: bytes) -> bytes:
 
 def _assert_damaged(vault: Vault, stored: bytes, words: str) -> None:
     member = Member(FIRST, Content.SQLITE, 1000, "0" * 64, len(stored), hashlib.sha256(stored).hexdigest())
-    with pytest.raises(Damaged, match=words), streams.opened(member, io.BytesIO(stored), [vault.operational]) as plain:
+    with pytest.raises(Damaged, match=words), opened(member, io.BytesIO(stored), [vault.operational]) as plain:
         plain.read()

@@ -1,4 +1,4 @@
-"""Encrypts or decrypts its standard input to its standard output with age: a program of its own, started by `streams`.
+"""Encrypts or decrypts its standard input to its standard output with age: a program of its own, started by `encryption`.
 
 pyrage holds the interpreter's lock while it works, so within the server it would hold up everything else, and be held up by
 it. Keys come through an inherited descriptor, never as arguments. It ends with 0 only after the last byte was written.

@@ -13,10 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from ostiary_tools.backup import chain, pieces, streams, strict_json
+from ostiary_tools.backup import chain, pieces, strict_json
 from ostiary_tools.backup.keys import Identity, NoKey, Probe, answers, make_probe, parsed_recipient, proves
 from ostiary_tools.backup.manifest import Manifest, Member
 from ostiary_tools.backup.manifest_json import ID, decode
+from ostiary_tools.backup.plain import opened
 from ostiary_tools.backup.port import Storage
 from ostiary_tools.backup.remembered import Remembered
 from ostiary_tools.backup.sealing import Seal, Signer
@@ -91,7 +92,7 @@ class StoredBackup:
             raise NoKey("there is no key here to decrypt backups with", hint)
         if not self.readable:
             raise NoKey("none of the keys opens this backup", "use the key it was made with, or the recovery key")
-        with streams.opened(member, self.stored(member), self.identities) as plain:
+        with opened(member, self.stored(member), self.identities) as plain:
             yield plain
 
     def stored(self, member: Member) -> BinaryIO:

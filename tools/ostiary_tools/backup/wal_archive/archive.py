@@ -16,6 +16,7 @@ from typing import BinaryIO
 from ostiary_tools.backup import small, streams, wal
 from ostiary_tools.backup.keys import NoKey
 from ostiary_tools.backup.manifest import Content, Member
+from ostiary_tools.backup.plain import opened
 from ostiary_tools.backup.port import Stage
 from ostiary_tools.backup.repository import Repository, read_signed
 from ostiary_tools.backup.wal_archive import looking, pages, timelines
@@ -247,7 +248,7 @@ class Archive:
         if small.is_small(called):
             yield BytesIO(small.opened(called, self.stored(segment), identities))
             return
-        with streams.opened(called, self.stored(segment), identities) as plain:
+        with opened(called, self.stored(segment), identities) as plain:
             yield plain
 
     def stored(self, segment: Segment) -> BinaryIO:
