@@ -26,9 +26,10 @@ from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.repository import Repository
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.session import connected, environment
-from ostiary_tools.backup.wal_archive import clock, slot
+from ostiary_tools.backup.wal_archive import slot
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.arrivals import Arrivals, Spool
+from ostiary_tools.backup.wal_archive.beating import beating
 from ostiary_tools.backup.wal_archive.posting import Place, Post
 from ostiary_tools.backup.wal_archive.slot import Look, Server
 from ostiary_tools.backup.wal_archive.standing import Teller
@@ -37,7 +38,6 @@ from ostiary_tools.errors import Damaged, ProgramFailed, ToolError, Unavailable
 
 T = TypeVar("T")
 _LOOK_S = 1.0
-_CLOCK_AGAIN_S = 60.0
 _PATIENCE_S = 60.0
 _MOST_LOOKS = 3600
 _HEADER = 40
@@ -146,7 +146,7 @@ class _Receiver:
         try:
             first = wal.name(place.timeline, place.position // server.segment_bytes, server.segment_bytes)
             await asyncio.to_thread(run.begin, first)
-            async with started(self._command(run.log, server, programs, who)) as program, _beside(self._beats()):
+            async with started(self._command(run.log, server, programs, who)) as program, _beside(self._beating()):
                 await self._watch(program, run, server, first)
         finally:
             await _done(run.release)
@@ -228,31 +228,9 @@ class _Receiver:
         )
         await _done(lambda: self._teller.say(receiving=True))
 
-    async def _beats(self) -> None:
-        """Rows of clocks, as long as the log comes; without them it comes all the same."""
-        ticking: dict[str, asyncio.Task[None]] = {}
-        try:
-            while True:
-                for source in (self._work.source, *await asyncio.to_thread(self._work.others)):
-                    if source.dsn not in ticking:
-                        ticking[source.dsn] = asyncio.create_task(self._ticks(source), name="clock")
-                await asyncio.sleep(self._work.pace.beat_s)
-        finally:
-            for task in ticking.values():
-                task.cancel()
-            await asyncio.gather(*ticking.values(), return_exceptions=True)
-
-    async def _ticks(self, source: Source) -> None:
-        while True:
-            try:
-                async with clock.ticking(source.dsn) as session:
-                    self._teller.change(clock="")
-                    while True:
-                        await clock.beat(session)
-                        await asyncio.sleep(self._work.pace.beat_s)
-            except ToolError as error:
-                self._teller.change(clock=f"{source.name}: {error.message}; {error.hint}")
-            await asyncio.sleep(_CLOCK_AGAIN_S)
+    def _beating(self) -> Coroutine[None, None, None]:
+        work = self._work
+        return beating(lambda: (work.source, *work.others()), work.pace.beat_s, self._teller)
 
     async def _begin(self, server: Server, held: int, programs: Programs, who: Login) -> Place:
         """The segment that is to come first."""
