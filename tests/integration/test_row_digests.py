@@ -222,6 +222,22 @@ async def test_a_table_of_very_many_columns_has_a_print(any_server: PostgresServ
 
 
 @pytest.mark.asyncio
+async def test_columns_of_every_name_are_read(any_server: PostgresServer, made_in: Callable[..., str]):
+    names = ["{}", "{seed}", "{value}", "t", "ROW", "$1", 'a"b', "0) FROM x; --"]
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    columns = ", ".join(f"{name} integer" for name in quoted)
+    more = ", ".join(f'"{number}{name[1:]} jsonb' for number, name in enumerate(quoted))
+    database = made_in(any_server, f"CREATE TABLE o ({columns}, {more}); INSERT INTO o SELECT")
+    async with session(any_server, database) as connection:
+        before = await printed(connection, Way.BINARY)
+        for name in (*quoted, '"0{}"', '"7' + quoted[7][1:]):
+            any_server.sql(f"UPDATE o SET {name} = '1'", database)
+            after = await printed(connection, Way.BINARY)
+            assert unseen(before, after, ["o"]) == [], name
+            before = after
+
+
+@pytest.mark.asyncio
 async def test_a_database_of_another_encoding_has_a_print(postgres_server: PostgresServer, made_in: Callable[..., str]):
     """Values that are sent are converted for whoever reads them, which not all can be."""
     database = f"{made_in(postgres_server)}_bytes"

@@ -12,36 +12,39 @@ from dataclasses import dataclass
 from ostiary_tools.backup.manifest import Way
 from ostiary_tools.identifiers import quoted
 
-_INTEGER = "hashint4extended(coalesce({value}, 0), {seed})"
-_STRING = """hashtextextended(coalesce({value}, '') COLLATE "C", {seed})"""
+_INTEGER = ("{}", "0", "hashint4extended({value}, {seed})")
+_STRING = ("{}", "''", 'hashtextextended({value} COLLATE "C", {seed})')
+_BYTES = "hashbyteaextended({value}, {seed})"
+_OLDER_BYTES = "hash_record_extended(ROW({value}), {seed})"
+"""A row of one value has that value's hash."""
+_HASHES_BYTES = 18
+"""The first version with a hash of `bytea` that can be called."""
 _DIRECT = {
-    16: _INTEGER.replace("{value}", "{value}::int4"),  # boolean
+    16: ("{}::int4", *_INTEGER[1:]),  # boolean
     21: _INTEGER,
     23: _INTEGER,
-    20: "hashint8extended(coalesce({value}, 0), {seed} # coalesce({value}, 0))",  # alone it keeps 32 bits of 64
+    20: ("{}", "0", "hashint8extended({value}, {seed} # {value})"),  # bigint, of which the hash alone keeps 32 bits of 64
     25: _STRING,
-    1043: _STRING,  # varchar
+    1043: _STRING,
     # char(n), of which the hash alone leaves out blanks at the end
-    1042: """hashbpcharextended(coalesce({value}, '') COLLATE "C", {seed} # octet_length(coalesce({value}, '')))""",
+    1042: ("{}", "''", 'hashbpcharextended({value} COLLATE "C", {seed} # octet_length({value}))'),
 }
-"""By type, with nothing in the place of NULL."""
+"""By type a value, what stands for it where it is NULL, and its hash."""
 _SENT = {
-    17: "{value}",  # bytea
-    700: "float4send({value})",
-    701: "float8send({value})",
-    1082: "date_send({value})",
-    1083: "time_send({value})",
-    1114: "timestamp_send({value})",
-    1184: "timestamptz_send({value})",
-    1186: "interval_send({value})",
-    1700: "numeric_send({value})",
-    2950: "uuid_send({value})",
+    17: "{}",  # bytea
+    700: "float4send({})",
+    701: "float8send({})",
+    1082: "date_send({})",
+    1083: "time_send({})",
+    1114: "timestamp_send({})",
+    1184: "timestamptz_send({})",
+    1186: "interval_send({})",
+    1700: "numeric_send({})",
+    2950: "uuid_send({})",
 }
 """Bytes by type; none of them is text, which would be converted for whom it is sent to."""
 _AT_ONCE = 60
 """Columns in one chain: so many have a bit of their own in a number that says which are NULL."""
-_HASHES_BYTES = 18
-"""The first version with a hash of `bytea` that can be called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,28 +78,27 @@ class Digests:
             return _of_text(columns, "0")
         direct = [column for column in columns if column.type in _DIRECT or column.type in _SENT][:_AT_ONCE]
         others = [column for column in columns if column not in direct]
-        digest = _nulls(direct) if direct else "0"
-        if others or not direct:
-            digest = self._of_others(others, digest)
-        for column in direct:
-            digest = self._of_one(column, digest)
-        return digest
+        digest = self._of_direct(direct) if direct else "0"
+        return self._of_others(others, digest) if others or not direct else digest
 
-    def _of_one(self, column: Column, seed: str) -> str:
-        if column.type in _DIRECT:
-            return _DIRECT[column.type].format(value=column.value, seed=seed)
-        return self._of_bytes(f"coalesce({_SENT[column.type].format(value=column.value)}, '')", seed)
+    def _of_direct(self, columns: Sequence[Column]) -> str:
+        """Where any is NULL the chain begins with a number that says which."""
+        full, gaps = "0::int8", _gaps(columns)
+        for column in columns:
+            value, nothing, hashed = _DIRECT.get(column.type) or (_SENT[column.type], "''", self._bytes)
+            value = value.format(column.value)
+            full = hashed.format(value=value, seed=full)
+            gaps = hashed.format(value=f"coalesce({value}, {nothing})", seed=gaps)
+        return f"CASE WHEN {' OR '.join(f'{column.value} IS NULL' for column in columns)} THEN {gaps} ELSE {full} END"
 
     def _of_others(self, columns: Sequence[Column], seed: str) -> str:
         if not self.utf8 or any(column.type in self.unsent for column in columns):
             return _of_text(columns, seed)
-        return self._of_bytes(f"record_send({_row(columns)})", seed)
+        return self._bytes.format(value=f"record_send({_row(columns)})", seed=seed)
 
-    def _of_bytes(self, value: str, seed: str) -> str:
-        """A row of one value has that value's hash."""
-        return (
-            f"hashbyteaextended({value}, {seed})" if self.major >= _HASHES_BYTES else f"hash_record_extended(ROW({value}), {seed})"
-        )
+    @property
+    def _bytes(self) -> str:
+        return _BYTES if self.major >= _HASHES_BYTES else _OLDER_BYTES
 
 
 def _of_text(columns: Sequence[Column], seed: str) -> str:
@@ -108,9 +110,6 @@ def _row(columns: Sequence[Column]) -> str:
     return f"ROW({', '.join(column.value for column in columns)})"
 
 
-def _nulls(columns: Sequence[Column]) -> str:
-    """Which of them are NULL, as a number; rows without any are soon done."""
-    bits = " + ".join(
-        f"CASE WHEN {column.value} IS NULL THEN {1 << place}::int8 ELSE 0 END" for place, column in enumerate(columns)
-    )
-    return f"CASE num_nulls({', '.join(column.value for column in columns)}) WHEN 0 THEN 0 ELSE {bits} END"
+def _gaps(columns: Sequence[Column]) -> str:
+    bits = (f"CASE WHEN {column.value} IS NULL THEN {1 << place}::int8 ELSE 0 END" for place, column in enumerate(columns))
+    return f"({' + '.join(bits)})"
