@@ -5,7 +5,7 @@ A backup is noted by whoever makes it, too; what is noted here is what they were
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,7 +53,12 @@ class Remembering:
     async def round(self, *, whole: bool = True) -> None:
         """Miss what is gone, and note what is there. Raises ToolError, OSError, RecordingFailed."""
         vault = self.vault.looking()
-        repository = await vault.recalled()
+        try:
+            repository = await vault.recalled()
+        except ToolError as error:
+            if whole:
+                await self._all_of_it(error)
+            raise
         id_ = repository.description.id
         logs = await asyncio.to_thread(lambda: list(_logs(repository)))
         missing, backups = await asyncio.to_thread(_looked, repository) if whole else ([], [])
@@ -73,6 +78,25 @@ class Remembering:
                 await register.log(log)
 
         await vault.note(note)
+        await self._told(news)
+
+    async def _all_of_it(self, error: ToolError) -> None:
+        """Where the repository itself is gone, or is another one."""
+        from ostiary_tools.backup.repository import Gone
+        from ostiary_tools.backup.sealing import pinned
+
+        id_ = await asyncio.to_thread(pinned, self.vault.pin)
+        if id_ is None or not isinstance(error, Gone | Damaged):
+            return
+        news: list[Vanished] = []
+
+        async def note(register: Register) -> None:
+            news.extend(await register.found(id_, [Vanished(id_, "backup", error.message, error.hint)]))
+
+        await self.vault.note(note)
+        await self._told(news)
+
+    async def _told(self, news: Sequence[Vanished]) -> None:
         for one in news:
             _log.warning("%s; %s", one.words, one.hint)
             await self.recorder.note("kept_vanished", {"what": one.what, "of": one.of, "found": one.words})

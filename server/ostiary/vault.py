@@ -159,15 +159,17 @@ class Vault:
 
     def repository(self, remembered: Remembered | None = None) -> "Repository":
         """The repository, with the keys that are here. Blocking. Raises Unavailable where there is none yet, and Damaged."""
-        from ostiary_tools.backup.repository import open_repository
+        from ostiary_tools.backup.repository import Gone, open_repository
         from ostiary_tools.backup.sealing import load_signer, pinned
 
         if not self.signing_key.exists():  # it is made with the repository
             raise Unavailable("there is no repository of backups yet", _INIT)
-        signer = load_signer(self.signing_key)
+        signer, pin = load_signer(self.signing_key), pinned(self.pin)
         try:
-            found = open_repository(self.storage(), signer.seal, signer, self._identities(), pinned=pinned(self.pin))
+            found = open_repository(self.storage(), signer.seal, signer, self._identities(), pinned=pin)
         except FileNotFoundError:
+            if pin is not None:
+                raise Gone from None
             raise Unavailable("there is no repository of backups yet", _INIT) from None
         return replace(found, remembered=remembered.of(found.description.id)) if remembered is not None else found
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -19,13 +19,17 @@ from fix_http import samples
 from fix_person import Person
 from fix_retention import DAY, SEGMENT_BYTES, SYSTEM, dated, logged
 
+from ostiary.app import open_house
 from ostiary.call import Call
 from ostiary.config.backup import Plan
 from ostiary.expiring import Expiry, Marking, due, expire
 from ostiary.http.metrics import Exposition, Plans
 from ostiary.recovery import coverage
+from ostiary.recovery.gathering import gathered
+from ostiary.recovery.judging import report as report_of
 from ostiary.recovery.outline import outlined
 from ostiary.remembering import Remembering
+from ostiary.vault import open_vault
 from ostiary_policies.model import Principal
 from ostiary_tools.backup import evidence, expiry, wal
 from ostiary_tools.backup.evidence import DRILLS, Check, Evidence
@@ -41,7 +45,7 @@ from ostiary_tools.backup.restoring.moments import Reached
 from ostiary_tools.backup.vanished import vanished
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.verification import verify_log
-from ostiary_tools.errors import Damaged
+from ostiary_tools.errors import Damaged, Unavailable
 
 PLANS = {"shop": Plan(keep_last=1, keep_days=7, grace_days=3)}
 
@@ -232,12 +236,15 @@ def test_a_copy_of_all_that_is_kept_says_whether_that_is_all_that_was(tmp_path: 
     assert told(known, replace(known, timeline=2)).endswith("; it went on as timeline 2, which this copy is not of")
 
 
+@pytest.mark.slow
 def test_where_a_backup_went_is_told_by_report_and_command_until_a_person_lets_go_of_it(person: Person):
     person.begins()
     kept, gone = person.backs_up(), person.backs_up()
     whole = person.runs("backup", "missing")
     assert (whole.code, "nothing that was kept is missing" in whole.err) == (0, True)
     shutil.rmtree(person.backups / gone)
+    asyncio.run(looked(person))
+    assert f"backups: the logical backup `{gone}` of `shop` is gone" in person.runs("doctor").out
     older = person.runs("backup", "verify", "shop")
     assert f"warning: a newer one is gone, and nobody let go of it: `{gone}` (logical of `shop`)" in older.err
     assert f"backup `{kept}`: all " in older.out
@@ -254,8 +261,33 @@ def test_where_a_backup_went_is_told_by_report_and_command_until_a_person_lets_g
     assert report["vanished"] == 0
     changes = next(one["changes"] for one in report["sources"] if one["name"] == "shop")
     assert any(change.startswith("1 backup let go of (1 given up) by ") for change in changes), changes
+    repository, moved = person.backups.parent, person.backups.parent.with_name("moved")
+    repository.rename(moved)
+    emptied = person.runs("dr", "report", "--json")
+    assert (emptied.code, json.loads(emptied.out)["vanished"]) == (1, 1)
+    assert json.loads(emptied.out)["alarms"][0]["words"] == "what was kept is not there: 1 backup"
+    assert "the repository of backups is not where it was" in person.runs("backup", "create").err
+    asyncio.run(looked(person))
+    assert "backups: the repository of backups is not where it was" in person.runs("doctor").out
+    shutil.rmtree(repository, ignore_errors=True)
+    moved.rename(repository)
     records = asyncio.run(person.site.records())
     assert [one["what"] for one in records if one.get("event") == "kept_let_go"] == [gone]
+    vault = open_vault(person.site.config, None)
+    for remembered, why in (
+        (None, "the control database cannot be asked"),
+        (Remembered(), "the control database knows of no backup"),
+    ):
+        known = gathered(person.site.config, vault, {}, remembered)
+        assert any(alarm.words.startswith(why) for alarm in report_of(known).alarms)
+        assert (known.forgotten.endswith("nobody can say what has vanished"), known.vanished) == (True, ())
+
+
+async def looked(person: Person) -> None:
+    """By a worker."""
+    async with open_house(person.site.config, lambda _: None) as house:
+        with suppress(Unavailable):
+            await Remembering(house.vault, house.recorder).round()
 
 
 @pytest.mark.asyncio

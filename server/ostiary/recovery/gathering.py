@@ -14,9 +14,10 @@ from ostiary.externals import Told
 from ostiary.recovery.facts import Elsewhere, Facts, Held, Live, Wanted
 from ostiary.recovery.report import Alarm
 from ostiary.recovery.runbook import Installation
+from ostiary.recovery.words import counted
 from ostiary.sources import SAMPLE
 from ostiary_tools.backup.manifest import Kind, Manifest
-from ostiary_tools.backup.remembered import Remembered
+from ostiary_tools.backup.remembered import Remembered, Vanished
 from ostiary_tools.errors import Damaged, ToolError
 
 if TYPE_CHECKING:
@@ -44,10 +45,19 @@ def gathered(config: Config, vault: "Vault", told: Told, remembered: Remembered 
     try:
         return _read(vault.repository(remembered), known)
     except ToolError as error:
-        return replace(known, unusable=error.message, hint=error.hint)
+        return replace(known, unusable=error.message, hint=error.hint, vanished=_all_of_it(error, remembered))
     except OSError as error:
         why = f"the repository of backups cannot be read: {(error.strerror or 'failed').lower()}"
         return replace(known, unusable=why, hint="see that it is there, and whose it is")
+
+
+def _all_of_it(error: ToolError, remembered: Remembered | None) -> tuple[Vanished, ...]:
+    """Where the repository itself is gone, or is another one."""
+    from ostiary_tools.backup.repository import Gone
+
+    if remembered is None or not remembered.kept or not isinstance(error, Gone | Damaged):
+        return ()
+    return (Vanished("repository", "backup", f"what was kept is not there: {counted(len(remembered.kept), 'backup')}", error.hint),)
 
 
 def installation(config: Config, vault: "Vault", file: Path | None, facts: Facts) -> Installation:

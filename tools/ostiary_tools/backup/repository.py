@@ -34,6 +34,15 @@ _BEGUN = {"staging", "staging.lock", "repository.sig", "RESTORE.txt"}
 """What an `initialise` may leave that did not come to its end."""
 
 
+class Gone(Unavailable):
+    """There was a repository, and it is not there."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the repository of backups is not where it was", "see that its disk or bucket is there, and who may empty it"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a repository is. It is signed, and never changed."""
@@ -270,8 +279,13 @@ def open_repository(
     *,
     pinned: str | None = None,
 ) -> Repository:
-    """The repository that was signed by the key, and has the `pinned` id. Raises Unavailable where there is none, and Damaged."""
+    """The repository that was signed by the key, and has the `pinned` id. Raises Unavailable where there is none, and Damaged.
+
+    Of these Gone where there was one.
+    """
     if _DESCRIPTION not in storage.names(""):
+        if pinned is not None:
+            raise Gone
         raise Unavailable("there is no repository of backups", "make one with `ostiary backup init`")
     description = _description(read_signed(storage, seal, "repository"), seal)
     if pinned is not None and description.id != pinned:
