@@ -20,9 +20,17 @@ _NICENESS = 10
 
 def threaded(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
     """Do it in a thread of its own, at low priority. It may last for hours, and the threads that a process shares are few."""
-    pool = ThreadPoolExecutor(1, "backup", _give_way)
+    return _in_thread(ThreadPoolExecutor(1, "backup", _give_way), partial(work, *args, **kwargs))
+
+
+def waiting(work: Callable[[], T]) -> "asyncio.Future[T]":
+    """Likewise at the usual priority, where it may wait for a store that does not answer."""
+    return _in_thread(ThreadPoolExecutor(1, "backup-waits"), work)
+
+
+def _in_thread(pool: ThreadPoolExecutor, work: Callable[[], T]) -> "asyncio.Future[T]":
     try:
-        return asyncio.get_running_loop().run_in_executor(pool, partial(work, *args, **kwargs))
+        return asyncio.get_running_loop().run_in_executor(pool, work)
     finally:
         pool.shutdown(wait=False)
 

@@ -26,6 +26,7 @@ from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.repository import Repository
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.session import connected, environment
+from ostiary_tools.backup.together import waiting
 from ostiary_tools.backup.wal_archive import slot
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.arrivals import Arrivals, Spool
@@ -206,7 +207,9 @@ class _Receiver:
             return await task
         finally:
             task.cancel()
-            await asyncio.wait({task})
+            while not task.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait({task})
 
     async def _bounded(self) -> None:
         if await asyncio.to_thread(Spool(self._work.root).bytes) > self._work.pace.spool_bytes:
@@ -329,7 +332,7 @@ async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 
 async def _done(work: Callable[[], T]) -> T:
     """In a thread, to its end also where the caller is cancelled: two threads never work on one spool."""
-    doing = asyncio.ensure_future(asyncio.to_thread(work))
+    doing = waiting(work)
     try:
         return await asyncio.shield(doing)
     except asyncio.CancelledError:
