@@ -110,6 +110,17 @@ def object_keys(server: ObjectServer, address: Address) -> list[str]:
     return [key for key in found if not key.startswith("_clock/")]
 
 
+def in_bucket(address: Address, folder: Path) -> str:
+    """What names it in a configuration; the credentials lie in that folder."""
+    for name, value in zip(("access", "secret"), KEYS, strict=True):
+        (folder / name).write_text(value)
+        (folder / name).chmod(0o600)
+    return (
+        f'[backup]\nrepository = "{address.url}"\nendpoint = "{address.endpoint}"\nregion = "{address.region}"\n'
+        f'access_key = "file:{folder}/access"\nsecret_key = "file:{folder}/secret"\n'
+    )
+
+
 NewObjects = Callable[[], Objects]
 
 

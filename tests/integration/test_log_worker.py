@@ -3,10 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
 from fix_custody import KEEPER, SHOP, begin
+from fix_objects import ObjectServer, in_bucket
 from fix_postgres import PostgresServer
 from fix_queue import program
 from fix_server import MakeSite
@@ -85,3 +88,24 @@ async def test_a_full_backup_is_asked_for_once_where_the_log_goes_on_from_none(
 
 async def _count(connection: asyncpg.Connection, statement: str, wanted: int) -> bool:
     return int(await connection.fetchval(statement)) == wanted
+
+
+async def test_a_worker_keeps_the_log_of_a_plan_in_a_bucket_and_it_leads_on_from_the_backup_that_it_asked_for(
+    make_site: MakeSite, own_server: Callable[..., PostgresServer], object_server: ObjectServer, tmp_path: Path
+):
+    server = await asyncio.to_thread(own_server, max_slot_wal_keep_size="1GB")
+    await asyncio.to_thread(server.sql, SHOP)
+    where = in_bucket(await asyncio.to_thread(object_server.bucket), tmp_path)
+    site = await make_site({"shop": server.dsn()}, backups={"shop": server.dsn(KEEPER)}, more=where + PLAN)
+    await asyncio.to_thread(begin, open_vault(site.config, None))
+
+    def stands() -> dict[str, Any]:
+        [told] = json.loads(site.command("backup", "status", "--json").stdout)
+        return dict(told)
+
+    async with program(site):
+        await until(lambda: asyncio.to_thread(lambda: stands()["alarms"] == []), 150)
+        [made] = json.loads(site.command("backup", "list", "--json").stdout)
+        verified = site.command("backup", "verify", made["backup"], "--level", "wal")
+    assert (made["kind"], verified.returncode) == ("full", 0), verified.stderr
+    assert "is as it was kept and has no gap" in verified.stdout

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from fix_answers import text_of
 from fix_custody import OpenStrongroom, Strongroom, begin
-from fix_objects import KEYS, ObjectServer
+from fix_objects import KEYS, ObjectServer, in_bucket
 from fix_person import Person
 from fix_trouble import Trouble, Wrong
 from fix_waiting import until
@@ -37,24 +37,12 @@ def store(object_server: ObjectServer, trouble: Trouble) -> Address:
 
 
 @pytest.fixture
-def configured(store: Address, tmp_path: Path) -> str:
-    """What names it."""
-    for name, value in zip(("access", "secret"), KEYS, strict=True):
-        (tmp_path / name).write_text(value)
-        (tmp_path / name).chmod(0o600)
-    return (
-        f'[backup]\nrepository = "{store.url}"\nendpoint = "{store.endpoint}"\nregion = "{store.region}"\n'
-        f'access_key = "file:{tmp_path}/access"\nsecret_key = "file:{tmp_path}/secret"\n{PLAN}'
-    )
-
-
-@pytest.fixture
-def opened(strongroom: OpenStrongroom, configured: str) -> Opened:
+def opened(strongroom: OpenStrongroom, store: Address, tmp_path: Path) -> Opened:
     """A strongroom whose repository is in a store."""
 
     @asynccontextmanager
     async def made() -> AsyncIterator[Strongroom]:
-        async with strongroom(ready=False, more=configured) as it:
+        async with strongroom(ready=False, more=in_bucket(store, tmp_path) + PLAN) as it:
             await asyncio.to_thread(begin, it.house.vault)
             await it.kept()
             yield it
