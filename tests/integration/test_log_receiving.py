@@ -12,6 +12,7 @@ from fix_waiting import until
 
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Source
+from ostiary_tools.backup.wal_archive.pushed import Pushed
 
 pytestmark = pytest.mark.asyncio
 
@@ -52,6 +53,25 @@ async def test_the_server_lets_go_of_what_is_kept_and_of_nothing_else(make_kept:
             return found == newest.start_position
 
         await until(advanced)
+
+
+@pytest.mark.slow
+async def test_what_the_server_has_handed_over_by_itself_meanwhile_leaves_no_gap(make_kept: MakeKept):
+    kept = await make_kept()
+    for _ in range(2):  # so that nothing whole is left in the spool, which would be gone on from
+        async with kept.keeping():
+            await kept.write(3)
+            await kept.caught_up()
+    await kept.switch(3)
+    await kept.write(3)
+    name = await kept.fetch("SELECT pg_walfile_name(pg_switch_wal())")
+    assert name is not None
+    Pushed(kept.server.data / "pg_wal" / name, kept.vault.repository, "shop").keep()
+    async with kept.keeping():
+        await kept.write(3)
+        await kept.caught_up()
+    kept.assert_gapless()
+    assert kept.standing.gap_at is None
 
 
 @pytest.mark.slow

@@ -10,10 +10,10 @@ from fix_wal import SIZE, SYSTEM, WrittenLog
 
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.arrivals import Spool
-from ostiary_tools.backup.wal_archive.posting import Post
+from ostiary_tools.backup.wal_archive.posting import Place, Post
 from ostiary_tools.backup.wal_archive.receiver import _done
 
-LOG = WrittenLog().fill(3)
+LOG = WrittenLog().fill(6)
 
 
 @pytest.mark.parametrize("alone", [True, False])
@@ -53,6 +53,20 @@ def test_what_was_left_is_found_again_after_the_repository_could_not_be_read(tmp
     away.rename(kept)
     Post(archive, "shop", spool).settle(alone=True)
     assert ([one.start_position // SIZE for one in archive.segments(1)], spool.bytes()) == ([1, 2], 0)
+
+
+def test_what_another_has_kept_beyond_a_gap_keeps_nothing_in_it_from_being_asked_for(tmp_path: Path) -> None:
+    """As a server does that hands its log over by itself, from some moment on."""
+    archive, spool = Archive(new_vault(tmp_path).repository, SYSTEM), Spool(tmp_path / "spool")
+    for number in (1, 2, 5, 6):
+        archive.keep(LOG.arrived(tmp_path, number), "shop")
+    archive.keep(LOG.arrived(tmp_path, 3, 5000), "shop")
+    post = Post(archive, "shop", spool)
+    held = {place: post.missing(place) for place in (SIZE, 3 * SIZE, 4 * SIZE + 9, 5 * SIZE, 7 * SIZE)}
+    assert list(held.values()) == [Place(1, 3 * SIZE), Place(1, 3 * SIZE), Place(1, 4 * SIZE), None, None]
+    assert post.next() == Place(1, 7 * SIZE)
+    post.begin(Place(1, 3 * SIZE))
+    assert (post.kept_to, post.whole_to) == (3 * SIZE, 3 * SIZE)
 
 
 @pytest.mark.asyncio

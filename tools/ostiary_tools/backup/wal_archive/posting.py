@@ -13,7 +13,7 @@ from time import monotonic
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
 from ostiary_tools.backup.wal_archive.arrivals import PARTIAL, Arrivals, Spool, head, reached
-from ostiary_tools.backup.wal_archive.segment import Segment, block
+from ostiary_tools.backup.wal_archive.segment import SHORT, Segment, block
 from ostiary_tools.errors import Damaged, ToolError
 
 _AT_ONCE_S = 1.0
@@ -61,8 +61,20 @@ class Post:
             place += size
         return Place(timeline, place)
 
+    def missing(self, held: int) -> Place | None:
+        """The first segment that is not kept before one that is, which another has kept: the server has those from `held` on."""
+        if self._newest is None:
+            return None
+        timeline, size, reached = self._newest.timeline, self._newest.segment_bytes, None
+        for names in self._archive.groups(timeline, max(held - size, 0)):
+            begin = wal.begin(names[0][:SHORT], size)
+            if reached is not None and begin > (place := max(reached, held - held % size)):
+                return Place(timeline, place)
+            reached = begin + size if len(names[0]) == SHORT else begin
+        return None
+
     def begin(self, place: Place) -> None:
-        """It is received from there on: from `next`, or from elsewhere because that is gone, or was on a timeline that was left."""
+        """It is received from there on: from `next` or `missing`, or from elsewhere: that is gone, or its timeline was left."""
         if self._newest is None or self._newest.timeline != place.timeline or self.next() != place:
             self.kept_to = self.whole_to = place.position
         self._due = place.position

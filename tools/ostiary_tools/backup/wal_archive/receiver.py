@@ -244,7 +244,7 @@ class _Receiver:
             message = f"the server is on timeline {server.timeline}, and the log of timeline {kept.timeline} is kept"
             raise Damaged("timeline", message, "let the login for backups lead to the server that was promoted")
         if kept.timeline == server.timeline:
-            return kept
+            return await asyncio.to_thread(self._post.missing, held) or kept
         history = await self._history(server, programs, who)
         legs = list(history.legs)
         left = next((n for n, leg in enumerate(legs) if leg.timeline == kept.timeline), None)
