@@ -45,6 +45,7 @@ def open_epoch(
     Stop servers and workers first. Until this is done every call is refused (rule `audit_put_back`).
     What contradicts the log in another way than by a missing end stays tampering.
     """
+    from ostiary.audit.notes import Unreadable
     from ostiary_tools.control.connect import JournalError
 
     loaded = configured(config)
@@ -57,8 +58,10 @@ def open_epoch(
     except JournalError as error:
         hint = "stop servers and workers, see that the database runs and `ostiary audit install` was run, and open it again"
         raise CommandFailed(f"the audit log cannot be used: {error}", hint, Exit.UNAVAILABLE) from error
+    except Unreadable as error:
+        raise CommandFailed(str(error), "give the installation its own public key back", Exit.USAGE) from error
     except OSError as error:
-        raise CommandFailed(f"a file of anchors cannot be used: {(error.strerror or 'failed').lower()}", "name another") from error
+        raise CommandFailed(f"a file of keys or anchors cannot be used: {(error.strerror or 'failed').lower()}", "name another") from error
     if json_:
         lost = {str(number): {"after": end.seq, "up_to": end.known} for number, end in stands.ends.items() if end.known}
         told = {"lost": lost, "ended": asdict(ended), "tampered": list(stands.tampered), "check": list(CHECK)}

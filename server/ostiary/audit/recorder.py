@@ -13,10 +13,10 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from ostiary.audit.anchoring import INTERVAL_S, RECORDS, Anchoring
-from ostiary.audit.checkpoint import KeyUnusable, Signer, load_signer
+from ostiary.audit.checkpoint import Signer, load_signer
 from ostiary.audit.folding import Folding
 from ostiary.audit.lease import Leasing, adopt
-from ostiary.audit.notes import STREAMS, Keys, Unreadable
+from ostiary.audit.notes import STREAMS, Keys
 from ostiary.audit.putback import PutBack
 from ostiary.audit.record import VERSION, Entry, Kind, Outcome, canonical
 from ostiary.audit.stream import OpenIntent
@@ -258,11 +258,11 @@ class _Upkeep:
 
 
 def _keys(path: Path, signer: Signer) -> Keys:
-    """Ours, and those of others that record in this log."""
+    """Ours, and those of others that record in this log, where the file can be read: that is for verifiers, which say so."""
     try:
         return Keys.parse(f"{path.read_text('utf-8')}\n{signer.verifier_key()}")
-    except (OSError, Unreadable) as error:
-        raise KeyUnusable(f"the public key `{path}` cannot be read") from error
+    except (OSError, ValueError):
+        return Keys.parse(signer.verifier_key())
 
 
 def _body(entry: Entry) -> str:
