@@ -61,7 +61,8 @@ def open_epoch(
     except Unreadable as error:
         raise CommandFailed(str(error), "give the installation its own public key back", Exit.USAGE) from error
     except OSError as error:
-        raise CommandFailed(f"a file of keys or anchors cannot be used: {(error.strerror or 'failed').lower()}", "name another") from error
+        why = (error.strerror or "failed").lower()
+        raise CommandFailed(f"a file of keys or anchors cannot be used: {why}", "name another, or bring it back") from error
     if json_:
         lost = {str(number): {"after": end.seq, "up_to": end.known} for number, end in stands.ends.items() if end.known}
         told = {"lost": lost, "ended": asdict(ended), "tampered": list(stands.tampered), "check": list(CHECK)}
