@@ -5,7 +5,8 @@ in short rounds and each is compared with its own store in the same round:
 
 - `raw pgvector`: asyncpg and SQL written by hand, HNSW, `hnsw.ef_search` raised until the recall is reached.
 - `ostiary on pgvector`: `search` over stdio with the same vectors, after `tune` for the same recall.
-- `raw chroma`, `ostiary on chroma`: likewise, with Chroma's embedded client and its own parameters.
+- `raw chroma`, `ostiary on chroma`: likewise, with Chroma's embedded client and its own parameters. By hand too all is asked for
+  that `search` shows: to read texts and metadata is much of what Chroma does. Ids alone are measured beside it.
 - `chroma-mcp`: where `--chroma-mcp COMMAND` says how it is started. It searches by text alone: its embedder is a stub.
 - `query` and the statement it runs by raw asyncpg: what the gate adds to a call.
 
@@ -49,6 +50,7 @@ from vectors_by_hand import (
     raw_live,
     raw_pgvector,
     recall,
+    text_of,
 )
 from vectors_chroma_mcp import chroma_mcp, embedding, remembered
 
@@ -64,6 +66,8 @@ from ostiary_tools.vectors.port import Chunk, Reach, VectorStore
 SQL = "select count(*) from categories"
 SHARES = (None, 500, 50, 5)
 """Of a thousand: what the filter lets through."""
+WARM = 48
+"""Calls before each turn: a folder of Chroma is opened anew by each process that has its turn on it."""
 
 
 async def times(search: Search, calls: int, together: int = 1) -> tuple[list[float], float]:
@@ -98,7 +102,7 @@ async def stored(store: VectorStore, shelves: Shelves, name: str, data: Data) ->
     await shelves.create(made)
     await store.create(one)
     chunks = [
-        Chunk(str(number), 0, f"text {number}", {"bucket": int(data.bucket[number])}, "digest", data.vectors[number])
+        Chunk(str(number), 0, text_of(number), {"bucket": int(data.bucket[number])}, "digest", data.vectors[number])
         for number in range(len(data.vectors))
     ]
     began = time.perf_counter()
@@ -162,10 +166,9 @@ def served(environ: dict[str, str]) -> Client:
 async def compare(contestants: Sequence[Contestant], calls: int, rounds: int, together: int) -> None:
     """Rounds in turns, each compared with its floor of the same round."""
     taken: dict[str, list[tuple[list[float], float]]] = {one.name: [] for one in contestants}
-    for one in contestants:
-        await times(one.search, 50)
     for _ in range(rounds):
         for one in contestants:
+            await times(one.search, WARM, together)
             taken[one.name].append(await times(one.search, calls * together if together > 1 else calls, together))
     table = Table("what", "median ms", "p95 ms", "calls/s", "x floor", "added ms", title=f"{together} at once, {rounds} rounds")
     for one in contestants:
@@ -197,7 +200,7 @@ async def recalls(contestants: Sequence[Contestant], data: Data) -> None:
 async def live(store: VectorStore, collection: Collection, data: Data, many: int) -> float:
     """Rows a second into an index that is searched already, by two writers."""
     vectors = elsewhere(data, many)
-    chunks = [Chunk(f"live {n}", 0, f"text {n}", {"bucket": 1_000}, "digest", vectors[n]) for n in range(many)]
+    chunks = [Chunk(f"live {n}", 0, text_of(n), {"bucket": 1_000}, "digest", vectors[n]) for n in range(many)]
     portions = [chunks[start : start + BATCH] for start in range(0, many, BATCH)]
 
     async def writer() -> None:
@@ -251,11 +254,12 @@ async def in_chroma(shelves: Shelves, home: Path, data: Data, command: str | Non
     store, folder = shelves.store("chroma"), home / "raw-chroma"
     one, rate, _ = await stored(store, shelves, "in_chroma", data)
     known = remembered(stack.enter_context(embedding(data))) if command else None
-    raw, raw_rate = await asyncio.to_thread(raw_chroma, folder, data, known)
+    raw, ids_alone, raw_rate = await asyncio.to_thread(raw_chroma, folder, data, known)
     beside("chroma, rows/s stored and indexed", raw_rate, rate)
     print(f"ostiary on chroma: {one.tuning}", flush=True)
     found = [
         Contestant("raw chroma", raw),
+        Contestant("raw chroma, ids alone", ids_alone),
         Contestant("the store behind the gate, chroma", port(store, one, data), "raw chroma"),
     ]
     if command:

@@ -1,4 +1,7 @@
-"""The vectors of `vectors.py`, and searching them without Ostiary: by hand in pgvector and Chroma, and by Chroma's own server."""
+"""The vectors of `vectors.py`, and searching them without Ostiary: by hand in pgvector and Chroma, and by Chroma's own server.
+
+By hand all is stored and asked for that `search` shows: id, score, text and metadata. What ids alone cost is told beside it.
+"""
 
 import asyncio
 import time
@@ -64,15 +67,18 @@ async def raw_pgvector(dsn: str, data: Data, stack: AsyncExitStack) -> tuple[Sea
     """A search by hand over COPY and CREATE INDEX; rows a second, and seconds of the build."""
     pool = await asyncpg.create_pool(dsn, min_size=16, max_size=16, setup=_by_hand)
     stack.push_async_callback(pool.close)
-    await pool.execute("create table raw (id text primary key, bucket int not null, embedding vector(256) not null)")
+    await pool.execute(
+        "create table raw (id text primary key, body text not null, bucket int not null, embedding vector(256) not null)"
+    )
     texts = [_text(vector) for vector in data.vectors]
     began = time.perf_counter()
     async with pool.acquire() as connection:
         # asyncpg has no binary form of a vector of its own: by text, as people do.
-        await connection.execute("create temporary table given (id text, bucket int, embedding text)")
-        records = zip(map(str, range(len(texts))), data.bucket.tolist(), texts, strict=True)
+        await connection.execute("create temporary table given (id text, body text, bucket int, embedding text)")
+        numbers = range(len(texts))
+        records = zip(map(str, numbers), map(text_of, numbers), data.bucket.tolist(), texts, strict=True)
         await connection.copy_records_to_table("given", records=records)
-        await connection.execute("insert into raw select id, bucket, embedding::vector from given")
+        await connection.execute("insert into raw select id, body, bucket, embedding::vector from given")
     stored = time.perf_counter() - began
     await pool.execute("alter database vectors set maintenance_work_mem = '512MB'")
     await pool.expire_connections()
@@ -87,7 +93,8 @@ async def raw_pgvector(dsn: str, data: Data, stack: AsyncExitStack) -> tuple[Sea
 
     async def search(number: int, share: int | None) -> Sequence[str]:
         where = "" if share is None else f"where bucket < {share}"
-        rows = await pool.fetch(f"select id from raw {where} order by embedding <=> $1::text::vector limit {K}", questions[number])
+        shown = "id, body, bucket, embedding <=> $1::text::vector as distance"
+        rows = await pool.fetch(f"select {shown} from raw {where} order by distance limit {K}", questions[number])
         return [row["id"] for row in rows]
 
     for effort in (40, 60, 80, 120, 160, 240, 400):
@@ -102,16 +109,18 @@ EFFORT = [40]
 
 async def raw_live(dsn: str, data: Data, many: int) -> float:
     """Rows a second into the table of `raw_pgvector`, by two writers."""
-    records = [(f"live {n}", 1_000, _text(vector)) for n, vector in enumerate(elsewhere(data, many))]
+    records = [(f"live {n}", text_of(n), 1_000, _text(vector)) for n, vector in enumerate(elsewhere(data, many))]
     portions = [records[start : start + BATCH] for start in range(0, many, BATCH)]
 
     async def writer(connection: asyncpg.Connection) -> None:
-        await connection.execute("create temporary table given (id text, bucket int, embedding text) on commit delete rows")
+        await connection.execute(
+            "create temporary table given (id text, body text, bucket int, embedding text) on commit delete rows"
+        )
         while portions:
             portion = portions.pop()
             async with connection.transaction():
                 await connection.copy_records_to_table("given", records=portion)
-                await connection.execute("insert into raw select id, bucket, embedding::vector from given")
+                await connection.execute("insert into raw select id, body, bucket, embedding::vector from given")
 
     async with asyncpg.create_pool(dsn, min_size=WRITERS, max_size=WRITERS) as pool:
         async with pool.acquire() as one, pool.acquire() as other:
@@ -120,6 +129,11 @@ async def raw_live(dsn: str, data: Data, many: int) -> float:
             rate = many / (time.perf_counter() - began)
         await pool.execute("delete from raw where bucket = 1000")
     return rate
+
+
+def text_of(number: int) -> str:
+    """That of the vector."""
+    return f"text {number}"
 
 
 def elsewhere(data: Data, many: int) -> Matrix:
@@ -135,8 +149,8 @@ def _text(vector: NDArray[np.float32]) -> str:
     return "[" + ",".join(f"{value:.7g}" for value in vector.tolist()) + "]"
 
 
-def raw_chroma(folder: Path, data: Data, embedder: Any) -> tuple[Search, float]:
-    """A search by hand with Chroma's embedded client; rows a second, its index among them. The embedder is for others."""
+def raw_chroma(folder: Path, data: Data, embedder: Any) -> tuple[Search, Search, float]:
+    """A search by hand with Chroma's embedded client, one for ids alone; rows a second. The embedder is for others."""
     import chromadb
     from chromadb.config import Settings
 
@@ -147,14 +161,18 @@ def raw_chroma(folder: Path, data: Data, embedder: Any) -> tuple[Search, float]:
     for start in range(0, len(data.vectors), BATCH):
         end = min(start + BATCH, len(data.vectors))
         metadatas: Any = [{"bucket": int(value)} for value in data.bucket[start:end]]
-        collection.add(ids=[str(n) for n in range(start, end)], embeddings=data.vectors[start:end], metadatas=metadatas)
+        ids, texts = [str(n) for n in range(start, end)], [text_of(n) for n in range(start, end)]
+        collection.add(ids=ids, embeddings=data.vectors[start:end], metadatas=metadatas, documents=texts)
     rate = len(data.vectors) / (time.perf_counter() - began)
 
-    def ask(number: int, share: int | None) -> Sequence[str]:
+    def ask(number: int, share: int | None, include: Any) -> Sequence[str]:
         where: Any = None if share is None else {"bucket": {"$lt": share}}
-        return collection.query(query_embeddings=data.questions[number], n_results=K, where=where, include=[])["ids"][0]
+        return collection.query(query_embeddings=data.questions[number], n_results=K, where=where, include=include)["ids"][0]
 
     async def search(number: int, share: int | None) -> Sequence[str]:
-        return await asyncio.to_thread(ask, number, share)
+        return await asyncio.to_thread(ask, number, share, ["documents", "metadatas", "distances"])
 
-    return search, rate
+    async def ids_alone(number: int, share: int | None) -> Sequence[str]:
+        return await asyncio.to_thread(ask, number, share, [])
+
+    return search, ids_alone, rate
