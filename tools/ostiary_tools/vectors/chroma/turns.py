@@ -97,7 +97,8 @@ class Turns:
     async def _look(self, hold: Hold) -> None:
         while True:
             await asyncio.sleep(_LOOK_S)
-            if await self._in(self._reading, hold.wanted):
+            # To look is to lock for a moment, which whoever has the folder now could take for a wish.
+            if self._chroma is not None and await self._in(self._reading, hold.wanted):
                 async with self._door:
                     await self._give()
 
