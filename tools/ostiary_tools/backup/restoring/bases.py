@@ -78,9 +78,10 @@ def too_early(oldest: StoredBackup) -> Refused:
 
 
 def _bases(asked: Asked) -> Sequence[StoredBackup]:
-    """The newest first."""
+    """The newest first; of two of one second names do not say which that is."""
     kept = [one.kept for one in asked.repository.listed() if one.kept is not None]
-    return [one for one in reversed(kept) if one.manifest.datasource == asked.datasource and one.manifest.kind in asked.kinds]
+    kept.sort(key=lambda one: one.manifest.ended_at, reverse=True)
+    return [one for one in kept if one.manifest.datasource == asked.datasource and one.manifest.kind in asked.kinds]
 
 
 def _may(one: StoredBackup, moment: Moment) -> bool:
