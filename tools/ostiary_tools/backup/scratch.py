@@ -19,6 +19,7 @@ from urllib.parse import quote
 import asyncpg
 
 from ostiary_tools.backup.programs import Programs
+from ostiary_tools.backup.quiet import SESSION, quiet_settings
 from ostiary_tools.backup.running import Command, Running, complaint, run, started
 from ostiary_tools.datasources.failures import DRIVER_ERRORS
 from ostiary_tools.embedded.account import Account, blocked, ourselves
@@ -40,61 +41,6 @@ _KILLED = "was terminated by signal 9"
 """What a server says of a process of its own."""
 _FULL = "No space left on device"
 _LONGEST_SOCKET = 103
-_QUIET = {
-    "listen_addresses": "",
-    "port": str(PORT),
-    "unix_socket_permissions": "0700",
-    "ssl": "off",
-    # Nothing leaves it: an archive would get another's history, a publisher's slots another's reader.
-    "archive_mode": "off",
-    "archive_command": "",
-    "restore_command": "false",
-    "archive_cleanup_command": "",
-    "recovery_end_command": "",
-    "recovery_min_apply_delay": "0",
-    "primary_conninfo": "",
-    "primary_slot_name": "",
-    "synchronous_standby_names": "",
-    "max_logical_replication_workers": "0",
-    # Nothing runs in it that nobody asked for.
-    "shared_preload_libraries": "",
-    "autovacuum": "off",
-    # Damage is to be seen.
-    "zero_damaged_pages": "off",
-    "ignore_checksum_failure": "off",
-    "ignore_invalid_pages": "off",
-    "restart_after_crash": "off",
-    "jit": "off",
-    # Small, and its words are for us.
-    "shared_buffers": "64MB",
-    "huge_pages": "off",
-    "log_destination": "stderr",
-    "logging_collector": "off",
-    "log_statement": "none",
-    "log_min_error_statement": "panic",
-    "log_min_messages": "warning",
-    "log_connections": "off",
-    "log_line_prefix": "",
-    "lc_messages": "C",
-    "external_pid_file": "",
-}
-_SESSION = {
-    "search_path": "pg_catalog",
-    "session_preload_libraries": "",
-    "local_preload_libraries": "",
-    "row_security": "off",
-    "default_transaction_read_only": "off",
-    "statement_timeout": "0",
-    "lock_timeout": "0",
-    "idle_in_transaction_session_timeout": "0",
-    "idle_session_timeout": "0",
-}
-"""Of the superuser, against what owners of databases have said for theirs: it would run what they put in the way of names."""
-_SINCE = {
-    15: {"archive_library": ""},
-    17: {"event_triggers": "off", "sync_replication_slots": "off", "summarize_wal": "off"},
-}
-"""What newer versions can do besides."""
 AT_LEAST_AS = {
     "max_connections setting": "max_connections",
     "max_worker_processes setting": "max_worker_processes",
@@ -138,7 +84,7 @@ class Scratch:
                     port=PORT,
                     user=self.superuser,
                     database=database,
-                    server_settings=_SESSION,
+                    server_settings=SESSION,
                     timeout=60,
                 )
             except (asyncpg.CannotConnectNowError, ConnectionError, FileNotFoundError):
@@ -206,8 +152,7 @@ async def serving(
     facts = await control_data(data_dir, ground)
     private = await asyncio.to_thread(_private, ground, superuser)
     limits = {name: facts[label] for label, name in AT_LEAST_AS.items() if label in facts}
-    newer = {name: value for major, more in _SINCE.items() if ground.programs.major >= major for name, value in more.items()}
-    chosen = {**_QUIET, **newer, **limits, **_files(private, data_dir), **(settings or {})}
+    chosen = {**quiet_settings(ground.programs.major), "port": str(PORT), **limits, **_files(private, data_dir), **(settings or {})}
     command = Command(
         ground.programs.path("postgres"),
         ("-D", str(data_dir), *(word for name, value in chosen.items() for word in ("-c", f"{name}={value}"))),
