@@ -30,7 +30,8 @@ from rich.table import Table
 from ostiary_tools.backup import small, wal
 from ostiary_tools.backup.manifest import ClusterFacts, Content, Kind, Manifest, Member
 from ostiary_tools.backup.wal_archive import looking, pages
-from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
+from ostiary_tools.backup.wal_archive.archive import Archive
+from ostiary_tools.backup.wal_archive.arrived import Arrived
 from ostiary_tools.backup.wal_archive.segment import Contents, Segment, encode
 from ostiary_tools.backup.wal_archive.verification import verify_log
 

@@ -24,7 +24,8 @@ from ostiary_tools.backup.restoring.log import Feed
 from ostiary_tools.backup.restoring.moments import Restored, into_folder
 from ostiary_tools.backup.restoring.unpacking import unpack_log
 from ostiary_tools.backup.scratch import Ground, serving
-from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
+from ostiary_tools.backup.wal_archive.archive import Archive
+from ostiary_tools.backup.wal_archive.arrived import Arrived
 from ostiary_tools.embedded.account import ourselves
 
 SEGMENT = 16 << 20

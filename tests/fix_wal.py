@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ostiary_tools.backup import wal
-from ostiary_tools.backup.wal_archive.archive import Arrived
+from ostiary_tools.backup.wal_archive.arrived import Arrived
 
 SIZE = 1 << 20
 """Of a segment, the smallest there is."""

@@ -19,7 +19,8 @@ from ostiary_tools.backup.keys import parsed_recipients
 from ostiary_tools.backup.manifest import Content, Member
 from ostiary_tools.backup.storage.folder import Folder
 from ostiary_tools.backup.wal_archive import looking, trimming
-from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
+from ostiary_tools.backup.wal_archive.archive import Archive
+from ostiary_tools.backup.wal_archive.arrived import Arrived
 from ostiary_tools.backup.wal_archive.looking import Commit, followed, restore_points, transaction
 from ostiary_tools.backup.wal_archive.timelines import END, Leg
 from ostiary_tools.errors import Damaged

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from io import BytesIO
 from itertools import chain
-from pathlib import Path
 from typing import BinaryIO
 
 from ostiary_tools.backup import small, streams, wal
@@ -20,6 +19,7 @@ from ostiary_tools.backup.plain import opened
 from ostiary_tools.backup.port import Stage
 from ostiary_tools.backup.repository import Repository, read_signed
 from ostiary_tools.backup.wal_archive import looking, pages, timelines
+from ostiary_tools.backup.wal_archive.arrived import Arrived
 from ostiary_tools.backup.wal_archive.segment import (
     BLOCK,
     DESCRIPTION,
@@ -44,19 +44,6 @@ _USUAL = 1 << 24
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
-    """A segment as it came, or its beginning."""
-
-    path: Path
-    name: str
-    end: int
-    """The LSN, as a number, up to which it counts."""
-    segment_bytes: int
-    before: Path | None = None
-    """The whole segment before it, where it is still there: what crosses from it is told only then."""
-
-
-@dataclass(frozen=True, slots=True)
 class Archive:
     """Of one cluster."""
 
@@ -68,7 +55,7 @@ class Archive:
 
         Likewise where its pages are not those that belong there: what came damaged is no log to rely on.
         """
-        data = _beginning(arrived)
+        data = arrived.beginning()
         pages.check(arrived.name, data, self.system_identifier, arrived.segment_bytes)
         made = Segment(
             arrived.name,
@@ -82,7 +69,7 @@ class Archive:
         with self._staged(made.folder) as stage:
             if (kept := self._read(made.folder)) is not None:
                 return _same(kept, made)
-            found = looking.contents(made.name, data, whole=made.whole, before=_before(arrived, self.system_identifier))
+            found = looking.contents(made.name, data, whole=made.whole, before=arrived.whole_before(self.system_identifier))
             made = replace(made, contents=found, member=self._sealed(stage.create(MEMBER), data))
             self._commit(stage, f"{made.folder}/{DESCRIPTION}", encode(made))
         return made
@@ -341,30 +328,6 @@ def _called(name: str) -> Iterator[None]:
 def clusters(repository: Repository) -> Sequence[str]:
     """System identifiers of those whose log is kept."""
     return list(filter(SYSTEM.fullmatch, repository.storage.names(FOLDER)))
-
-
-def _beginning(arrived: Arrived) -> bytes:
-    size = arrived.end - wal.begin(arrived.name, arrived.segment_bytes)
-    with arrived.path.open("rb") as file:
-        data = file.read(size) if 0 < size <= arrived.segment_bytes else b""
-    if not data or len(data) != size:
-        raise Damaged(arrived.name, f"the segment `{arrived.name}` is shorter than was said", "have the server send it again")
-    return data
-
-
-def _before(arrived: Arrived, system_identifier: str) -> tuple[str, bytes] | None:
-    """The segment before, if it is what it should be: it only adds to what is told of this one."""
-    if arrived.before is None:
-        return None
-    number = wal.begin(arrived.name, arrived.segment_bytes) // arrived.segment_bytes - 1
-    name = wal.name(int(arrived.name[:8], 16), number, arrived.segment_bytes)
-    try:
-        with arrived.before.open("rb") as file:
-            data = file.read(arrived.segment_bytes)
-        pages.check(name, data, system_identifier, arrived.segment_bytes)
-    except (OSError, Damaged):
-        return None
-    return (name, data) if len(data) == arrived.segment_bytes else None
 
 
 def _same(kept: Segment, made: Segment) -> Segment:

@@ -11,8 +11,9 @@ from pathlib import Path
 from time import monotonic
 
 from ostiary_tools.backup import wal
-from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
+from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.arrivals import PARTIAL, Arrivals, Spool, head, reached
+from ostiary_tools.backup.wal_archive.arrived import Arrived
 from ostiary_tools.backup.wal_archive.segment import SHORT, Segment, block
 from ostiary_tools.errors import Damaged, ToolError
 

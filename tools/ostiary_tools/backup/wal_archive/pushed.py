@@ -12,7 +12,8 @@ from pathlib import Path
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.repository import Repository
 from ostiary_tools.backup.wal_archive import pages
-from ostiary_tools.backup.wal_archive.archive import Archive, Arrived
+from ostiary_tools.backup.wal_archive.archive import Archive
+from ostiary_tools.backup.wal_archive.arrived import Arrived
 from ostiary_tools.backup.wal_archive.timelines import History
 from ostiary_tools.errors import Damaged, Refused
 
