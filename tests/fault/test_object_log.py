@@ -231,7 +231,7 @@ def _strays(it: Streamed, server: ObjectServer) -> list[str]:
     bucket = open_bucket(it.address, IMPATIENT)
     staged = [key for key in keys if key.parent.name.startswith("_")]
     records = [str(key) for key in keys if key not in staged and key.name.startswith("_")]
-    named = {decode(key, bucket.get(key, 1 << 20).data, Record, 1).folder for key in records}
+    named = {decode(key, bytes(bucket.get(key, 1 << 20).data), Record, 1).folder for key in records}
     return [str(key) for key in staged if str(key.parent) not in named]
 
 

@@ -89,7 +89,7 @@ def test_a_lease_that_names_what_another_is_making_has_nothing_of_it_taken_away(
             file.write(b"precious")
         [there] = [key for key in object_keys(object_server, stranger.address) if key.endswith("/file")]
         real = lease._lives
-        monkeypatch.setattr(lease, "_lives", lambda found, now: b'"holder": "0"' not in found.data and real(found, now))
+        monkeypatch.setattr(lease, "_lives", lambda found, now: b'"holder": "0"' not in bytes(found.data) and real(found, now))
         stranger.puts("_leases/planted", lease_of(there.rpartition("/")[0]))  # and a minute goes by
         assert storage.sweep() == 1
         stranger.puts("_leases/planted", lease_of(there.rpartition("/")[0]))

@@ -96,7 +96,7 @@ def looking() -> Patience:
 class Found:
     """An object as it was at one moment."""
 
-    data: bytes
+    data: Data
     """All of it, or nothing where it has more than was asked for."""
     size: int
     etag: str
@@ -126,7 +126,7 @@ class Bucket:
         def got() -> Found:
             answer = obstore.get(self.store, key)
             size = answer.meta["size"]
-            data = bytes(answer.bytes()) if size <= most else b""
+            data = memoryview(answer.bytes()) if size <= most else b""
             return Found(data, size, answer.meta["e_tag"] or "", answer.meta["last_modified"])
 
         return self._tried(got, key)

@@ -78,7 +78,7 @@ class Lease:
             with suppress(FileNotFoundError):
                 one = self._bucket.get(key, _LONGEST)
                 if key != self._key and _lives(one, present):
-                    found |= {*_left(key, one.data)}
+                    found |= {*_left(key, bytes(one.data))}
         return found
 
     def leave(self) -> None:
@@ -151,7 +151,7 @@ def _overtaken(bucket: Bucket, key: str, present: datetime, folders: Sequence[st
         found = bucket.get(key, _LONGEST)
         if _lives(found, present):
             return None
-        left = _left(key, found.data)
+        left = _left(key, bytes(found.data))
         said = _Said(secrets.token_hex(8), (*left, *folders))
         return Lease(bucket, key, said, bucket.replace(key, _encoded(said), found.etag), since), left
     except (FileNotFoundError, Changed):  # whoever was as quick as we has it

@@ -179,7 +179,7 @@ class Objects:
             above, _, last = folder.rpartition("/")
             key = f"{above}/_{last}".lstrip("/")
             with suppress(FileNotFoundError):
-                found = strict_json.decode(key, self.bucket.get(key, _LONGEST).data, Record, _FORMAT)
+                found = strict_json.decode(key, bytes(self.bucket.get(key, _LONGEST).data), Record, _FORMAT)
                 ours = _STAGED.fullmatch(found.folder) and found.folder.rpartition(".")[0] == key
                 if not (ours and all(map(is_name, found.files)) and all(map(_sizes_of_parts, found.files.values()))):
                     raise strict_json.none_of_ours(key)

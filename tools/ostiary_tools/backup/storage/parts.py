@@ -2,7 +2,8 @@
 
 A store's own upload in parts leaves, when its process dies, what no listing shows and somebody pays for; parts that are objects are
 found and taken away like others. One request is bounded by its way there and back, so some are on their way at once: of a file that
-is written `AT_ONCE` at most beside the one that fills, of one that is read `AHEAD` and the next beside the last: 80 and 64 MiB.
+is written `AT_ONCE` at most beside the one that fills, of one that is read `AHEAD` and the next beside the last: 80 and 64 MiB
+of bytes, of which those that come take up to twice as much on their way through the library.
 """
 
 import io
@@ -11,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-from ostiary_tools.backup.storage.bucket import Bucket
+from ostiary_tools.backup.storage.bucket import Bucket, Data
 
 PART_BYTES = 16 << 20
 AT_ONCE = 4
@@ -106,14 +107,14 @@ class Got(io.RawIOBase):
     Who reads on into another part is about to read those after it.
     """
 
-    def __init__(self, bucket: Bucket, keys: Sequence[tuple[str, int]], first: bytes) -> None:
+    def __init__(self, bucket: Bucket, keys: Sequence[tuple[str, int]], first: Data) -> None:
         super().__init__()
         self._bucket = bucket
         self._keys = keys
         self._at = 0
-        self._part = (0, len(first), first)
+        self._part: tuple[int, int, Data] = (0, len(first), first)
         """From where to where of the file it is, and its bytes."""
-        self._coming: deque[tuple[int, Future[bytes]]] = deque()
+        self._coming: deque[tuple[int, Future[Data]]] = deque()
         """Parts that are asked for already, by number and in order."""
         self._pool: ThreadPoolExecutor | None = None
         if keys and len(first) != keys[0][1]:
@@ -158,7 +159,7 @@ class Got(io.RawIOBase):
         self._coming.clear()
         super().close()
 
-    def _next(self) -> tuple[int, int, bytes]:
+    def _next(self) -> tuple[int, int, Data]:
         start = 0
         for number, (_, size) in enumerate(self._keys):
             if self._at < start + size:
@@ -166,7 +167,7 @@ class Got(io.RawIOBase):
             start += size
         return self._at, self._at, b""
 
-    def _gotten(self, number: int) -> bytes:
+    def _gotten(self, number: int) -> Data:
         """A part, while those after it come."""
         while self._coming and self._coming[0][0] != number:
             self._coming.popleft()[1].cancel()
@@ -175,7 +176,7 @@ class Got(io.RawIOBase):
             self._coming.append((later, self._pool.submit(self._asked, *self._keys[later])))
         return self._coming.popleft()[1].result()
 
-    def _asked(self, key: str, size: int) -> bytes:
+    def _asked(self, key: str, size: int) -> Data:
         data = self._bucket.get(key, size).data
         if len(data) != size:
             raise OSError(_OTHER)
