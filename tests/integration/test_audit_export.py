@@ -10,10 +10,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from fix_audit import AuditLog
+from fix_audit import DONE, AuditLog, entry
+from fix_waiting import until
 
+from ostiary.audit import recorder as recorder_module
 from ostiary.audit import stream as stream_module
 from ostiary.audit.export import export_log
+from ostiary.audit.lease import Leasing
 from ostiary.audit.notes import Unreadable
 from ostiary.audit.opening import opened, standing
 from ostiary.audit.proof import NoProof, check_proof, prove_growth, prove_record
@@ -145,6 +148,46 @@ def test_a_sealed_month_is_in_its_export_and_the_chain_goes_on(audit_log: AuditL
         assert verify_export(tmp_path / "rest.jsonl", place.public_key, place.anchor).exit_code == 0
         await audit_log.tamper("DELETE FROM audit.seal")
         assert (await audit_log.verify()).exit_code == 1
+
+    asyncio.run(case())
+
+
+@pytest.mark.slow
+def test_a_process_whose_last_record_is_sealed_goes_on_in_its_stream(
+    audit_log: AuditLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has been idle for a month, and what it remembers is in no table any more."""
+    monkeypatch.setattr(recorder_module, "ADOPT_S", 0.05)
+    first = (datetime.now(UTC).replace(day=1) - timedelta(days=3)).replace(day=1).date()
+
+    async def case() -> None:
+        await audit_log.tamper(
+            f"CREATE TABLE audit.log_{first:%Y_%m} (LIKE audit.log INCLUDING ALL);"
+            f"ALTER TABLE audit.log_{first:%Y_%m} OWNER TO ostiary_owner;"
+            f"ALTER TABLE audit.log ATTACH PARTITION audit.log_{first:%Y_%m}"
+            f" FOR VALUES FROM ('{first}') TO (date_trunc('month', now()));"
+            f"GRANT SELECT ON audit.log_{first:%Y_%m} TO ostiary_reader;"
+        )
+        with monkeypatch.context() as late:
+            late.setattr(stream_module, "datetime", LastMonth)
+            async with audit_log.recording() as recorder:
+                ticket = await recorder.intend(entry())
+                await recorder.conclude(ticket, DONE, durable=True)
+                rounds: list[int] = []
+                looked = Leasing.stands
+
+                async def counted(leasing: Leasing, journal: Any, own: Any) -> None:
+                    await looked(leasing, journal, own)
+                    rounds.append(own.place.seq)
+
+                late.setattr(Leasing, "stands", counted)
+                await until(lambda: rounds[-1:] == [3] and audit_log.place.anchor.exists())
+                await seal_month(audit_log.place, f"{first:%Y_%m}", tmp_path / "month.jsonl")
+                rounds.clear()
+                await until(lambda: len(rounds) > 1)
+                assert recorder.state().problems == ()
+                late.undo()
+                assert (await recorder.intend(entry())).stream == ticket.stream
 
     asyncio.run(case())
 

@@ -148,6 +148,9 @@ async def _unseen(journal: Journal, own: Stream | None, signer: Signer) -> list[
     if own is None or not own.place.seq:
         return []
     known = own.snapshot()
-    if await journal.holds(known.number, known.place.seq, known.place.hash):
+    place = known.place
+    # The end may be a seal by now, and then its record is in no table.
+    end = await journal.head(place.stream)
+    if (end.seq, end.hash) == (place.seq, place.hash) or await journal.holds(place.stream, place.seq, place.hash):
         return []
     return [(await asyncio.to_thread(known.checkpoint, signer)).note]
