@@ -2,16 +2,23 @@
 
 import asyncio
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from fix_backup import flip, new_vault
 from fix_wal import SIZE, SYSTEM, WrittenLog
 
+from ostiary_tools.backup.manifest import Kind
+from ostiary_tools.backup.port import Source
+from ostiary_tools.backup.programs import Sought
+from ostiary_tools.backup.wal_archive import slot, standing
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.arrivals import Spool
 from ostiary_tools.backup.wal_archive.posting import Place, Post
-from ostiary_tools.backup.wal_archive.receiver import _done
+from ostiary_tools.backup.wal_archive.receiver import Work, _done, rescue
+from ostiary_tools.backup.wal_archive.standing import Standing
+from ostiary_tools.errors import Unavailable
 
 LOG = WrittenLog().fill(6)
 
@@ -91,3 +98,19 @@ async def test_what_works_on_a_spool_is_over_when_its_caller_is_however_often_th
     with pytest.raises(asyncio.CancelledError):
         await task
     assert over.is_set()
+
+
+@pytest.mark.asyncio
+async def test_one_of_two_sources_of_a_cluster_that_is_away_says_nothing_of_the_log_that_the_other_keeps(tmp_path: Path) -> None:
+    repository = new_vault(tmp_path).repository
+    away = Source("shop", Kind.FULL, "postgresql://nobody@127.0.0.1:1/none")
+    work = Work(away, repository, Sought(), tmp_path / "logs", SYSTEM)
+    said = []
+    for seconds_ago in (1, 60):
+        at = datetime.now(UTC) - timedelta(seconds=seconds_ago)
+        standing.write(work.root, Standing("crm", SYSTEM, slot.named(repository.description.id), at, receiving=True))
+        await rescue(work, Unavailable("the server is away", "start it"))
+        found = standing.read(work.root)
+        assert found is not None
+        said.append((found.datasource, found.receiving, found.problem))
+    assert said == [("crm", True, ""), ("shop", False, "the server is away")]

@@ -92,15 +92,20 @@ async def keep(work: Work) -> None:
 
 
 async def rescue(work: Work, why: ToolError) -> None:
-    """Keep what has come, where the server is away, for whatever reason and perhaps for good."""
+    """Keep what has come, where the server is away, for whatever reason and perhaps for good.
+
+    Where another keeps its log, since it is away for this source alone, that one says how it stands.
+    """
     teller = await _teller(work)
+    kept_by_another = teller.now.receiving and not teller.now.silent(datetime.now(UTC))
     post = await _done(lambda: _post(work))
     try:
         await _settled(post, teller, work, alone=True)
         teller.wrong(why)
     finally:
         await _done(post.release)
-        await _done(lambda: teller.say(receiving=False))
+        if not kept_by_another:
+            await _done(lambda: teller.say(receiving=False))
 
 
 class _Gone(Exception):
