@@ -81,6 +81,7 @@ async def _refused(log: AuditLog, *texts: str) -> None:
             await recorder.refuse(entry(decision="refused", arguments={"text": text}))
 
 
+@pytest.mark.slow
 def test_a_person_opens_an_epoch_once_and_is_told_what_was_lost_and_what_to_see_to(
     audit_log: AuditLog, configuration: Path
 ) -> None:
