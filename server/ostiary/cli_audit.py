@@ -34,7 +34,7 @@ def verify(
     """Verify every record against the signed checkpoints.
 
     Exit codes: 0 all is as it was written; 1 it was tampered with; 2 that cannot be told; 4 as written, but it was put back once,
-    and what was lost then is on record (`ostiary audit open-epoch`).
+    which `ostiary audit open-epoch` has put on record.
     """
     from ostiary.audit.verify import verify_database, verify_export
 
