@@ -239,7 +239,6 @@ class Rounds:
 
     async def _moment(self, *, combined: bool = False) -> datetime:
         """Some moment that a backup leads to; where it is to be `combined` an incremental one."""
-        await self.it.caught_up()
         return await self.it.moment(self.it.newest()[combined].manifest.ended_at, self.dice)
 
     async def _look(self, folder: Path, at: datetime) -> None:
