@@ -136,7 +136,10 @@ async def test_lists_are_probed_until_the_target_is_reached(store: PgvectorStore
 async def test_a_filter_costs_no_recall_however_little_it_lets_through(
     store: PgvectorStore, monkeypatch: pytest.MonkeyPatch, dear: int
 ):
-    """As much as half and as little as a two-hundredth, with the least effort that can be tuned."""
+    """As much as half and as little as a two-hundredth, with the least effort that can be tuned: no less than without a filter.
+
+    How an index comes out is chance, so it is held against itself, and against what it was tuned for.
+    """
     monkeypatch.setattr(nearest, "_DEAR", dear)
     one, matrix = collection(Layout(IndexKind.EXACT)), rows(4000)
     bucket = np.random.default_rng(4).integers(0, 1000, len(matrix))
@@ -145,13 +148,18 @@ async def test_a_filter_costs_no_recall_however_little_it_lets_through(
     await store.build(one, Layout(m=8, ef_construction=16), silent)
     one = replace(one, layout=Layout(m=8, ef_construction=16), tuning=Tuning(0.9, 0.9, ef_search=20))
 
-    for share in (500, 50, 5):
+    async def found(share: int) -> float:
         let_through, right = np.flatnonzero(bucket < share), 0
+        condition = Compare("bucket", "lt", share) if share < 1000 else None
         for question in rows(50, seed=5):
             near = let_through[np.argsort(-(matrix[let_through] @ question))[:10]]
-            found = await store.nearest(one, question, Reach(10, Compare("bucket", "lt", share)))
-            right += len({hit.key for hit in found} & {str(row) for row in near})
-        assert right / 500 >= 0.95, f"{share / 10:g} % let through"
+            hits = await store.nearest(one, question, Reach(10, condition))
+            right += len({hit.key for hit in hits} & {str(row) for row in near})
+        return right / 500
+
+    whole = await found(1000)
+    for share in (500, 50, 5):
+        assert await found(share) >= max(0.9, whole), f"{share / 10:g} % let through"
 
 
 async def test_what_a_filter_lets_through_is_found_where_it_lies_far_from_what_is_asked(store: PgvectorStore):
