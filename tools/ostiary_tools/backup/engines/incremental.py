@@ -32,10 +32,11 @@ _ASKED = """
 SELECT pg_catalog.current_setting('summarize_wal') AS summarizes, pg_catalog.pg_current_wal_insert_lsn()::pg_catalog.text AS place
 """
 _SUMMARIES = """
-SELECT s.start_lsn::pg_catalog.text AS first, s.end_lsn::pg_catalog.text AS last
+SELECT w.summarized_lsn::pg_catalog.text AS first, NULL AS last FROM pg_catalog.pg_get_wal_summarizer_state() w
+UNION ALL SELECT s.start_lsn::pg_catalog.text, s.end_lsn::pg_catalog.text
 FROM pg_catalog.pg_available_wal_summaries() s WHERE s.tli OPERATOR(pg_catalog.=) $1
-UNION ALL SELECT w.summarized_lsn::pg_catalog.text, NULL FROM pg_catalog.pg_get_wal_summarizer_state() w
 """
+"""How far notes have come, and then which there are: the other way round one that is written in between would seem to be gone."""
 _BEGUN = """
 SELECT EXISTS (SELECT FROM pg_catalog.pg_available_wal_summaries() s
     WHERE s.tli OPERATOR(pg_catalog.=) $1 AND s.start_lsn OPERATOR(pg_catalog.=) $2::pg_catalog.pg_lsn)
