@@ -30,6 +30,11 @@ async def known_to(calls: LocalCalls) -> Backups:
     return await calls.house.vault.known(calls.house.policies.engine, calls.who)
 
 
+def _second(id_: str) -> str:
+    """In which a backup began: which of two began first an id does not say within one."""
+    return id_.partition("-")[0]
+
+
 async def meant(calls: LocalCalls, named: str | None) -> str:
     """The id of a backup that is named by it or by its datasource, whose newest it is; unnamed, the newest of all.
 
@@ -40,7 +45,7 @@ async def meant(calls: LocalCalls, named: str | None) -> str:
         return named
     newest = next((one for one in backups.backups if named in (None, one.manifest.datasource)), None)
     for id_, (datasource, kind) in backups.gone.items():
-        if named in (None, datasource) and (newest is None or id_ > newest.manifest.id):
+        if named in (None, datasource) and (newest is None or _second(id_) >= _second(newest.manifest.id)):
             say(f"warning: a newer one is gone, and nobody let go of it: `{id_}` ({kind} of `{one_line(datasource)}`)")
     if newest is None:
         why = (
