@@ -122,6 +122,18 @@ async def test_what_has_come_of_the_log_is_kept_by_the_server_no_longer(attacked
     await attacked.nothing_is_left()
 
 
+async def test_a_server_in_which_nothing_is_written_is_backed_up(attacked: Site):
+    """Of a segment of the log that is still empty a server sends nothing, and without its background writer it stays so."""
+    writer = int(await ask(attacked.server, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'"))
+    os.kill(writer, signal.SIGSTOP)
+    try:
+        attacked.server.sql("SELECT pg_switch_wal()")
+        async with asyncio.timeout(60):
+            await attacked.nothing_is_left()
+    finally:
+        os.kill(writer, signal.SIGCONT)
+
+
 @pytest.mark.parametrize("program", ["pg_basebackup", "pg_receivewal"])
 async def test_a_killed_program_is_told_and_leaves_nothing(attacked: Site, program: str):
     async with attacked.held("killed") as (held, task):

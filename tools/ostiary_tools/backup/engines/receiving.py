@@ -66,7 +66,7 @@ async def receiving(command: Command, dsn: str, folder: Path, segment_bytes: int
     async with connected(dsn) as keeper:
         slot = await _reserved(keeper)
         async with started(command) as receiver:
-            await beside(_begun(folder), receiver)
+            await beside(_begun(keeper, folder), receiver)
             following = asyncio.create_task(_follow(keeper, slot, folder, segment_bytes))
             try:
                 yield receiver
@@ -141,8 +141,11 @@ def explained() -> Iterator[None]:
         raise Unavailable(f"the spool could not be written: {error.strerror}", "see that there is room for it") from error
 
 
-async def _begun(folder: Path) -> None:
-    while not await asyncio.to_thread(_first_partial, folder):  # noqa: ASYNC110 a file sets no event
+async def _begun(keeper: asyncpg.Connection, folder: Path) -> None:
+    """Return once the log comes. Of a segment that is empty yet nothing is sent, and an idle server may leave it so for ever."""
+    while not await asyncio.to_thread(_first_partial, folder):
+        with in_words():
+            await _mark(keeper, 1)
         await asyncio.sleep(_POLL_S)
 
 
