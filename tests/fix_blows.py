@@ -54,7 +54,7 @@ class Blows(Generic[Y]):
         call = asyncio.create_task(self.called(tool, arguments))
         if victim != "server":
             await self.begun(before)
-        await asyncio.sleep(self.dice.random() * (CALL_S if victim == "server" else lasts_s))
+        await asyncio.sleep(self.dice.random() * (CALL_S if victim == "server" else lasts_s))  # the moment that the dice choose
         died = await self.kill(victim, before)
         await call
         state, said = "", ""
@@ -75,6 +75,16 @@ class Blows(Generic[Y]):
                 return await self._kill_program("" if victim == "program" else victim, before)
         return victim
 
+    def judge(self, victim: str, state: str, said: str) -> None:
+        """A job whose processes were killed ends so, and in words that help."""
+        if victim == "server":
+            assert state in {"", "completed"}, said
+        elif victim == "worker" and "already" not in said:  # it had its name when its maker died
+            assert state == "completed", said
+        assert state in {"", "completed", "failed"}, said
+        assert "internal" not in said, (self.yard.it.site.folder / "worker.log").read_text()[-6000:]
+        assert "damaged" not in said
+
     async def _kill_program(self, name: str, before: set[UUID]) -> str:
         """One of those that run, or the next to run."""
         while True:
@@ -86,4 +96,4 @@ class Blows(Generic[Y]):
             jobs = await self.yard.jobs()
             if any(job not in before and state in _OVER for job, state in jobs.items()):
                 return ""
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a program sets no event when it starts

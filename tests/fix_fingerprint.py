@@ -14,6 +14,8 @@ import asyncpg
 
 OF_A_START = "locktype = 'object' AND classid = 'pg_database'::regclass AND mode = 'RowExclusiveLock'"
 """The lock that every session holds for a moment when it starts, as a condition on `pg_locks`."""
+NOT_YET_IN = "backend_type = 'client backend' AND coalesce(state, 'starting') = 'starting'"
+"""A session that starts has no name yet, as a condition on `pg_stat_activity`; before PostgreSQL 18 it has no state either."""
 _CLUSTER = (
     (15, "wal", "pg_current_wal_insert_lsn()"),
     (15, "transaction numbers", "pg_snapshot_xmax(pg_current_snapshot())"),
@@ -46,7 +48,7 @@ _CLUSTER = (
         (
             "(SELECT string_agg(concat_ws(' ', pid, backend_type, application_name), ',' ORDER BY pid) FROM "
             "pg_stat_activity WHERE backend_type NOT IN ('parallel worker') AND application_name NOT IN ('judge', "
-            "'ostiary', 'ostiary marks', 'bare'))"
+            f"'ostiary', 'ostiary marks', 'bare') AND NOT ({NOT_YET_IN}))"
         ),
     ),
     (15, "roles", "(SELECT md5(string_agg(x::text, '|' ORDER BY oid)) FROM pg_authid x)"),

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 from fix_backup import Vault, new_vault, reopened
 from fix_objects import reopened_there
 from fix_postgres import PostgresServer
-from fix_waiting import until
+from fix_waiting import going_on, until
 
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.manifest import Kind
@@ -67,16 +67,9 @@ class Kept:
         finally:
             await connection.close()
 
-    @asynccontextmanager
-    async def keeping(self, work: Work | None = None) -> AsyncIterator["asyncio.Task[None]"]:
+    def keeping(self, work: Work | None = None) -> AbstractAsyncContextManager["asyncio.Task[None]"]:
         """While the block lasts, begun again when it cannot go on, as a worker does."""
-        task = asyncio.create_task(_kept(work or self.work))
-        try:
-            yield task
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        return going_on(_kept(work or self.work))
 
     async def write(self, count: int = 1) -> None:
         """Commits of which a client is told."""
@@ -84,16 +77,9 @@ class Kept:
             for _ in range(count):
                 await self._write(connection)
 
-    @asynccontextmanager
-    async def load(self) -> AsyncIterator[None]:
+    def load(self) -> AbstractAsyncContextManager[object]:
         """Commits without end, through whatever happens to the server, while the block lasts."""
-        task = asyncio.create_task(self._load())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        return going_on(self._load())
 
     async def switch(self, count: int = 1) -> None:
         """Segments that become whole."""

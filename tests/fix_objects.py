@@ -5,6 +5,7 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from fix_backup import Vault
 from ostiary_tools.backup.keys import new_identity
 from ostiary_tools.backup.repository import Repository, initialise, open_repository
 from ostiary_tools.backup.sealing import load_signer
+from ostiary_tools.backup.storage import lease
 from ostiary_tools.backup.storage.bucket import Address, Patience, open_bucket
 from ostiary_tools.backup.storage.objects import Objects
 
@@ -119,6 +121,14 @@ def in_bucket(address: Address, folder: Path) -> str:
         f'[backup]\nrepository = "{address.url}"\nendpoint = "{address.endpoint}"\nregion = "{address.region}"\n'
         f'access_key = "file:{folder}/access"\nsecret_key = "file:{folder}/secret"\n'
     )
+
+
+@contextmanager
+def a_minute_later() -> Iterator[None]:
+    """Whatever leases there are have run out while the block lasts; to wait until they have would take a minute for each."""
+    with pytest.MonkeyPatch.context() as now:
+        now.setattr(lease, "HELD_S", -1)
+        yield
 
 
 NewObjects = Callable[[], Objects]

@@ -5,8 +5,8 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ from fix_custody import SHOP
 from fix_killing import OWN, OpenYard, Process, Yard, environment, opened
 from fix_retention import marked_at
 from fix_server import MakeSite
-from fix_waiting import until
+from fix_waiting import going_on, until
 
 from ostiary.log_keeping import cluster_folder, known_cluster
 from ostiary_tools.backup import expiry, wal
@@ -116,16 +116,9 @@ class Planned(Yard):
         folder = str(self.it.house.vault.logs).encode()
         return [one for one in self.programs() if not _has(one.pid, folder)]
 
-    @asynccontextmanager
-    async def load(self) -> AsyncIterator[None]:
+    def load(self) -> AbstractAsyncContextManager[object]:
         """A row every now and then, each a transaction of its own, whatever happens to the cluster, while the block lasts."""
-        task = asyncio.create_task(self._load())
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        return going_on(self._load())
 
     async def caught_up(self, seconds: float = 90) -> None:
         """Return when all that was committed by now is kept."""
@@ -268,8 +261,8 @@ class Planned(Yard):
                 async with self.database() as shop:
                     while True:
                         await shop.execute("INSERT INTO ticks DEFAULT VALUES")
-                        await asyncio.sleep(_TICK_S)
-            await asyncio.sleep(_TICK_S)
+                        await asyncio.sleep(_TICK_S)  # the load's measure
+            await asyncio.sleep(_TICK_S)  # while the database is away
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ import asyncio
 import inspect
 import subprocess
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 _PAUSE_S = 0.02
 
@@ -32,6 +33,18 @@ async def ended(process: asyncio.subprocess.Process, seconds: float = 60) -> tup
             process.kill()
             await process.wait()
     return (out or b"").decode(), (err or b"").decode()
+
+
+@asynccontextmanager
+async def going_on(work: Coroutine[Any, Any, None]) -> AsyncIterator["asyncio.Task[None]"]:
+    """Something that has no end goes on while the block lasts."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 @contextmanager

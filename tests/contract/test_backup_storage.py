@@ -40,7 +40,7 @@ def test_what_was_committed_is_durable_once_the_same_is_begun_again(storage: Fol
         real(descriptor)
         durable.add(os.fstat(descriptor).st_ino)
 
-    monkeypatch.setattr(os, "fsync", seen)
+    monkeypatch.setattr(os, "fsync", seen)  # the real one, and noted: short of a power cut nothing else tells
     storage.stage("kept/one", "work").close()
     assert (storage.root / "kept").stat().st_ino in durable
 

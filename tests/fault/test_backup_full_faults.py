@@ -124,7 +124,7 @@ async def test_what_has_come_of_the_log_is_kept_by_the_server_no_longer(attacked
 
 async def test_a_server_in_which_nothing_is_written_is_backed_up(attacked: Site):
     """Of a segment of the log that is still empty a server sends nothing, and without its background writer it stays so."""
-    writer = int(await ask(attacked.server, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'"))
+    writer = int(str(await ask(attacked.server, "SELECT pid FROM pg_stat_activity WHERE backend_type = 'background writer'")))
     os.kill(writer, signal.SIGSTOP)
     try:
         attacked.server.sql("SELECT pg_switch_wal()")

@@ -1,17 +1,12 @@
 """Whoever is killed while backups are deleted, at any step: what stays is whole, and the next goes on."""
 
-import asyncio
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from fix_backup import Vault, new_vault
-from fix_held import COUNTED
+from fix_held import COUNTED, program, worked
 from fix_retention import DAY, SEGMENT_BYTES, dated, kept_log, logged
 
 from ostiary_tools.backup import expiry
@@ -20,7 +15,6 @@ from ostiary_tools.backup.manifest import Kind, Manifest
 from ostiary_tools.backup.repository import Repository
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
-TESTS = Path(__file__).parent.parent
 
 EXPIRING = f"""{COUNTED}
 import asyncio, json, sys
@@ -41,31 +35,11 @@ async def main(record):
     repository = reopened(Path(sys.argv[1]))
     await expire(repository, PLANS, due(repository, PLANS, datetime.now(UTC)), Expiry("ada", note))
 
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        left = int(line)
-        counted("open", "mkdir", "rename", "unlink", "rmdir", "fsync", "close", "stat")
-        asyncio.run(main(Path(sys.argv[1]) / "record"))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+do_for_each_line(
+    lambda: asyncio.run(main(Path(sys.argv[1]) / "record")),
+    "open", "mkdir", "rename", "unlink", "rmdir", "fsync", "close", "stat",
+)
 """
-
-
-@asynccontextmanager
-async def program(home: Path) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", EXPIRING, str(home)),
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def furnished(repository: Repository) -> tuple[list[Manifest], list[Manifest]]:
@@ -94,22 +68,16 @@ def assert_consistent(vault: Vault, stays: list[Manifest]) -> None:
 async def test_whoever_expires_backups_and_is_killed_at_any_step_is_followed_by_one_who_ends_it(tmp_path: Path):
     vault = new_vault(tmp_path)
     record = tmp_path / "record"
-    async with program(tmp_path) as process:
-
-        async def run(steps: int) -> int:
-            assert process.stdin is not None and process.stdout is not None  # noqa: PT018 both are piped
-            process.stdin.write(f"{steps}\n".encode())
-            return int(await process.stdout.readline())
-
+    async with program(EXPIRING, tmp_path) as process:
         killed, step = 0, 1
         while True:
             goes, stays = furnished(vault.repository)
             record.unlink(missing_ok=True)
-            if (code := await run(step)) == 0:
+            if (code := await worked(process, step)) == 0:
                 break
             assert code == -signal.SIGKILL
             assert_consistent(vault, stays)
-            assert await run(0) == 0
+            assert await worked(process, 0) == 0
             assert_consistent(vault, stays)
             assert [one.id for one in vault.repository.listed()] == sorted(one.id for one in stays)
             assert (vault.repository.storage.names(EXPIRY), len(kept_log(vault.repository))) == ([], 2)

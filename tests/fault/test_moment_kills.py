@@ -4,14 +4,11 @@ import asyncio
 import os
 import shutil
 import signal
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from fix_copies import processes_with
-from fix_held import COUNTED
+from fix_held import COUNTED, program, worked
 from fix_moments import History, events_in
 from fix_waiting import until
 
@@ -19,7 +16,6 @@ from ostiary_tools.backup.moment import Time, written
 from ostiary_tools.backup.scratch import Ground
 
 pytestmark = pytest.mark.fault
-TESTS = Path(__file__).parent.parent
 
 RESTORING = f"""{COUNTED}
 import asyncio, sys
@@ -37,33 +33,12 @@ async def quiet(*_):
 
 home, key, moment, target, copies = sys.argv[1:]
 repository = replace(reopened(Path(home)), identities=read_identities(key))
-for line in sys.stdin:
-    child = os.fork()
-    if child == 0:
-        left = int(line)
-        counted("open", "mkdir", "rename", "fsync", "unlink", "rmdir", "chmod", "ftruncate")
-        asyncio.run(into_folder(Asked(repository, "shop", parsed(moment)), Path(target), Sought(copies=Path(copies)), quiet))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+asked = Asked(repository, "shop", parsed(moment))
+do_for_each_line(
+    lambda: asyncio.run(into_folder(asked, Path(target), Sought(copies=Path(copies)), quiet)),
+    "open", "mkdir", "rename", "fsync", "unlink", "rmdir", "chmod", "ftruncate",
+)
 """
-
-
-@asynccontextmanager
-async def program(history: History, target: Path, moment: Time) -> AsyncIterator[asyncio.subprocess.Process]:
-    """It restores once for each line, up to the step that the line says."""
-    words = (history.vault.root.parent, history.vault.operational.text, written(moment), target, history.sought.copies)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", RESTORING, *map(str, words)),
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def test_a_restore_to_a_moment_that_is_killed_at_any_step_leaves_nothing_to_the_next(
@@ -81,14 +56,10 @@ def test_a_restore_to_a_moment_that_is_killed_at_any_step_leaves_nothing_to_the_
 
 async def _killed_at_each(history: History, site: Path, ground: Ground) -> int:
     killed, step = 0, 1
-    async with program(history, site / "copy", Time(history.marks[4].at)) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        while True:
-            process.stdin.write(f"{step}\n".encode())
-            code = int(await process.stdout.readline())
-            if code == 0:
-                return killed
+    home, moment = history.vault.root.parent, written(Time(history.marks[4].at))
+    words = (home, history.vault.operational.text, moment, site / "copy", history.sought.copies)
+    async with program(RESTORING, *words) as process:
+        while (code := await worked(process, step)) != 0:
             assert code == -signal.SIGKILL
             await until(lambda: len(processes_with(str(site))) == 1, 60)  # the one that counts
             if (site / "copy").exists():  # it had its name, so it was whole; it is made once more
@@ -96,3 +67,4 @@ async def _killed_at_each(history: History, site: Path, ground: Ground) -> int:
                 shutil.rmtree(site / "copy")
             assert len(os.listdir(site)) <= 1, "the next one sweeps what was left"  # noqa: PTH208 names alone
             killed, step = killed + 1, step + 1 + step // 2
+    return killed

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from fix_backup import keep
-from fix_objects import IMPATIENT, KEYS, ObjectServer
+from fix_objects import IMPATIENT, KEYS, ObjectServer, a_minute_later
 from fix_trouble import Trouble, Wrong
 from fix_waiting import ended, until
 
@@ -243,8 +243,7 @@ async def test_a_process_killed_at_any_request_leaves_nothing_that_is_listed_and
         before = others(keys(object_server, address))
         assert objects.sweep() == 0, "it may be alive, for all that anybody knows"
         assert others(keys(object_server, address)) == before
-        with monkeypatch.context() as old:
-            old.setattr(lease, "HELD_S", -1)
+        with a_minute_later():
             objects.sweep()
         whole += len(listed)
         for one in listed:
@@ -295,8 +294,8 @@ def test_a_store_whose_clock_is_days_away_keeps_the_living_and_gives_up_the_dead
     with pytest.raises(LockedOut):
         troubled.stage("kept/two", "work")
     assert troubled.sweep() == 0
-    monkeypatch.setattr(lease, "HELD_S", -1)
-    assert troubled.sweep() == 1
+    with a_minute_later():
+        assert troubled.sweep() == 1
     monkeypatch.setattr(lease, "_RENEWED_S", -1)  # as if it had been away for long
     with pytest.raises(LockedOut, match="another process may be at this"):
         stage.commit()
@@ -309,8 +308,7 @@ def test_a_holder_that_was_taken_for_dead_commits_nothing_and_touches_nothing_of
     slow = objects.stage("kept/one", "work")
     with slow.create("file") as file:
         file.write(b"of the slow one")
-    with monkeypatch.context() as old:
-        old.setattr(lease, "HELD_S", -1)
+    with a_minute_later():
         quick = objects.stage("kept/one", "work")
     assert not [key for key in keys(object_server, address) if key.endswith("/file")], "it went first"
     monkeypatch.setattr(lease, "_RENEWED_S", -1)  # as if it had been away for long
@@ -352,15 +350,14 @@ def test_a_removal_that_stops_anywhere_is_done_or_was_none_and_is_finished_by_a_
     objects: Objects,
     troubled: Objects,
     trouble: Trouble,
-    monkeypatch: pytest.MonkeyPatch,
 ):
     commit(objects, "kept/one", long=os.urandom(17 << 20), short=b"s")
     there = others(keys(object_server, address))
     trouble.after(moment, Wrong.FAILS)
     with suppress(Unavailable):
         troubled.remove("kept/one")
-    monkeypatch.setattr(lease, "HELD_S", -1)
-    objects.sweep()
+    with a_minute_later():
+        objects.sweep()
     names = Objects(objects.bucket).names("kept")
     assert names in ([], ["one"])
     assert others(keys(object_server, address)) == (there if names else [])
@@ -410,7 +407,7 @@ async def test_what_was_changed_behind_our_back_is_told_as_damage_and_what_was_p
 
 @pytest.mark.parametrize("named", ["kept", "kept/one", "", "kept/_one", "plain/../kept", "_clock"])
 def test_a_lease_that_somebody_planted_has_nothing_deleted_for_him(
-    named: str, object_server: ObjectServer, address: Address, objects: Objects, monkeypatch: pytest.MonkeyPatch
+    named: str, object_server: ObjectServer, address: Address, objects: Objects
 ):
     """Who may write and not delete would have us do it."""
     commit(objects, "kept/one", file=b"precious")
@@ -418,8 +415,7 @@ def test_a_lease_that_somebody_planted_has_nothing_deleted_for_him(
     there = others(keys(object_server, address))
     said = json.dumps({"format": 1, "holder": "0", "folders": [named]}).encode()
     object_server.client().put_object(Bucket=address.bucket, Key=f"{address.prefix}/_leases/planted", Body=said)
-    monkeypatch.setattr(lease, "HELD_S", -1)
-    with suppress(Damaged):
+    with a_minute_later(), suppress(Damaged):
         objects.sweep()
     assert others(keys(object_server, address)) == there
 

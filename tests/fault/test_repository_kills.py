@@ -3,15 +3,13 @@
 import asyncio
 import os
 import signal
-import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from fix_backup import Vault, keep, new_vault
 from fix_disk import small_file_system
-from fix_held import COUNTED
+from fix_held import COUNTED, program, worked
 from fix_waiting import until
 
 from ostiary_tools.backup.making import making
@@ -20,8 +18,6 @@ from ostiary_tools.backup.verification import verify
 from ostiary_tools.errors import NotWritten
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
-
-TESTS = Path(__file__).parent.parent
 
 BEGINNING = """
 import asyncio, itertools, os, signal, sys
@@ -39,47 +35,23 @@ async def back_up(repository, job, told):
             await made.commit(Made("3.45", tuple(await asyncio.gather(*puts)), None))
 """
 
-ENDLESS = """
+ENDLESS = f"""{BEGINNING}
 async def main():
     repository = reopened(Path(sys.argv[1]))
     for n in itertools.count():
         print("begun", flush=True)
         repository.storage.sweep()
-        await back_up(repository, f"job-{sys.argv[2]}-{n}", lambda _: print("told", flush=True))
+        await back_up(repository, f"job-{{sys.argv[2]}}-{{n}}", lambda _: print("told", flush=True))
         print("committed", flush=True)
 asyncio.run(main())
 """
 
-KILLED_AT = f"""{COUNTED}
-for line in sys.stdin:
-    job, left = line.split()[0], int(line.split()[1])
-    child = os.fork()
-    if child == 0:
-        repository = reopened(Path(sys.argv[1]))
-        counted("open", "mkdir", "rename", "unlink", "rmdir", "fsync", "close")
-        asyncio.run(back_up(repository, job, lambda _: None))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+KILLED_AT = f"""{BEGINNING}{COUNTED}
+do_for_each_line(
+    lambda job: asyncio.run(back_up(reopened(Path(sys.argv[1])), job, lambda _: None)),
+    "open", "mkdir", "rename", "unlink", "rmdir", "fsync", "close",
+)
 """
-
-
-@asynccontextmanager
-async def program(text: str, home: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    """It leads a session, by which what it leaves behind is found."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", BEGINNING + text, str(home), *arguments),
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(TESTS)},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
 
 
 def of_session(leader: int) -> Sequence[int]:
@@ -109,7 +81,7 @@ def assert_consistent(vault: Vault) -> None:
 async def test_a_process_killed_at_any_moment_leaves_only_whole_backups_and_none_of_its_programs(tmp_path: Path):
     vault = new_vault(tmp_path)
     for moment in (1, 2, 3, 4, 5, 6, 7, 9, 11, 13, 16, 19):
-        async with program(ENDLESS, tmp_path, str(moment)) as process:
+        async with program(ENDLESS, tmp_path, moment) as process:
             assert process.stdout is not None
             for _ in range(moment):
                 assert await process.stdout.readline()
@@ -123,16 +95,10 @@ async def test_a_process_killed_at_any_moment_leaves_only_whole_backups_and_none
 async def test_a_process_killed_at_each_step_of_its_way_is_followed_by_one_that_makes_the_backup_once(tmp_path: Path):
     vault = new_vault(tmp_path)
     async with program(KILLED_AT, tmp_path) as process:
-
-        async def run(job: str, steps: int) -> int:
-            assert process.stdin is not None and process.stdout is not None  # noqa: PT018 both are piped
-            process.stdin.write(f"{job} {steps}\n".encode())
-            return int(await process.stdout.readline())
-
         killed, step = 0, 1
-        while (code := await run("job", step)) != 0:
+        while (code := await worked(process, "job", step)) != 0:
             assert code == -signal.SIGKILL
-            assert await run("job", 0) == 0
+            assert await worked(process, "job", 0) == 0
             assert_consistent(vault)
             [listed] = vault.repository.listed()
             vault.repository.delete(listed.id)
@@ -148,7 +114,7 @@ async def test_two_processes_write_to_one_repository_and_neither_sweeps_what_the
             committed = 0
             while committed < 5:
                 line = await process.stdout.readline()
-                assert line, await process.communicate()
+                assert line
                 committed += line == b"committed\n"
     assert_consistent(vault)
     assert len(vault.repository.listed()) >= 10

@@ -1,19 +1,16 @@
 """Whoever is killed while a log is kept leaves what is whole, and the next one keeps the rest."""
 
-import asyncio
 import signal
-import sys
 from pathlib import Path
 
 import pytest
 from fix_backup import Vault, new_vault
-from fix_held import COUNTED
+from fix_held import COUNTED, program, worked
 from fix_wal import SIZE, SYSTEM, WrittenLog, history
 
 from ostiary_tools.backup.wal_archive.archive import Archive
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
-TESTS = Path(__file__).parent.parent
 LOG = WrittenLog().fill(3)
 
 KILLED_AT = f"""
@@ -22,15 +19,10 @@ from pathlib import Path
 from fix_backup import reopened
 from ostiary_tools.backup.wal_archive.pushed import Pushed
 {COUNTED}
-for line in sys.stdin:
-    name, left = line.split()[0], int(line.split()[1])
-    child = os.fork()
-    if child == 0:
-        repository = reopened(Path(sys.argv[1]))
-        counted("open", "mkdir", "rename", "unlink", "rmdir", "fsync", "close")
-        Pushed(Path(sys.argv[1]) / name, repository, "shop").keep()
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+do_for_each_line(
+    lambda name: Pushed(Path(sys.argv[1]) / name, reopened(Path(sys.argv[1])), "shop").keep(),
+    "open", "mkdir", "rename", "unlink", "rmdir", "fsync", "close",
+)
 """
 
 
@@ -38,30 +30,17 @@ async def test_a_process_killed_at_each_step_of_keeping_is_followed_by_one_that_
     vault = new_vault(tmp_path)
     names = [LOG.arrived(tmp_path, number).path.name for number in (1, 2)]
     (tmp_path / "00000002.history").write_bytes(history((1, 2 * SIZE + 500)))
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", KILLED_AT, str(tmp_path), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        env={"PYTHONPATH": str(TESTS)},
-    )  # fmt: skip
-
-    async def run(name: str, steps: int) -> int:
-        assert process.stdin is not None and process.stdout is not None  # noqa: PT018 both are piped
-        process.stdin.write(f"{name} {steps}\n".encode())
-        return int(await process.stdout.readline())
-
     killed = 0
-    try:
+    async with program(KILLED_AT, tmp_path) as process:
         for name in (names[1], "00000002.history"):
             step = 1
-            while (code := await run(name, step)) != 0:
+            while (code := await worked(process, name, step)) != 0:
                 assert code == -signal.SIGKILL
                 assert_whole(vault)
-                assert await run(name, 0) == 0
+                assert await worked(process, name, 0) == 0
                 assert_whole(vault)
                 forget(vault, name)
                 killed, step = killed + 1, step + 1
-    finally:
-        process.kill()
-        await process.wait()
     assert killed > 40
 
 

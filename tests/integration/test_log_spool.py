@@ -90,7 +90,7 @@ async def test_what_works_on_a_spool_is_over_when_its_caller_is_however_often_th
     try:
         for _ in range(3):
             task.cancel()
-            for _ in range(3):
+            for _ in range(3):  # turns of the loop, in which a cancellation arrives
                 await asyncio.sleep(0)
         assert not task.done()
     finally:
