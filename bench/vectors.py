@@ -4,11 +4,14 @@
 in short rounds and each is compared with its own store in the same round:
 
 - `raw pgvector`: asyncpg and SQL written by hand, HNSW, `hnsw.ef_search` raised until the recall is reached.
-- `ostiary on pgvector`: `search` over stdio with the same vectors, after `tune` for the same recall.
-- `raw chroma`, `ostiary on chroma`: likewise, with Chroma's embedded client and its own parameters. By hand too all is asked for
+- `ostiary, pgvector`: `search` over stdio with the same vectors, after `tune` for the same recall.
+- `raw chroma`, `ostiary, chroma`: likewise, with Chroma's embedded client and its own parameters. By hand too all is asked for
   that `search` shows: to read texts and metadata is much of what Chroma does. Ids alone are measured beside it.
 - `chroma-mcp`: where `--chroma-mcp COMMAND` says how it is started. It searches by text alone: its embedder is a stub.
-- `query` and the statement it runs by raw asyncpg: what the gate adds to a call.
+- `query` and the statement it runs by raw asyncpg: what is added to a call that searches nothing.
+
+What is added is told twice: by the gate alone, called in this process as raw stores are, and over stdio, where a message with a
+vector in it is written and read, and two processes wake each other.
 
 Then what a filter costs in recall, how fast documents are stored and how long an index takes to build, beside the same by hand.
 
@@ -23,14 +26,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import uvloop
 from mcp import Client, StdioServerParameters
 from rich.console import Console
 from rich.table import Table
@@ -55,8 +60,11 @@ from vectors_by_hand import (
 from vectors_chroma_mcp import chroma_mcp, embedding, remembered
 
 from ostiary.app import open_house
+from ostiary.call import Call
 from ostiary.config import load
+from ostiary.gate import Gate
 from ostiary.shelves import Shelves
+from ostiary_policies.model import Principal
 from ostiary_tools.embedded import attached, names
 from ostiary_tools.vectors import recall as recall_of
 from ostiary_tools.vectors.collection import Collection, Embedding, IndexKind, Layout
@@ -64,6 +72,7 @@ from ostiary_tools.vectors.filters import Compare
 from ostiary_tools.vectors.port import Chunk, Reach, VectorStore
 
 SQL = "select count(*) from categories"
+STATEMENT = "the statement of `query`, raw"
 SHARES = (None, 500, 50, 5)
 """Of a thousand: what the filter lets through."""
 WARM = 48
@@ -123,19 +132,52 @@ async def _silent(_done: float, _total: float | None, _message: str) -> None:
     """Nobody asks how far it is."""
 
 
-def ours(client: Client, name: str, data: Data) -> Search:
-    """`search`, as an agent calls it."""
+Asks = Callable[[str, dict[str, Any]], Awaitable[str]]
+"""Calls a tool; the text of its reply."""
+
+
+def by_client(client: Client) -> Asks:
+    """As an agent does."""
+
+    async def ask(tool: str, arguments: dict[str, Any]) -> str:
+        reply = await client.call_tool(tool, arguments)
+        text = reply.content[0].text  # type: ignore[union-attr]  # our replies are text
+        assert not reply.is_error, text
+        return text
+
+    return ask
+
+
+def by_gate(gate: Gate) -> Asks:
+    """As a transport does, of which there is none here."""
+    who = Principal("bench", ("analyst",))
+
+    async def ask(tool: str, arguments: dict[str, Any]) -> str:
+        return (await gate.call(who, Call(tool, arguments))).text
+
+    return ask
+
+
+def ours(ask: Asks, name: str, data: Data) -> Search:
+    """`search`."""
     questions = [[round(float(value), 6) for value in vector] for vector in data.questions]
 
     async def search(number: int, share: int | None) -> Sequence[str]:
         filter_ = {} if share is None else {"filter": {"field": "bucket", "lt": share}}
-        arguments = {"collection": name, "vector": questions[number], "k": K, **filter_}
-        reply = await client.call_tool("search", arguments)
-        text = reply.content[0].text  # type: ignore[union-attr]  # our replies are text
-        assert not reply.is_error, text
+        text = await ask("search", {"collection": name, "vector": questions[number], "k": K, **filter_})
         return [line.split("#", 1)[0] for line in text.splitlines() if "#0," in line]
 
     return search
+
+
+def querying(ask: Asks) -> Search:
+    """`query`."""
+
+    async def query(_number: int, _share: int | None) -> Sequence[str]:
+        await ask("query", {"sql": SQL})
+        return ()
+
+    return query
 
 
 def port(store: VectorStore, collection: Collection, data: Data) -> Search:
@@ -228,8 +270,10 @@ async def main(home: Path, count: int, options: argparse.Namespace) -> None:
         contestants = await in_pgvector(house.shelves, cluster.dsn(names.ADMIN, names.VECTORS), data, stack)
         if options.chroma:
             contestants += await in_chroma(house.shelves, home, data, options.chroma_mcp, stack)
-        everybody = await _ours(contestants, environ, cluster.dsn(names.AGENT, names.SHOP), data, stack)
-        await recalls(everybody[:-2], data)
+        everybody = await _ours(
+            contestants, data, stack, gate=house.gate, environ=environ, shop=cluster.dsn(names.AGENT, names.SHOP)
+        )
+        await recalls([one for one in everybody if STATEMENT not in (one.name, one.floor)], data)
         for together in (1, 16):
             await compare(everybody, options.calls, options.rounds, together)
 
@@ -269,30 +313,26 @@ async def in_chroma(shelves: Shelves, home: Path, data: Data, command: str | Non
 
 
 async def _ours(
-    others: Sequence[Contestant], environ: dict[str, str], shop: str, data: Data, stack: AsyncExitStack
+    others: Sequence[Contestant], data: Data, stack: AsyncExitStack, *, gate: Gate, environ: dict[str, str], shop: str
 ) -> list[Contestant]:
-    """Through the server, and all of them compared."""
-    client = await stack.enter_async_context(served(environ))
+    """Through the gate alone and through the server, and all of them compared."""
     asked = await asyncpg.create_pool(shop, min_size=16, max_size=16)
     stack.push_async_callback(asked.close)
-
-    async def query(_number: int, _share: int | None) -> Sequence[str]:
-        await client.call_tool("query", {"sql": SQL})
-        return ()
 
     async def fetch(_number: int, _share: int | None) -> Sequence[str]:
         await asked.fetch(SQL)
         return ()
 
-    floors = {one.name for one in others}
-    chroma = [Contestant("ostiary on chroma", ours(client, "in_chroma", data), "raw chroma")] if "raw chroma" in floors else []
-    return [
-        *others,
-        Contestant("ostiary on pgvector", ours(client, "in_pg", data), "raw pgvector"),
-        *chroma,
-        Contestant("the statement of `query`, raw", fetch),
-        Contestant("ostiary query", query, "the statement of `query`, raw"),
-    ]
+    stores = [("pgvector", "in_pg"), ("chroma", "in_chroma")]
+    stores = [(store, name) for store, name in stores if f"raw {store}" in {one.name for one in others}]
+    found = [Contestant(STATEMENT, fetch), *others]
+    for place, ask in (
+        ("the gate alone", by_gate(gate)),
+        ("ostiary", by_client(await stack.enter_async_context(served(environ)))),
+    ):
+        found += [Contestant(f"{place}, {store}", ours(ask, name, data), f"raw {store}") for store, name in stores]
+        found.append(Contestant(f"{place}, query", querying(ask), STATEMENT))
+    return found
 
 
 if __name__ == "__main__":
@@ -306,6 +346,6 @@ if __name__ == "__main__":
     folder = Path(tempfile.mkdtemp(prefix="ostiary-bench-"))
     folder.chmod(0o711)  # as root, the database's own user must reach its part
     try:
-        asyncio.run(main(folder, options.count, options))
+        uvloop.run(main(folder, options.count, options))  # as the server
     finally:
         shutil.rmtree(folder, ignore_errors=True)
