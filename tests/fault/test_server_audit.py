@@ -147,6 +147,8 @@ async def test_policies_that_cannot_be_recorded_do_not_come_into_force(
         await until(closed)
     records = [record.body for record in await installation.records()]
     changed = next(number for number, body in enumerate(records) if body.get("event") == "policy_changed")
-    assert all(body.get("policy") == records[changed]["policy"] for body in records[changed:] if body.get("decision"))
-    assert all(body["policy"] == records[changed]["before"] for body in records[:changed] if body.get("decision"))
+    before, after = ([body["policy"] for body in part if body.get("decision")] for part in (records[:changed], records[changed:]))
+    assert set(before) == {records[changed]["before"]}
+    # One call at a time is made here: of one that was decided right before the change the record may come right after it.
+    assert set(after[1:]) == {records[changed]["policy"]}
     await installation.assert_verified()
