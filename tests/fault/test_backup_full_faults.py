@@ -20,6 +20,7 @@ from fix_postgres import PostgresServer
 from fix_replica import ask
 from fix_waiting import until
 
+from ostiary_tools.backup.engines import archiving
 from ostiary_tools.backup.engines.full import FullEngine
 from ostiary_tools.backup.making import making
 from ostiary_tools.backup.manifest import Content, Kind
@@ -132,6 +133,41 @@ async def test_a_server_in_which_nothing_is_written_is_backed_up(attacked: Site)
             await attacked.nothing_is_left()
     finally:
         os.kill(writer, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("mended", [True, False], ids=["in time", "never"])
+async def test_a_server_that_fails_to_archive_its_log_holds_a_backup_up_for_some_time_alone(
+    mended: bool, own_server: Callable[..., PostgresServer], tmp_path: Path, sought: Sought, monkeypatch: pytest.MonkeyPatch
+):
+    """What it says of its archive before the first time that it fails is nothing."""
+    monkeypatch.setattr(archiving, "_PATIENCE_S", 60 if mended else 3)  # nobody waits two minutes
+    site = Site(own_server(fsync="off", archive_mode="on", archive_command="test -e mended"), tmp_path, sought)
+    spool = _made(tmp_path / "held")
+    taking = asyncio.create_task(backed_up(new_vault(_made(tmp_path / "vault-held")), site.server.dsn(), spool, sought))
+    if mended:
+        await until(lambda: _waits(site.server))
+        _mended(site.server)
+        assert (await taking).manifest.fingerprint is not None
+    else:
+        with pytest.raises(Unavailable, match="fails to archive its log"):
+            await taking
+        _mended(site.server)
+        await until(lambda: _archives(site.server))
+    await site.nothing_is_left()
+
+
+def _mended(server: PostgresServer) -> None:
+    (server.data / "mended").touch()
+    server.sql("SELECT pg_reload_conf()")  # which wakes its archiver
+
+
+async def _waits(server: PostgresServer) -> bool:
+    held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'BackupWaitWalArchive'"
+    return await ask(server, f"SELECT last_failed_time IS NOT NULL AND ({held}) > 0 FROM pg_stat_archiver") is True
+
+
+async def _archives(server: PostgresServer) -> bool:
+    return await ask(server, "SELECT last_archived_time > last_failed_time FROM pg_stat_archiver") is True
 
 
 @pytest.mark.parametrize("program", ["pg_basebackup", "pg_receivewal"])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from ostiary_tools.backup.engines.archiving import FAILS, failing
 from ostiary_tools.backup.programs import OLDEST
 from ostiary_tools.backup.reading import in_words
 from ostiary_tools.backup.session import Facts, facts
@@ -11,14 +12,14 @@ from ostiary_tools.errors import Refused, Unavailable
 
 _SENDERS = 2
 """One sends the files, one the log."""
-_ASKED = """
+_ASKED = f"""
 SELECT pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.current_setting('wal_level') AS wal_level,
     pg_catalog.current_setting('max_wal_senders')::pg_catalog.int4 AS senders,
     (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication) AS used,
-    pg_catalog.current_setting('archive_mode') AS archive_mode,
+    pg_catalog.current_setting('archive_mode') OPERATOR(pg_catalog.<>) 'off' AS archives,
     pg_catalog.current_setting('archive_command') IN ('', '(disabled)')
         AND coalesce(pg_catalog.current_setting('archive_library', true), '') = '' AS archives_nowhere,
-    (SELECT a.last_failed_time > coalesce(a.last_archived_time, '-infinity') FROM pg_catalog.pg_stat_archiver a) AS archiving_fails,
+    {FAILS} AS archiving_fails,
     (SELECT r.rolsuper OR r.rolreplication FROM pg_catalog.pg_roles r
         WHERE r.rolname OPERATOR(pg_catalog.=) current_user) AS replicates,
     (SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) 10) AS superuser,
@@ -30,7 +31,7 @@ SELECT pg_catalog.pg_is_in_recovery() AS standby, pg_catalog.current_setting('wa
     (SELECT c.system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system() c) AS system_identifier,
     CASE WHEN NOT pg_catalog.pg_is_in_recovery()
         THEN pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()) END AS segment
-"""
+"""  # noqa: S608  the constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Cluster:
     system_identifier: str
     segment: str
     """Of its log, that is written now."""
+    archives: bool
+    """Whether its log is archived, too."""
 
     @property
     def timeline(self) -> int:
@@ -64,8 +67,8 @@ async def looked_at(connection: asyncpg.Connection) -> Cluster:
         row = await connection.fetchrow(_ASKED)
     _refuse_what_it_is(row)
     _refuse_what_it_lacks(row)
-    known = (row[name] for name in ("superuser", "bytes", "segment_bytes", "page_bytes", "system_identifier", "segment"))
-    return Cluster(session, *known)
+    known = ("superuser", "bytes", "segment_bytes", "page_bytes", "system_identifier", "segment", "archives")
+    return Cluster(session, *(row[name] for name in known))
 
 
 def _refuse_what_it_is(row: asyncpg.Record) -> None:
@@ -84,7 +87,5 @@ def _refuse_what_it_lacks(row: asyncpg.Record) -> None:
     if row["senders"] - row["used"] < _SENDERS:
         message = f"{row['used']} of the server's {row['senders']} WAL senders are in use, and a backup takes {_SENDERS}"
         raise Unavailable(message, "raise `max_wal_senders` and restart it, or end what uses them")
-    # A server that archives holds the end of a backup back until its log is archived.
-    if row["archive_mode"] != "off" and (row["archives_nowhere"] or row["archiving_fails"]):
-        hint = "mend what `archive_command` does, see `pg_stat_archiver`; or set `archive_mode = off`"
-        raise Unavailable("the server fails to archive its log, so that no backup would end", hint)
+    if row["archives"] and (row["archives_nowhere"] or row["archiving_fails"]):
+        raise failing()

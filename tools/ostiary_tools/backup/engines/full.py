@@ -8,15 +8,16 @@ in the log it ends, so that a copy can be held against it row by row although th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, NoReturn, cast
 
 import asyncpg
 
 from ostiary_tools.backup import file_sums, wal
+from ostiary_tools.backup.engines.archiving import held_back
 from ostiary_tools.backup.engines.cluster_facts import Cluster, looked_at
 from ostiary_tools.backup.engines.flow import written
 from ostiary_tools.backup.engines.overheard import Overheard
@@ -109,7 +110,7 @@ class FullEngine:
         with explained():
             async with _log(work) as receiver:
                 async with telling(tell, "copied", work.cluster.bytes) as pace:
-                    base = await beside(_base(work, pace.add), receiver)
+                    base = await beside(_base(work, pace.add), receiver, *_troubles(work))
                 async with _agreed(work, base, receiver) as moment:
                     await receiver.close()
                     await tell(pace.done, None, "reading the fingerprint")
@@ -150,6 +151,11 @@ def _made(work: _Work, base: _Base, log: Member, moment: _Moment, fingerprint: F
 def _log(work: _Work) -> AbstractAsyncContextManager[Running]:
     command = work.command("pg_receivewal", "--no-loop", f"--directory={work.wal}")
     return receiving(command, work.source.dsn, work.wal, work.cluster.segment_bytes)
+
+
+def _troubles(work: _Work) -> Iterator[Coroutine[Any, Any, NoReturn]]:
+    if work.cluster.archives:
+        yield held_back(work.source.dsn)
 
 
 async def _base(work: _Work, told: Callable[[int], None]) -> _Base:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import asyncpg
 
@@ -93,18 +93,26 @@ async def received(dsn: str, folder: Path, stretch: wal.Stretch, page_bytes: int
     return end
 
 
-async def beside(work: Coroutine[Any, Any, T], receiver: Running) -> T:
-    """The work, as long as the log comes. Raises ProgramFailed when that ends; then the work has ended, too."""
-    doing, coming = asyncio.ensure_future(work), asyncio.ensure_future(receiver.code())
+async def beside(work: Coroutine[Any, Any, T], receiver: Running, *troubles: Coroutine[Any, Any, NoReturn]) -> T:
+    """The work, as long as the log comes and none of the troubles does, which are raised; then the work has ended, too.
+
+    Raises ProgramFailed when the log comes no more.
+    """
+    doing = asyncio.ensure_future(work)
+    coming = [asyncio.ensure_future(trouble) for trouble in (_ended(receiver), *troubles)]
     try:
-        await asyncio.wait({doing, coming}, return_when=asyncio.FIRST_COMPLETED)
-        if doing.done():
-            return await doing
-        raise ProgramFailed(f"`{receiver.name}` ended during the backup: {receiver.words() or 'it gave no reason'}")
+        await asyncio.wait({doing, *coming}, return_when=asyncio.FIRST_COMPLETED)
+        first = next((one for one in coming if one.done() and not doing.done()), doing)
+        return await first
     finally:
-        doing.cancel()
-        coming.cancel()
-        await asyncio.gather(doing, coming, return_exceptions=True)
+        for each in (doing, *coming):
+            each.cancel()
+        await asyncio.gather(doing, *coming, return_exceptions=True)
+
+
+async def _ended(receiver: Running) -> NoReturn:
+    await receiver.code()
+    raise ProgramFailed(f"`{receiver.name}` ended during the backup: {receiver.words() or 'it gave no reason'}")
 
 
 def linked(folder: Path) -> Path:
