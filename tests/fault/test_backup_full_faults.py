@@ -142,28 +142,30 @@ async def test_a_server_that_fails_to_archive_its_log_holds_a_backup_up_for_some
     """What it says of its archive before the first time that it fails is nothing."""
     monkeypatch.setattr(archiving, "_PATIENCE_S", 60 if mended else 3)  # nobody waits two minutes
     site = Site(own_server(fsync="off", archive_mode="on", archive_command="test -e mended"), tmp_path, sought)
-    spool = _made(tmp_path / "held")
-    taking = asyncio.create_task(backed_up(new_vault(_made(tmp_path / "vault-held")), site.server.dsn(), spool, sought))
-    if mended:
-        await until(lambda: _waits(site.server))
-        _mended(site.server)
-        assert (await taking).manifest.fingerprint is not None
-    else:
-        with pytest.raises(Unavailable, match="fails to archive its log"):
-            await taking
-        _mended(site.server)
-        await until(lambda: _archives(site.server))
+    said: list[str] = []
+
+    async def tell(_done: float, _total: float | None, words: str) -> None:
+        said.append(words)
+
+    vault, spool = new_vault(_made(tmp_path / "held")), _made(tmp_path / "spool-held")
+    async with making(vault.repository, Kind.FULL, "shop", "job") as made:
+        engine, source = FullEngine(sought), Source("shop", Kind.FULL, site.server.dsn())
+        taking = asyncio.create_task(engine.make(source, made, spool, tell))
+        if mended:
+            await until(lambda: "waiting until the server has archived its log" in said)
+            _mended(site.server)
+            assert (await taking).fingerprint is not None
+        else:
+            with pytest.raises(Unavailable, match="fails to archive its log"):
+                await taking
+            _mended(site.server)
+            await until(lambda: _archives(site.server))
     await site.nothing_is_left()
 
 
 def _mended(server: PostgresServer) -> None:
     (server.data / "mended").touch()
     server.sql("SELECT pg_reload_conf()")  # which wakes its archiver
-
-
-async def _waits(server: PostgresServer) -> bool:
-    held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'BackupWaitWalArchive'"
-    return await ask(server, f"SELECT last_failed_time IS NOT NULL AND ({held}) > 0 FROM pg_stat_archiver") is True
 
 
 async def _archives(server: PostgresServer) -> bool:

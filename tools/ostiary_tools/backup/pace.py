@@ -18,6 +18,8 @@ class Pace:
 
     total: int | None = None
     done: int = 0
+    waits: str = ""
+    """What all of it waits for, where it does: that is told instead."""
 
     def add(self, count: int) -> None:
         """So many more."""
@@ -45,7 +47,7 @@ async def _tick(pace: Pace, tell: Tell, what: str) -> None:
     while True:
         await asyncio.sleep(_EVERY_S)
         rate = pace.done / (asyncio.get_running_loop().time() - started)
-        await tell(pace.done, pace.total, f"{what}: {words(pace.done, rate, pace.total)}")
+        await tell(pace.done, pace.total, pace.waits or f"{what}: {words(pace.done, rate, pace.total)}")
 
 
 def words(done: int, rate: float, total: int | None) -> str:

@@ -26,7 +26,7 @@ from ostiary_tools.backup.fingerprints import taken
 from ostiary_tools.backup.login import Login, login
 from ostiary_tools.backup.making import called_off
 from ostiary_tools.backup.manifest import ClusterFacts, Content, Fingerprint, Kind, Member, Point
-from ostiary_tools.backup.pace import telling
+from ostiary_tools.backup.pace import Pace, telling
 from ostiary_tools.backup.port import Keeping, Made, Source, Tell
 from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.reading import RIGHTS, in_words, pin
@@ -110,7 +110,7 @@ class FullEngine:
         with explained():
             async with _log(work) as receiver:
                 async with telling(tell, "copied", work.cluster.bytes) as pace:
-                    base = await beside(_base(work, pace.add), receiver, *_troubles(work))
+                    base = await beside(_base(work, pace.add), receiver, *_troubles(work, pace))
                 async with _agreed(work, base, receiver) as moment:
                     await receiver.close()
                     await tell(pace.done, None, "reading the fingerprint")
@@ -153,9 +153,9 @@ def _log(work: _Work) -> AbstractAsyncContextManager[Running]:
     return receiving(command, work.source.dsn, work.wal, work.cluster.segment_bytes)
 
 
-def _troubles(work: _Work) -> Iterator[Coroutine[Any, Any, NoReturn]]:
+def _troubles(work: _Work, pace: Pace) -> Iterator[Coroutine[Any, Any, NoReturn]]:
     if work.cluster.archives:
-        yield held_back(work.source.dsn)
+        yield held_back(work.source.dsn, pace)
 
 
 async def _base(work: _Work, told: Callable[[int], None]) -> _Base:
