@@ -4,8 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -21,7 +21,8 @@ from ostiary_tools.backup.manifest import Content, Kind
 from ostiary_tools.backup.port import Made, Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
-from ostiary_tools.backup.restoring.database import into_server
+from ostiary_tools.backup.restoring import database as restoring
+from ostiary_tools.backup.restoring.database import into_server, swept
 from ostiary_tools.errors import ProgramFailed, ToolError
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.fault]
@@ -87,6 +88,27 @@ async def halting(vault: Vault, dsn: str) -> AsyncIterator[tuple["asyncio.Task[M
     assert programs("pg_dump") == []
 
 
+async def sessions(server: PostgresServer, database: str) -> list[int]:
+    """Processes of the server that serve that database."""
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        return [row[0] for row in await connection.fetch("SELECT pid FROM pg_stat_activity WHERE datname = $1", database)]
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def stopped(processes: Sequence[int]) -> Iterator[None]:
+    """They stand still while the block lasts."""
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+
+
 async def test_a_database_that_is_dropped_in_mid_dump_leaves_no_backup(
     postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
 ):
@@ -124,6 +146,18 @@ async def test_a_cancelled_backup_ends_its_dumps_and_sessions(
     asked = "SELECT count(*) = 0 FROM pg_stat_activity WHERE datname = $1"
     await until(lambda: connection.fetchval(asked, database))
     await connection.close()
+
+
+async def test_a_cancelled_backup_ends_though_its_server_answers_nothing_more(
+    postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+):
+    """As one does whose disk hangs: else the backup would hold its worker's slot for as long."""
+    database = made_in(postgres_server, WIDE)
+    async with halting(new_vault(tmp_path), postgres_server.dsn(database=database)) as (work, _, _):
+        with stopped(await sessions(postgres_server, database)):
+            work.cancel()
+            await asyncio.wait({work}, timeout=60)
+            assert work.cancelled()
 
 
 SLOW = """
@@ -200,3 +234,44 @@ async def test_of_a_restore_that_was_killed_nothing_is_found_and_the_next_one_sw
             await process.wait()
         await connection.close()
         postgres_server.drop([name])
+
+
+async def test_a_restore_waits_for_no_standby_that_is_away(
+    own_server: Callable[..., PostgresServer], made_in: Callable[..., str], postgres_server: PostgresServer, tmp_path: Path
+):
+    """Neither to make its database nor to drop it: what is restored is durable in the backup."""
+    kept = await backed_up(new_vault(tmp_path), postgres_server.dsn(database=made_in(postgres_server, WIDE)))
+    server = own_server(fsync="off", synchronous_standby_names="away")
+    work = asyncio.create_task(into_server(kept, server.dsn(), "shop", Sought(), quiet))
+    await asyncio.wait({work}, timeout=60)
+    done = work.done()
+    server.stop("immediate")  # it ends what waits, so that a failure here is told
+    await asyncio.gather(work, return_exceptions=True)
+    assert done
+    assert work.result().database == "shop"
+
+
+async def test_a_cancelled_restore_ends_though_its_database_is_not_to_be_dropped_now(
+    own_server: Callable[..., PostgresServer],
+    made_in: Callable[..., str],
+    postgres_server: PostgresServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """To drop one the server waits for a checkpoint, for as long as that takes. The next restore drops it."""
+    monkeypatch.setattr(restoring, "_DROP_S", 1.0)  # nobody waits a minute
+    kept = await backed_up(new_vault(tmp_path), postgres_server.dsn(database=made_in(postgres_server, WIDE + SLOW)))
+    server = own_server(fsync="off")
+    connection = await asyncpg.connect(server.dsn())
+    work = asyncio.create_task(into_server(kept, server.dsn(), "shop", Sought(), quiet))
+    try:
+        await until(lambda: connection.fetchval("SELECT count(*) > 0 FROM pg_stat_activity WHERE query ~ '^COPY'"), 60)
+        with stopped([await connection.fetchval("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")]):
+            work.cancel()
+            await asyncio.wait({work}, timeout=60)
+            assert work.cancelled()
+        await swept(connection)
+        assert not await connection.fetchval("SELECT count(*) FROM pg_database WHERE datname ~ '^ostiary_restore_'")
+    finally:
+        await asyncio.gather(work, return_exceptions=True)
+        await connection.close()

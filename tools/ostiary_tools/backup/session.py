@@ -1,5 +1,6 @@
 """Sessions with the server that is backed up, or restored into."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from ostiary_tools.errors import Unavailable
 NAME = "ostiary backup"
 _CONNECT_S = 30.0
 _GOODBYE_S = 2.0
+_UNDONE_S = 10.0
+"""How long a server may take to end a transaction that has only read. One that hangs would hold up even who gives up."""
 _BROKEN = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InterfaceError, ConnectionError)
 """What a session raises whose server ends, or is not there any more."""
 _SETTINGS = {
@@ -24,6 +27,7 @@ _SETTINGS = {
     "default_transaction_read_only": "off",
     "tcp_keepalives_idle": "60",
     "lock_timeout": "30s",
+    "synchronous_commit": "local",  # whoever waits for a standby that is away waits for ever, and cannot even drop what he made
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
     "idle_session_timeout": "0",
@@ -115,7 +119,18 @@ async def held(connection: asyncpg.Connection, kind: Kind) -> AsyncIterator[tupl
         try:
             yield await connection.fetchval("SELECT pg_catalog.pg_export_snapshot()"), tables
         finally:
-            await _undone(transaction)
+            await _undone(connection, transaction)
+
+
+@asynccontextmanager
+async def looking(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """A transaction that sees one moment and only reads, while the block lasts."""
+    transaction = connection.transaction(isolation="repeatable_read", readonly=True)
+    await transaction.start()
+    try:
+        yield
+    finally:
+        await _undone(connection, transaction)
 
 
 async def _begun(connection: asyncpg.Connection, kind: Kind) -> tuple[asyncpg.transaction.Transaction, Sequence[Table]]:
@@ -131,13 +146,16 @@ async def _begun_once(connection: asyncpg.Connection, kind: Kind) -> tuple[async
     try:
         return transaction, await hold(connection, kind)
     except BaseException:
-        await _undone(transaction)
+        await _undone(connection, transaction)
         raise
 
 
-async def _undone(transaction: asyncpg.transaction.Transaction) -> None:
-    with suppress(*DRIVER_ERRORS):  # a session that broke has ended it
-        await transaction.rollback()
+async def _undone(connection: asyncpg.Connection, transaction: asyncpg.transaction.Transaction) -> None:
+    try:
+        async with asyncio.timeout(_UNDONE_S):
+            await transaction.rollback()
+    except DRIVER_ERRORS:  # a session that broke has ended it
+        connection.terminate()
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.reading import RIGHTS, in_words, pin
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.sequences import positions, spanned
-from ostiary_tools.backup.session import connected, environment, held
+from ostiary_tools.backup.session import connected, environment, held, looking
 from ostiary_tools.backup.wal_archive.boundary import boundary
 from ostiary_tools.errors import Damaged, ProgramFailed, Unavailable
 
@@ -221,7 +221,7 @@ async def _seen(connection: asyncpg.Connection, *, readable: bool) -> AsyncItera
 
 async def _positions(connection: asyncpg.Connection) -> Mapping[str, str]:
     with in_words():
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async with looking(connection):
             await pin(connection)
             return await positions(connection, Kind.FULL)
 
@@ -230,7 +230,7 @@ async def _positions(connection: asyncpg.Connection) -> Mapping[str, str]:
 async def _unread(connection: asyncpg.Connection) -> AsyncIterator[None]:
     """Of a login that may not read what the snapshot sees."""
     with in_words():
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
+        async with looking(connection):
             yield
 
 

@@ -22,7 +22,7 @@ from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.restoring import roles
 from ostiary_tools.backup.restoring.archive import Target, created_with, fill, restorer
 from ostiary_tools.backup.restoring.feeding import checked, members, text_of
-from ostiary_tools.backup.session import Facts, connected, environment, facts
+from ostiary_tools.backup.session import Facts, connected, environment, facts, looking
 from ostiary_tools.datasources.failures import DRIVER_ERRORS
 from ostiary_tools.errors import Damaged, Refused, Unavailable
 from ostiary_tools.identifiers import one_line, quoted
@@ -42,6 +42,8 @@ WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_available_extensions e WHERE e.name:
 _LONGEST = 63
 _NAMED = 5
 """Differences that are told; there may be thousands."""
+_DROP_S = 60.0
+"""How long a server may take to drop a draft: it waits for a checkpoint, and until all its processes have let go of its files."""
 CLOSED = "only superusers and its owner may connect to it: `GRANT CONNECT ON DATABASE` lets others in"
 UNOWNED = "all objects belong to the login that restored them, and nobody else has privileges: that login is no superuser"
 
@@ -159,12 +161,13 @@ async def create(connection: asyncpg.Connection, name: str, options: str) -> Non
 
 async def _dropped(connection: asyncpg.Connection, name: str) -> None:
     with suppress(*DRIVER_ERRORS):  # the next restore drops it
-        await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+        async with asyncio.timeout(_DROP_S):
+            await connection.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
 
 
 async def equal(fingerprint: Fingerprint, connection: asyncpg.Connection) -> list[str]:
     """Compare the session's database with what was backed up; notes of what may differ. Raises Damaged."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with looking(connection):
         now = await taken(connection, fingerprint.database, Kind.LOGICAL)
     found = compared(fingerprint, now)
     versions = [one for one in found if one.name.startswith("extension ")]

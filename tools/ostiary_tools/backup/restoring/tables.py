@@ -22,7 +22,7 @@ from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.restoring.drafts import drafted, publish
 from ostiary_tools.backup.running import Command, Running, started
 from ostiary_tools.backup.scratch import Scratch
-from ostiary_tools.backup.session import connected, conninfo, environment, facts
+from ostiary_tools.backup.session import connected, conninfo, environment, facts, looking
 from ostiary_tools.backup.together import threaded
 from ostiary_tools.datasources.sections import load_sections
 from ostiary_tools.errors import Damaged, DatabaseError, ProgramFailed, Refused
@@ -177,7 +177,7 @@ async def _reach(connection: asyncpg.Connection, schema: str) -> str:
 
 async def _compared(connection: asyncpg.Connection, schema: str, prints: Sequence[TablePrint]) -> None:
     """What came has the rows that were sent, or it goes again. Raises Damaged."""
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
+    async with looking(connection):
         now = await of_schema(connection, schema)
     if list(now) != list(prints):
         await connection.execute(f"DROP SCHEMA {quoted(schema)} CASCADE")
