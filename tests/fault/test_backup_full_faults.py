@@ -20,7 +20,7 @@ from fix_postgres import PostgresServer
 from fix_replica import ask
 from fix_waiting import until
 
-from ostiary_tools.backup.engines import archiving
+from ostiary_tools.backup.engines import archiving, receiving
 from ostiary_tools.backup.engines.full import FullEngine
 from ostiary_tools.backup.making import making
 from ostiary_tools.backup.manifest import Content, Kind
@@ -28,6 +28,7 @@ from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.restoring.cluster import into_folder
 from ostiary_tools.backup.restoring.folders import staged
+from ostiary_tools.backup.running import Command
 from ostiary_tools.errors import NotWritten, ToolError, Unavailable
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
@@ -133,6 +134,22 @@ async def test_a_server_in_which_nothing_is_written_is_backed_up(attacked: Site)
             await attacked.nothing_is_left()
     finally:
         os.kill(writer, signal.SIGCONT)
+
+
+async def test_a_log_that_does_not_come_is_waited_for_for_some_time_alone(
+    attacked: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(receiving, "_PATIENCE_S", 1.0)  # nobody waits two minutes
+    with pytest.raises(Unavailable, match="does not send its log"):
+        async with asyncio.timeout(60):
+            await _received(attacked, tmp_path)
+    await attacked.nothing_is_left()
+
+
+async def _received(site: Site, folder: Path) -> None:
+    """By a program that gets nothing."""
+    async with receiving.receiving(Command(Path("/bin/sleep"), ("1000",)), site.server.dsn(), folder / "wal", 16 << 20):
+        pass
 
 
 @pytest.mark.parametrize("mended", [True, False], ids=["in time", "never"])

@@ -20,7 +20,7 @@ from ostiary_tools.errors import ProgramFailed, Unavailable
 T = TypeVar("T")
 _POLL_S = 0.05
 _PATIENCE_S = 120.0
-"""How long the log may take to come, once it is flushed."""
+"""How long the log may take to begin to come, and to come once it is flushed."""
 _PARTIAL = ".partial"
 _FOLLOWED_S = 1.0
 _MARK = """
@@ -84,12 +84,9 @@ async def received(dsn: str, folder: Path, stretch: wal.Stretch, page_bytes: int
             # What is longer than two pages begins a page after that place, and committing it flushes all of it.
             await _mark(connection, 2 * page_bytes)
     reaching = replace(stretch, end=end)
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            while not await asyncio.to_thread(wal.arrived, folder, reaching, page_bytes):  # noqa: ASYNC110 a file sets no event
-                await asyncio.sleep(_POLL_S)
-    except TimeoutError:
-        raise Unavailable("the server does not send its log", "see what its WAL senders wait for") from None
+    async with _patience():
+        while not await asyncio.to_thread(wal.arrived, folder, reaching, page_bytes):  # noqa: ASYNC110 a file sets no event
+            await asyncio.sleep(_POLL_S)
     return end
 
 
@@ -151,10 +148,20 @@ def explained() -> Iterator[None]:
 
 async def _begun(keeper: asyncpg.Connection, folder: Path) -> None:
     """Return once the log comes. Of a segment that is empty yet nothing is sent, and an idle server may leave it so for ever."""
-    while not await asyncio.to_thread(_first_partial, folder):
-        with in_words():
-            await _mark(keeper, 1)
-        await asyncio.sleep(_POLL_S)
+    async with _patience():
+        while not await asyncio.to_thread(_first_partial, folder):
+            with in_words():
+                await _mark(keeper, 1)
+            await asyncio.sleep(_POLL_S)
+
+
+@asynccontextmanager
+async def _patience() -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            yield
+    except TimeoutError:
+        raise Unavailable("the server does not send its log", "see what its WAL senders wait for") from None
 
 
 def _first_partial(folder: Path) -> str:
