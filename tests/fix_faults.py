@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -204,6 +204,30 @@ async def kept_asking(serving: Serving, agent: str, sql: str, got: set[str]) -> 
                 got.add(mark)
     except MCPError:
         return
+
+
+async def processes(server: PostgresServer, database: str = "") -> list[int]:
+    """Of the server, that serve that database, or all."""
+    connection = await asyncpg.connect(server.dsn())
+    try:
+        asked = "SELECT pid FROM pg_stat_activity WHERE $1::text IN ('', datname::text) AND pid <> pg_backend_pid()"
+        found = [row[0] for row in await connection.fetch(asked, database)]
+    finally:
+        await connection.close()
+    first = int((server.data / "postmaster.pid").read_text().split()[0])
+    return found if database else [first, *found]
+
+
+@contextmanager
+def stopped(processes: Sequence[int]) -> Iterator[None]:
+    """They stand still while the block lasts."""
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def crash(server: PostgresServer) -> None:

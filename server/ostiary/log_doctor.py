@@ -34,11 +34,11 @@ async def examined(plans: Mapping[str, Plan], vault: Vault, only: str | None = N
 async def _of(name: str, source: "Source | None") -> LogFinding:
     if source is None:
         return LogFinding(name, [(f"`{name}` has no login for backups", "give it `backup_dsn`")])
-    from ostiary_tools.backup.session import connected
+    from ostiary_tools.backup.session import ANSWERS_S, connected
     from ostiary_tools.backup.wal_archive import clock, slot
 
     try:
-        async with connected(source.dsn) as session:
+        async with connected(source.dsn, answers_s=ANSWERS_S) as session:
             await slot.looked_at(session)
             return LogFinding(name, [*await slot.shortcomings(session), *await clock.shortcomings(session)])
     except ToolError as error:

@@ -93,7 +93,7 @@ class LogKeeping:
             await asyncio.sleep(_RELEASE_S)
 
     async def _release_of(self, source: "Source") -> None:
-        from ostiary_tools.backup.session import connected, system_identifier
+        from ostiary_tools.backup.session import ANSWERS_S, connected, system_identifier
         from ostiary_tools.backup.wal_archive import slot
 
         repository = await asyncio.to_thread(self.vault.repository)
@@ -101,7 +101,7 @@ class LogKeeping:
         ours = [await asyncio.to_thread(known_cluster, self.vault, name) for name in kept(self.plans)]
         if system in ours or None in ours:  # one that is not known yet may be this one
             return
-        async with self.turns.turn(f"log {system}") as lost, connected(source.dsn) as session:
+        async with self.turns.turn(f"log {system}") as lost, connected(source.dsn, answers_s=ANSWERS_S) as session:
             # Whoever has the turn keeps it by a plan that this worker does not know.
             if lost is not None and await slot.drop(session, name := slot.named(repository.description.id)):
                 _log.warning("the server of `%s` keeps no log for us any more: no plan wants it", source.name)

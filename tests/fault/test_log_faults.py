@@ -14,13 +14,13 @@ import pytest
 from fix_backup import new_vault
 from fix_copies import processes_with
 from fix_disk import small_file_system
-from fix_faults import crash
+from fix_faults import crash, processes, stopped
 from fix_log import SETTINGS, Kept, MakeKept, elsewhere, keeper
 from fix_postgres import PostgresServer, short_directory
 from fix_waiting import until
 
 from ostiary_tools.backup import wal
-from ostiary_tools.backup.wal_archive import standing
+from ostiary_tools.backup.wal_archive import receiver, standing
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
 
@@ -139,6 +139,22 @@ async def test_what_waits_on_this_machine_may_be_lost_for_the_server_keeps_it_un
     shutil.rmtree(kept.work.root)
     filler.unlink()
     async with kept.keeping():
+        await kept.caught_up()
+    kept.assert_gapless()
+    assert kept.standing.gap_at is None
+
+
+async def test_a_server_that_answers_nothing_more_is_told_and_its_log_goes_on_when_it_does(
+    make_kept: MakeKept, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(receiver, "ANSWERS_S", 1.0)  # nobody waits a minute
+    kept = await make_kept()
+    async with kept.keeping():
+        await kept.write(3)
+        await kept.caught_up()
+        with stopped(await processes(kept.server)):
+            await until(lambda: "does not answer" in kept.standing.problem, 60)
+        await kept.write(3)
         await kept.caught_up()
     kept.assert_gapless()
     assert kept.standing.gap_at is None

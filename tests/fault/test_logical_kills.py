@@ -4,13 +4,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
 import pytest
 from fix_backup import Vault, new_vault
+from fix_faults import processes, stopped
 from fix_held import Held
 from fix_postgres import PostgresServer
 from fix_waiting import until
@@ -88,27 +89,6 @@ async def halting(vault: Vault, dsn: str) -> AsyncIterator[tuple["asyncio.Task[M
     assert programs("pg_dump") == []
 
 
-async def sessions(server: PostgresServer, database: str) -> list[int]:
-    """Processes of the server that serve that database."""
-    connection = await asyncpg.connect(server.dsn())
-    try:
-        return [row[0] for row in await connection.fetch("SELECT pid FROM pg_stat_activity WHERE datname = $1", database)]
-    finally:
-        await connection.close()
-
-
-@contextmanager
-def stopped(processes: Sequence[int]) -> Iterator[None]:
-    """They stand still while the block lasts."""
-    for pid in processes:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in processes:
-            os.kill(pid, signal.SIGCONT)
-
-
 async def test_a_database_that_is_dropped_in_mid_dump_leaves_no_backup(
     postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
 ):
@@ -148,13 +128,14 @@ async def test_a_cancelled_backup_ends_its_dumps_and_sessions(
     await connection.close()
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["its sessions", "all of it"])
 async def test_a_cancelled_backup_ends_though_its_server_answers_nothing_more(
-    postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+    whole: bool, postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
 ):
     """As one does whose disk hangs: else the backup would hold its worker's slot for as long."""
     database = made_in(postgres_server, WIDE)
     async with halting(new_vault(tmp_path), postgres_server.dsn(database=database)) as (work, _, _):
-        with stopped(await sessions(postgres_server, database)):
+        with stopped(await processes(postgres_server, "" if whole else database)):
             work.cancel()
             await asyncio.wait({work}, timeout=60)
             assert work.cancelled()

@@ -65,6 +65,8 @@ def in_words() -> Iterator[None]:
         raise _failure(error) from error
     except UnicodeDecodeError as error:
         raise Unavailable("names in the database are in no known encoding", "rename what is not written in UTF-8") from error
+    except TimeoutError as error:
+        raise Unavailable("the server does not answer", "see what it waits for") from error
     except DRIVER_ERRORS as error:
         raise Unavailable("the session with the database broke during the backup", "see that the database runs") from error
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import asyncpg
 
@@ -15,6 +16,8 @@ from ostiary_tools.datasources.failures import DRIVER_ERRORS
 from ostiary_tools.errors import Unavailable
 
 NAME = "ostiary backup"
+ANSWERS_S = 60.0
+"""How long a server may take for what it knows by heart."""
 _CONNECT_S = 30.0
 _GOODBYE_S = 2.0
 _UNDONE_S = 10.0
@@ -78,10 +81,14 @@ def conninfo(database: str) -> str:
 
 
 @asynccontextmanager
-async def connected(dsn: str, database: str | None = None) -> AsyncIterator[asyncpg.Connection]:
-    """A session while the block lasts, with another database of the server where one is named. Raises Unavailable."""
+async def connected(dsn: str, database: str | None = None, *, answers_s: float | None = None) -> AsyncIterator[asyncpg.Connection]:
+    """A session while the block lasts, with another database of the server where one is named. Raises Unavailable.
+
+    For each answer the server may take so many seconds, or as long as it likes.
+    """
+    settled: dict[str, Any] = {"timeout": _CONNECT_S, "command_timeout": answers_s, "server_settings": _SETTINGS}
     try:
-        connection = await asyncpg.connect(dsn, database=database, timeout=_CONNECT_S, server_settings=_SETTINGS)
+        connection = await asyncpg.connect(dsn, database=database, **settled)
     except asyncpg.InvalidPasswordError as error:
         raise Unavailable("the server refuses the login for backups", "see that its name and password are right") from error
     except (*DRIVER_ERRORS, ValueError) as error:
@@ -92,14 +99,15 @@ async def connected(dsn: str, database: str | None = None) -> AsyncIterator[asyn
         raise Unavailable("the session with the database broke", "see that the server runs") from error
     finally:
         try:
-            await connection.close(timeout=_GOODBYE_S)
+            async with asyncio.timeout(_GOODBYE_S):  # asyncpg bounds no statement that it has to cancel first
+                await connection.close()
         except DRIVER_ERRORS:
             connection.terminate()
 
 
 async def system_identifier(dsn: str) -> str:
     """Which cluster the server of that login runs. Raises ToolError."""
-    async with connected(dsn) as connection:
+    async with connected(dsn, answers_s=ANSWERS_S) as connection:
         with in_words():
             return str(await connection.fetchval("SELECT system_identifier FROM pg_catalog.pg_control_system()"))
 

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from ostiary_tools.backup.pace import Pace
 from ostiary_tools.backup.reading import in_words
-from ostiary_tools.backup.session import NAME, connected
+from ostiary_tools.backup.session import ANSWERS_S, NAME, connected
 from ostiary_tools.errors import Unavailable
 
 FAILS = "(SELECT a.last_failed_time > coalesce(a.last_archived_time, '-infinity') FROM pg_catalog.pg_stat_archiver a)"
@@ -30,7 +30,7 @@ def failing() -> Unavailable:
 async def held_back(dsn: str, pace: Pace) -> NoReturn:
     """Watch until a backup of ours was held back for too long because archiving fails. Raises Unavailable."""
     clock, since = asyncio.get_running_loop(), None
-    async with connected(dsn) as connection:
+    async with connected(dsn, answers_s=ANSWERS_S) as connection:
         while True:
             await asyncio.sleep(_LOOK_S)
             with in_words():

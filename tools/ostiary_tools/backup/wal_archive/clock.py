@@ -14,7 +14,7 @@ from datetime import datetime
 import asyncpg
 
 from ostiary_tools.backup.reading import in_words
-from ostiary_tools.backup.session import connected
+from ostiary_tools.backup.session import ANSWERS_S, connected
 from ostiary_tools.errors import Refused, Unavailable
 from ostiary_tools.identifiers import quoted
 
@@ -56,7 +56,7 @@ class Beat:
 @asynccontextmanager
 async def ticking(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """A session whose database has a clock of ours, made where it was missing. Raises Unavailable and Refused."""
-    async with connected(dsn) as connection:
+    async with connected(dsn, answers_s=ANSWERS_S) as connection:
         with in_words():
             # It waits for no standby: what it proves is this server's log.
             await connection.execute("SET synchronous_commit = 'local'")

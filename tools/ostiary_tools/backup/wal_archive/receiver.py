@@ -25,7 +25,7 @@ from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.repository import Repository
 from ostiary_tools.backup.running import Command, Running, started
-from ostiary_tools.backup.session import connected, environment
+from ostiary_tools.backup.session import ANSWERS_S, connected, environment
 from ostiary_tools.backup.together import waiting
 from ostiary_tools.backup.wal_archive import slot
 from ostiary_tools.backup.wal_archive.archive import Archive
@@ -39,7 +39,6 @@ from ostiary_tools.errors import Damaged, ProgramFailed, ToolError, Unavailable
 
 T = TypeVar("T")
 _LOOK_S = 1.0
-_PATIENCE_S = 60.0
 _MOST_LOOKS = 3600
 _HEADER = 40
 """Bytes that a page begins with, at most."""
@@ -80,7 +79,7 @@ async def keep(work: Work) -> None:
         post = await _done(lambda: _post(work))
         try:
             await _settled(post, teller, work)
-            async with connected(work.source.dsn) as session:
+            async with connected(work.source.dsn, answers_s=ANSWERS_S) as session:
                 await _Receiver(work, session, post, teller).receive()
         finally:
             await _done(post.release)
@@ -172,11 +171,7 @@ class _Receiver:
                 await asyncio.sleep(_LOOK_S)
 
     async def _look(self, server: Server) -> Look:
-        try:
-            async with asyncio.timeout(_PATIENCE_S):
-                found = await slot.look(self._session, self._slot, self._name)
-        except TimeoutError:
-            raise Unavailable("the server does not answer", "see what it waits for") from None
+        found = await slot.look(self._session, self._slot, self._name)
         # At the beginning of a page its header is counted, which nobody sends before there is more.
         behind = found.inserted % server.page_bytes
         self._looks.append((found.inserted - behind if behind <= _HEADER else found.inserted, found.at))
@@ -266,12 +261,14 @@ class _Receiver:
         folder = Path(await asyncio.to_thread(tempfile.mkdtemp))  # not in the spool: nothing else that comes is to be kept
         file = folder / name(server.timeline)
         try:
-            async with started(self._command(folder, server, programs, who)) as program:
+            async with started(self._command(folder, server, programs, who)) as program, asyncio.timeout(ANSWERS_S):
                 while not await asyncio.to_thread(file.exists):
                     if program.over:
                         _raise_why(program.words(), "")
                     await asyncio.sleep(_LOOK_S / 10)
             text = await asyncio.to_thread(file.read_bytes)
+        except TimeoutError:
+            raise Unavailable("the server does not send its log", "see what its WAL senders wait for") from None
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         archive = Archive(self._work.repository, self._work.system_identifier)
