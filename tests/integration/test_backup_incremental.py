@@ -27,7 +27,7 @@ from ostiary_tools.backup.making import making
 from ostiary_tools.backup.manifest import Kind
 from ostiary_tools.backup.port import Source
 from ostiary_tools.backup.programs import Sought
-from ostiary_tools.backup.repository import StoredBackup
+from ostiary_tools.backup.repository import StoredBackup, job_mark
 from ostiary_tools.backup.restoring.cluster import into_folder
 from ostiary_tools.errors import ProgramFailed
 
@@ -192,6 +192,21 @@ async def test_a_server_that_has_lost_its_summaries_or_makes_none_is_backed_up_w
     await asyncio.to_thread(server.stop)
     await asyncio.to_thread(server.start)
     assert "`summarize_wal` is off" in await _reason(vault, source, sought, "off")
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_of_two_backups_of_one_second_the_later_one_is_gone_on_from(
+    own_server: Callable[..., PostgresServer], tmp_path: Path, sought: Sought
+):
+    server, vault = own_server(**SUMMARIZING), new_vault(tmp_path)
+    full = Source("shop", Kind.FULL, server.dsn())
+    pair: list[str] = []
+    while pair == sorted(pair):  # a backup takes half a second
+        jobs = sorted((f"{len(vault.repository.listed())} {name}" for name in "ab"), key=job_mark, reverse=True)
+        pair = [(await backed_up(vault, full, sought, job)).manifest.id for job in jobs]
+    kept = await backed_up(vault, replace(full, kind=Kind.INCREMENTAL), sought, "next")
+    assert kept.manifest.parent == pair[1]
 
 
 @pytest.mark.slow

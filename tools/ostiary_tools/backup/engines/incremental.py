@@ -116,16 +116,22 @@ async def _summarised(connection: asyncpg.Connection, timeline: int, start: int)
 def _parent(repository: Repository, datasource: str, cluster: Cluster, place: int) -> StoredBackup:
     """The newest backup that one can go on from. Blocking. Raises NotIncremental with what stands against the newest."""
     against: list[str] = []
-    for listed in reversed(repository.listed()):
-        if listed.kept is not None and listed.kept.manifest.kind.physical and listed.kept.manifest.datasource == datasource:
-            try:
-                why = _against(repository, chain(listed.kept), cluster, place)
-            except Damaged as damage:
-                why = damage.message
-            if not why:
-                return listed.kept
-            against.append(f"`{listed.id}` {why}")
+    for kept in _physical(repository, datasource):
+        try:
+            why = _against(repository, chain(kept), cluster, place)
+        except Damaged as damage:
+            why = damage.message
+        if not why:
+            return kept
+        against.append(f"`{kept.manifest.id}` {why}")
     raise NotIncremental(against[0] if against else "there is no full backup of it to go on from")
+
+
+def _physical(repository: Repository, datasource: str) -> Sequence[StoredBackup]:
+    """The newest first; of two of one second names do not say which that is."""
+    kept = [one.kept for one in repository.listed() if one.kept is not None]
+    found = [one for one in kept if one.manifest.kind.physical and one.manifest.datasource == datasource]
+    return sorted(found, key=lambda one: one.manifest.ended_at, reverse=True)
 
 
 def _against(repository: Repository, links: Sequence[StoredBackup], cluster: Cluster, place: int) -> str:
