@@ -286,7 +286,7 @@ async def in_pgvector(shelves: Shelves, dsn: str, data: Data, stack: AsyncExitSt
     beside("pgvector, rows/s stored", raw_rate, rate)
     beside("pgvector, seconds to build HNSW", raw_built, built)
     beside("pgvector, rows/s into a live HNSW", await raw_live(dsn, data, many), await live(store, one, data, many))
-    print(f"raw pgvector: ef_search {EFFORT[0]}; ostiary on pgvector: {one.tuning}", flush=True)
+    print(f"raw pgvector: ef_search {EFFORT[0]}; ostiary, pgvector: {one.tuning}", flush=True)
     return [
         Contestant("raw pgvector", raw),
         Contestant("the store behind the gate, pgvector", port(store, one, data), "raw pgvector"),
@@ -300,7 +300,7 @@ async def in_chroma(shelves: Shelves, home: Path, data: Data, command: str | Non
     known = remembered(stack.enter_context(embedding(data))) if command else None
     raw, ids_alone, raw_rate = await asyncio.to_thread(raw_chroma, folder, data, known)
     beside("chroma, rows/s stored and indexed", raw_rate, rate)
-    print(f"ostiary on chroma: {one.tuning}", flush=True)
+    print(f"ostiary, chroma: {one.tuning}", flush=True)
     found = [
         Contestant("raw chroma", raw),
         Contestant("raw chroma, ids alone", ids_alone),

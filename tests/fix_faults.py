@@ -207,7 +207,7 @@ async def kept_asking(serving: Serving, agent: str, sql: str, got: set[str]) -> 
 
 
 async def processes(server: PostgresServer, database: str = "") -> list[int]:
-    """Of the server, that serve that database, or all."""
+    """Of a server, those that serve that database; without one all, the first of them first."""
     connection = await asyncpg.connect(server.dsn())
     try:
         asked = "SELECT pid FROM pg_stat_activity WHERE $1::text IN ('', datname::text) AND pid <> pg_backend_pid()"

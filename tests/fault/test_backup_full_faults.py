@@ -136,6 +136,14 @@ async def test_a_server_in_which_nothing_is_written_is_backed_up(attacked: Site)
         os.kill(writer, signal.SIGCONT)
 
 
+async def test_a_backup_waits_for_no_standby_that_is_away(
+    own_server: Callable[..., PostgresServer], tmp_path: Path, sought: Sought
+):
+    site = Site(own_server(fsync="off", synchronous_standby_names="away"), tmp_path, sought)
+    async with asyncio.timeout(60):
+        await site.nothing_is_left()
+
+
 async def test_a_log_that_does_not_come_is_waited_for_for_some_time_alone(
     attacked: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -171,7 +179,8 @@ async def test_a_server_that_fails_to_archive_its_log_holds_a_backup_up_for_some
         if mended:
             await until(lambda: "waiting until the server has archived its log" in said)
             _mended(site.server)
-            assert (await taking).fingerprint is not None
+            members = (await taking).members
+            assert [one.content for one in members] == [Content.BASE, Content.FILES, Content.WAL]
         else:
             with pytest.raises(Unavailable, match="fails to archive its log"):
                 await taking

@@ -160,6 +160,11 @@ class Repository:
         whole = {one.id: one.kept.manifest for one in found if one.kept is not None}
         return tuple(_chained(one, whole) for one in found)
 
+    def newest_first(self) -> Sequence[StoredBackup]:
+        """All that can be read, the one that ended last first: of two of one second names do not say which that is."""
+        kept = [one.kept for one in self.listed() if one.kept is not None]
+        return sorted(kept, key=lambda one: one.manifest.ended_at, reverse=True)
+
     def load(self, id_: str) -> StoredBackup:
         """Raises Refused where there is none of that id, and Damaged."""
         self._named(id_)

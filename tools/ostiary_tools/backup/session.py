@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 
@@ -86,9 +85,10 @@ async def connected(dsn: str, database: str | None = None, *, answers_s: float |
 
     For each answer the server may take so many seconds, or as long as it likes.
     """
-    settled: dict[str, Any] = {"timeout": _CONNECT_S, "command_timeout": answers_s, "server_settings": _SETTINGS}
     try:
-        connection = await asyncpg.connect(dsn, database=database, **settled)
+        connection = await asyncpg.connect(
+            dsn, database=database, timeout=_CONNECT_S, command_timeout=answers_s, server_settings=_SETTINGS
+        )
     except asyncpg.InvalidPasswordError as error:
         raise Unavailable("the server refuses the login for backups", "see that its name and password are right") from error
     except (*DRIVER_ERRORS, ValueError) as error:

@@ -8,11 +8,11 @@ in the log it ends, so that a copy can be held against it row by row although th
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, cast
+from typing import BinaryIO, cast
 
 import asyncpg
 
@@ -26,7 +26,7 @@ from ostiary_tools.backup.fingerprints import taken
 from ostiary_tools.backup.login import Login, login
 from ostiary_tools.backup.making import called_off
 from ostiary_tools.backup.manifest import ClusterFacts, Content, Fingerprint, Kind, Member, Point
-from ostiary_tools.backup.pace import Pace, telling
+from ostiary_tools.backup.pace import telling
 from ostiary_tools.backup.port import Keeping, Made, Source, Tell
 from ostiary_tools.backup.programs import Programs, Sought, for_server_at
 from ostiary_tools.backup.reading import RIGHTS, in_words, pin
@@ -110,7 +110,8 @@ class FullEngine:
         with explained():
             async with _log(work) as receiver:
                 async with telling(tell, "copied", work.cluster.bytes) as pace:
-                    base = await beside(_base(work, pace.add), receiver, *_troubles(work, pace))
+                    troubles = [held_back(source.dsn, pace)] if work.cluster.archives else []
+                    base = await beside(_base(work, pace.add), receiver, *troubles)
                 async with _agreed(work, base, receiver) as moment:
                     await receiver.close()
                     await tell(pace.done, None, "reading the fingerprint")
@@ -151,11 +152,6 @@ def _made(work: _Work, base: _Base, log: Member, moment: _Moment, fingerprint: F
 def _log(work: _Work) -> AbstractAsyncContextManager[Running]:
     command = work.command("pg_receivewal", "--no-loop", f"--directory={work.wal}")
     return receiving(command, work.source.dsn, work.wal, work.cluster.segment_bytes)
-
-
-def _troubles(work: _Work, pace: Pace) -> Iterator[Coroutine[Any, Any, NoReturn]]:
-    if work.cluster.archives:
-        yield held_back(work.source.dsn, pace)
 
 
 async def _base(work: _Work, told: Callable[[int], None]) -> _Base:

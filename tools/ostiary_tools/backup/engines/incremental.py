@@ -116,7 +116,9 @@ async def _summarised(connection: asyncpg.Connection, timeline: int, start: int)
 def _parent(repository: Repository, datasource: str, cluster: Cluster, place: int) -> StoredBackup:
     """The newest backup that one can go on from. Blocking. Raises NotIncremental with what stands against the newest."""
     against: list[str] = []
-    for kept in _physical(repository, datasource):
+    for kept in repository.newest_first():
+        if not kept.manifest.kind.physical or kept.manifest.datasource != datasource:
+            continue
         try:
             why = _against(repository, chain(kept), cluster, place)
         except Damaged as damage:
@@ -125,13 +127,6 @@ def _parent(repository: Repository, datasource: str, cluster: Cluster, place: in
             return kept
         against.append(f"`{kept.manifest.id}` {why}")
     raise NotIncremental(against[0] if against else "there is no full backup of it to go on from")
-
-
-def _physical(repository: Repository, datasource: str) -> Sequence[StoredBackup]:
-    """The newest first; of two of one second names do not say which that is."""
-    kept = [one.kept for one in repository.listed() if one.kept is not None]
-    found = [one for one in kept if one.manifest.kind.physical and one.manifest.datasource == datasource]
-    return sorted(found, key=lambda one: one.manifest.ended_at, reverse=True)
 
 
 def _against(repository: Repository, links: Sequence[StoredBackup], cluster: Cluster, place: int) -> str:

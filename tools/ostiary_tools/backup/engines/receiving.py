@@ -24,8 +24,7 @@ _PATIENCE_S = 120.0
 _PARTIAL = ".partial"
 _FOLLOWED_S = 1.0
 _MARK = """
-SELECT pg_catalog.set_config('synchronous_commit', 'local', true),
-    pg_catalog.pg_logical_emit_message(true, 'ostiary', pg_catalog.repeat('.', $1))
+SELECT pg_catalog.pg_logical_emit_message(true, 'ostiary', pg_catalog.repeat('.', $1))
 """
 _KNOWN = (
     (

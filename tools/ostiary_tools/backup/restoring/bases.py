@@ -78,9 +78,8 @@ def too_early(oldest: StoredBackup) -> Refused:
 
 
 def _bases(asked: Asked) -> Sequence[StoredBackup]:
-    """The newest first; of two of one second names do not say which that is."""
-    kept = [one.kept for one in asked.repository.listed() if one.kept is not None]
-    kept.sort(key=lambda one: one.manifest.ended_at, reverse=True)
+    """The newest first."""
+    kept = asked.repository.newest_first()
     return [one for one in kept if one.manifest.datasource == asked.datasource and one.manifest.kind in asked.kinds]
 
 

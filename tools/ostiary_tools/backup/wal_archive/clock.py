@@ -57,9 +57,6 @@ class Beat:
 async def ticking(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """A session whose database has a clock of ours, made where it was missing. Raises Unavailable and Refused."""
     async with connected(dsn, answers_s=ANSWERS_S) as connection:
-        with in_words():
-            # It waits for no standby: what it proves is this server's log.
-            await connection.execute("SET synchronous_commit = 'local'")
         await _made(connection)
         yield connection
 
