@@ -220,14 +220,18 @@ async def processes(server: PostgresServer, database: str = "") -> list[int]:
 
 @contextmanager
 def stopped(processes: Sequence[int]) -> Iterator[None]:
-    """They stand still while the block lasts."""
-    for pid in processes:
-        os.kill(pid, signal.SIGSTOP)
+    """They stand still while the block lasts; one that has ended since it was found is past that."""
     try:
+        _signalled(processes, signal.SIGSTOP)
         yield
     finally:
-        for pid in processes:
-            os.kill(pid, signal.SIGCONT)
+        _signalled(processes, signal.SIGCONT)
+
+
+def _signalled(processes: Sequence[int], what: signal.Signals) -> None:
+    for pid in processes:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
 
 
 async def crash(server: PostgresServer) -> None:

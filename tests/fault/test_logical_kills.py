@@ -130,12 +130,13 @@ async def test_a_cancelled_backup_ends_its_dumps_and_sessions(
 
 @pytest.mark.parametrize("whole", [False, True], ids=["its sessions", "all of it"])
 async def test_a_cancelled_backup_ends_though_its_server_answers_nothing_more(
-    whole: bool, postgres_server: PostgresServer, made_in: Callable[..., str], tmp_path: Path
+    whole: bool, own_server: Callable[..., PostgresServer], made_in: Callable[..., str], tmp_path: Path
 ):
     """As one does whose disk hangs: else the backup would hold its worker's slot for as long."""
-    database = made_in(postgres_server, WIDE)
-    async with halting(new_vault(tmp_path), postgres_server.dsn(database=database)) as (work, _, _):
-        with stopped(await processes(postgres_server, "" if whole else database)):
+    server = own_server(fsync="off")
+    database = made_in(server, WIDE)
+    async with halting(new_vault(tmp_path), server.dsn(database=database)) as (work, _, _):
+        with stopped(await processes(server, "" if whole else database)):
             work.cancel()
             await asyncio.wait({work}, timeout=60)
             assert work.cancelled()
