@@ -93,11 +93,16 @@ def read(paths: Sequence[Path], system: str) -> list[Commit | RestorePoint | Non
     return all_found
 
 
-def told(server: PostgresServer, paths: Sequence[Path]) -> list[tuple[int, int, datetime]]:
-    """What `pg_waldump` tells of commits, where nobody forges any."""
-    words = (server.binaries / "pg_waldump", "--rmgr=Transaction", paths[0], paths[-1].name)
+def dumped(server: PostgresServer, paths: Sequence[Path], *options: str) -> list[str]:
+    """What `pg_waldump` prints."""
+    words = (server.binaries / "pg_waldump", *options, paths[0], paths[-1].name)
     done = subprocess.run(words, env={"TZ": "UTC"}, user=server.user, cwd="/", text=True, capture_output=True, check=False)
-    lines = [LINE.search(line) for line in done.stdout.splitlines() if "0FFFFFFF" not in line]
+    return done.stdout.splitlines()
+
+
+def told(server: PostgresServer, paths: Sequence[Path]) -> list[tuple[int, int, datetime]]:
+    """What it tells of commits, where nobody forges any."""
+    lines = [LINE.search(line) for line in dumped(server, paths, "--rmgr=Transaction") if "0FFFFFFF" not in line]
     return [
         (int(one[3] or one[1]), wal.position(one[2]), datetime.fromisoformat(one[4]).replace(tzinfo=UTC)) for one in lines if one
     ]
@@ -119,6 +124,34 @@ def test_commits_and_restore_points_are_those_that_the_server_wrote_and_no_forge
     commits = [one for one in every if isinstance(one, Commit)]
     assert [(one.xid, one.start, one.at) for one in commits] == told(server, paths)
     assert all(one.start < one.end for one in commits)
+
+
+def test_from_a_place_on_every_record_is_given_and_the_newest_is_known(server: PostgresServer):
+    """The end of a segment that was left is none of them: no server that repeats a log stops at it."""
+    asyncio.run(left_segments(server))
+    paths = segments(server)
+    lines = [line for line in dumped(server, paths) if "desc: SWITCH" not in line]
+    starts = [wal.position(line.partition("lsn: ")[2].partition(",")[0]) for line in lines]
+    commits = {start for line, start in zip(lines, starts, strict=True) if "desc: COMMIT" in line}
+    for place in (starts[0], starts[len(starts) // 2] + 1, starts[-1]):
+        chain = Chain(every_from=place)
+        given = [record.start for path in paths for record in chain.read(path.name, path.read_bytes())]
+        assert given == [start for start in starts if start >= place or start in commits]
+        assert chain.newest is not None
+        assert chain.newest[0] == starts[-1]
+        assert starts[-1] < chain.newest[1] < chain.end
+
+
+async def left_segments(server: PostgresServer) -> None:
+    """Some that are full, some that were left, the last of them right after its first record."""
+    one = await asyncpg.connect(server.dsn())
+    await one.execute("CREATE TABLE t (body text)")
+    for _ in range(3):
+        await one.execute("INSERT INTO t SELECT repeat(md5(n::text), 5) FROM generate_series(1, 5000) n")
+        await one.execute("SELECT pg_switch_wal()")
+    await one.execute("INSERT INTO t VALUES ('last')")
+    await one.execute("SELECT pg_switch_wal()")
+    await one.close()
 
 
 def test_where_a_snapshot_ends_no_name_of_a_prepared_transaction_forges(server: PostgresServer):

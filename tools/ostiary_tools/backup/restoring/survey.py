@@ -11,8 +11,8 @@ from datetime import datetime
 from ostiary_tools.backup import wal
 from ostiary_tools.backup.moment import Latest, Lsn, Moment, Name, Time, Transaction, written
 from ostiary_tools.backup.restoring.log import Feed
-from ostiary_tools.backup.restoring.told import Changed, Ended, Named, Outside, Told, of_interest, told
-from ostiary_tools.backup.wal_archive.records import Chain
+from ostiary_tools.backup.restoring.told import Changed, Ended, Named, Outside, Place, Told, of_interest, told
+from ostiary_tools.backup.wal_archive.records import NOWHERE, Chain
 from ostiary_tools.errors import Damaged, Refused
 from ostiary_tools.identifiers import one_line
 
@@ -51,17 +51,19 @@ class _Seen:
     earlier: Ended | None = None
     last: Ended | None = None
     """The last transaction that ended before the moment, and the one before it."""
-    newest: Told | None = None
-    """The last record before the moment."""
+    newest: Place | None = None
+    """The last record of all, where the log's end was reached."""
     following: Ended | None = None
     limits: dict[str, int] = field(default_factory=dict)
     outside: int = 0
     """Where a copy would first leave its data directory."""
 
     @property
-    def every(self) -> bool:
-        """Whether the next record matters, whatever it is."""
-        return isinstance(self.moment, Lsn | Latest) or (self.at is not None and self.next is None)
+    def every_from(self) -> int:
+        """From where on a record matters, whatever it is."""
+        if isinstance(self.moment, Lsn):
+            return self.moment.position
+        return self.at.start + 1 if self.at is not None else NOWHERE
 
     def take(self, record: Told) -> bool:
         """Whether all is known."""
@@ -96,7 +98,6 @@ class _Seen:
         return False
 
     def _before(self, record: Told) -> None:
-        self.newest = record
         match record:
             case Ended():
                 self.earlier, self.last = self.last, record
@@ -137,11 +138,14 @@ def located(moment: Moment, feed: Feed, count: Callable[[int], None]) -> Stop:
 
 def _looked_through(seen: _Seen, feed: Feed, count: Callable[[int], None]) -> bool:
     """Whether all was found before the log's end."""
-    chain = Chain(lambda owner, kind: seen.every or of_interest(owner, kind))
+    chain, begun = Chain(of_interest, seen.every_from), feed.brought.start
     for piece in feed.pieces(count):
         for record in chain.read(piece.name, piece.data, whole=piece.whole):
-            if record.start >= feed.brought.start and seen.take(told(record)):
+            if record.start >= begun and seen.take(told(record)):
                 return True
+            chain.every_from = seen.every_from
+    if chain.newest is not None and chain.newest[0] >= begun:
+        seen.newest = Place(*chain.newest, follows=0)
     return False
 
 

@@ -34,7 +34,7 @@ class Place:
     start: int
     end: int
     follows: int
-    """Where the one before it ended."""
+    """Where the one before it ended; 0 where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """The records of a write-ahead log, one after the other, from segment to segment: each names the one before it.
 
+A segment has 100,000 of them, and a restore waits while they are read: hence the one loop in which nothing is called for most.
 They are read here and not through `pg_waldump`, which prints names that users chose as they are: one with a line break in it would
 forge a commit. PostgreSQL 14 to 18 have the same records, as far as they are looked at. Sums of records are not compared; whether
 bytes are those that came is known by the sum of the whole segment. Pure.
@@ -26,6 +27,8 @@ _SWITCH = 0x40
 _RECORD = struct.Struct("=IIQBB6x")
 """Its bytes, transaction, the record before, kind, whose it is; then its sum."""
 _LARGEST = 1 << 30
+NOWHERE = 1 << 64
+"""Beyond every log."""
 _SIZE = struct.Struct("=I")
 COMMITS = frozenset({COMMIT, COMMIT_PREPARED})
 _SHORT_DATA, _LONG_DATA = 255, 254
@@ -103,9 +106,13 @@ def told_of(owner: int, kind: int) -> bool:
 class Chain:
     """Reads segments that come in order. Its private fields hold how the last one ended; before the first that is not known."""
 
-    def __init__(self, wanted: Callable[[int, int], bool] | None = None) -> None:
-        self.wanted = wanted or told_of
-        """Whether records of that owner and kind are given."""
+    def __init__(self, wanted: Callable[[int, int], bool] = told_of, every_from: int = NOWHERE) -> None:
+        self.wanted = wanted
+        """Whether records of that owner, one of those that are looked into, and kind are given."""
+        self.every_from = every_from
+        """All that begin there or later are given, whatever they are; may change from one that was given to the next."""
+        self.newest: tuple[int, int] | None = None
+        """Where the last record begins and ends that is more than the end of its segment, once a segment was read."""
         self.end = 0
         """Where the last record ended, once a segment was read; 0 where it is not known."""
         self._known = False
@@ -125,38 +132,53 @@ class Chain:
         stream, place = self._begun(name, data)
         self.passed = place > 0
         left, log, unpack = _left(stream, data), stream.bytes + bytes(_RECORD.size), _RECORD.unpack_from
-        size, last, border, ahead = len(stream.bytes), self._last, 0, 0
+        size, least, looked_into, every_from = len(stream.bytes), _RECORD.size, _LOOKED_INTO, self.every_from
+        begun, border, ahead, last, latest = place, 0, 0, self._last, size - _SIZE.size
         self._known, self._open = self._known or place <= size, b""
-        while place + _SIZE.size <= size:
+        while place <= latest:
             length, xid, before, kind, owner = unpack(log, place)
             end = place + length
             if left and (goes_on := next((one for one in left if place < one < end), None)):
-                place, last = goes_on, 0
+                self._remember(stream, begun, place, last)
+                begun, place, last = goes_on, goes_on, 0
                 continue
-            if not _RECORD.size <= length < _LARGEST:
+            if not least <= length < _LARGEST:
                 if length or whole:
                     raise stream.broken(place, "is none")
                 break
             if end > size:
-                headed = size - place >= _RECORD.size
-                kept = place + _RECORD.size if headed and owner not in _LOOKED_INTO else size
+                headed = size - place >= least
+                kept = place + least if headed and owner not in looked_into else size
                 self._open, self._open_at, self._to_come = stream.bytes[place:kept], stream.lsn(place), end - size
                 break
             if place >= border:
                 border, ahead = stream.page(place)
-            if last and before != last:
+            if before != last and last:
                 raise stream.broken(place, "does not follow the one before it")
-            last, after = place + ahead, (end + 7) & ~7
-            if owner == XLOG and kind & 0xF0 == _SWITCH:
-                stream.check_rest(place, after)
-                self._last, self.end = last, stream.first.address + stream.first.segment_bytes
-                return
-            if self.wanted(owner, kind):
-                main = _main(stream.bytes[place:end]) if owner in _LOOKED_INTO else b""
+            after = (end + 7) & ~7
+            if owner in looked_into:
+                if owner == XLOG and kind & 0xF0 == _SWITCH:
+                    stream.check_rest(place, after)
+                    self._remember(stream, begun, place, last)
+                    self._last, self.end = place + ahead, stream.first.address + stream.first.segment_bytes
+                    return
+                given = self.wanted(owner, kind)
+            else:
+                given = False
+            last = place + ahead
+            if given or last >= every_from:
+                main = _main(stream.bytes[place:end]) if owner in looked_into else b""
                 follows = self._ended(stream, place)
                 yield Record(last, stream.lsn(after - 1) + 1, owner, kind, xid, main, stream.first.magic, follows)
+                every_from = self.every_from
             place = after
+        self._remember(stream, begun, place, last)
         self._last, self.end = last, self._ended(stream, place)
+
+    def _remember(self, stream: _Stream, begun: int, place: int, last: int) -> None:
+        """The newest of the records from `begun` up to that place; where none lies there, the newest stays the one of before."""
+        if place > begun:
+            self.newest = last, self._ended(stream, place)
 
     def _ended(self, stream: _Stream, place: int) -> int:
         """Where the record ended that one which begins at that place comes after."""
