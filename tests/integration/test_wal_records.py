@@ -95,7 +95,7 @@ def read(paths: Sequence[Path], system: str) -> list[Commit | RestorePoint | Non
 
 def dumped(server: PostgresServer, paths: Sequence[Path], *options: str) -> list[str]:
     """What `pg_waldump` prints."""
-    words = (server.binaries / "pg_waldump", *options, paths[0], paths[-1].name)
+    words: list[str | Path] = [server.binaries / "pg_waldump", *options, paths[0], paths[-1].name]
     done = subprocess.run(words, env={"TZ": "UTC"}, user=server.user, cwd="/", text=True, capture_output=True, check=False)
     return done.stdout.splitlines()
 

@@ -5,9 +5,10 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -48,6 +49,23 @@ def each(work: Callable[[S], T], of: Iterable[S], *, at_once: int) -> Iterator[T
         return
     with ThreadPoolExecutor(at_once, "backup-each") as pool:
         yield from pool.map(work, of)
+
+
+def ahead(work: Callable[[S], T], of: Iterable[S], *, by: int) -> Generator[T, None, None]:
+    """What it gives of each, in order, while it is begun with the `by` that follow. Blocking; fails like `each`."""
+    if not by:
+        yield from map(work, of)
+        return
+    rest = iter(of)
+    with ThreadPoolExecutor(by, "backup-ahead") as pool:
+        begun = deque(pool.submit(work, one) for one in islice(rest, by))
+        try:
+            while begun:
+                given = begun.popleft().result()
+                begun.extend(pool.submit(work, one) for one in islice(rest, 1))
+                yield given
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 async def together(work: Sequence[Callable[[], Awaitable[T]]], *, at_once: int) -> list[T]:

@@ -5,17 +5,20 @@ Blocking, for threads.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ostiary_tools.backup import wal
+from ostiary_tools.backup.together import ahead
 from ostiary_tools.backup.wal_archive import pages, timelines
 from ostiary_tools.backup.wal_archive.archive import Archive
 from ostiary_tools.backup.wal_archive.segment import Segment
 from ostiary_tools.embedded.account import Account
 from ostiary_tools.errors import Damaged, NotWritten
 
+_AHEAD_BYTES = 64 << 20
+"""As much of the log at most is fetched while a segment is looked at: a store may be far away, and segments may have 1 GB."""
 _FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -55,8 +58,10 @@ class Feed:
             if kept and kept[0].start_position == begin:
                 break
             yield self._own(name, begin)
-        for segment in kept:
-            yield self._fetched(segment if segment.whole else self._longer(segment), told)
+        by = min(self.archive.repository.storage.at_once, _AHEAD_BYTES // self.brought.segment_bytes)
+        with closing(ahead(self._read, kept, by=by)) as read:
+            for segment, data in read:
+                yield self._fetched(segment, data, told)
 
     def complete(self) -> None:
         """That nothing is kept beyond where this log ends. Raises Damaged, naming the segment that is missing."""
@@ -94,10 +99,14 @@ class Feed:
         """What there is in its place by now: the log may have gone on for long while what is before it was fetched."""
         return self.archive.longest(tail.folder.rpartition("/")[2])
 
-    def _fetched(self, segment: Segment, told: Callable[[int], None]) -> Piece:
+    def _read(self, segment: Segment) -> tuple[Segment, bytes]:
+        """What was kept, compared with what came."""
+        found = segment if segment.whole else self._longer(segment)
+        with self.archive.plain(found) as plain:
+            return found, plain.read()
+
+    def _fetched(self, segment: Segment, data: bytes, told: Callable[[int], None]) -> Piece:
         """Under its name once all of it was compared; of a tail the rest is empty."""
-        with self.archive.plain(segment) as plain:
-            data = plain.read()
         pages.check(segment.name, data, self.brought.system_identifier, segment.segment_bytes)
         with self._writing(segment.name) as descriptor:
             rest = memoryview(data)

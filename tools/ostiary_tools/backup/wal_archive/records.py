@@ -156,17 +156,13 @@ class Chain:
             if before != last and last:
                 raise stream.broken(place, "does not follow the one before it")
             after = (end + 7) & ~7
-            if owner in looked_into:
-                if owner == XLOG and kind & 0xF0 == _SWITCH:
-                    stream.check_rest(place, after)
-                    self._remember(stream, begun, place, last)
-                    self._last, self.end = place + ahead, stream.first.address + stream.first.segment_bytes
-                    return
-                given = self.wanted(owner, kind)
-            else:
-                given = False
+            if owner == XLOG and kind & 0xF0 == _SWITCH:
+                stream.check_rest(place, after)
+                self._remember(stream, begun, place, last)
+                self._last, self.end = place + ahead, stream.first.address + stream.first.segment_bytes
+                return
             last = place + ahead
-            if given or last >= every_from:
+            if last >= every_from or (owner in looked_into and self.wanted(owner, kind)):
                 main = _main(stream.bytes[place:end]) if owner in looked_into else b""
                 follows = self._ended(stream, place)
                 yield Record(last, stream.lsn(after - 1) + 1, owner, kind, xid, main, stream.first.magic, follows)
