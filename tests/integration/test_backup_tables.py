@@ -92,6 +92,14 @@ async def test_tables_come_into_a_new_schema_with_what_is_theirs_alone(
         await connection.close()
 
 
+async def test_tables_wait_for_no_standby_that_is_away(
+    own_server: Callable[..., PostgresServer], data: Path, ground: Ground, sought: Sought
+):
+    server = own_server(fsync="off", synchronous_standby_names="away")
+    async with copied(data, ground, sought) as copy, asyncio.timeout(60):
+        await into_schema(copy, ORDERS, server.dsn(), "back", quiet)
+
+
 async def test_tables_are_written_into_a_new_file_that_psql_runs(
     postgres_server: PostgresServer, made_in: Callable[..., str], data: Path, ground: Ground, sought: Sought, tmp_path: Path
 ):

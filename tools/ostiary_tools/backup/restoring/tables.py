@@ -30,6 +30,7 @@ from ostiary_tools.identifiers import one_line, quoted
 
 _SQL = load_sections("tables.sql", __package__)
 _LONGEST = 63
+_OPTIONS = "-c synchronous_commit=local"  # as for `session`: no standby is waited for
 CLOSED = "only superusers and the login for backups may use the schema: `GRANT USAGE ON SCHEMA` and rights on tables let others in"
 OPEN = (
     "{} other logins may use the schema, for they may use every one: policies, masks and row rules that name the tables they were"
@@ -60,7 +61,8 @@ async def into_schema(copy: Copy, tables: Sequence[tuple[str, str]], dsn: str, s
         tls = known.tls or who.needs_tls
         programs = await asyncio.to_thread(for_server_at, known.major, "pg_restore", tls=tls, sought=copy.sought)
         words = ("--single-transaction", "--no-owner", "--no-privileges", "--no-password", f"--dbname={conninfo(known.database)}")
-        command = Command(programs.path("pg_restore"), words, environment(who, known), who.secrets, reads=True)
+        named = {**environment(who, known), "PGOPTIONS": _OPTIONS}
+        command = Command(programs.path("pg_restore"), words, named, who.secrets, reads=True)
         async with telling(tell, "restored") as pace:
             await _piped(await _dump(copy, programs, schema, "custom"), command, pace.add)
         await _compared(connection, schema, prints)
