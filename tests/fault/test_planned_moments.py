@@ -12,7 +12,7 @@ import secrets
 import shutil
 import signal
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -109,14 +109,14 @@ class Rounds:
         await self._restored()
         assert await self.it.left_over() == []
 
-    async def _settled(self) -> None:
+    async def _settled(self, doomed: Collection[str] = ()) -> None:
         """What holds whenever nothing but the log is at work."""
         there = self.it.verified(but=self._stays)
         assert self._stays <= there
         self._stays = there
         await self.it.assert_alone()
         await self.it.caught_up()
-        await self.it.assert_no_gap()
+        await self.it.assert_no_gap(doomed)
         assert set((await self.it.jobs()).values()) <= {"completed", "failed"}
         assert len(list(self.it.log.glob("*/log"))) == 1, "of the log nothing waits but what comes"
         assert not [one for one in self.it.it.house.vault.restores.iterdir() if not one.name.startswith(".")]
@@ -170,7 +170,7 @@ class Rounds:
         await self.it.mark(gone)
         if victim == "person":
             victim = await self._left_undone()
-            await self._settled()
+            await self._settled(gone)
         await self._expired(gone)
         return victim, ""
 

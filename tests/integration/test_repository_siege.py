@@ -135,7 +135,7 @@ async def test_what_a_person_has_deleted_is_not_missed_and_told_when_it_is_back(
         assert events == ["backup_marked", "backup_expiring", "backup_expired"], "it is not marked again"
         assert due(await vault.recalled(), PLANS, datetime.now(UTC)).backups == []
     assert (of, words.startswith(f"the backup `{old.id}` of `shop` was expired on 20")) == ("backup", True)
-    assert words.endswith("and lies there again")
+    assert words.endswith("and lies there all the same")
 
 
 @pytest.mark.asyncio

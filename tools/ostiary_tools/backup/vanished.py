@@ -60,8 +60,10 @@ def _gone(one: KeptBackup) -> Vanished:
 
 
 def _back(one: KeptBackup) -> Vanished:
-    words = f"the backup `{one.id}` of `{one_line(one.datasource)}` was {one.gone} on {one.gone_at:%Y-%m-%d}, and lies there again"
-    return Vanished(one.id, "backup", words, "look who put it there, and delete it with `ostiary backup delete`")
+    of = one_line(one.datasource)
+    words = f"the backup `{one.id}` of `{of}` was {one.gone} on {one.gone_at:%Y-%m-%d}, and lies there all the same"
+    hint = "its deletion was cut off, or somebody put it there: delete it with `ostiary backup delete`"
+    return Vanished(one.id, "backup", words, hint)
 
 
 def _unproven(one: KeptBackup) -> Vanished:
