@@ -9,15 +9,17 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
 from fix_answers import text_of
 from fix_custody import ROWS, OpenStrongroom, Strongroom, begun, ended
 from fix_queue import program
-from fix_waiting import until
+from fix_waiting import going_on, until
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from ostiary_tools.backup.scratch import Ground, serving
+from ostiary_tools.backup.soundness import sound
 from ostiary_tools.errors import Unavailable
 
 pytestmark = [pytest.mark.fault, pytest.mark.asyncio]
@@ -118,6 +120,24 @@ async def test_of_a_copy_whose_server_is_killed_it_is_not_said_that_it_is_damage
         connection.terminate()
         with pytest.raises(Unavailable, match="was killed"):
             await server.connect()
+
+
+async def test_of_an_index_whose_reader_is_killed_it_is_not_said_that_it_is_not_sound(new_data: Path, ground: Ground):
+    async with serving(new_data, ground, "owner") as server:
+        holder = await server.connect()
+        await holder.execute("CREATE TABLE public.held (id integer PRIMARY KEY)")
+        async with going_on(killed_while_it_waits(holder)):
+            with pytest.raises(Unavailable, match="was killed"):
+                await sound(server)
+        holder.terminate()
+
+
+async def killed_while_it_waits(holder: asyncpg.Connection) -> None:
+    """The first session that waits for our lock on the index."""
+    await holder.execute("BEGIN; ALTER INDEX public.held_pkey SET (fillfactor = 80)")
+    waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'public.held_pkey'::regclass"
+    await until(lambda: holder.fetchval(f"SELECT EXISTS ({waiting})"))
+    os.kill(await holder.fetchval(waiting), signal.SIGKILL)
 
 
 def parent_of(process: int) -> int:

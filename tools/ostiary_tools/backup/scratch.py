@@ -168,7 +168,8 @@ async def serving(
                 yield scratch
             except (ToolError, *DRIVER_ERRORS):
                 # Who spoke with a server that was killed knows no more than that it broke off.
-                if await scratch.gone() and scratch.killed:
+                await scratch.gone()
+                if scratch.killed:
                     raise scratch.failed() from None
                 raise
     finally:

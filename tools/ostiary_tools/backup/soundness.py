@@ -18,6 +18,8 @@ from ostiary_tools.identifiers import one_line, quoted
 _SQL = load_sections("soundness.sql", __package__)
 _ALWAYS = "template1"
 """A database that every cluster has."""
+_BROKEN_OFF = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.CrashShutdownError)
+"""What a session raises whose server ends: why that was is to be asked, it need not be the copy's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +67,10 @@ async def _session(scratch: Scratch, name: str) -> AsyncIterator[asyncpg.Connect
         connection = await scratch.connect(name)
         await connection.execute(_SQL["settled"].query)
         yield connection
-    except asyncpg.PostgresError as error:
-        raise _failure(where, error) from None
-    except DRIVER_ERRORS:
-        raise await scratch.end() from None  # it broke off: a server that ends says why
+    except DRIVER_ERRORS as error:
+        if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _BROKEN_OFF):
+            raise _failure(where, error) from None
+        raise await scratch.end() from None
     finally:
         if connection is not None:
             connection.terminate()
@@ -90,7 +92,10 @@ async def _index_holds(connection: asyncpg.Connection, database: str, row: async
         raise _failure(_name("index", database, row), error) from None
 
 
-def _failure(what: str, error: asyncpg.PostgresError) -> ToolError:
+def _failure(what: str, error: asyncpg.PostgresError) -> ToolError | asyncpg.PostgresError:
+    """What it says of that; the error as it is where the session broke off."""
+    if isinstance(error, _BROKEN_OFF):
+        return error
     code = str(error.sqlstate)
     if code.startswith("53"):
         return Unavailable(f"{what} could not be looked through: {error}", "see what this machine lacks")
