@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -24,7 +25,7 @@ from ostiary_tools.backup.manifest_json import encode
 from ostiary_tools.backup.port import Tell
 from ostiary_tools.backup.programs import Sought
 from ostiary_tools.backup.repository import StoredBackup
-from ostiary_tools.backup.scratch import SERVER
+from ostiary_tools.backup.scratch import SERVER, Scratch
 from ostiary_tools.errors import Damaged, Unavailable
 
 STEPS = ["bytes", "restore", "start", "relations", "pages"]
@@ -111,6 +112,20 @@ async def test_a_machine_that_is_full_is_not_taken_for_damage(logical_backups: D
     drill = Drill(starved, nothing, site / "spools", account, "test")
     with pytest.raises(Unavailable, match=why):
         await hold(drill, logical_backups.vault.repository, logical_backups.newer.manifest.id, quiet)
+    assert drills(logical_backups.vault.repository, logical_backups.newer.manifest) == ()
+
+
+@pytest.mark.fault
+@pytest.mark.asyncio
+async def test_what_is_missed_in_a_copy_whose_server_was_killed_is_no_finding(logical_backups: Dumps, site: Path, sought: Sought):
+    async def killing(server: Scratch, kept: StoredBackup) -> str:
+        connection = await server.connect()
+        os.kill(await connection.fetchval("SELECT pg_backend_pid()"), signal.SIGKILL)
+        connection.terminate()
+        raise Damaged("audit", f"what was looked for is not in the copy of {kept.manifest.id}")
+
+    with pytest.raises(Unavailable, match="was killed"):
+        await drilled(logical_backups.vault, logical_backups.newer.manifest.id, site, sought, killing)
     assert drills(logical_backups.vault.repository, logical_backups.newer.manifest) == ()
 
 
