@@ -180,9 +180,8 @@ class Planned(Yard):
         assert found.gap_at is None, found
         await asyncio.to_thread(self.archive.continuous, 1, needed, wal.position(found.kept_to))
         said = await asyncio.to_thread(vanished, await self.it.house.vault.recalled())
-        there = {one.manifest.id for one in self.physical()}
-        assert [one for one in said if one.what not in there.intersection(doomed) or "lies there" not in one.words] == []
-        assert len(said) <= 1
+        undone = {one.manifest.id for one in self.physical()}.intersection(doomed)
+        assert said == [one for one in said if one.what in undone and "lies there" in one.words][:1]
 
     async def assert_all_commits_are_kept(self) -> None:
         """Of those since the oldest backup each that is said to be is in the log's very bytes."""

@@ -130,16 +130,16 @@ def test_from_a_place_on_every_record_is_given_and_the_newest_is_known(server: P
     """The end of a segment that was left is none of them: no server that repeats a log stops at it."""
     asyncio.run(left_segments(server))
     paths = segments(server)
-    lines = [line for line in dumped(server, paths) if "desc: SWITCH" not in line]
-    starts = [wal.position(line.partition("lsn: ")[2].partition(",")[0]) for line in lines]
-    commits = {start for line, start in zip(lines, starts, strict=True) if "desc: COMMIT" in line}
+    records = [(wal.position(line.partition("lsn: ")[2].partition(",")[0]), line) for line in dumped(server, paths)]
+    starts = [start for start, line in records if "desc: SWITCH" not in line]
+    commits = {start for start, line in records if "desc: COMMIT" in line}
+    left_at, _ = records[-1]  # where its segment was left, which is where the one before it ended
     for place in (starts[0], starts[len(starts) // 2] + 1, starts[-1]):
         chain = Chain(every_from=place)
         given = [record.start for path in paths for record in chain.read(path.name, path.read_bytes())]
         assert given == [start for start in starts if start >= place or start in commits]
-        assert chain.newest is not None
-        assert chain.newest[0] == starts[-1]
-        assert starts[-1] < chain.newest[1] < chain.end
+        assert chain.newest == (starts[-1], left_at)
+        assert chain.end == wal.begin(paths[-1].name, 1 << 20) + (1 << 20)
 
 
 async def left_segments(server: PostgresServer) -> None:

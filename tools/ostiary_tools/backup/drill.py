@@ -149,7 +149,8 @@ class _Held:
         try:
             return await step(), ""
         except Damaged as found:
-            await self._not_killed()
+            if self._server is not None:
+                await self._server.not_killed()
             if found.what == SERVER and _OURS.search(found.message):
                 raise Unavailable(found.message, "see what this machine lacks, and hold the drill again") from None
             return found.message, found.what
@@ -164,13 +165,6 @@ class _Held:
             if not isinstance(end, Damaged):
                 raise end from None
             return end.message, end.what
-
-    async def _not_killed(self) -> None:
-        """Who spoke with a server that was killed found what is not so. Raises Unavailable."""
-        if self._server is not None:
-            await self._server.gone()
-            if self._server.killed:
-                raise self._server.failed() from None
 
     async def _bytes(self) -> str:
         found = await check(self._repository, self._kept, self._tell)

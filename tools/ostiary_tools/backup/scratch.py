@@ -130,6 +130,12 @@ class Scratch:
         """Whether it, or a process of it, was killed: for want of memory, or by somebody. That says nothing of the copy."""
         return self._running.killed or _KILLED in self._running.said
 
+    async def not_killed(self) -> None:
+        """For who found something that may come of that alone. Raises Unavailable where it was killed."""
+        await self.gone()
+        if self.killed:
+            raise self.failed() from None
+
     def failed(self) -> Damaged | Unavailable:
         """Why it ended, in its words."""
         if self.killed:
@@ -168,9 +174,7 @@ async def serving(
                 yield scratch
             except (ToolError, *DRIVER_ERRORS):
                 # Who spoke with a server that was killed knows no more than that it broke off.
-                await scratch.gone()
-                if scratch.killed:
-                    raise scratch.failed() from None
+                await scratch.not_killed()
                 raise
     finally:
         await asyncio.to_thread(shutil.rmtree, private, ignore_errors=True)

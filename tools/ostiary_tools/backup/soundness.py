@@ -3,8 +3,8 @@
 Asked of a server that is thrown away afterwards, since the extension that looks (`amcheck`) is made there.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -64,38 +64,42 @@ async def _session(scratch: Scratch, name: str) -> AsyncIterator[asyncpg.Connect
     where = f"database {one_line(quoted(name))}"
     connection = None
     try:
-        connection = await scratch.connect(name)
-        await connection.execute(_SQL["settled"].query)
-        yield connection
-    except DRIVER_ERRORS as error:
-        if isinstance(error, asyncpg.PostgresError) and not isinstance(error, _BROKEN_OFF):
-            raise _failure(where, error) from None
-        raise await scratch.end() from None
+        with _in_words(where):
+            connection = await scratch.connect(name)
+            await connection.execute(_SQL["settled"].query)
+            yield connection
+    except DRIVER_ERRORS:
+        raise await scratch.end() from None  # it broke off: a server that ends says why
     finally:
         if connection is not None:
             connection.terminate()
 
 
 async def _rows_hold(connection: asyncpg.Connection, database: str, row: asyncpg.Record) -> None:
-    try:
+    table = _name("table", database, row)
+    with _in_words(table):
         bad = await connection.fetch(_SQL["heap"].query, row["oid"])
-    except asyncpg.PostgresError as error:
-        raise _failure(_name("table", database, row), error) from None
     if bad:
-        raise _damaged(_name("table", database, row), f"block {bad[0]['block']}: {bad[0]['words']}")
+        raise _damaged(table, f"block {bad[0]['block']}: {bad[0]['words']}")
 
 
 async def _index_holds(connection: asyncpg.Connection, database: str, row: asyncpg.Record) -> None:
-    try:
+    with _in_words(_name("index", database, row)):
         await connection.execute(_SQL["index"].query, row["oid"])
+
+
+@contextmanager
+def _in_words(what: str) -> Iterator[None]:
+    """What the server says of that; an error of a session that broke off stays as it is."""
+    try:
+        yield
+    except _BROKEN_OFF:
+        raise
     except asyncpg.PostgresError as error:
-        raise _failure(_name("index", database, row), error) from None
+        raise _failure(what, error) from None
 
 
-def _failure(what: str, error: asyncpg.PostgresError) -> ToolError | asyncpg.PostgresError:
-    """What it says of that; the error as it is where the session broke off."""
-    if isinstance(error, _BROKEN_OFF):
-        return error
+def _failure(what: str, error: asyncpg.PostgresError) -> ToolError:
     code = str(error.sqlstate)
     if code.startswith("53"):
         return Unavailable(f"{what} could not be looked through: {error}", "see what this machine lacks")
